@@ -1,0 +1,145 @@
+//! Every bound of the protocol on one page, with the relations between them.
+
+use std::time::Duration;
+
+/// The version of the protocol that this code speaks.
+pub const PROTOCOL_VERSION: u32 = 1;
+
+/// The oldest version that the server still speaks; older clients are told to
+/// upgrade.
+pub const PROTOCOL_VERSION_MIN: u32 = 1;
+
+/// The name by which TLS peers agree on this protocol (RFC 7301).
+pub const ALPN: &[u8] = b"magpie/1";
+
+/// Bytes of the length prefix in front of each frame.
+pub const LENGTH_SIZE: usize = 4;
+
+/// Bytes of a frame from a client that the server does not know yet.
+pub const FRAME_SIZE_FIRST_MAX: usize = 4 * 1024;
+
+/// Bytes of a frame from a signed-in client.
+pub const CLIENT_FRAME_SIZE_MAX: usize = 64 * 1024;
+
+/// Bytes of a frame from the server.
+pub const SERVER_FRAME_SIZE_MAX: usize = 256 * 1024;
+
+/// Fields, of whatever depth, in a frame before authentication.
+///
+/// Decoded protobuf takes up to 126 times the size of its bytes (measured with
+/// empty sub-messages), so a bound on bytes alone is none on memory.
+pub const ELEMENTS_FIRST_MAX: usize = 64;
+
+/// Fields, of whatever depth, in a frame from a signed-in client.
+pub const CLIENT_ELEMENTS_MAX: usize = 1_024;
+
+/// Fields, of whatever depth, in a frame from the server.
+pub const SERVER_ELEMENTS_MAX: usize = 65_536;
+
+/// Messages inside messages.
+pub const DEPTH_MAX: usize = 8;
+
+/// Sequenced frames that one side may have sent and not seen acknowledged.
+pub const WINDOW_COUNT: usize = 256;
+
+/// Bytes of sequenced frames that one side may have sent and not seen
+/// acknowledged. One frame may always be sent, however large.
+pub const WINDOW_SIZE: usize = 1024 * 1024;
+
+/// A receiver acknowledges at the latest after this many handled frames.
+pub const ACK_COUNT: u64 = 32;
+
+/// A receiver acknowledges at the latest this long after it handled a frame.
+pub const ACK_DELAY: Duration = Duration::from_millis(20);
+
+/// How long a peer may take from the accepted connection to its credential.
+pub const HELLO_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Tries at Register or `SignIn` on one connection.
+pub const SIGN_IN_TRIES: u32 = 5;
+
+/// How long a connection may be silent before either side gives it up.
+///
+/// Assumed, not measured: some mobile networks forget an idle TCP connection
+/// within minutes, although RFC 5382 REQ-5 asks for 2 hours 4 minutes.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// How often the client shows that it is alive, at the latest.
+pub const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(50);
+
+/// How often the client may send a Ping, at the most.
+pub const HEARTBEAT_INTERVAL_MIN: Duration = Duration::from_secs(1);
+
+/// Pings that may come early (a reconnecting driver asks at once) before the
+/// server calls it a violation.
+pub const HEARTBEAT_BURST: u32 = 10;
+
+/// How long a client waits for progress before it asks whether the server is
+/// still there.
+pub const PROGRESS_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a client waits for the Pong.
+pub const PONG_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a client waits for Welcome.
+pub const WELCOME_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// How long a peer that was told goodbye has to close.
+pub const GOODBYE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Bytes of a message's text.
+pub const TEXT_SIZE_MAX: usize = 16 * 1024;
+
+/// Characters of a group's title.
+pub const TITLE_LENGTH_MAX: usize = 128;
+
+/// Characters of a user's name.
+pub const USER_NAME_LENGTH_MIN: usize = 3;
+
+/// Characters of a user's name.
+pub const USER_NAME_LENGTH_MAX: usize = 32;
+
+/// Characters of a password.
+pub const PASSWORD_LENGTH_MIN: usize = 8;
+
+/// Bytes of a password.
+pub const PASSWORD_SIZE_MAX: usize = 1_024;
+
+/// Characters of a device's name.
+pub const DEVICE_NAME_LENGTH_MAX: usize = 64;
+
+/// Bytes of a client's name or version in Hello.
+pub const CLIENT_NAME_SIZE_MAX: usize = 64;
+
+/// Bytes of a cursor.
+pub const CURSOR_SIZE_MAX: usize = 256;
+
+/// Members of a group: their names and marks fit into one frame of the server.
+pub const GROUP_MEMBERS_MAX: usize = 1_000;
+
+/// Names in one request to add members.
+pub const NAMES_MAX: usize = 500;
+
+/// Events in one answer from history.
+pub const HISTORY_COUNT_MAX: u32 = 200;
+
+/// Conversations in one answer.
+pub const CONVERSATIONS_COUNT_MAX: u32 = 100;
+
+// A frame must hold the longest text, with room for the rest of the message.
+const _: () = assert!(TEXT_SIZE_MAX + 1_024 < CLIENT_FRAME_SIZE_MAX);
+// A frame must hold the longest list of names.
+const _: () = assert!(NAMES_MAX * (USER_NAME_LENGTH_MAX + 2) + 1_024 < CLIENT_FRAME_SIZE_MAX);
+const _: () = assert!(NAMES_MAX + 16 < CLIENT_ELEMENTS_MAX);
+// A password, a name and two ids fit into a frame before authentication.
+const _: () = assert!(PASSWORD_SIZE_MAX + 1_024 < FRAME_SIZE_FIRST_MAX);
+// A page must hold the description of the largest group: about 96 bytes a member.
+const _: () = assert!(GROUP_MEMBERS_MAX * 96 < SERVER_FRAME_SIZE_MAX);
+// Either side's largest frame fits into the window.
+const _: () = assert!(SERVER_FRAME_SIZE_MAX < WINDOW_SIZE);
+// Acknowledgements must come before the window is full.
+const _: () = assert!((ACK_COUNT as usize) * 2 < WINDOW_COUNT);
+// One lost heartbeat must not cost the connection.
+const _: () = assert!(HEARTBEAT_INTERVAL.as_secs() * 2 < IDLE_TIMEOUT.as_secs());
+// A peer that is asked answers before it is given up.
+const _: () = assert!(PROGRESS_TIMEOUT.as_secs() + PONG_TIMEOUT.as_secs() < IDLE_TIMEOUT.as_secs());

@@ -1,0 +1,464 @@
+//! From what a client sent to what it means: each field checked once, here.
+
+use bytes::Bytes;
+
+use super::v1;
+use crate::{
+    id::{ConversationId, DeviceId, InvalidId, MessageId},
+    limits::{
+        CLIENT_NAME_SIZE_MAX, CONVERSATIONS_COUNT_MAX, CURSOR_SIZE_MAX, HISTORY_COUNT_MAX,
+        NAMES_MAX,
+    },
+    seq::Seq,
+    text::{DeviceName, InvalidText, MessageText, Password, Title, UserName},
+};
+
+/// What is wrong with a request. The client must change it; nothing was done.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum InvalidRequest {
+    /// An id of the wrong size.
+    #[error("{field}: {reason}")]
+    Id {
+        /// The field.
+        field: &'static str,
+        /// What is wrong with it.
+        reason: InvalidId,
+    },
+    /// A text that is not acceptable.
+    #[error(transparent)]
+    Text(#[from] InvalidText),
+    /// A field without which the request means nothing.
+    #[error("{field} is missing")]
+    Missing {
+        /// The field.
+        field: &'static str,
+    },
+    /// A number or a size out of its bounds.
+    #[error("{field} is {value}, allowed is {min} to {max}")]
+    OutOfBounds {
+        /// The field.
+        field: &'static str,
+        /// What it is.
+        value: u64,
+        /// The least.
+        min: u64,
+        /// The most.
+        max: u64,
+    },
+}
+
+/// Hello, checked.
+#[derive(Clone, Eq, PartialEq)]
+pub struct Hello {
+    /// The highest protocol version that the client speaks.
+    pub protocol_version: u32,
+    /// Name and version, printable.
+    pub client: String,
+    /// Which device it is.
+    pub device: DeviceId,
+    /// What proves it.
+    pub token: [u8; 32],
+    /// The history that the device knows; 0 before the first.
+    pub epoch: u64,
+    /// The position at which that history began; 0 before the first.
+    pub base: u64,
+    /// What the device stored last; empty before the first.
+    pub cursor: Bytes,
+}
+
+impl TryFrom<v1::Hello> for Hello {
+    type Error = InvalidRequest;
+
+    fn try_from(hello: v1::Hello) -> Result<Self, InvalidRequest> {
+        let printable = |text: &str| -> String {
+            text.chars()
+                .filter(|character| !character.is_control())
+                .collect()
+        };
+        size(
+            "client_name",
+            hello.client_name.len(),
+            1,
+            CLIENT_NAME_SIZE_MAX,
+        )?;
+        size(
+            "client_version",
+            hello.client_version.len(),
+            1,
+            CLIENT_NAME_SIZE_MAX,
+        )?;
+        size("cursor", hello.cursor.len(), 0, CURSOR_SIZE_MAX)?;
+        size("device_token", hello.device_token.len(), 32, 32)?;
+        let name = printable(&hello.client_name);
+        let version = printable(&hello.client_version);
+        Ok(Self {
+            protocol_version: hello.protocol_version,
+            client: format!("{name}/{version}"),
+            device: device_id(&hello.device_id)?,
+            token: hello
+                .device_token
+                .as_ref()
+                .try_into()
+                .map_err(|_| InvalidRequest::Missing {
+                    field: "device_token",
+                })?,
+            epoch: hello.epoch,
+            base: hello.base,
+            cursor: hello.cursor,
+        })
+    }
+}
+
+/// Register or sign in, checked.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Authenticate {
+    /// Made by the client before the first try.
+    pub device: DeviceId,
+    /// Whose account.
+    pub name: UserName,
+    /// What proves it.
+    pub password: Password,
+    /// For the list of devices.
+    pub device_name: DeviceName,
+}
+
+impl Authenticate {
+    fn parse(
+        device: &[u8],
+        name: &str,
+        password: String,
+        device_name: String,
+    ) -> Result<Self, InvalidRequest> {
+        Ok(Self {
+            device: device_id(device)?,
+            name: UserName::parse(name)?,
+            password: password.try_into()?,
+            device_name: device_name.try_into()?,
+        })
+    }
+}
+
+impl TryFrom<v1::Register> for Authenticate {
+    type Error = InvalidRequest;
+
+    fn try_from(it: v1::Register) -> Result<Self, InvalidRequest> {
+        Self::parse(&it.device_id, &it.name, it.password, it.device_name)
+    }
+}
+
+impl TryFrom<v1::SignIn> for Authenticate {
+    type Error = InvalidRequest;
+
+    fn try_from(it: v1::SignIn) -> Result<Self, InvalidRequest> {
+        Self::parse(&it.device_id, &it.name, it.password, it.device_name)
+    }
+}
+
+/// Where a message goes.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Target {
+    /// A conversation that exists.
+    Conversation(ConversationId),
+    /// The direct conversation with this user, made by its first message.
+    User(UserName),
+}
+
+/// A message to store.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct SendMessage {
+    /// Its identity.
+    pub id: MessageId,
+    /// Where it goes.
+    pub to: Target,
+    /// What it says.
+    pub text: MessageText,
+}
+
+/// A group to make.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct CreateGroup {
+    /// The request's identity; its bytes are the conversation's id too.
+    pub id: MessageId,
+    /// What it is called.
+    pub title: Title,
+    /// The other members.
+    pub names: Vec<UserName>,
+}
+
+/// Members to add.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct AddMembers {
+    /// The request's identity.
+    pub id: MessageId,
+    /// To which group.
+    pub conversation: ConversationId,
+    /// Whom.
+    pub names: Vec<UserName>,
+}
+
+/// Which way to read history.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum HistoryFrom {
+    /// The newest events below this seq.
+    Before(Seq),
+    /// The oldest events above this seq.
+    After(Seq),
+}
+
+/// Events to read.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct FetchHistory {
+    /// Of which conversation.
+    pub conversation: ConversationId,
+    /// Which ones.
+    pub from: HistoryFrom,
+    /// How many at the most.
+    pub limit: u32,
+}
+
+/// What a signed-in device asks for, checked.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Request {
+    /// Store a message.
+    SendMessage(SendMessage),
+    /// Make a group.
+    CreateGroup(CreateGroup),
+    /// Add members to a group.
+    AddMembers(AddMembers),
+    /// Remove a member from a group.
+    RemoveMember {
+        /// The request's identity.
+        id: MessageId,
+        /// From which group.
+        conversation: ConversationId,
+        /// Whom.
+        name: UserName,
+    },
+    /// Leave a group.
+    LeaveGroup {
+        /// The request's identity.
+        id: MessageId,
+        /// Which group.
+        conversation: ConversationId,
+    },
+    /// Move the read mark forward.
+    MarkRead {
+        /// In which conversation.
+        conversation: ConversationId,
+        /// To where.
+        seq: Seq,
+    },
+    /// Read events.
+    FetchHistory(FetchHistory),
+    /// List conversations.
+    FetchConversations {
+        /// Those with a higher id than this one.
+        after: Option<ConversationId>,
+        /// How many at the most.
+        limit: u32,
+    },
+    /// List devices.
+    FetchDevices,
+    /// End a device's credential.
+    RevokeDevice(DeviceId),
+    /// End this device's credential.
+    SignOut,
+}
+
+impl Request {
+    /// The identity that the client gave it, if it changes the log.
+    #[must_use]
+    pub const fn message_id(&self) -> Option<MessageId> {
+        match self {
+            Self::SendMessage(SendMessage { id, .. })
+            | Self::CreateGroup(CreateGroup { id, .. })
+            | Self::AddMembers(AddMembers { id, .. })
+            | Self::RemoveMember { id, .. }
+            | Self::LeaveGroup { id, .. } => Some(*id),
+            Self::MarkRead { .. }
+            | Self::FetchHistory(_)
+            | Self::FetchConversations { .. }
+            | Self::FetchDevices
+            | Self::RevokeDevice(_)
+            | Self::SignOut => None,
+        }
+    }
+}
+
+/// Checks the body of a sequenced client frame; `None` if it is a control
+/// frame's.
+///
+/// # Errors
+///
+/// [`InvalidRequest`] names the first field that is wrong.
+pub fn parse_request(body: v1::client_frame::Body) -> Option<Result<Request, InvalidRequest>> {
+    use v1::client_frame::Body;
+    Some(match body {
+        Body::Hello(_) | Body::Register(_) | Body::SignIn(_) | Body::Ping(_) | Body::Goodbye(_) => {
+            return None;
+        }
+        Body::SendMessage(it) => parse_send(it),
+        Body::CreateGroup(it) => parse_create(it),
+        Body::AddMembers(it) => parse_add(it),
+        Body::RemoveMember(it) => parse_remove(it),
+        Body::LeaveGroup(it) => parse_leave(it),
+        Body::MarkRead(it) => conversation_id(&it.conversation_id).map(|conversation| {
+            let seq = Seq::new(it.seq);
+            Request::MarkRead { conversation, seq }
+        }),
+        Body::FetchHistory(it) => parse_history(it),
+        Body::FetchConversations(it) => parse_conversations(it),
+        Body::FetchDevices(_) => Ok(Request::FetchDevices),
+        Body::RevokeDevice(it) => device_id(&it.device_id).map(Request::RevokeDevice),
+        Body::SignOut(_) => Ok(Request::SignOut),
+    })
+}
+
+fn parse_send(it: v1::SendMessage) -> Result<Request, InvalidRequest> {
+    use v1::send_message::To;
+    let to = match it.to.ok_or(InvalidRequest::Missing { field: "to" })? {
+        To::ConversationId(id) => Target::Conversation(conversation_id(&id)?),
+        To::UserName(name) => Target::User(UserName::parse(&name)?),
+    };
+    let id = message_id(&it.message_id)?;
+    Ok(Request::SendMessage(SendMessage {
+        id,
+        to,
+        text: it.text.try_into()?,
+    }))
+}
+
+fn parse_create(it: v1::CreateGroup) -> Result<Request, InvalidRequest> {
+    Ok(Request::CreateGroup(CreateGroup {
+        id: message_id(&it.message_id)?,
+        title: it.title.try_into()?,
+        names: user_names(&it.user_names, 0)?,
+    }))
+}
+
+fn parse_add(it: v1::AddMembers) -> Result<Request, InvalidRequest> {
+    Ok(Request::AddMembers(AddMembers {
+        id: message_id(&it.message_id)?,
+        conversation: conversation_id(&it.conversation_id)?,
+        names: user_names(&it.user_names, 1)?,
+    }))
+}
+
+fn parse_remove(it: v1::RemoveMember) -> Result<Request, InvalidRequest> {
+    Ok(Request::RemoveMember {
+        id: message_id(&it.message_id)?,
+        conversation: conversation_id(&it.conversation_id)?,
+        name: UserName::parse(&it.user_name)?,
+    })
+}
+
+fn parse_leave(it: v1::LeaveGroup) -> Result<Request, InvalidRequest> {
+    Ok(Request::LeaveGroup {
+        id: message_id(&it.message_id)?,
+        conversation: conversation_id(&it.conversation_id)?,
+    })
+}
+
+fn parse_history(it: v1::FetchHistory) -> Result<Request, InvalidRequest> {
+    use v1::fetch_history::From;
+    let from = match it.from.ok_or(InvalidRequest::Missing { field: "from" })? {
+        From::BeforeSeq(seq) => HistoryFrom::Before(Seq::new(seq)),
+        From::AfterSeq(seq) => HistoryFrom::After(Seq::new(seq)),
+    };
+    Ok(Request::FetchHistory(FetchHistory {
+        conversation: conversation_id(&it.conversation_id)?,
+        from,
+        limit: limit(it.limit, HISTORY_COUNT_MAX)?,
+    }))
+}
+
+fn parse_conversations(it: v1::FetchConversations) -> Result<Request, InvalidRequest> {
+    let after = match it.after_conversation_id.as_ref() {
+        [] => None,
+        id => Some(conversation_id(id)?),
+    };
+    let limit = limit(it.limit, CONVERSATIONS_COUNT_MAX)?;
+    Ok(Request::FetchConversations { after, limit })
+}
+
+fn limit(value: u32, max: u32) -> Result<u32, InvalidRequest> {
+    if (1..=max).contains(&value) {
+        return Ok(value);
+    }
+    Err(InvalidRequest::OutOfBounds {
+        field: "limit",
+        value: value.into(),
+        min: 1,
+        max: max.into(),
+    })
+}
+
+fn size(field: &'static str, size: usize, min: usize, max: usize) -> Result<(), InvalidRequest> {
+    if (min..=max).contains(&size) {
+        return Ok(());
+    }
+    Err(InvalidRequest::OutOfBounds {
+        field,
+        value: size as u64,
+        min: min as u64,
+        max: max as u64,
+    })
+}
+
+fn user_names(names: &[String], min: usize) -> Result<Vec<UserName>, InvalidRequest> {
+    size("user_names", names.len(), min, NAMES_MAX)?;
+    let mut parsed = names
+        .iter()
+        .map(|name| UserName::parse(name))
+        .collect::<Result<Vec<_>, _>>()?;
+    // Naming somebody twice is naming them.
+    parsed.sort();
+    parsed.dedup();
+    Ok(parsed)
+}
+
+/// Checks a device's id.
+///
+/// # Errors
+///
+/// [`InvalidRequest::Id`] if it does not have 16 bytes.
+pub fn device_id(bytes: &[u8]) -> Result<DeviceId, InvalidRequest> {
+    DeviceId::try_from(bytes).map_err(|reason| InvalidRequest::Id {
+        field: "device_id",
+        reason,
+    })
+}
+
+fn conversation_id(bytes: &[u8]) -> Result<ConversationId, InvalidRequest> {
+    let field = "conversation_id";
+    ConversationId::try_from(bytes).map_err(|reason| InvalidRequest::Id { field, reason })
+}
+
+fn message_id(bytes: &[u8]) -> Result<MessageId, InvalidRequest> {
+    let field = "message_id";
+    MessageId::try_from(bytes).map_err(|reason| InvalidRequest::Id { field, reason })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_with_a_wrong_field_names_it() {
+        let body = v1::client_frame::Body::LeaveGroup(v1::LeaveGroup {
+            message_id: vec![0; 16].into(),
+            conversation_id: vec![0; 12].into(),
+        });
+        let refused = parse_request(body).unwrap().unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            "conversation_id: an id has 16 bytes, not 12"
+        );
+    }
+
+    #[test]
+    fn a_limit_out_of_bounds_says_what_is_allowed() {
+        let refused = parse_conversations(v1::FetchConversations::default()).unwrap_err();
+        assert_eq!(refused.to_string(), "limit is 0, allowed is 1 to 100");
+    }
+}
