@@ -16,7 +16,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");
     let schema = protox::compile(FILES, ["proto"])?;
     let pool = DescriptorPool::from_file_descriptor_set(schema.clone())?;
-    let table = PathBuf::from(env::var("OUT_DIR")?).join("elements.rs");
+    let table = PathBuf::from(env::var_os("OUT_DIR").ok_or("no OUT_DIR")?).join("elements.rs");
     fs::write(table, element_table(&pool)?)?;
     prost_build::Config::new()
         .bytes(["."])

@@ -1,1 +1,3 @@
-//! x
+//! The Magpie chat server.
+pub mod clock;
+pub mod store;

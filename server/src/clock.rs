@@ -1,0 +1,70 @@
+//! Time and blocking work, injected: the only place that reads a clock.
+
+use std::{
+    future::Future,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use magpie_protocol::moment::Moment;
+use tokio::time::Instant;
+
+/// The process's clocks. Under tokio's paused time the monotonic one stands
+/// still too.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    start: Instant,
+}
+
+impl Clock {
+    /// A clock that starts now.
+    #[must_use]
+    pub fn start() -> Self {
+        Self { start: Instant::now() }
+    }
+
+    /// The monotonic time: for every timeout.
+    #[must_use]
+    pub fn now(&self) -> Moment {
+        Moment::new(self.start.elapsed())
+    }
+
+    /// The time of day, milliseconds since 1970: for people, never for order.
+    #[must_use]
+    pub fn wall_ms(&self) -> i64 {
+        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+        i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX)
+    }
+
+    /// The runtime's instant of `moment`, to sleep until.
+    #[must_use]
+    pub fn instant(&self, moment: Moment) -> Instant {
+        self.start + moment.since_start()
+    }
+}
+
+/// Where work that blocks (`SQLite`, argon2) runs.
+#[derive(Clone, Copy, Debug)]
+pub enum Blocking {
+    /// On the runtime's threads for blocking work.
+    Pool,
+    /// At once, on the caller's thread: for simulations.
+    Inline,
+}
+
+impl Blocking {
+    /// Runs `work`; `None` if it panicked or the runtime is shutting down.
+    pub async fn run<T: Send + 'static>(
+        self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Option<T> {
+        match self {
+            Self::Pool => tokio::task::spawn_blocking(work).await.ok(),
+            Self::Inline => Some(work()),
+        }
+    }
+}
+
+/// Runs `future` for at most `limit`; `None` if it took longer.
+pub async fn within<F: Future>(limit: Duration, future: F) -> Option<F::Output> {
+    tokio::time::timeout(limit, future).await.ok()
+}
