@@ -1,1 +1,72 @@
-//! x
+//! The Magpie client SDK: one device's local database, its outbox, and a driver
+//! that keeps a connection.
+//!
+//! A [`Home`] is one device: a directory with a SQLite file. What a person wants
+//! to send is [queued](Home::queue) there first, durably, under an id that stays
+//! the same for every try. A [`Client`] keeps a connection to the server, sends
+//! what is queued, in the person's order, and stores what arrives: a page of
+//! events and its cursor in one transaction, and only then the acknowledgement.
+//! Both may be killed at any moment; what is in the file is always right.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use magpie_client::{Client, Event, Home, NewRequest, Options, Server, Trust};
+//!
+//! let home = Home::open("./alice".as_ref())?;
+//! let server = Server {
+//!     address: "chat.example.org:7443".to_owned(),
+//!     trust: Trust::System,
+//! };
+//! if home.account()?.is_none() {
+//!     magpie_client::register(&home, &server, "alice", "correct horse", "laptop").await?;
+//! }
+//! let lock = home.try_lock_connection()?.ok_or("another process is connected")?;
+//! let mut client = Client::start(home.clone(), lock, server, Options::default());
+//! home.queue(NewRequest::Send {
+//!     to: "@bob".parse()?,
+//!     text: "hello".to_owned().try_into()?,
+//! })?;
+//! client.wake_outbox();
+//! while let Some(event) = client.next_event().await {
+//!     if let Event::Accepted { id, acceptance } = event {
+//!         println!("{id} is number {}", acceptance.seq);
+//!         break;
+//!     }
+//! }
+//! client.shutdown().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Methods of [`Home`] read and write a local file and return at once; they
+//! block for as long as a write to the disk takes. A message's way, its promises
+//! (D1 to D12) and the words used here are in `docs/contract.md`.
+
+mod client;
+mod error;
+mod home;
+mod raw;
+mod server;
+mod sign_in;
+mod types;
+
+pub use magpie_protocol::{
+    id::{ConversationId, DeviceId, InvalidId, MessageId, UserId},
+    seq::Seq,
+    text::{DeviceName, InvalidText, MessageText, Password, Title, UserName},
+    wire::v1::{Action, ErrorCode},
+};
+
+pub use self::{
+    client::{Client, Event, From, Options},
+    error::{ConnectError, DisconnectReason, HomeError, LocalError, RequestError, SignInError},
+    home::{ConnectionLock, Home},
+    server::{Server, Trust},
+    sign_in::{register, sign_in},
+    types::{
+        Acceptance, Account, AuditConversation, AuditLine, Content, ConversationKind,
+        ConversationLine, ConversationPage, DeviceLine, Gap, HistoryPage, InvalidRecipient,
+        LocalHistory, Member, NewRequest, Operation, OutboxEntry, OutboxState, Outcome, Recipient,
+        Refusal, StoredEvent, User,
+    },
+};

@@ -1,0 +1,462 @@
+//! What the SDK gives and takes, in types of its own.
+
+use std::{fmt, str::FromStr, time::Duration};
+
+use aws_lc_rs::digest::{SHA256, digest};
+use bytes::Bytes;
+use magpie_protocol::{
+    id::{ConversationId, DeviceId, MessageId, UserId},
+    seq::Seq,
+    text::{InvalidText, MessageText, Title, UserName},
+    wire::v1::{Action, ErrorCode},
+};
+
+/// The account that a home's device belongs to.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Account {
+    /// Whose it is.
+    pub user_id: UserId,
+    /// The user's name.
+    pub name: String,
+    /// This device.
+    pub device_id: DeviceId,
+    /// As it is shown in the list of devices; may be empty.
+    pub device_name: String,
+    /// `host:port`, as it was given.
+    pub server: String,
+    /// False once the server has said that the credential is of no use any
+    /// more: the same user may sign in again, and keeps history and outbox.
+    pub signed_in: bool,
+}
+
+/// A person. The name never changes.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct User {
+    /// Their id.
+    pub id: UserId,
+    /// Their name, without `@`.
+    pub name: String,
+}
+
+/// A member of a conversation, and how far they have come in it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Member {
+    /// Who.
+    pub user: User,
+    /// How far their devices have stored.
+    pub delivered_seq: Seq,
+    /// How far they have read.
+    pub read_seq: Seq,
+}
+
+/// What a conversation is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ConversationKind {
+    /// Of two people.
+    Direct,
+    /// With a title, and members that come and go.
+    Group,
+    /// Of a kind that this version does not know, or not described yet.
+    Unknown,
+}
+
+/// A conversation, as a list of conversations shows it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ConversationLine {
+    /// Its id.
+    pub id: ConversationId,
+    /// What it is.
+    pub kind: ConversationKind,
+    /// The group's title, or the other person's name without `@`.
+    pub title: String,
+    /// Its members, the user themself included; empty if not described yet.
+    pub members: Vec<Member>,
+    /// The first seq that the user may read.
+    pub first_seq: Seq,
+    /// The last seq that the user may read, if they are no longer a member.
+    pub last_seq: Option<Seq>,
+    /// The newest seq that is known to exist.
+    pub head_seq: Seq,
+    /// The server's commit time of the newest stored event.
+    pub last_event_at_ms: Option<i64>,
+    /// Stored messages of others above the user's read mark.
+    pub unread: u64,
+}
+
+/// An event of a conversation.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct StoredEvent {
+    /// Where it happened.
+    pub conversation: ConversationId,
+    /// Its place there.
+    pub seq: Seq,
+    /// Who caused it; `None` if the server does not say.
+    pub sender: Option<User>,
+    /// The client-made id of what caused it; `None` if the server does not say.
+    pub message_id: Option<MessageId>,
+    /// The server's commit time, milliseconds since 1970.
+    pub committed_at_ms: i64,
+    /// What happened.
+    pub content: Content,
+    /// The event as it came, an encoded `magpie.v1.Event`.
+    pub raw: Bytes,
+}
+
+impl StoredEvent {
+    /// SHA-256 of the encoded content, by which two copies are compared.
+    #[must_use]
+    pub fn digest(&self) -> [u8; 32] {
+        let content = crate::raw::content(&self.raw);
+        let mut out = [0; 32];
+        for (to, from) in out.iter_mut().zip(digest(&SHA256, &content).as_ref()) {
+            *to = *from;
+        }
+        out
+    }
+}
+
+/// What happened.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Content {
+    /// A message was sent.
+    Message {
+        /// What it says.
+        text: String,
+    },
+    /// A group was made: its first event.
+    GroupCreated {
+        /// What it is called.
+        title: String,
+        /// Who was in it from the beginning.
+        members: Vec<User>,
+    },
+    /// Members were added.
+    MembersAdded {
+        /// Who.
+        members: Vec<User>,
+    },
+    /// A member was removed by another.
+    MemberRemoved {
+        /// Who.
+        member: Option<User>,
+    },
+    /// The sender left.
+    MemberLeft,
+    /// Something that this version does not know. It is stored as it came.
+    Unknown,
+}
+
+/// Events that exist on the server and are not stored here.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct Gap {
+    /// In which conversation.
+    pub conversation: ConversationId,
+    /// The first of them.
+    pub from: Seq,
+    /// The last of them.
+    pub to: Seq,
+    /// True for history that is fetched when somebody asks for it
+    /// ([`Client::fill`](crate::Client::fill)); false for one that the driver
+    /// fills by itself, at once when connected.
+    pub on_demand: bool,
+}
+
+/// A part of a conversation from the local database.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct LocalHistory {
+    /// In ascending order of seq.
+    pub events: Vec<StoredEvent>,
+    /// What is missing between and below these events, in ascending order.
+    pub gaps: Vec<Gap>,
+}
+
+/// Events as the server has them.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct HistoryPage {
+    /// In ascending order of seq.
+    pub events: Vec<StoredEvent>,
+    /// There are no more in the direction that was asked for.
+    pub complete: bool,
+}
+
+/// Conversations as the server has them.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ConversationPage {
+    /// In ascending order of their ids. `unread` is 0 and `last_event_at_ms`
+    /// `None`: the server does not say.
+    pub conversations: Vec<ConversationLine>,
+    /// There are no more behind the last of these.
+    pub complete: bool,
+}
+
+/// One of the user's devices.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct DeviceLine {
+    /// Its id.
+    pub id: DeviceId,
+    /// Its name; may be empty.
+    pub name: String,
+    /// When it was signed in, milliseconds since 1970.
+    pub created_at_ms: i64,
+    /// When it was last connected; `None` if never.
+    pub last_seen_at_ms: Option<i64>,
+    /// It is this one.
+    pub current: bool,
+}
+
+/// What a stored event is compared by.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct AuditLine {
+    /// The event's place.
+    pub seq: Seq,
+    /// Its message id, if it has one.
+    pub message_id: Option<MessageId>,
+    /// Its sender, if it has one.
+    pub sender: Option<UserId>,
+    /// SHA-256 of its encoded content, as [`StoredEvent::digest`].
+    pub digest: [u8; 32],
+}
+
+/// All that is stored of a conversation, to be compared with the server's log.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct AuditConversation {
+    /// Its id.
+    pub id: ConversationId,
+    /// The first seq that the user may read.
+    pub first_seq: Seq,
+    /// The newest seq that is known to exist; events above it came later.
+    pub head_seq: Seq,
+    /// In ascending order of seq.
+    pub events: Vec<AuditLine>,
+    /// What is known to be missing.
+    pub gaps: Vec<Gap>,
+}
+
+/// Whom or what a request is for. Written `@NAME` or as a conversation's id.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Recipient {
+    /// The direct conversation with this user, made by its first message.
+    User(UserName),
+    /// A conversation of which the user is a member.
+    Conversation(ConversationId),
+}
+
+/// What was given names no recipient.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum InvalidRecipient {
+    /// `@` is followed by no acceptable name.
+    #[error(transparent)]
+    Name(#[from] InvalidText),
+    /// Neither `@NAME` nor an id.
+    #[error("{text:?} names nobody; write @NAME or a conversation's id")]
+    Form {
+        /// What was given.
+        text: String,
+    },
+}
+
+impl FromStr for Recipient {
+    type Err = InvalidRecipient;
+
+    fn from_str(text: &str) -> Result<Self, InvalidRecipient> {
+        if let Some(name) = text.strip_prefix('@') {
+            return Ok(Self::User(UserName::parse(name)?));
+        }
+        text.parse()
+            .map(Self::Conversation)
+            .map_err(|_| InvalidRecipient::Form {
+                text: text.to_owned(),
+            })
+    }
+}
+
+impl fmt::Display for Recipient {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::User(name) => write!(formatter, "@{name}"),
+            Self::Conversation(id) => id.fmt(formatter),
+        }
+    }
+}
+
+/// What a person wants done, to be queued.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum NewRequest {
+    /// Send a message.
+    Send {
+        /// To whom.
+        to: Recipient,
+        /// What it says.
+        text: MessageText,
+    },
+    /// Make a group. Its conversation id has the bytes of the request's id.
+    CreateGroup {
+        /// What it is called.
+        title: Title,
+        /// The other members.
+        names: Vec<UserName>,
+    },
+    /// Add members to a group.
+    AddMembers {
+        /// Which group.
+        conversation: ConversationId,
+        /// Whom; at least one.
+        names: Vec<UserName>,
+    },
+    /// Remove another member from a group.
+    RemoveMember {
+        /// Which group.
+        conversation: ConversationId,
+        /// Whom.
+        name: UserName,
+    },
+    /// Leave a group.
+    Leave {
+        /// Which group.
+        conversation: ConversationId,
+    },
+    /// Move the user's read mark forward. Not kept in the person's order with
+    /// the others: several for one conversation leave as one.
+    MarkRead {
+        /// A conversation that is known here.
+        to: Recipient,
+        /// How far; `None`: all that is stored now.
+        seq: Option<Seq>,
+    },
+}
+
+/// What an entry of the outbox asks for.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Operation {
+    /// Send a message.
+    Send {
+        /// To whom.
+        to: Recipient,
+        /// What it says.
+        text: String,
+    },
+    /// Make a group.
+    CreateGroup {
+        /// What it is called.
+        title: String,
+        /// The other members.
+        names: Vec<String>,
+    },
+    /// Add members to a group.
+    AddMembers {
+        /// Which group.
+        conversation: ConversationId,
+        /// Whom.
+        names: Vec<String>,
+    },
+    /// Remove a member from a group.
+    RemoveMember {
+        /// Which group.
+        conversation: ConversationId,
+        /// Whom.
+        name: String,
+    },
+    /// Leave a group.
+    Leave {
+        /// Which group.
+        conversation: ConversationId,
+    },
+    /// Move the read mark.
+    MarkRead {
+        /// Where.
+        conversation: ConversationId,
+        /// How far.
+        seq: Seq,
+    },
+}
+
+/// What is queued and not done.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct OutboxEntry {
+    /// The request's id.
+    pub id: MessageId,
+    /// What it asks for.
+    pub operation: Operation,
+    /// By this device's clock, milliseconds since 1970.
+    pub queued_at_ms: i64,
+    /// Where it stands.
+    pub state: OutboxState,
+}
+
+/// Where an entry of the outbox stands.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum OutboxState {
+    /// To be sent, or sent and not answered.
+    Pending,
+    /// Refused for good. It stays until somebody discards it.
+    Failed(Refusal),
+}
+
+/// What became of a queued request.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Outcome {
+    /// It is committed.
+    Accepted(Acceptance),
+    /// The read mark stands there, or further.
+    Read {
+        /// In which conversation.
+        conversation: ConversationId,
+        /// How far.
+        seq: Seq,
+    },
+    /// It was refused for good.
+    Failed(Refusal),
+}
+
+/// Where a request was committed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Acceptance {
+    /// In which conversation.
+    pub conversation: ConversationId,
+    /// Where there.
+    pub seq: Seq,
+    /// The server's commit time, milliseconds since 1970.
+    pub committed_at_ms: i64,
+}
+
+/// What the server said instead of doing it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Refusal {
+    /// Why.
+    pub code: ErrorCode,
+    /// What a client does about it.
+    pub action: Action,
+    /// How long to wait first, if the action says so.
+    pub after: Duration,
+    /// One sentence for a developer; may be empty.
+    pub message: String,
+}
+
+impl Refusal {
+    /// The code's name as programs read it, such as `name_taken`.
+    #[must_use]
+    pub fn code_name(&self) -> String {
+        lower_case_without(self.code.as_str_name(), "ERROR_CODE_")
+    }
+
+    /// The action's name as programs read it, such as `retry_after`.
+    #[must_use]
+    pub fn action_name(&self) -> String {
+        lower_case_without(self.action.as_str_name(), "ACTION_")
+    }
+}
+
+fn lower_case_without(name: &str, prefix: &str) -> String {
+    name.trim_start_matches(prefix).to_ascii_lowercase()
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let code = self.code_name().replace('_', " ");
+        if self.message.is_empty() {
+            formatter.write_str(&code)
+        } else {
+            write!(formatter, "{code}: {}", self.message)
+        }
+    }
+}
