@@ -19,7 +19,9 @@ impl Clock {
     /// A clock that starts now.
     #[must_use]
     pub fn start() -> Self {
-        Self { start: Instant::now() }
+        Self {
+            start: Instant::now(),
+        }
     }
 
     /// The monotonic time: for every timeout.
@@ -31,7 +33,9 @@ impl Clock {
     /// The time of day, milliseconds since 1970: for people, never for order.
     #[must_use]
     pub fn wall_ms(&self) -> i64 {
-        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+        let since_1970 = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or(Duration::ZERO);
         i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX)
     }
 

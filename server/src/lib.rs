@@ -1,3 +1,31 @@
 //! The Magpie chat server.
-pub mod clock;
+//!
+//! The modules stand in layers; each uses only those below it. ARCHITECTURE.md
+//! walks one message through them.
+
+// The parts, wired.
+pub mod node;
+// Strangers and operators come in here.
+pub mod admin;
+pub mod listener;
+// One connection: bytes, frames, deadlines.
+pub mod connection;
+// Requests to handlers, errors to codes.
+pub mod dispatch;
+// What requests do.
+pub mod handler;
+// What a device has not confirmed.
+pub mod delivery;
+// The committer, the router, the tailer.
+pub mod log;
+// Who is connected.
+pub mod hub;
+// The truth.
 pub mod store;
+// The world outside.
+pub mod clock;
+pub mod config;
+pub mod metrics;
+pub mod random;
+pub mod shutdown;
+pub mod tls;

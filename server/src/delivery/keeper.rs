@@ -1,0 +1,195 @@
+//! Writes down who connected and how far each device has stored, many at a time.
+//!
+//! Hellos are written at once (with all others that came meanwhile); what devices
+//! confirm is written twice a second. A crash repeats a little, which clients
+//! drop by seq. Receipts are told only after what they say is durable.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use magpie_protocol::{
+    id::{ConversationId, DeviceId, UserId},
+    seq::{Position, Seq},
+    wire::v1,
+};
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    clock::{Clock, within},
+    hub::{Ending, Letter, Mailbox},
+    log::Router,
+    store::{Confirm, Connect, Generation, SharedStore, StoreError},
+};
+
+/// How often confirmed cursors are written down.
+const CONFIRM_INTERVAL: Duration = Duration::from_millis(500);
+
+/// Devices in one statement: others wait for the store meanwhile.
+const CONFIRM_BATCH: usize = 500;
+
+#[derive(Debug)]
+struct Confirmed {
+    from: Arc<Mailbox>,
+    generation: Generation,
+    cursor: Position,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    hellos: Vec<(Connect, Arc<Mailbox>)>,
+    confirmed: HashMap<DeviceId, Confirmed>,
+    delivered: HashMap<(UserId, ConversationId), Seq>,
+}
+
+/// What keeps the devices' cursors.
+pub struct Keeper {
+    store: SharedStore,
+    router: Arc<Router>,
+    clock: Clock,
+    waiting: Mutex<Waiting>,
+    bell: Notify,
+}
+
+impl Keeper {
+    /// A keeper with nothing to write.
+    #[must_use]
+    pub fn new(store: SharedStore, router: Arc<Router>, clock: Clock) -> Self {
+        Self {
+            store,
+            router,
+            clock,
+            waiting: Mutex::default(),
+            bell: Notify::new(),
+        }
+    }
+
+    /// A device said hello. Its mailbox is told the generation.
+    pub fn connect(&self, hello: Connect, from: Arc<Mailbox>) {
+        self.waiting.lock().hellos.push((hello, from));
+        self.bell.notify_one();
+    }
+
+    /// A device has stored everything up to `cursor`. Bounded: one entry a
+    /// connected device.
+    pub fn confirm(&self, from: &Arc<Mailbox>, generation: Generation, cursor: Position) {
+        let mut waiting = self.waiting.lock();
+        let entry = waiting
+            .confirmed
+            .entry(from.device)
+            .or_insert_with(|| Confirmed {
+                from: Arc::clone(from),
+                generation,
+                cursor,
+            });
+        if entry.generation < generation {
+            entry.from = Arc::clone(from);
+            entry.generation = generation;
+            entry.cursor = cursor;
+        } else if entry.generation == generation {
+            entry.cursor = entry.cursor.max(cursor);
+        }
+    }
+
+    /// A device of this user has stored the conversation up to `seq`. Told to the
+    /// other members with the next write.
+    pub fn delivered(&self, user: UserId, conversation: ConversationId, seq: Seq) {
+        let mut waiting = self.waiting.lock();
+        let entry = waiting.delivered.entry((user, conversation)).or_default();
+        *entry = seq.max(*entry);
+    }
+
+    /// Writes for ever; what is left when `stop` comes is written before the end.
+    pub async fn run(&self, stop: CancellationToken) {
+        let mut confirm_at = self.clock.now() + CONFIRM_INTERVAL;
+        while !stop.is_cancelled() {
+            let left = confirm_at.since(self.clock.now());
+            let rung = within(left, self.bell.notified());
+            // Only the waiting is given up; a write runs to its end.
+            let rung = stop.run_until_cancelled(rung).await;
+            self.write_hellos().await;
+            if rung != Some(Some(())) || self.clock.now() >= confirm_at {
+                self.write_confirmed().await;
+                confirm_at = self.clock.now() + CONFIRM_INTERVAL;
+            }
+        }
+    }
+
+    async fn write_hellos(&self) {
+        let hellos = std::mem::take(&mut self.waiting.lock().hellos);
+        if hellos.is_empty() {
+            return;
+        }
+        let connects: Vec<Connect> = hellos.iter().map(|(connect, _)| *connect).collect();
+        match self.store.connect(&connects).await {
+            Ok(generations) => {
+                for ((_, mailbox), generation) in hellos.iter().zip(generations) {
+                    match generation {
+                        Some(generation) => mailbox.deliver(Letter::Connected(generation)),
+                        None => mailbox.end(Ending::Revoked),
+                    }
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, devices = hellos.len(), "hellos were not written down");
+                for (_, mailbox) in hellos {
+                    mailbox.end(Ending::Unavailable);
+                }
+            }
+        }
+    }
+
+    async fn write_confirmed(&self) {
+        let (confirmed, delivered) = {
+            let mut waiting = self.waiting.lock();
+            (
+                std::mem::take(&mut waiting.confirmed),
+                std::mem::take(&mut waiting.delivered),
+            )
+        };
+        let confirms: Vec<Confirm> = confirmed
+            .iter()
+            .map(|(device, it)| Confirm {
+                device: *device,
+                generation: it.generation,
+                cursor: it.cursor,
+            })
+            .collect();
+        for chunk in confirms.chunks(CONFIRM_BATCH) {
+            match self.store.confirm(chunk).await {
+                Ok(fenced) => {
+                    for device in fenced {
+                        if let Some(it) = confirmed.get(&device) {
+                            it.from.end(Ending::Replaced);
+                        }
+                    }
+                }
+                Err(error) => {
+                    // Their next confirmation says the same and more.
+                    tracing::warn!(%error, "confirmed cursors were not written down");
+                    return;
+                }
+            }
+        }
+        for ((user, conversation), seq) in delivered {
+            if let Err(error) = self.announce(user, conversation, seq).await {
+                tracing::debug!(%error, "a receipt was not told");
+            }
+        }
+    }
+
+    async fn announce(
+        &self,
+        user: UserId,
+        conversation: ConversationId,
+        seq: Seq,
+    ) -> Result<(), StoreError> {
+        let mark = v1::Mark {
+            conversation_id: conversation.to_wire(),
+            user_id: user.to_wire(),
+            delivered_seq: seq.get(),
+            read_seq: 0,
+        };
+        self.router.announce(user, conversation, mark).await
+    }
+}

@@ -1,0 +1,395 @@
+//! Sends a device what follows its cursor, in the order of the log: the only way
+//! a message reaches a device.
+//!
+//! ```text
+//!   Behind ──read the log──▶ Reading ──▶ Read ──all sent, complete──▶ Live
+//!     ▲                                   │ more                       │
+//!     └───────────────────────────────────┴──◀── mailbox overflowed ───┘
+//! ```
+//!
+//! Live and catch-up differ only in where the next events come from: the mailbox,
+//! which began to collect before the log was read, or the log. A session whose
+//! window is full takes nothing; its mailbox overflows and it reads on from the
+//! log when it can.
+
+mod cursor;
+mod keeper;
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use magpie_protocol::{
+    id::ConversationId,
+    seq::{FrameNumber, Position, Seq},
+    wire::{EncodedPage, v1},
+};
+use tokio::sync::Semaphore;
+
+pub use self::{
+    cursor::{Cursor, CursorKey, Place},
+    keeper::Keeper,
+};
+use crate::{
+    hub::{Collected, Ending, Letter, Mailbox},
+    log::Router,
+    store::{
+        Generation, History, LogEvent, ReadLimit, SharedStore, SnapshotPage, SnapshotPlace,
+        StoreError, UserPage,
+    },
+};
+
+/// What goes into one page: its frame stays below the server's limit, also with
+/// the largest text or description as its last part.
+const PAGE: ReadLimit = ReadLimit {
+    count: 256,
+    size: 128 * 1024,
+};
+
+/// What all deliveries of this process share.
+pub struct Feed {
+    /// Where the log is.
+    pub store: SharedStore,
+    /// How far live connections were served.
+    pub router: Arc<Router>,
+    /// Where cursors are kept.
+    pub keeper: Arc<Keeper>,
+    /// Seals cursors.
+    pub key: CursorKey,
+    /// The history that cursors are of.
+    pub history: History,
+    /// Bounds how many connections read the log at once.
+    pub reads: Arc<Semaphore>,
+}
+
+impl Feed {
+    /// Where a device's cursor says that it is; `None` if the cursor is of no
+    /// use and the device begins anew.
+    #[must_use]
+    pub fn open(&self, mailbox: &Mailbox, cursor: &[u8]) -> Option<Place> {
+        let cursor = self.key.open(mailbox.device, cursor)?;
+        if cursor.epoch != self.history.epoch {
+            return None;
+        }
+        let head = self.router.published();
+        if cursor.place.confirmed() > head {
+            // Authentic, and ahead of the log: the history went back.
+            tracing::error!(
+                device = %mailbox.device, %head,
+                "a device has seen more of the log than there is; was a backup restored?"
+            );
+            return None;
+        }
+        Some(cursor.place)
+    }
+
+    /// Where a device begins that has no cursor: at a snapshot of now.
+    #[must_use]
+    pub fn anew(&self) -> Place {
+        Place::Snapshot(SnapshotPlace {
+            since: Position::ZERO,
+            at: self.router.published(),
+            below: Position::new(i64::MAX.unsigned_abs()),
+        })
+    }
+}
+
+/// Where the next events come from.
+#[derive(Debug)]
+enum Mode {
+    /// The log must be read on from the place.
+    Behind,
+    /// It is being read.
+    Reading,
+    /// This is next.
+    Read(Box<UserPage>),
+    /// This is next.
+    ReadSnapshot(Box<SnapshotPage>),
+    /// The mailbox has all that follows the place; these were taken out of it.
+    Live(VecDeque<Arc<LogEvent>>),
+}
+
+/// A page that was sent and is not acknowledged.
+#[derive(Debug)]
+struct Sent {
+    number: FrameNumber,
+    confirms: Position,
+    /// The newest event of each conversation in it.
+    newest: Vec<(ConversationId, Seq)>,
+}
+
+/// What one connection's device has not confirmed.
+pub struct Delivery {
+    feed: Arc<Feed>,
+    mailbox: Arc<Mailbox>,
+    /// Everything up to here was sent on this connection, or stored before it.
+    place: Place,
+    mode: Mode,
+    said_caught_up: bool,
+    generation: Option<Generation>,
+    unconfirmed: VecDeque<Sent>,
+    confirmed: Position,
+}
+
+impl Delivery {
+    /// A delivery that goes on at `place`.
+    #[must_use]
+    pub fn new(feed: Arc<Feed>, mailbox: Arc<Mailbox>, place: Place) -> Self {
+        Self {
+            feed,
+            mailbox,
+            place,
+            mode: Mode::Behind,
+            said_caught_up: false,
+            generation: None,
+            unconfirmed: VecDeque::new(),
+            confirmed: place.confirmed(),
+        }
+    }
+
+    /// Reads the log if that is what is needed next. The result comes as a letter.
+    pub fn read_if_behind(&mut self) {
+        if !matches!(self.mode, Mode::Behind) {
+            return;
+        }
+        self.mode = Mode::Reading;
+        // From here on the mailbox has what the reading cannot see any more.
+        self.mailbox.collect();
+        let (feed, mailbox, place) = (
+            Arc::clone(&self.feed),
+            Arc::clone(&self.mailbox),
+            self.place,
+        );
+        tokio::spawn(async move {
+            let _permit = feed.reads.acquire().await;
+            if mailbox.has_ended() {
+                return;
+            }
+            let (store, user) = (&feed.store, mailbox.user);
+            let letter = match place {
+                Place::At(after) => Letter::Page(store.user_page(user, after, PAGE).await),
+                Place::Snapshot(place) => {
+                    Letter::Snapshot(store.snapshot_page(user, place, PAGE).await)
+                }
+            };
+            mailbox.deliver(letter);
+        });
+    }
+
+    /// What was read of the log is here.
+    pub fn handle_page(&mut self, page: Result<UserPage, StoreError>) {
+        match page {
+            Ok(page) => self.mode = Mode::Read(Box::new(page)),
+            Err(error) => self.give_up(&error),
+        }
+    }
+
+    /// What was read of a snapshot is here.
+    pub fn handle_snapshot(&mut self, page: Result<SnapshotPage, StoreError>) {
+        match page {
+            Ok(page) => self.mode = Mode::ReadSnapshot(Box::new(page)),
+            Err(error) => self.give_up(&error),
+        }
+    }
+
+    fn give_up(&self, error: &StoreError) {
+        tracing::warn!(%error, "the log could not be read for a device; it will come back");
+        self.mailbox.end(Ending::Unavailable);
+    }
+
+    /// The hello is written down: confirmations count from now on.
+    pub fn handle_connected(&mut self, generation: Generation) {
+        self.generation = Some(generation);
+        self.confirm();
+    }
+
+    /// The next page, if there is one now. Call only if it can be sent, and tell
+    /// [`Self::sent`] its number. Marks may be added to it.
+    pub fn next_page(&mut self) -> Option<EncodedPage> {
+        loop {
+            match std::mem::replace(&mut self.mode, Mode::Behind) {
+                Mode::Behind => {
+                    self.read_if_behind();
+                    return None;
+                }
+                Mode::Reading => {
+                    self.mode = Mode::Reading;
+                    return None;
+                }
+                Mode::ReadSnapshot(page) => return Some(self.snapshot_page(*page)),
+                Mode::Read(page) => {
+                    if let Some(page) = self.user_page(*page) {
+                        return Some(page);
+                    }
+                }
+                Mode::Live(ready) => return self.live_page(ready),
+            }
+        }
+    }
+
+    fn snapshot_page(&mut self, page: SnapshotPage) -> EncodedPage {
+        self.place = match (page.next, self.place) {
+            (Some(next), _) => Place::Snapshot(next),
+            (None, Place::Snapshot(place)) => Place::At(place.at),
+            (None, at @ Place::At(_)) => at,
+        };
+        metrics::counter!(crate::metrics::PAGES_SENT, "from" => "snapshot").increment(1);
+        self.encode(page.events.iter(), page.conversations)
+    }
+
+    fn user_page(&mut self, page: UserPage) -> Option<EncodedPage> {
+        self.place = Place::At(page.upto);
+        if page.complete {
+            self.mode = Mode::Live(VecDeque::new());
+        }
+        let catches_up = page.complete && !self.said_caught_up;
+        let is_empty =
+            page.events.is_empty() && page.conversations.is_empty() && page.marks.is_empty();
+        if is_empty && !catches_up {
+            return None;
+        }
+        self.said_caught_up |= catches_up;
+        metrics::counter!(crate::metrics::PAGES_SENT, "from" => "store").increment(1);
+        let mut encoded = self.encode(page.events.iter(), page.conversations);
+        encoded.marks = page.marks;
+        encoded.caught_up = catches_up;
+        Some(encoded)
+    }
+
+    fn live_page(&mut self, mut ready: VecDeque<Arc<LogEvent>>) -> Option<EncodedPage> {
+        let place = self.place.confirmed();
+        if ready.is_empty() {
+            // In this order: what is published is in the mailbox.
+            let published = self.feed.router.published();
+            let events = match self.mailbox.take_events() {
+                Collected::Events(events) => events,
+                Collected::LettersFirst => {
+                    self.mode = Mode::Live(ready);
+                    return None;
+                }
+                Collected::Overflowed => {
+                    self.read_if_behind();
+                    return None;
+                }
+            };
+            // What the reading of the log brought already is passed over.
+            ready = events
+                .into_iter()
+                .filter(|event| event.position > place)
+                .collect();
+            if ready.is_empty() {
+                self.place = Place::At(place.max(published));
+            }
+        }
+        let mut size = 0;
+        let mut events = Vec::new();
+        while let Some(event) = ready.pop_front_if(|event| {
+            size += event.encoded.len();
+            events.is_empty() || (size <= PAGE.size && events.len() < PAGE.count)
+        }) {
+            events.push(event);
+        }
+        self.mode = Mode::Live(ready);
+        self.place = Place::At(events.last()?.position);
+        metrics::counter!(crate::metrics::PAGES_SENT, "from" => "mailbox").increment(1);
+        Some(self.encode(events.iter().map(AsRef::as_ref), Vec::new()))
+    }
+
+    fn encode<'a>(
+        &mut self,
+        events: impl Iterator<Item = &'a LogEvent>,
+        conversations: Vec<v1::Conversation>,
+    ) -> EncodedPage {
+        let mut newest = BTreeMap::new();
+        let encoded: Vec<Bytes> = events
+            .map(|event| {
+                newest.insert(event.conversation, event.seq);
+                event.encoded.clone()
+            })
+            .collect();
+        metrics::counter!(crate::metrics::EVENTS_SENT).increment(encoded.len() as u64);
+        self.unconfirmed.push_back(Sent {
+            number: FrameNumber::ZERO,
+            confirms: self.place.confirmed(),
+            newest: newest.into_iter().collect(),
+        });
+        EncodedPage {
+            conversations,
+            events: encoded,
+            marks: Vec::new(),
+            cursor: self.seal(),
+            caught_up: false,
+        }
+    }
+
+    /// The page that [`Self::next_page`] gave left as this frame.
+    pub fn sent(&mut self, number: FrameNumber) {
+        if let Some(last) = self.unconfirmed.back_mut() {
+            last.number = number;
+        }
+    }
+
+    /// The device has handled every frame up to `acked` (D7).
+    pub fn handle_ack(&mut self, acked: FrameNumber) {
+        let mut advanced = false;
+        while let Some(sent) = self.unconfirmed.pop_front_if(|sent| sent.number <= acked) {
+            advanced = true;
+            self.confirmed = self.confirmed.max(sent.confirms);
+            for (conversation, seq) in sent.newest {
+                self.feed
+                    .keeper
+                    .delivered(self.mailbox.user, conversation, seq);
+            }
+        }
+        if advanced {
+            if self.unconfirmed.is_empty() {
+                // An idle connection holds no buffers.
+                self.unconfirmed = VecDeque::new();
+            }
+            self.confirm();
+        }
+    }
+
+    /// The device says in a ping what it has stored.
+    pub fn handle_cursor(&mut self, cursor: &[u8]) {
+        if let Some(Place::At(position)) = self.feed.open(&self.mailbox, cursor)
+            && position > self.confirmed
+            && position <= self.place.confirmed()
+        {
+            self.confirmed = position;
+            self.confirm();
+        }
+    }
+
+    fn confirm(&self) {
+        // Not before the hello is written: it sets the cursor, also downwards.
+        if let Some(generation) = self.generation {
+            self.feed
+                .keeper
+                .confirm(&self.mailbox, generation, self.confirmed);
+        }
+    }
+
+    /// The cursor behind all that was sent, unless something waits to be sent.
+    pub fn checkpoint(&mut self) -> Option<Bytes> {
+        let Mode::Live(ready) = &self.mode else {
+            return None;
+        };
+        let published = self.feed.router.published();
+        if !ready.is_empty() || !self.mailbox.is_quiet() {
+            return None;
+        }
+        self.place = Place::At(self.place.confirmed().max(published));
+        Some(self.seal())
+    }
+
+    fn seal(&self) -> Bytes {
+        let cursor = Cursor {
+            epoch: self.feed.history.epoch,
+            place: self.place,
+        };
+        self.feed.key.seal(self.mailbox.device, cursor)
+    }
+}

@@ -1,0 +1,441 @@
+//! From a request to its handler, and from what became of it to a frame. The only
+//! place that turns errors into codes.
+
+use std::sync::Arc;
+
+use magpie_protocol::{
+    id::{ConversationId, DeviceId},
+    limits::CONVERSATIONS_COUNT_MAX,
+    seq::{FrameNumber, Seq},
+    session::{Reply, Violation},
+    wire::{AddMembers, CreateGroup, FetchHistory, InvalidRequest, Request, SendMessage, v1},
+};
+use tokio::sync::Semaphore;
+use v1::{Action, ErrorCode};
+
+use crate::{
+    handler::{HelloError, SignInError},
+    hub::{Ending, Hub, Letter, Mailbox},
+    log::{Committer, Router, Submission},
+    random::Random,
+    store::{Actor, Append, Command, Outcome, ReadLimit, Refusal, SharedStore, StoreError},
+};
+
+/// Clients come back spread over this many milliseconds after a drain.
+const DRAIN_SLOTS_MS: u32 = 5_000;
+
+/// Bytes of conversations' descriptions in one answer.
+const CONVERSATIONS_SIZE_MAX: usize = 128 * 1024;
+
+/// How long a client stays away at least when the store is unavailable, and up
+/// to how much longer, in milliseconds.
+const UNAVAILABLE_AFTER_MS: (u32, u32) = (500, 2_500);
+
+/// How long a client stays away when too many sign in, in milliseconds.
+const BUSY_AFTER_MS: u32 = 2_000;
+
+/// Brings requests to what answers them.
+pub struct Dispatch {
+    /// Answers what only reads.
+    pub store: SharedStore,
+    /// Changes the log.
+    pub committer: Arc<Committer>,
+    /// Tells others of read marks.
+    pub router: Arc<Router>,
+    /// Ends revoked devices' connections.
+    pub hub: Arc<Hub>,
+    /// Bounds how many requests read at once.
+    pub reads: Arc<Semaphore>,
+    /// Spreads clients over time.
+    pub random: Random,
+}
+
+impl Dispatch {
+    /// Takes a request of a signed-in device. The answer comes as a letter.
+    pub fn request(self: &Arc<Self>, from: &Arc<Mailbox>, number: FrameNumber, request: Request) {
+        metrics::counter!(crate::metrics::REQUESTS, "kind" => kind(&request)).increment(1);
+        match to_append(from, request) {
+            Ok(append) => {
+                let from = Arc::clone(from);
+                self.committer.submit(Submission {
+                    append,
+                    number,
+                    from,
+                });
+            }
+            Err(request) => {
+                let (dispatch, from) = (Arc::clone(self), Arc::clone(from));
+                tokio::spawn(async move {
+                    let _turn = dispatch.reads.acquire().await;
+                    let revoked = request.revoked();
+                    let reply = dispatch.answer(&from, request).await;
+                    let is_done = matches!(reply, Ok(Reply::Done));
+                    let reply = reply.unwrap_or_else(|error| dispatch.unavailable(&error));
+                    from.deliver(Letter::Reply { number, reply });
+                    // After the answer, which may be for that very device.
+                    if let Some(device) = revoked.filter(|_| is_done) {
+                        dispatch.hub.end(from.user, device, Ending::Revoked);
+                    }
+                });
+            }
+        }
+    }
+
+    async fn answer(&self, from: &Mailbox, request: Other) -> Result<Reply, StoreError> {
+        match request {
+            Other::MarkRead { conversation, seq } => self.mark_read(from, conversation, seq).await,
+            Other::FetchHistory(request) => {
+                let Some(page) = self.store.history(from.user, request).await? else {
+                    return Ok(Reply::Error(refused(Refusal::NotFound)));
+                };
+                let events = page.events.into_iter().map(|event| event.encoded).collect();
+                Ok(Reply::History {
+                    events,
+                    complete: page.complete,
+                })
+            }
+            Other::FetchConversations { after, limit } => {
+                let count = limit.min(CONVERSATIONS_COUNT_MAX) as usize;
+                let limit = ReadLimit {
+                    count,
+                    size: CONVERSATIONS_SIZE_MAX,
+                };
+                let (conversations, complete) =
+                    self.store.conversations(from.user, after, limit).await?;
+                Ok(Reply::Conversations(v1::Conversations {
+                    conversations,
+                    complete,
+                    ..Default::default()
+                }))
+            }
+            Other::FetchDevices => self.devices(from).await,
+            Other::RevokeDevice(device) => {
+                self.store.revoke_device(from.user, device).await?;
+                Ok(Reply::Done)
+            }
+        }
+    }
+
+    async fn mark_read(
+        &self,
+        from: &Mailbox,
+        conversation: ConversationId,
+        seq: Seq,
+    ) -> Result<Reply, StoreError> {
+        let Some(read) = self.store.mark_read(from.user, conversation, seq).await? else {
+            return Ok(Reply::Error(refused(Refusal::NotFound)));
+        };
+        let mark = v1::Mark {
+            conversation_id: conversation.to_wire(),
+            user_id: from.user.to_wire(),
+            delivered_seq: 0,
+            read_seq: read.get(),
+        };
+        if let Err(error) = self.router.announce(from.user, conversation, mark).await {
+            // Marks may be lost: the conversation's description carries them.
+            tracing::debug!(%error, "a read mark was not told");
+        }
+        Ok(Reply::Done)
+    }
+
+    async fn devices(&self, from: &Mailbox) -> Result<Reply, StoreError> {
+        let devices = self.store.devices(from.user).await?;
+        let devices = devices
+            .into_iter()
+            .map(|line| v1::Device {
+                device_id: line.id.to_wire(),
+                name: line.name,
+                created_at_ms: line.created_at_ms,
+                last_seen_at_ms: line.last_seen_at_ms.unwrap_or_default(),
+                current: line.id == from.device,
+            })
+            .collect();
+        Ok(Reply::Devices(v1::Devices {
+            devices,
+            ..Default::default()
+        }))
+    }
+
+    /// The store could not answer: nothing has changed, ask again.
+    fn unavailable(&self, error: &StoreError) -> Reply {
+        tracing::warn!(%error, "a request could not be answered");
+        Reply::Error(v1::Error {
+            code: ErrorCode::Unavailable.into(),
+            action: Action::RetryAfter.into(),
+            after_ms: self.unavailable_after_ms(),
+            message: "the server cannot answer now; ask again".to_owned(),
+            ..Default::default()
+        })
+    }
+
+    fn unavailable_after_ms(&self) -> u32 {
+        UNAVAILABLE_AFTER_MS.0 + self.random.up_to(UNAVAILABLE_AFTER_MS.1)
+    }
+
+    /// The goodbye of a connection that must end.
+    #[must_use]
+    pub fn ended(&self, ending: Ending) -> v1::Goodbye {
+        let (code, action, after_ms, message) = match ending {
+            Ending::Replaced => (
+                ErrorCode::Replaced,
+                Action::Never,
+                0,
+                "a newer connection of this device took over",
+            ),
+            Ending::Revoked => (
+                ErrorCode::Unauthenticated,
+                Action::SignIn,
+                0,
+                "the device was signed out",
+            ),
+            Ending::Unavailable => (
+                ErrorCode::Unavailable,
+                Action::Reconnect,
+                self.unavailable_after_ms(),
+                "the server cannot store now; come back and send again",
+            ),
+            Ending::Draining => (
+                ErrorCode::Draining,
+                Action::Reconnect,
+                self.random.up_to(DRAIN_SLOTS_MS),
+                "the server is going down for a moment",
+            ),
+        };
+        goodbye(code, action, after_ms, message)
+    }
+
+    /// The goodbye of a hello that was refused.
+    #[must_use]
+    pub fn hello_refused(&self, error: &HelloError) -> v1::Goodbye {
+        let text = error.to_string();
+        match error {
+            HelloError::TooOld { .. } => {
+                goodbye(ErrorCode::UpgradeRequired, Action::Upgrade, 0, &text)
+            }
+            HelloError::Unauthenticated => {
+                goodbye(ErrorCode::Unauthenticated, Action::SignIn, 0, &text)
+            }
+            HelloError::Store(error) => {
+                tracing::warn!(%error, "a hello could not be checked");
+                self.ended(Ending::Unavailable)
+            }
+        }
+    }
+
+    /// The error of a registration or sign-in that was refused.
+    #[must_use]
+    pub fn sign_in_refused(&self, error: &SignInError) -> v1::Error {
+        let (code, action, after_ms) = match error {
+            SignInError::NameTaken => (ErrorCode::NameTaken, Action::Never, 0),
+            SignInError::WrongCredentials => (ErrorCode::WrongCredentials, Action::Never, 0),
+            SignInError::DeviceRefused => (ErrorCode::Conflict, Action::Never, 0),
+            SignInError::Busy => (ErrorCode::RateLimited, Action::RetryAfter, BUSY_AFTER_MS),
+            SignInError::Store(_) | SignInError::Hashing { .. } => {
+                tracing::warn!(%error, "a sign-in could not be answered");
+                let message = "the server cannot sign you in now".to_owned();
+                return v1::Error {
+                    code: ErrorCode::Unavailable.into(),
+                    action: Action::RetryAfter.into(),
+                    after_ms: self.unavailable_after_ms(),
+                    message,
+                    ..Default::default()
+                };
+            }
+        };
+        v1::Error {
+            code: code.into(),
+            action: action.into(),
+            after_ms,
+            message: error.to_string(),
+            ..Default::default()
+        }
+    }
+}
+
+/// Requests that do not append to the log.
+enum Other {
+    MarkRead {
+        conversation: ConversationId,
+        seq: Seq,
+    },
+    FetchHistory(FetchHistory),
+    FetchConversations {
+        after: Option<ConversationId>,
+        limit: u32,
+    },
+    FetchDevices,
+    RevokeDevice(DeviceId),
+}
+
+impl Other {
+    /// The device whose credential it ends.
+    const fn revoked(&self) -> Option<DeviceId> {
+        match self {
+            Self::RevokeDevice(device) => Some(*device),
+            Self::MarkRead { .. }
+            | Self::FetchHistory(_)
+            | Self::FetchConversations { .. }
+            | Self::FetchDevices => None,
+        }
+    }
+}
+
+fn to_append(from: &Mailbox, request: Request) -> Result<Append, Other> {
+    let (id, command) = match request {
+        Request::SendMessage(SendMessage { id, to, text }) => {
+            (id, Command::SendMessage { to, text })
+        }
+        Request::CreateGroup(CreateGroup { id, title, names }) => {
+            (id, Command::CreateGroup { title, names })
+        }
+        Request::AddMembers(AddMembers {
+            id,
+            conversation,
+            names,
+        }) => (
+            id,
+            Command::AddMembers {
+                conversation,
+                names,
+            },
+        ),
+        Request::RemoveMember {
+            id,
+            conversation,
+            name,
+        } => (id, Command::RemoveMember { conversation, name }),
+        Request::LeaveGroup { id, conversation } => (id, Command::LeaveGroup { conversation }),
+        Request::MarkRead { conversation, seq } => {
+            return Err(Other::MarkRead { conversation, seq });
+        }
+        Request::FetchHistory(request) => return Err(Other::FetchHistory(request)),
+        Request::FetchConversations { after, limit } => {
+            return Err(Other::FetchConversations { after, limit });
+        }
+        Request::FetchDevices => return Err(Other::FetchDevices),
+        Request::RevokeDevice(device) => return Err(Other::RevokeDevice(device)),
+        Request::SignOut => return Err(Other::RevokeDevice(from.device)),
+    };
+    let actor = Actor {
+        user: from.user,
+        device: from.device,
+    };
+    Ok(Append { actor, id, command })
+}
+
+/// The answer to a request for the log.
+#[must_use]
+pub fn outcome_reply(append: &Append, outcome: &Outcome) -> Reply {
+    let message_id = append.id.to_wire();
+    match outcome {
+        Outcome::Accepted {
+            conversation,
+            seq,
+            committed_at_ms,
+        } => Reply::Accepted(v1::Accepted {
+            in_reply_to: 0,
+            message_id,
+            conversation_id: conversation.to_wire(),
+            seq: seq.get(),
+            committed_at_ms: *committed_at_ms,
+        }),
+        Outcome::Refused(refusal) => Reply::Error(v1::Error {
+            message_id,
+            ..refused(*refusal)
+        }),
+    }
+}
+
+fn refused(refusal: Refusal) -> v1::Error {
+    let (code, action) = match refusal {
+        Refusal::NotFound => (ErrorCode::NotFound, Action::Never),
+        Refusal::Conflict => (ErrorCode::Conflict, Action::Never),
+        Refusal::GroupFull => (ErrorCode::LimitReached, Action::Never),
+        Refusal::NothingToDo | Refusal::NotPossible => (ErrorCode::InvalidArgument, Action::Never),
+        Refusal::DeviceRevoked => (ErrorCode::Unauthenticated, Action::SignIn),
+    };
+    error(code, action, &refusal.to_string())
+}
+
+/// The answer to a request with an unacceptable field.
+#[must_use]
+pub fn invalid(reason: &InvalidRequest) -> v1::Error {
+    error(
+        ErrorCode::InvalidArgument,
+        Action::Never,
+        &reason.to_string(),
+    )
+}
+
+/// The answer to a critical request that this version does not know.
+#[must_use]
+pub fn unsupported() -> v1::Error {
+    error(
+        ErrorCode::Unsupported,
+        Action::Never,
+        "this server does not know the request",
+    )
+}
+
+fn error(code: ErrorCode, action: Action, message: &str) -> v1::Error {
+    metrics::counter!(crate::metrics::REQUESTS_REFUSED, "code" => code.as_str_name()).increment(1);
+    v1::Error {
+        code: code.into(),
+        action: action.into(),
+        message: message.to_owned(),
+        ..Default::default()
+    }
+}
+
+/// The goodbye to a peer that broke the protocol. Another connection may do
+/// better, so the client may come back, but not at once.
+#[must_use]
+pub fn violated(violation: &Violation, after_ms: u32) -> v1::Goodbye {
+    let kind = match violation {
+        Violation::Frame(_) => "frame",
+        Violation::Link(_) => "link",
+        Violation::OutOfPlace { .. } => "out_of_place",
+        Violation::WronglyNumbered { .. } => "wrongly_numbered",
+        Violation::Hello(_) => "hello",
+        Violation::TooManyTries => "too_many_tries",
+        Violation::PingFlood => "ping_flood",
+    };
+    metrics::counter!(crate::metrics::VIOLATIONS, "kind" => kind).increment(1);
+    goodbye(
+        ErrorCode::Violation,
+        Action::Reconnect,
+        after_ms,
+        &violation.to_string(),
+    )
+}
+
+/// The goodbye to a peer that was silent for too long.
+#[must_use]
+pub fn timed_out(reason: &str) -> v1::Goodbye {
+    goodbye(ErrorCode::TimedOut, Action::Reconnect, 0, reason)
+}
+
+fn goodbye(code: ErrorCode, action: Action, after_ms: u32, message: &str) -> v1::Goodbye {
+    v1::Goodbye {
+        code: code.into(),
+        action: action.into(),
+        after_ms,
+        message: message.to_owned(),
+    }
+}
+
+const fn kind(request: &Request) -> &'static str {
+    match request {
+        Request::SendMessage(_) => "send_message",
+        Request::CreateGroup(_) => "create_group",
+        Request::AddMembers(_) => "add_members",
+        Request::RemoveMember { .. } => "remove_member",
+        Request::LeaveGroup { .. } => "leave_group",
+        Request::MarkRead { .. } => "mark_read",
+        Request::FetchHistory(_) => "fetch_history",
+        Request::FetchConversations { .. } => "fetch_conversations",
+        Request::FetchDevices => "fetch_devices",
+        Request::RevokeDevice(_) => "revoke_device",
+        Request::SignOut => "sign_out",
+    }
+}

@@ -1,0 +1,106 @@
+//! Hello: from a device's token to a session.
+
+use std::sync::Arc;
+
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use magpie_protocol::{
+    limits::{PROTOCOL_VERSION, PROTOCOL_VERSION_MIN},
+    wire::Hello,
+};
+
+use super::account::token_hash;
+use crate::{
+    clock::Clock,
+    delivery::{Delivery, Feed},
+    hub::{Hub, Mailbox},
+    store::{Connect, StoreError, User},
+};
+
+/// Why a device is not welcome.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum HelloError {
+    /// Too old; update the client.
+    #[error(
+        "protocol version {version} is not spoken here any more, {PROTOCOL_VERSION_MIN} is the oldest"
+    )]
+    TooOld {
+        /// What the client speaks.
+        version: u32,
+    },
+    /// No such device, or not its token, or revoked: which one is not told.
+    #[error("the device is unknown or revoked")]
+    Unauthenticated,
+    /// Nothing has changed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// A device that is welcome.
+pub struct Greeted {
+    /// Whose it is.
+    pub user: User,
+    /// What the server knows of the connection.
+    pub mailbox: Arc<Mailbox>,
+    /// What it has not confirmed.
+    pub delivery: Delivery,
+    /// The version that both sides speak.
+    pub protocol_version: u32,
+    /// Its cursor was of no use.
+    pub starts_anew: bool,
+}
+
+/// Welcomes devices.
+pub struct Hellos {
+    /// What deliveries share.
+    pub feed: Arc<Feed>,
+    /// Where connections are found.
+    pub hub: Arc<Hub>,
+    /// For the list of devices.
+    pub clock: Clock,
+}
+
+impl Hellos {
+    /// Checks a device's token, makes it the device's one live connection, and
+    /// begins its delivery.
+    ///
+    /// # Errors
+    ///
+    /// [`HelloError`].
+    pub async fn greet(&self, hello: Hello) -> Result<Greeted, HelloError> {
+        if hello.protocol_version < PROTOCOL_VERSION_MIN {
+            return Err(HelloError::TooOld {
+                version: hello.protocol_version,
+            });
+        }
+        let hash = token_hash(&hello.token);
+        let device = self.feed.store.device(hello.device).await?;
+        // Compared also for a device that does not exist, so that it takes as long.
+        let expected = device.as_ref().map_or([0; 32], |device| device.token_hash);
+        let is_right = verify_slices_are_equal(&hash, &expected).is_ok();
+        let Some(device) = device.filter(|_| is_right) else {
+            return Err(HelloError::Unauthenticated);
+        };
+
+        let mailbox = Arc::new(Mailbox::new(device.user.id, device.id));
+        let place = self.feed.open(&mailbox, &hello.cursor);
+        let starts_anew = place.is_none();
+        let place = place.unwrap_or_else(|| self.feed.anew());
+        self.hub.join(&mailbox);
+        let at_ms = self.clock.wall_ms();
+        let connect = Connect {
+            device: device.id,
+            cursor: place.confirmed(),
+            at_ms,
+        };
+        self.feed.keeper.connect(connect, Arc::clone(&mailbox));
+        let delivery = Delivery::new(Arc::clone(&self.feed), Arc::clone(&mailbox), place);
+        tracing::debug!(device = %device.id, client = hello.client, starts_anew, "hello");
+        Ok(Greeted {
+            user: device.user,
+            mailbox,
+            delivery,
+            protocol_version: hello.protocol_version.min(PROTOCOL_VERSION),
+            starts_anew,
+        })
+    }
+}

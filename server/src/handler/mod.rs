@@ -1,0 +1,11 @@
+//! What requests do, one file for each group of them. A handler checks, asks the
+//! store, and says what became of it in its own words; `dispatch` turns that into
+//! frames.
+
+mod account;
+mod hello;
+
+pub use self::{
+    account::{Accounts, Credential, SignInError},
+    hello::{Greeted, HelloError, Hellos},
+};

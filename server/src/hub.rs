@@ -1,0 +1,446 @@
+//! Which devices are connected to this process, and their doorbells.
+//!
+//! A mailbox is what the rest of the server knows of a connection: answers to
+//! its requests, events that just committed, a word to end. It is bounded: events
+//! that do not fit are dropped from the mailbox, not from the log, and the
+//! connection reads on from the log when it can.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, Waker},
+};
+
+use magpie_protocol::{
+    id::{DeviceId, UserId},
+    seq::FrameNumber,
+    session::Reply,
+    wire::v1,
+};
+use parking_lot::Mutex;
+
+use crate::store::{Generation, LogEvent, SnapshotPage, StoreError, UserPage};
+
+/// Events that wait for one connection; beyond it the connection is behind.
+const EVENTS_COUNT_MAX: usize = 512;
+
+/// Bytes of the events that wait for one connection.
+const EVENTS_SIZE_MAX: usize = 1024 * 1024;
+
+/// Marks that wait for one connection; further ones are dropped, as ephemeral
+/// frames may be.
+const MARKS_COUNT_MAX: usize = 256;
+
+/// Why a connection must end.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Ending {
+    /// A newer connection of the same device took over.
+    Replaced,
+    /// The device was revoked, or signed out.
+    Revoked,
+    /// The store could not do what the device asked for; nothing of it happened.
+    /// What came behind it is not done either, so that order holds (D6).
+    Unavailable,
+    /// The server is going down. What was asked for is still answered.
+    Draining,
+}
+
+/// Something for a connection.
+#[derive(Debug)]
+pub enum Letter {
+    /// The answer to a request.
+    Reply {
+        /// Which request.
+        number: FrameNumber,
+        /// What became of it.
+        reply: Reply,
+    },
+    /// What the device's hello became in the store.
+    Connected(Generation),
+    /// What delivery read from the log.
+    Page(Result<UserPage, StoreError>),
+    /// What delivery read of a snapshot.
+    Snapshot(Result<SnapshotPage, StoreError>),
+}
+
+/// What a connection takes out of its mailbox.
+#[derive(Debug, Default)]
+pub struct Post {
+    /// Answers and results, in the order in which they came.
+    pub letters: Vec<Letter>,
+    /// How far others have come: may be incomplete.
+    pub marks: Vec<v1::Mark>,
+    /// Why it must end, if it must.
+    pub ending: Option<Ending>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    post: Post,
+    events: Vec<Arc<LogEvent>>,
+    events_size: usize,
+    /// Events were dropped since the last [`Mailbox::collect`].
+    overflowed: bool,
+    rung: bool,
+    waker: Option<Waker>,
+}
+
+/// What the server knows of one connection.
+#[derive(Debug)]
+pub struct Mailbox {
+    /// Whose connection it is.
+    pub user: UserId,
+    /// Which device's.
+    pub device: DeviceId,
+    inner: Mutex<Inner>,
+    /// The connection ends: what it asked for and is not committed must not be.
+    ended: AtomicBool,
+}
+
+impl Mailbox {
+    /// An empty mailbox. It collects events from the start.
+    #[must_use]
+    pub fn new(user: UserId, device: DeviceId) -> Self {
+        Self {
+            user,
+            device,
+            inner: Mutex::default(),
+            ended: AtomicBool::new(false),
+        }
+    }
+
+    /// Puts a letter in. Wake the connection afterwards if this says so.
+    #[must_use]
+    pub fn put(&self, letter: Letter) -> bool {
+        let mut inner = self.inner.lock();
+        inner.post.letters.push(letter);
+        !std::mem::replace(&mut inner.rung, true)
+    }
+
+    /// Puts an event in, or remembers that it did not fit. Wake the connection
+    /// afterwards if this says so.
+    pub fn put_event(&self, event: &Arc<LogEvent>) -> bool {
+        let mut inner = self.inner.lock();
+        if !inner.overflowed {
+            inner.events_size += event.encoded.len();
+            if inner.events.len() >= EVENTS_COUNT_MAX || inner.events_size > EVENTS_SIZE_MAX {
+                inner.overflow();
+            } else {
+                inner.events.push(Arc::clone(event));
+            }
+        }
+        !std::mem::replace(&mut inner.rung, true)
+    }
+
+    /// Makes the connection read the log again instead of what is collected: an
+    /// event came that needs more than itself. Wake the connection afterwards if
+    /// this says so.
+    #[must_use]
+    pub fn put_detour(&self) -> bool {
+        let mut inner = self.inner.lock();
+        inner.overflow();
+        !std::mem::replace(&mut inner.rung, true)
+    }
+
+    /// Puts a mark in, unless there are too many. Wake the connection afterwards
+    /// if this says so.
+    #[must_use]
+    pub fn put_mark(&self, mark: &v1::Mark) -> bool {
+        let mut inner = self.inner.lock();
+        if inner.post.marks.len() >= MARKS_COUNT_MAX {
+            return false;
+        }
+        inner.post.marks.push(mark.clone());
+        !std::mem::replace(&mut inner.rung, true)
+    }
+
+    /// Puts a letter in and wakes the connection.
+    pub fn deliver(&self, letter: Letter) {
+        if self.put(letter) {
+            self.wake();
+        }
+    }
+
+    /// Ends the connection. What it asked for and is not yet being committed will
+    /// not be, except in a drain.
+    pub fn end(&self, ending: Ending) {
+        if ending != Ending::Draining {
+            self.ended.store(true, Ordering::Release);
+        }
+        let mut inner = self.inner.lock();
+        inner.post.ending.get_or_insert(ending);
+        inner.rung = true;
+        drop(inner);
+        self.wake();
+    }
+
+    /// Whether what the connection asked for must not be committed any more.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
+    }
+
+    /// Wakes the connection's task.
+    pub fn wake(&self) {
+        let waker = self.inner.lock().waker.take();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Ready once something was put in since the last [`Self::take`].
+    pub fn poll_rung(&self, context: &Context<'_>) -> Poll<()> {
+        let mut inner = self.inner.lock();
+        if inner.rung {
+            return Poll::Ready(());
+        }
+        match &mut inner.waker {
+            Some(waker) => waker.clone_from(context.waker()),
+            empty => *empty = Some(context.waker().clone()),
+        }
+        Poll::Pending
+    }
+
+    /// Takes the post out; the events stay until [`Self::take_events`].
+    #[must_use]
+    pub fn take(&self) -> Post {
+        let mut inner = self.inner.lock();
+        inner.rung = false;
+        std::mem::take(&mut inner.post)
+    }
+
+    /// Begins to collect events anew: those that commit from now on are in the
+    /// mailbox, or it says that they did not fit. Call it before reading the log.
+    pub fn collect(&self) {
+        let mut inner = self.inner.lock();
+        inner.overflow();
+        inner.overflowed = false;
+    }
+
+    /// Takes the collected events out.
+    pub fn take_events(&self) -> Collected {
+        let mut inner = self.inner.lock();
+        if inner.overflowed {
+            return Collected::Overflowed;
+        }
+        // An `accepted` must leave before the events that committed after it.
+        if !inner.post.letters.is_empty() {
+            return Collected::LettersFirst;
+        }
+        inner.events_size = 0;
+        Collected::Events(std::mem::take(&mut inner.events))
+    }
+
+    /// Whether there are neither letters nor events, nor were any dropped.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        let inner = self.inner.lock();
+        !inner.overflowed && inner.events.is_empty() && inner.post.letters.is_empty()
+    }
+}
+
+impl Inner {
+    fn overflow(&mut self) {
+        self.overflowed = true;
+        self.events = Vec::new();
+        self.events_size = 0;
+    }
+}
+
+/// What [`Mailbox::take_events`] finds.
+#[derive(Debug, Eq, PartialEq)]
+pub enum Collected {
+    /// The events since the last time, in order of position.
+    Events(Vec<Arc<LogEvent>>),
+    /// Letters came meanwhile: [`Mailbox::take`] them first.
+    LettersFirst,
+    /// Some did not fit: read the log instead.
+    Overflowed,
+}
+
+/// Shards of the table of connections, so that they seldom wait for each other.
+const SHARDS: usize = 64;
+
+/// The connections of this process, by user.
+#[derive(Debug)]
+pub struct Hub {
+    shards: Vec<Mutex<HashMap<UserId, Vec<Arc<Mailbox>>>>>,
+}
+
+impl Default for Hub {
+    fn default() -> Self {
+        Self {
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+        }
+    }
+}
+
+impl Hub {
+    fn with<T>(
+        &self,
+        user: UserId,
+        work: impl FnOnce(&mut HashMap<UserId, Vec<Arc<Mailbox>>>) -> T,
+    ) -> Option<T> {
+        // The last byte of a UUIDv7 and of a random id is random.
+        let index = usize::from(user.bytes().last().copied().unwrap_or_default()) % SHARDS;
+        self.shards.get(index).map(|shard| work(&mut shard.lock()))
+    }
+
+    /// A device is connected. An older connection of it ends.
+    pub fn join(&self, mailbox: &Arc<Mailbox>) {
+        let older = self.with(mailbox.user, |users| {
+            let of_user = users.entry(mailbox.user).or_default();
+            let older = of_user
+                .iter()
+                .position(|other| other.device == mailbox.device)
+                .map(|index| of_user.swap_remove(index));
+            of_user.push(Arc::clone(mailbox));
+            older
+        });
+        if let Some(older) = older.flatten() {
+            older.end(Ending::Replaced);
+        }
+    }
+
+    /// The connection is gone.
+    pub fn leave(&self, mailbox: &Arc<Mailbox>) {
+        self.with(mailbox.user, |users| {
+            if let Some(of_user) = users.get_mut(&mailbox.user) {
+                of_user.retain(|other| !Arc::ptr_eq(other, mailbox));
+                if of_user.is_empty() {
+                    users.remove(&mailbox.user);
+                }
+            }
+        });
+    }
+
+    /// Calls `visit` with each connection of the user.
+    pub fn each_of(&self, user: UserId, mut visit: impl FnMut(&Arc<Mailbox>)) {
+        self.with(user, |users| {
+            for mailbox in users.get(&user).into_iter().flatten() {
+                visit(mailbox);
+            }
+        });
+    }
+
+    /// Ends all connections.
+    pub fn end_all(&self, ending: Ending) {
+        for shard in &self.shards {
+            let mailboxes: Vec<_> = shard.lock().values().flatten().cloned().collect();
+            for mailbox in mailboxes {
+                mailbox.end(ending);
+            }
+        }
+    }
+
+    /// How many devices are connected.
+    #[must_use]
+    pub fn connected(&self) -> usize {
+        self.shards
+            .iter()
+            .map(|shard| shard.lock().values().map(Vec::len).sum::<usize>())
+            .sum()
+    }
+
+    /// Ends the connection of this device, if there is one here.
+    pub fn end(&self, user: UserId, device: DeviceId, ending: Ending) {
+        let mut found = None;
+        self.each_of(user, |mailbox| {
+            if mailbox.device == device {
+                found = Some(Arc::clone(mailbox));
+            }
+        });
+        if let Some(mailbox) = found {
+            mailbox.end(ending);
+        }
+    }
+}
+
+/// The connections to wake when a batch is done: each once.
+#[derive(Debug, Default)]
+pub struct Wakeups(Vec<Arc<Mailbox>>);
+
+impl Wakeups {
+    /// Remembers the mailbox if putting something in said that it must be woken.
+    pub fn note(&mut self, mailbox: &Arc<Mailbox>, must_wake: bool) {
+        if must_wake {
+            self.0.push(Arc::clone(mailbox));
+        }
+    }
+
+    /// Wakes them.
+    pub fn ring(self) {
+        for mailbox in self.0 {
+            mailbox.wake();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use magpie_protocol::{
+        id::ConversationId,
+        seq::{Position, Seq},
+    };
+
+    use super::*;
+
+    fn mailbox(device: u8) -> Arc<Mailbox> {
+        Arc::new(Mailbox::new(
+            UserId::new([1; 16]),
+            DeviceId::new([device; 16]),
+        ))
+    }
+
+    fn event(position: u64) -> Arc<LogEvent> {
+        Arc::new(LogEvent {
+            position: Position::new(position),
+            conversation: ConversationId::new([2; 16]),
+            seq: Seq::new(position),
+            encoded: Bytes::from_static(&[0; 100]),
+            change: None,
+        })
+    }
+
+    #[test]
+    fn a_newer_connection_of_a_device_ends_the_older_and_no_other() {
+        let hub = Hub::default();
+        let (older, other, newer) = (mailbox(1), mailbox(2), mailbox(1));
+        for mailbox in [&older, &other, &newer] {
+            hub.join(mailbox);
+        }
+        assert_eq!(older.take().ending, Some(Ending::Replaced));
+        assert!(!other.has_ended() && !newer.has_ended());
+        hub.leave(&older);
+        let mut left = 0;
+        hub.each_of(newer.user, |_| left += 1);
+        assert_eq!(left, 2);
+    }
+
+    /// D9: what does not fit is read from the log, not dropped in silence.
+    #[test]
+    fn a_full_mailbox_says_that_the_log_must_be_read() {
+        let mailbox = mailbox(1);
+        for position in 1..=EVENTS_COUNT_MAX as u64 {
+            mailbox.put_event(&event(position));
+        }
+        assert!(!mailbox.is_quiet());
+        mailbox.put_event(&event(10_000));
+        assert_eq!(mailbox.take_events(), Collected::Overflowed);
+        mailbox.collect();
+        assert_eq!(mailbox.take_events(), Collected::Events(Vec::new()));
+    }
+
+    #[test]
+    fn ringing_twice_is_ringing_once() {
+        let mailbox = mailbox(1);
+        assert!(mailbox.put_event(&event(1)));
+        assert!(!mailbox.put_event(&event(2)));
+        assert!(mailbox.take().letters.is_empty());
+        assert!(mailbox.put_event(&event(3)));
+    }
+}

@@ -1,0 +1,215 @@
+//! One running server: its parts, wired; its start and its end.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::{net::TcpListener, sync::Semaphore};
+use tokio_util::task::TaskTracker;
+
+use crate::{
+    admin,
+    clock::{Blocking, Clock, within},
+    connection::Parts,
+    delivery::{CursorKey, Feed, Keeper},
+    dispatch::{Dispatch, outcome_reply},
+    handler::{Accounts, Hellos, SignInError},
+    hub::{Ending, Hub},
+    listener,
+    log::{Committer, Router},
+    random::Random,
+    shutdown::Shutdown,
+    store::{SharedStore, StoreError},
+    tls::Tls,
+};
+
+/// How many connections and requests read the store at once.
+const READS_MAX: usize = 64;
+
+/// How many passwords are hashed at once: each takes a core and 19 MiB.
+const HASHING_MAX: usize = 2;
+
+/// How long clients have to close after the goodbye.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// Why a server did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The address is taken, or not this machine's.
+    #[error("cannot listen on {address}: {reason}; is another server running?")]
+    Listen {
+        /// Which address.
+        address: SocketAddr,
+        /// What happened.
+        reason: String,
+    },
+    /// The store does not answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The password of nobody could not be hashed.
+    #[error(transparent)]
+    Accounts(#[from] SignInError),
+}
+
+/// What a server runs on.
+pub struct Ground {
+    /// The log.
+    pub store: SharedStore,
+    /// The certificate.
+    pub tls: Tls,
+    /// Time.
+    pub clock: Clock,
+    /// Randomness.
+    pub random: Random,
+    /// Where blocking work runs.
+    pub blocking: Blocking,
+}
+
+/// A running server.
+pub struct Node {
+    /// Where clients connect.
+    pub listen: SocketAddr,
+    /// Where operators look.
+    pub admin: Option<SocketAddr>,
+    hub: Arc<Hub>,
+    shutdown: Shutdown,
+    connections: TaskTracker,
+    tasks: TaskTracker,
+}
+
+/// Binds an address.
+///
+/// # Errors
+///
+/// [`StartError::Listen`].
+pub async fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|error| StartError::Listen {
+            address,
+            reason: error.to_string(),
+        })
+}
+
+impl Node {
+    /// Starts a server on a bound listener.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`].
+    pub async fn start(
+        ground: Ground,
+        listener: TcpListener,
+        admin: Option<(TcpListener, PrometheusHandle)>,
+    ) -> Result<Self, StartError> {
+        let Ground {
+            store,
+            tls,
+            clock,
+            random,
+            blocking,
+        } = ground;
+        let local = |error: std::io::Error| StoreError::Unavailable {
+            reason: error.to_string(),
+        };
+        let listen = listener.local_addr().map_err(local)?;
+        let admin_address = admin
+            .as_ref()
+            .map(|(admin, _)| admin.local_addr())
+            .transpose()
+            .map_err(local)?;
+
+        let hub = Arc::new(Hub::default());
+        let head = store.head().await?;
+        let router = Arc::new(Router::new(Arc::clone(&store), Arc::clone(&hub), head));
+        let committer = Committer::new(
+            Arc::clone(&store),
+            Arc::clone(&router),
+            clock,
+            outcome_reply,
+        );
+        let committer = Arc::new(committer);
+        let keeper = Arc::new(Keeper::new(Arc::clone(&store), Arc::clone(&router), clock));
+        let reads = Arc::new(Semaphore::new(READS_MAX));
+        let feed = Arc::new(Feed {
+            store: Arc::clone(&store),
+            router: Arc::clone(&router),
+            keeper: Arc::clone(&keeper),
+            key: CursorKey::new(&store.cursor_key().await?),
+            history: store.history_identity().await?,
+            reads: Arc::clone(&reads),
+        });
+        let accounts = Accounts::new(
+            Arc::clone(&store),
+            random.clone(),
+            clock,
+            blocking,
+            HASHING_MAX,
+        )?;
+        let dispatch = Arc::new(Dispatch {
+            store: Arc::clone(&store),
+            committer: Arc::clone(&committer),
+            router: Arc::clone(&router),
+            hub: Arc::clone(&hub),
+            reads,
+            random: random.clone(),
+        });
+        let hellos = Hellos {
+            feed,
+            hub: Arc::clone(&hub),
+            clock,
+        };
+        let parts = Arc::new(Parts {
+            dispatch,
+            accounts,
+            hellos,
+            clock,
+            random,
+        });
+
+        let shutdown = Shutdown::default();
+        let (connections, tasks) = (TaskTracker::new(), TaskTracker::new());
+        let (drain, stop) = (shutdown.drain.clone(), shutdown.stop.clone());
+        let tail_stop = stop.clone();
+        tasks.spawn(async move { router.tail(tail_stop).await });
+        tasks.spawn(committer.run(stop.clone()));
+        let keeper_stop = stop.clone();
+        tasks.spawn(async move { keeper.run(keeper_stop).await });
+        if let Some((admin, metrics)) = admin {
+            tasks.spawn(admin::serve(admin, metrics, store, drain.clone(), stop));
+        }
+        let tracker = connections.clone();
+        tasks.spawn(listener::accept(
+            listener, tls.config, parts, tracker, drain,
+        ));
+        Ok(Self {
+            listen,
+            admin: admin_address,
+            hub,
+            shutdown,
+            connections,
+            tasks,
+        })
+    }
+
+    /// Ends the server: accepts nobody, answers what was asked, says goodbye,
+    /// commits what is queued. Takes at most about 10 s.
+    pub async fn drain(self) {
+        self.shutdown.drain.cancel();
+        tracing::info!(devices = self.hub.connected(), "draining");
+        self.hub.end_all(Ending::Draining);
+        self.connections.close();
+        if within(DRAIN_TIMEOUT, self.connections.wait())
+            .await
+            .is_none()
+        {
+            tracing::warn!(
+                devices = self.hub.connected(),
+                "clients did not close in time"
+            );
+        }
+        self.shutdown.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+        tracing::info!("drained");
+    }
+}
