@@ -1,2 +1,50 @@
-//! x
-fn main() {}
+//! `magpie-bench`: a load generator for a Magpie server, and floors to hold its
+//! figures against.
+//!
+//! It speaks the raw protocol: no SDK, no local database. "Delivered" means
+//! that the receiving connection has the event, "handled" follows at once and
+//! the acknowledgement by the rules of the link. One task per connection and
+//! few allocations, because it shares the machine with the server it measures.
+
+mod args;
+mod clock;
+mod connection;
+mod credentials;
+mod dialer;
+mod fan_out;
+mod floor;
+mod idle;
+mod load;
+mod measure;
+#[cfg(test)]
+mod model;
+mod process;
+mod report;
+mod sign_in;
+#[cfg(test)]
+mod tests;
+
+use anyhow::Context as _;
+use clap::Parser as _;
+
+use crate::args::{Args, Command};
+
+fn main() -> anyhow::Result<()> {
+    let args = Args::parse();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("no runtime")?;
+    let report = runtime.block_on(async {
+        match &args.command {
+            Command::Pairs(it) => load::pairs(it).await,
+            Command::Open(it) => load::open(it).await,
+            Command::Idle(it) => idle::run(it).await,
+            Command::SignIn(it) => sign_in::run(it).await,
+            Command::FanOut(it) => fan_out::run(it).await,
+            Command::Floor(it) => floor::run(it).await,
+        }
+    })?;
+    report.print(args.json)
+}

@@ -1,0 +1,171 @@
+//! What was typed.
+
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, Parser, Subcommand};
+
+/// Measures a Magpie server with many connections from one process.
+#[derive(Debug, Parser)]
+#[command(version, after_help = EXAMPLES)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+
+    /// One JSON object instead of a table.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  magpie-bench pairs --ca magpie-data/ca.pem --pairs 100 --in-flight 16 --pid $(pgrep -x magpied)
+  magpie-bench open --ca magpie-data/ca.pem --rate 2000
+  magpie-bench idle --ca magpie-data/ca.pem --connections 5000 --pid $(pgrep -x magpied)
+  magpie-bench floor --dir .";
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Senders that keep a fixed number of messages in flight.
+    Pairs(Pairs),
+    /// Messages at a fixed rate; latency counts from the scheduled moment.
+    Open(Open),
+    /// Connections that do nothing, and what they cost the server.
+    Idle(Idle),
+    /// Devices that connect with their token, catch up and leave.
+    SignIn(SignIn),
+    /// One sender, one group, everybody online.
+    FanOut(FanOut),
+    /// What this machine can do without Magpie.
+    Floor(Floor),
+}
+
+#[derive(Clone, Debug, ClapArgs)]
+pub(crate) struct Server {
+    /// Where the server listens.
+    #[arg(long, default_value = "127.0.0.1:7443", value_name = "HOST:PORT")]
+    pub(crate) server: String,
+
+    /// The certificate authority that signed the server's certificate.
+    #[arg(long, default_value = "magpie-data/ca.pem", value_name = "FILE")]
+    pub(crate) ca: PathBuf,
+
+    /// The server's process: reports its processor time and memory.
+    #[arg(long)]
+    pub(crate) pid: Option<u32>,
+
+    /// Keeps the devices' tokens here, so that the next run need not register
+    /// (which costs a password hash each). Holds secrets of made-up users.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) credentials: Option<PathBuf>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Load {
+    #[command(flatten)]
+    pub(crate) server: Server,
+
+    /// Sender and receiver pairs, each a direct conversation of two users.
+    #[arg(long, default_value_t = 100)]
+    pub(crate) pairs: usize,
+
+    /// Bytes of a message's text, at least 32.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(32..=16_384))]
+    pub(crate) size: u32,
+
+    /// How long to measure.
+    #[arg(long, default_value_t = 10)]
+    pub(crate) seconds: u64,
+
+    /// How long to run before measuring, in seconds.
+    #[arg(long, default_value_t = 2)]
+    pub(crate) warm_up: u64,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Pairs {
+    #[command(flatten)]
+    pub(crate) load: Load,
+
+    /// Messages that each sender has sent and not seen accepted.
+    #[arg(long, default_value_t = 16)]
+    pub(crate) in_flight: usize,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Open {
+    #[command(flatten)]
+    pub(crate) load: Load,
+
+    /// Messages a second, over all pairs.
+    #[arg(long, default_value_t = 2_000)]
+    pub(crate) rate: u32,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Idle {
+    #[command(flatten)]
+    pub(crate) server: Server,
+
+    /// Connections to hold.
+    #[arg(long, default_value_t = 5_000)]
+    pub(crate) connections: usize,
+
+    /// Devices that share one user.
+    #[arg(long, default_value_t = 100)]
+    pub(crate) devices: usize,
+
+    /// How long the server's memory may settle, in seconds.
+    #[arg(long, default_value_t = 3)]
+    pub(crate) settle: u64,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct SignIn {
+    #[command(flatten)]
+    pub(crate) server: Server,
+
+    /// Devices that connect again and again, at the same time.
+    #[arg(long, default_value_t = 32)]
+    pub(crate) connections: usize,
+
+    /// How long to measure.
+    #[arg(long, default_value_t = 5)]
+    pub(crate) seconds: u64,
+
+    /// Resume TLS sessions instead of a full handshake each time.
+    #[arg(long)]
+    pub(crate) resume: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct FanOut {
+    #[command(flatten)]
+    pub(crate) server: Server,
+
+    /// Members of the group, the sender among them.
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(2..=1_000))]
+    pub(crate) members: u32,
+
+    /// Messages, one after the other.
+    #[arg(long, default_value_t = 50)]
+    pub(crate) messages: u32,
+
+    /// Bytes of a message's text, at least 32.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(32..=16_384))]
+    pub(crate) size: u32,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Floor {
+    /// Where to write: on the disk that holds the server's files.
+    #[arg(long, default_value = ".", value_name = "DIR")]
+    pub(crate) dir: PathBuf,
+
+    /// Connections of the TLS echo.
+    #[arg(long, default_value_t = 100)]
+    pub(crate) connections: usize,
+
+    /// How long to measure each, in seconds.
+    #[arg(long, default_value_t = 3)]
+    pub(crate) seconds: u64,
+}

@@ -1,0 +1,58 @@
+//! What a process has used, as Linux tells it.
+
+use anyhow::Context as _;
+
+/// Ticks a second in /proc/PID/stat: 100 on every Linux that we know
+/// (`getconf CLK_TCK`).
+const TICKS_PER_SECOND: u64 = 100;
+
+/// Processor time that the process has used so far, user and system, in
+/// microseconds; a tick is 10,000.
+///
+/// # Errors
+///
+/// There is no such process, or no /proc.
+pub(crate) fn cpu_micros(pid: u32) -> anyhow::Result<u64> {
+    let path = format!("/proc/{pid}/stat");
+    let stat = std::fs::read_to_string(&path).with_context(|| format!("{path} is not readable"))?;
+    // The name, in parentheses, may hold anything; the fields after it are
+    // numbers: state is the first, utime the 12th, stime the 13th.
+    let (_, fields) = stat.rsplit_once(')').context("stat without a name")?;
+    let ticks: u64 = fields
+        .split_whitespace()
+        .skip(11)
+        .take(2)
+        .filter_map(|field| field.parse::<u64>().ok())
+        .sum();
+    Ok(ticks * (1_000_000 / TICKS_PER_SECOND))
+}
+
+/// Resident memory of the process in KiB.
+///
+/// # Errors
+///
+/// There is no such process, or no /proc.
+pub(crate) fn resident_kib(pid: u32) -> anyhow::Result<u64> {
+    let path = format!("/proc/{pid}/status");
+    let status =
+        std::fs::read_to_string(&path).with_context(|| format!("{path} is not readable"))?;
+    status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .and_then(|rest| rest.split_whitespace().next())
+        .and_then(|kib| kib.parse().ok())
+        .with_context(|| format!("{path} has no VmRSS"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_has_used_memory_and_time() {
+        let own = std::process::id();
+        assert!(resident_kib(own).unwrap() > 100);
+        assert!(cpu_micros(own).is_ok());
+        assert!(resident_kib(u32::MAX).is_err());
+    }
+}

@@ -1,0 +1,95 @@
+use serde_json::json;
+
+use crate::{args, fan_out, floor, idle, load, model::Model, sign_in};
+
+fn load_of(model: &Model) -> args::Load {
+    args::Load {
+        server: model.server.clone(),
+        pairs: 3,
+        size: 100,
+        seconds: 1,
+        warm_up: 0,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn everything_accepted_is_delivered_once_and_in_order() {
+    let model = Model::start().await;
+    // The second run finds its devices in the file.
+    for _ in 0..2 {
+        let load = load_of(&model);
+        let report = load::pairs(&args::Pairs { load, in_flight: 4 })
+            .await
+            .unwrap();
+        assert_eq!(report.field("lost"), json!(0));
+        assert_eq!(report.field("refused"), json!(0));
+        assert_eq!(report.field("disordered"), json!(0));
+        assert!(report.field("delivered_per_second").as_f64().unwrap() > 100.0);
+        assert!(report.field("deliver_ms")["p99"].as_f64().unwrap() > 0.0);
+        assert!(report.field("server_cpu_us").is_number());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_open_loop_keeps_its_rate() {
+    let model = Model::start().await;
+    let load = load_of(&model);
+    let report = load::open(&args::Open { load, rate: 200 }).await.unwrap();
+    assert_eq!(report.field("lost"), json!(0));
+    let rate = report.field("accepted_per_second").as_f64().unwrap();
+    assert!((100.0..300.0).contains(&rate), "{rate}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn idle_connections_answer_their_heartbeats() {
+    let model = Model::start().await;
+    let args = args::Idle {
+        server: model.server.clone(),
+        connections: 20,
+        devices: 10,
+        settle: 0,
+    };
+    let report = idle::run(&args).await.unwrap();
+    assert_eq!(report.field("alive"), json!(20));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn devices_sign_in_again_and_again() {
+    let model = Model::start().await;
+    let args = args::SignIn {
+        server: model.server.clone(),
+        connections: 4,
+        seconds: 1,
+        resume: false,
+    };
+    let report = sign_in::run(&args).await.unwrap();
+    assert!(report.field("per_second").as_f64().unwrap() > 10.0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_reaches_the_whole_group() {
+    let model = Model::start().await;
+    let args = args::FanOut {
+        server: model.server.clone(),
+        members: 20,
+        messages: 5,
+        size: 100,
+    };
+    let report = fan_out::run(&args).await.unwrap();
+    assert!(report.field("all_ms")["max"].as_f64().unwrap() > 0.0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn floors_are_measured() {
+    let dir = tempfile::tempdir().unwrap();
+    let args = args::Floor {
+        dir: dir.path().to_owned(),
+        connections: 2,
+        seconds: 1,
+    };
+    let report = floor::run(&args).await.unwrap();
+    for field in ["echo_1_per_second", "echo_16_per_second"] {
+        assert!(report.field(field).as_f64().unwrap() > 100.0, "{field}");
+    }
+    assert!(report.field("sqlite_500_rows_per_second").is_number());
+}
