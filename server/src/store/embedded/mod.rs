@@ -1,1 +1,245 @@
-//! The embedded engine: one `SQLite` file, so that the server starts with nothing installed.
+//! The embedded engine: one `SQLite` file, so that the server starts with
+//! nothing installed.
+//!
+//! One connection writes, under a mutex that is the log head's lock; a few read.
+//! Each commit is flushed to the disk before it is answered. The write-ahead log
+//! is copied into the database file by another connection, so that no commit
+//! waits for it.
+
+mod accounts;
+mod append;
+mod checkpoint;
+mod describe;
+mod history;
+mod log;
+mod migrations;
+mod open;
+mod pages;
+mod readers;
+mod rows;
+mod snapshot;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+use std::{fs::File, sync::Arc};
+
+use async_trait::async_trait;
+use magpie_protocol::{
+    id::{ConversationId, DeviceId, UserId},
+    seq::{Position, Seq},
+    text::UserName,
+    wire::{FetchHistory, v1},
+};
+use parking_lot::Mutex;
+use rusqlite::Connection;
+
+pub use self::open::{OpenError, open};
+use self::{checkpoint::Checkpoints, readers::Readers, writer::Writer};
+use super::{
+    Account, Append, Committed, Confirm, Connect, CreateUser, Device, DeviceLine, Generation,
+    History, HistoryPage, Membership, NewDevice, PutDevice, ReadLimit, SnapshotPage, SnapshotPlace,
+    Store, StoreError, Stretch, UserPage,
+};
+use crate::clock::Blocking;
+
+/// A store in a directory of this machine.
+pub struct Embedded {
+    shared: Arc<Shared>,
+    blocking: Blocking,
+}
+
+/// What work on other threads holds on to.
+struct Shared {
+    writer: Mutex<Writer>,
+    readers: Readers,
+    checkpoints: Checkpoints,
+    /// Locked as long as the store is open: two writers would each believe that
+    /// their caches are exact.
+    _lock: File,
+}
+
+impl Embedded {
+    async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let shared = Arc::clone(&self.shared);
+        let done = self.blocking.run(move || shared.readers.read(work)).await;
+        done.unwrap_or_else(unfinished)
+    }
+
+    async fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Writer) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let shared = Arc::clone(&self.shared);
+        let done = self
+            .blocking
+            .run(move || {
+                let mut writer = shared.writer.lock();
+                let done = work(&mut writer);
+                (done, writer.take_written())
+            })
+            .await;
+        let Some((done, written)) = done else {
+            return unfinished();
+        };
+        if self.shared.checkpoints.is_due(written) {
+            checkpoint::start(Arc::clone(&self.shared), self.blocking).await;
+        }
+        done
+    }
+}
+
+// The work panicked or the process is ending. What it wrote is not committed,
+// or is, and will be found by its id.
+fn unfinished<T>() -> Result<T, StoreError> {
+    Err(StoreError::Unavailable {
+        reason: "the work was not finished".to_owned(),
+    })
+}
+
+#[async_trait]
+impl Store for Embedded {
+    fn engine(&self) -> &'static str {
+        "embedded"
+    }
+
+    async fn history_identity(&self) -> Result<History, StoreError> {
+        self.read(rows::history_identity).await
+    }
+
+    async fn cursor_key(&self) -> Result<[u8; 32], StoreError> {
+        self.read(rows::cursor_key).await
+    }
+
+    async fn head(&self) -> Result<Position, StoreError> {
+        self.read(|connection| Ok(rows::log_head(connection)?.position))
+            .await
+    }
+
+    async fn account(&self, name: &UserName) -> Result<Option<Account>, StoreError> {
+        let name = name.clone();
+        self.read(move |connection| accounts::account(connection, &name))
+            .await
+    }
+
+    async fn create_user(
+        &self,
+        account: &Account,
+        device: &NewDevice,
+        at_ms: i64,
+    ) -> Result<CreateUser, StoreError> {
+        let (account, device) = (account.clone(), device.clone());
+        self.write(move |writer| accounts::create_user(writer, &account, &device, at_ms))
+            .await
+    }
+
+    async fn put_device(
+        &self,
+        user: UserId,
+        device: &NewDevice,
+        at_ms: i64,
+    ) -> Result<PutDevice, StoreError> {
+        let device = device.clone();
+        self.write(move |writer| accounts::put_device(writer, user, &device, at_ms))
+            .await
+    }
+
+    async fn device(&self, id: DeviceId) -> Result<Option<Device>, StoreError> {
+        self.read(move |connection| accounts::device(connection, id))
+            .await
+    }
+
+    async fn devices(&self, user: UserId) -> Result<Vec<DeviceLine>, StoreError> {
+        self.read(move |connection| accounts::devices(connection, user))
+            .await
+    }
+
+    async fn revoke_device(&self, user: UserId, device: DeviceId) -> Result<bool, StoreError> {
+        self.write(move |writer| accounts::revoke_device(writer, user, device))
+            .await
+    }
+
+    async fn connect(&self, hellos: &[Connect]) -> Result<Vec<Option<Generation>>, StoreError> {
+        let hellos = hellos.to_vec();
+        self.write(move |writer| accounts::connect(writer, &hellos))
+            .await
+    }
+
+    async fn confirm(&self, confirms: &[Confirm]) -> Result<Vec<DeviceId>, StoreError> {
+        let confirms = confirms.to_vec();
+        self.write(move |writer| accounts::confirm(writer, &confirms))
+            .await
+    }
+
+    async fn append(&self, batch: Arc<[Append]>, at_ms: i64) -> Result<Committed, StoreError> {
+        self.write(move |writer| append::append(writer, &batch, at_ms))
+            .await
+    }
+
+    async fn stretch(&self, after: Position, limit: ReadLimit) -> Result<Stretch, StoreError> {
+        self.read(move |connection| pages::stretch(connection, after, limit))
+            .await
+    }
+
+    async fn user_page(
+        &self,
+        user: UserId,
+        after: Position,
+        limit: ReadLimit,
+    ) -> Result<UserPage, StoreError> {
+        self.read(move |connection| pages::user_page(connection, user, after, limit))
+            .await
+    }
+
+    async fn snapshot_page(
+        &self,
+        user: UserId,
+        place: SnapshotPlace,
+        limit: ReadLimit,
+    ) -> Result<SnapshotPage, StoreError> {
+        self.read(move |connection| snapshot::snapshot_page(connection, user, place, limit))
+            .await
+    }
+
+    async fn memberships(
+        &self,
+        conversation: ConversationId,
+        ended_after: Position,
+    ) -> Result<Vec<Membership>, StoreError> {
+        self.read(move |connection| describe::memberships(connection, conversation, ended_after))
+            .await
+    }
+
+    async fn history(
+        &self,
+        user: UserId,
+        request: FetchHistory,
+    ) -> Result<Option<HistoryPage>, StoreError> {
+        self.read(move |connection| history::history(connection, user, request))
+            .await
+    }
+
+    async fn conversations(
+        &self,
+        user: UserId,
+        after: Option<ConversationId>,
+        limit: ReadLimit,
+    ) -> Result<(Vec<v1::Conversation>, bool), StoreError> {
+        self.read(move |connection| describe::conversations(connection, user, after, limit))
+            .await
+    }
+
+    async fn mark_read(
+        &self,
+        user: UserId,
+        conversation: ConversationId,
+        seq: Seq,
+    ) -> Result<Option<Seq>, StoreError> {
+        self.write(move |writer| describe::mark_read(writer, user, conversation, seq))
+            .await
+    }
+}

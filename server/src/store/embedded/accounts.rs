@@ -1,0 +1,287 @@
+//! Users, their devices, and where each device is.
+
+use magpie_protocol::{
+    id::{DeviceId, UserId},
+    seq::Position,
+    text::UserName,
+};
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::{
+    rows::{self, signed, unsigned},
+    writer::Writer,
+};
+use crate::store::{
+    Account, Confirm, Connect, CreateUser, Device, DeviceLine, Generation, NewDevice, PutDevice,
+    StoreError, User,
+};
+
+const INSERT_USER: &str = "
+    INSERT INTO users (user_id, name, password_hash, created_at_ms) VALUES (?1, ?2, ?3, ?4)";
+
+const INSERT_DEVICE: &str = "
+    INSERT INTO devices (device_id, user, name, token_hash, created_at_ms)
+    VALUES (?1, ?2, ?3, ?4, ?5)";
+
+const RENEW_DEVICE: &str = "
+    UPDATE devices SET name = ?2, token_hash = ?3 WHERE key = ?1";
+
+/// Revokes a device of a user, unless it is revoked already.
+const REVOKE_DEVICE: &str = "
+    UPDATE devices SET revoked_position = ?3
+     WHERE device_id = ?1 AND user = ?2 AND revoked_position IS NULL";
+
+/// Sets a device's cursor, also downwards, and fences its older connections.
+const CONNECT_DEVICE: &str = "
+    INSERT INTO cursors (device, generation, cursor, last_seen_at_ms)
+    SELECT key, 1, ?2, ?3 FROM devices WHERE device_id = ?1 AND revoked_position IS NULL
+    ON CONFLICT (device) DO UPDATE
+       SET generation = generation + 1,
+           cursor = excluded.cursor,
+           last_seen_at_ms = excluded.last_seen_at_ms
+    RETURNING generation";
+
+/// Moves a device's cursor forward, if this is still its generation.
+const ADVANCE_CURSOR: &str = "
+    UPDATE cursors SET cursor = ?3 WHERE device = ?1 AND generation = ?2 AND cursor < ?3";
+
+/// Moves a user's delivered mark forward; it never falls.
+const ADVANCE_DELIVERED: &str = "
+    INSERT INTO delivered (user, position) VALUES (?1, ?2)
+    ON CONFLICT (user) DO UPDATE SET position = excluded.position
+     WHERE position < excluded.position";
+
+pub(super) fn account(
+    connection: &Connection,
+    name: &UserName,
+) -> Result<Option<Account>, StoreError> {
+    let sql = "SELECT user_id, password_hash FROM users WHERE name = ?1";
+    let mut statement = connection.prepare_cached(sql)?;
+    let account = statement.query_row([name.as_str()], |row| {
+        let id = UserId::new(row.get(0)?);
+        let name = name.clone();
+        Ok(Account {
+            user: User { id, name },
+            password_hash: row.get(1)?,
+        })
+    });
+    Ok(account.optional()?)
+}
+
+pub(super) fn create_user(
+    writer: &mut Writer,
+    account: &Account,
+    device: &NewDevice,
+    at_ms: i64,
+) -> Result<CreateUser, StoreError> {
+    let user = &account.user;
+    writer.transaction(|connection, _caches| {
+        let sql = "SELECT 1 FROM users WHERE name = ?1";
+        if connection
+            .prepare_cached(sql)?
+            .exists([user.name.as_str()])?
+        {
+            return Ok(CreateUser::NameTaken);
+        }
+        if find_device(connection, device.id)?.is_some() {
+            return Ok(CreateUser::DeviceRefused);
+        }
+        let key = connection.prepare_cached(INSERT_USER)?.insert(params![
+            user.id.bytes(),
+            user.name.as_str(),
+            account.password_hash,
+            at_ms
+        ])?;
+        insert_device(connection, key, device, at_ms)?;
+        Ok(CreateUser::Done)
+    })
+}
+
+pub(super) fn put_device(
+    writer: &mut Writer,
+    user: UserId,
+    device: &NewDevice,
+    at_ms: i64,
+) -> Result<PutDevice, StoreError> {
+    writer.transaction(|connection, _caches| {
+        let Some(user) = rows::user_key(connection, user)? else {
+            return Ok(PutDevice::Refused);
+        };
+        match find_device(connection, device.id)? {
+            None => insert_device(connection, user, device, at_ms)?,
+            Some(found) if found.user == user && !found.is_revoked => {
+                connection.prepare_cached(RENEW_DEVICE)?.execute(params![
+                    found.key,
+                    device.name.as_str(),
+                    device.token_hash
+                ])?;
+            }
+            Some(_) => return Ok(PutDevice::Refused),
+        }
+        Ok(PutDevice::Done)
+    })
+}
+
+/// A device's row, revoked or not.
+struct FoundDevice {
+    key: i64,
+    user: i64,
+    is_revoked: bool,
+}
+
+fn find_device(connection: &Connection, id: DeviceId) -> Result<Option<FoundDevice>, StoreError> {
+    let sql = "SELECT key, user, revoked_position IS NOT NULL FROM devices WHERE device_id = ?1";
+    let mut statement = connection.prepare_cached(sql)?;
+    let found = statement.query_row([id.bytes()], |row| {
+        Ok(FoundDevice {
+            key: row.get(0)?,
+            user: row.get(1)?,
+            is_revoked: row.get(2)?,
+        })
+    });
+    Ok(found.optional()?)
+}
+
+fn insert_device(
+    connection: &Connection,
+    user: i64,
+    device: &NewDevice,
+    at_ms: i64,
+) -> Result<(), StoreError> {
+    connection.prepare_cached(INSERT_DEVICE)?.execute(params![
+        device.id.bytes(),
+        user,
+        device.name.as_str(),
+        device.token_hash,
+        at_ms
+    ])?;
+    Ok(())
+}
+
+pub(super) fn device(connection: &Connection, id: DeviceId) -> Result<Option<Device>, StoreError> {
+    let sql = "
+        SELECT u.user_id, u.name, d.token_hash FROM devices d JOIN users u ON u.key = d.user
+         WHERE d.device_id = ?1 AND d.revoked_position IS NULL";
+    let mut statement = connection.prepare_cached(sql)?;
+    let found: Option<(UserId, String, [u8; 32])> = statement
+        .query_row([id.bytes()], |row| {
+            Ok((UserId::new(row.get(0)?), row.get(1)?, row.get(2)?))
+        })
+        .optional()?;
+    let Some((user, name, token_hash)) = found else {
+        return Ok(None);
+    };
+    let name = UserName::parse(&name).map_err(|reason| StoreError::Corrupt {
+        what: reason.to_string(),
+    })?;
+    let user = User { id: user, name };
+    Ok(Some(Device {
+        id,
+        user,
+        token_hash,
+    }))
+}
+
+pub(super) fn devices(
+    connection: &Connection,
+    user: UserId,
+) -> Result<Vec<DeviceLine>, StoreError> {
+    let sql = "
+        SELECT d.device_id, d.name, d.created_at_ms, c.last_seen_at_ms
+          FROM users u
+          JOIN devices d ON d.user = u.key AND d.revoked_position IS NULL
+          LEFT JOIN cursors c ON c.device = d.key
+         WHERE u.user_id = ?1 ORDER BY d.key";
+    let line = |row: &Row<'_>| {
+        Ok(DeviceLine {
+            id: DeviceId::new(row.get(0)?),
+            name: row.get(1)?,
+            created_at_ms: row.get(2)?,
+            last_seen_at_ms: row.get(3)?,
+        })
+    };
+    let mut statement = connection.prepare_cached(sql)?;
+    let lines = statement.query_map([user.bytes()], line)?;
+    Ok(lines.collect::<Result<_, _>>()?)
+}
+
+pub(super) fn revoke_device(
+    writer: &mut Writer,
+    user: UserId,
+    device: DeviceId,
+) -> Result<bool, StoreError> {
+    writer.transaction(|connection, caches| {
+        let Some(user) = rows::user_key(connection, user)? else {
+            return Ok(false);
+        };
+        let head = rows::log_head(connection)?.position;
+        let revoked = connection.prepare_cached(REVOKE_DEVICE)?.execute(params![
+            device.bytes(),
+            user,
+            signed(head.get())
+        ])?;
+        caches.revoked(device);
+        Ok(revoked > 0)
+    })
+}
+
+pub(super) fn connect(
+    writer: &mut Writer,
+    hellos: &[Connect],
+) -> Result<Vec<Option<Generation>>, StoreError> {
+    writer.transaction(|connection, _caches| {
+        let mut statement = connection.prepare_cached(CONNECT_DEVICE)?;
+        let generations = hellos.iter().map(|hello| {
+            let cursor = signed(hello.cursor.get());
+            let generation = statement
+                .query_row(params![hello.device.bytes(), cursor, hello.at_ms], |row| {
+                    row.get(0)
+                })
+                .optional()?;
+            Ok(generation.map(|generation| Generation(unsigned(generation))))
+        });
+        generations.collect()
+    })
+}
+
+pub(super) fn confirm(
+    writer: &mut Writer,
+    confirms: &[Confirm],
+) -> Result<Vec<DeviceId>, StoreError> {
+    writer.transaction(|connection, _caches| {
+        let mut fenced = Vec::new();
+        for confirm in confirms {
+            if !confirm_one(connection, confirm)? {
+                fenced.push(confirm.device);
+            }
+        }
+        Ok(fenced)
+    })
+}
+
+/// False if the connection is fenced; nothing has changed then.
+fn confirm_one(connection: &Connection, confirm: &Confirm) -> Result<bool, StoreError> {
+    let sql = "
+        SELECT d.key, d.user FROM devices d JOIN cursors c ON c.device = d.key
+         WHERE d.device_id = ?1 AND d.revoked_position IS NULL AND c.generation = ?2";
+    let generation = signed(confirm.generation.0);
+    let found: Option<(i64, i64)> = connection
+        .prepare_cached(sql)?
+        .query_row(params![confirm.device.bytes(), generation], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
+        .optional()?;
+    let Some((device, user)) = found else {
+        return Ok(false);
+    };
+    // No device can have stored what is not in the log yet.
+    let head: Position = rows::log_head(connection)?.position;
+    let cursor = signed(confirm.cursor.min(head).get());
+    connection
+        .prepare_cached(ADVANCE_CURSOR)?
+        .execute(params![device, generation, cursor])?;
+    connection
+        .prepare_cached(ADVANCE_DELIVERED)?
+        .execute(params![user, cursor])?;
+    Ok(true)
+}

@@ -1,0 +1,294 @@
+//! What a device must know of a conversation besides its events.
+
+use std::collections::HashMap;
+
+use magpie_protocol::{
+    id::{ConversationId, UserId},
+    seq::{Position, Seq},
+    wire::v1,
+};
+use prost::Message as _;
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::{
+    rows::{self, OPEN_END, conversation_head, signed, unsigned},
+    writer::{ConversationKind, Writer},
+};
+use crate::store::{Membership, ReadLimit, StoreError};
+
+/// One stretch of a conversation that a user may read.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Interval {
+    pub(super) conversation: i64,
+    pub(super) from_seq: i64,
+    pub(super) to_seq: i64,
+    pub(super) to_position: i64,
+}
+
+impl Interval {
+    /// From a row of `conversation, from_seq, to_seq, to_position`, beginning
+    /// at the column `first`.
+    pub(super) fn from_row(row: &Row<'_>, first: usize) -> rusqlite::Result<Self> {
+        Ok(Self {
+            conversation: row.get(first)?,
+            from_seq: row.get(first + 1)?,
+            to_seq: row.get(first + 2)?,
+            to_position: row.get(first + 3)?,
+        })
+    }
+
+    pub(super) const fn is_open(&self) -> bool {
+        self.to_position == OPEN_END
+    }
+
+    /// The newest event that its user may read.
+    pub(super) fn last_seq(&self, connection: &Connection) -> Result<i64, StoreError> {
+        if self.is_open() {
+            return Ok(conversation_head(connection, self.conversation)?.0);
+        }
+        Ok(self.to_seq)
+    }
+}
+
+/// Members when a membership ended, or now if it has not.
+///
+/// Who was removed does not learn who came later.
+const FIND_MEMBERS: &str = "
+    SELECT u.user_id, u.name, m.from_seq, coalesce(d.position, 0), coalesce(k.read_seq, 0)
+      FROM members m
+      JOIN users u ON u.key = m.user
+      LEFT JOIN delivered d ON d.user = m.user
+      LEFT JOIN marks k ON k.user = m.user AND k.conversation = m.conversation
+     WHERE m.conversation = ?1 AND m.to_position > ?2 AND m.from_position <= ?2
+     ORDER BY m.user";
+
+/// Describes a conversation as the user of this membership may see it.
+pub(super) fn describe(
+    connection: &Connection,
+    interval: &Interval,
+) -> Result<v1::Conversation, StoreError> {
+    let sql = "SELECT conversation_id, kind, title FROM conversations WHERE key = ?1";
+    let (id, kind, title): (ConversationId, i64, String) = connection
+        .prepare_cached(sql)?
+        .query_row([interval.conversation], |row| {
+            Ok((ConversationId::new(row.get(0)?), row.get(1)?, row.get(2)?))
+        })?;
+    let kind = match ConversationKind::from_number(kind)? {
+        ConversationKind::Direct => v1::ConversationKind::Direct,
+        ConversationKind::Group => v1::ConversationKind::Group,
+    };
+    let head = interval.last_seq(connection)?;
+    let last_seq = if interval.is_open() { 0 } else { head };
+    Ok(v1::Conversation {
+        conversation_id: id.to_wire(),
+        kind: kind.into(),
+        title,
+        members: members(connection, interval, head)?,
+        first_seq: unsigned(interval.from_seq),
+        last_seq: unsigned(last_seq),
+        head_seq: unsigned(head),
+    })
+}
+
+fn members(
+    connection: &Connection,
+    interval: &Interval,
+    head: i64,
+) -> Result<Vec<v1::Member>, StoreError> {
+    // An end above this one is an open one, if this membership is open.
+    let when = interval.to_position.min(OPEN_END - 1);
+    let mut places = Places::new(connection, interval.conversation, head);
+    let mut statement = connection.prepare_cached(FIND_MEMBERS)?;
+    let mut rows = statement.query(params![interval.conversation, when])?;
+    let mut members = Vec::new();
+    while let Some(row) = rows.next()? {
+        let from_seq: i64 = row.get(2)?;
+        let delivered = places.newest_at(row.get(3)?)?;
+        let read: i64 = row.get(4)?;
+        members.push(v1::Member {
+            user: Some(v1::User {
+                user_id: UserId::new(row.get(0)?).to_wire(),
+                name: row.get(1)?,
+            }),
+            delivered_seq: if delivered < from_seq {
+                0
+            } else {
+                unsigned(delivered)
+            },
+            read_seq: unsigned(read.min(head)),
+        });
+    }
+    Ok(members)
+}
+
+/// Where the events of a conversation are in the log.
+///
+/// Positions rise with seq, so the newest event at a position is found by
+/// bisection. The members of a group mostly ask for the same places.
+pub(super) struct Places<'a> {
+    connection: &'a Connection,
+    conversation: i64,
+    /// The newest seq that is looked at.
+    last: i64,
+    known: HashMap<i64, i64>,
+}
+
+impl<'a> Places<'a> {
+    pub(super) fn new(connection: &'a Connection, conversation: i64, last: i64) -> Self {
+        Self {
+            connection,
+            conversation,
+            last,
+            known: HashMap::new(),
+        }
+    }
+
+    /// The seq of the newest event whose position is at most `position`; 0 if
+    /// there is none.
+    pub(super) fn newest_at(&mut self, position: i64) -> Result<i64, StoreError> {
+        // Most devices have stored everything, or nothing.
+        if self.last < 1 || self.position(1)? > position {
+            return Ok(0);
+        }
+        if self.position(self.last)? <= position {
+            return Ok(self.last);
+        }
+        let (mut at_most, mut above) = (1, self.last);
+        while above - at_most > 1 {
+            let middle = at_most + (above - at_most) / 2;
+            if self.position(middle)? <= position {
+                at_most = middle;
+            } else {
+                above = middle;
+            }
+        }
+        Ok(at_most)
+    }
+
+    pub(super) fn position(&mut self, seq: i64) -> Result<i64, StoreError> {
+        if let Some(position) = self.known.get(&seq) {
+            return Ok(*position);
+        }
+        let sql = "SELECT position FROM events WHERE conversation = ?1 AND seq = ?2";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let position = statement.query_row([self.conversation, seq], |row| row.get(0))?;
+        self.known.insert(seq, position);
+        Ok(position)
+    }
+}
+
+/// The user's latest membership of each conversation, in ascending order of the
+/// conversations' ids.
+const FIND_CONVERSATIONS: &str = "
+    SELECT m.conversation, max(m.from_seq), m.to_seq, m.to_position
+      FROM members m JOIN conversations c ON c.key = m.conversation
+     WHERE m.user = ?1 AND c.conversation_id > ?2
+     GROUP BY m.conversation ORDER BY c.conversation_id";
+
+pub(super) fn conversations(
+    connection: &Connection,
+    user: UserId,
+    after: Option<ConversationId>,
+    limit: ReadLimit,
+) -> Result<(Vec<v1::Conversation>, bool), StoreError> {
+    let mut found = Vec::new();
+    let Some(user) = rows::user_key(connection, user)? else {
+        return Ok((found, true));
+    };
+    // No blob is below the empty one.
+    let after = after.map_or_else(Vec::new, |id| id.bytes().to_vec());
+    let mut statement = connection.prepare_cached(FIND_CONVERSATIONS)?;
+    let mut rows = statement.query(params![user, after])?;
+    let mut size = 0;
+    while let Some(row) = rows.next()? {
+        let conversation = describe(connection, &Interval::from_row(row, 0)?)?;
+        size += conversation.encoded_len();
+        if !found.is_empty() && (found.len() >= limit.count || size > limit.size) {
+            return Ok((found, false));
+        }
+        found.push(conversation);
+    }
+    Ok((found, true))
+}
+
+pub(super) fn memberships(
+    connection: &Connection,
+    conversation: ConversationId,
+    ended_after: Position,
+) -> Result<Vec<Membership>, StoreError> {
+    let sql = "
+        SELECT u.user_id, m.from_seq, m.to_seq
+          FROM members m JOIN users u ON u.key = m.user
+         WHERE m.conversation = ?1 AND m.to_position > ?2
+         ORDER BY m.user, m.from_seq";
+    let Some(conversation) = rows::conversation_key(connection, conversation)? else {
+        return Ok(Vec::new());
+    };
+    let ended_after = signed(ended_after.get()).min(OPEN_END - 1);
+    let mut statement = connection.prepare_cached(sql)?;
+    let memberships = statement.query_map([conversation, ended_after], |row| {
+        let to_seq: i64 = row.get(2)?;
+        Ok(Membership {
+            user: UserId::new(row.get(0)?),
+            from_seq: Seq::new(unsigned(row.get(1)?)),
+            to_seq: (to_seq != OPEN_END).then(|| Seq::new(unsigned(to_seq))),
+        })
+    })?;
+    Ok(memberships.collect::<Result<_, _>>()?)
+}
+
+/// Moves a read mark forward. An older mark changes nothing, so marks may arrive
+/// in any order.
+const ADVANCE_READ_MARK: &str = "
+    INSERT INTO marks (user, conversation, read_seq, read_position) VALUES (?1, ?2, ?3, ?4)
+    ON CONFLICT (user, conversation) DO UPDATE
+       SET read_seq = excluded.read_seq, read_position = excluded.read_position
+     WHERE read_seq < excluded.read_seq";
+
+pub(super) fn mark_read(
+    writer: &mut Writer,
+    user: UserId,
+    conversation: ConversationId,
+    seq: Seq,
+) -> Result<Option<Seq>, StoreError> {
+    writer.transaction(|connection, _caches| {
+        let user = rows::user_key(connection, user)?;
+        let conversation = rows::conversation_key(connection, conversation)?;
+        let (Some(user), Some(conversation)) = (user, conversation) else {
+            return Ok(None);
+        };
+        let Some(interval) = latest_interval(connection, user, conversation)? else {
+            return Ok(None);
+        };
+        let seq = signed(seq.get()).min(interval.last_seq(connection)?);
+        if seq > 0 {
+            let head = signed(rows::log_head(connection)?.position.get());
+            connection.prepare_cached(ADVANCE_READ_MARK)?.execute([
+                user,
+                conversation,
+                seq,
+                head,
+            ])?;
+        }
+        let sql = "SELECT read_seq FROM marks WHERE user = ?1 AND conversation = ?2";
+        let mark: Option<i64> = connection
+            .prepare_cached(sql)?
+            .query_row([user, conversation], |row| row.get(0))
+            .optional()?;
+        Ok(Some(Seq::new(unsigned(mark.unwrap_or(0)))))
+    })
+}
+
+fn latest_interval(
+    connection: &Connection,
+    user: i64,
+    conversation: i64,
+) -> Result<Option<Interval>, StoreError> {
+    let sql = "
+        SELECT conversation, from_seq, to_seq, to_position FROM members
+         WHERE user = ?1 AND conversation = ?2 ORDER BY from_seq DESC LIMIT 1";
+    let mut statement = connection.prepare_cached(sql)?;
+    Ok(statement
+        .query_row([user, conversation], |row| Interval::from_row(row, 0))
+        .optional()?)
+}

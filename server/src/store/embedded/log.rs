@@ -1,0 +1,208 @@
+//! The log under its head's lock: the statements that write it. What may be
+//! written is decided in `append`.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use magpie_protocol::{
+    id::{ConversationId, MessageId},
+    seq::{Position, Seq},
+    wire::v1::{self, event_content::Kind},
+};
+use prost::Message as _;
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::{
+    rows::{OPEN_END, signed, unsigned},
+    writer::{Caches, ConversationKind, Person, Place},
+};
+use crate::store::{
+    LogEvent, MembershipChange, StoreError,
+    event::{EventKind, EventParts, encode_event},
+};
+
+/// The log, in the transaction of one batch.
+pub(super) struct Log<'a> {
+    pub(super) connection: &'a Connection,
+    pub(super) caches: &'a mut Caches,
+    /// The last position given out.
+    pub(super) head: Position,
+    /// Of this batch.
+    pub(super) committed_at_ms: i64,
+    /// What this batch has written.
+    pub(super) events: Vec<LogEvent>,
+}
+
+/// An event to be.
+pub(super) struct NewEvent<'a> {
+    pub(super) conversation: ConversationId,
+    pub(super) place: Place,
+    pub(super) sender: &'a Person,
+    pub(super) id: MessageId,
+    pub(super) digest: [u8; 16],
+    pub(super) kind: EventKind,
+    pub(super) content: Kind,
+    pub(super) change: Option<MembershipChange>,
+}
+
+/// What a request became.
+pub(super) struct Known {
+    pub(super) digest: [u8; 16],
+    pub(super) seq: Seq,
+    pub(super) committed_at_ms: i64,
+}
+
+pub(super) const FIND_KNOWN: &str = "
+    SELECT digest, seq, committed_at_ms FROM events
+     WHERE sender = ?1 AND message_id = ?2";
+
+const INSERT_EVENT: &str = "
+    INSERT INTO events (position, conversation, seq, sender, kind, committed_at_ms,
+                        message_id, digest, body)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+
+const INSERT_MEMBER: &str = "
+    INSERT INTO members (user, conversation, from_seq, from_position, to_seq, to_position)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?5)";
+
+const END_MEMBERSHIP: &str = "
+    UPDATE members SET to_seq = ?4, to_position = ?5
+     WHERE user = ?1 AND conversation = ?2 AND to_position = ?3";
+
+impl Log<'_> {
+    /// What this user's request with this id became.
+    pub(super) fn known(
+        &self,
+        sender: &Person,
+        id: MessageId,
+    ) -> Result<Option<Known>, StoreError> {
+        let mut statement = self.connection.prepare_cached(FIND_KNOWN)?;
+        let known = statement.query_row(params![sender.key, id.bytes()], |row| {
+            Ok(Known {
+                digest: row.get(0)?,
+                seq: Seq::new(unsigned(row.get(1)?)),
+                committed_at_ms: row.get(2)?,
+            })
+        });
+        Ok(known.optional()?)
+    }
+
+    /// Makes a conversation without events; the first one follows at once.
+    pub(super) fn create(
+        &self,
+        id: ConversationId,
+        kind: ConversationKind,
+        title: &str,
+    ) -> Result<Place, StoreError> {
+        let sql = "INSERT INTO conversations (conversation_id, kind, title) VALUES (?1, ?2, ?3)";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let key = statement.insert(params![id.bytes(), kind.number(), title])?;
+        Ok(Place { key, kind, head: 0 })
+    }
+
+    /// Gives the event the next seq and the next position.
+    pub(super) fn write(&mut self, event: NewEvent<'_>) -> Result<Seq, StoreError> {
+        let position = self.head.next();
+        let seq = Seq::new(event.place.head).next();
+        let content = v1::EventContent {
+            kind: Some(event.content),
+        };
+        let body = content.encode_to_vec();
+        let mut statement = self.connection.prepare_cached(INSERT_EVENT)?;
+        statement.execute(params![
+            signed(position.get()),
+            event.place.key,
+            signed(seq.get()),
+            event.sender.key,
+            event.kind.number(),
+            self.committed_at_ms,
+            event.id.bytes(),
+            event.digest,
+            body,
+        ])?;
+        let encoded: Bytes = encode_event(&EventParts {
+            conversation: event.conversation,
+            seq,
+            sender: event.sender.id,
+            sender_name: &event.sender.name,
+            id: event.id,
+            committed_at_ms: self.committed_at_ms,
+            body: &body,
+        });
+        self.head = position;
+        let place = Place {
+            head: seq.get(),
+            ..event.place
+        };
+        self.caches.placed(event.conversation, place);
+        self.events.push(LogEvent {
+            position,
+            conversation: event.conversation,
+            seq,
+            encoded,
+            change: event.change,
+        });
+        Ok(seq)
+    }
+
+    /// From the event just written, at `seq`, these users are members.
+    pub(super) fn join(
+        &mut self,
+        place: Place,
+        seq: Seq,
+        joining: &[Arc<Person>],
+    ) -> Result<(), StoreError> {
+        let mut statement = self.connection.prepare_cached(INSERT_MEMBER)?;
+        for person in joining {
+            statement.execute(params![
+                person.key,
+                place.key,
+                signed(seq.get()),
+                signed(self.head.get()),
+                OPEN_END,
+            ])?;
+            self.caches.joined(place.key, person.key);
+        }
+        Ok(())
+    }
+
+    /// The event just written, at `seq`, is the last one that this user may read.
+    pub(super) fn leave(
+        &mut self,
+        place: Place,
+        seq: Seq,
+        leaving: &Person,
+    ) -> Result<(), StoreError> {
+        self.caches.left(place.key, leaving.key);
+        let mut statement = self.connection.prepare_cached(END_MEMBERSHIP)?;
+        let ended = statement.execute(params![
+            leaving.key,
+            place.key,
+            OPEN_END,
+            signed(seq.get()),
+            signed(self.head.get()),
+        ])?;
+        if ended == 1 {
+            return Ok(());
+        }
+        Err(StoreError::Corrupt {
+            what: format!("{ended} open memberships of one user in one conversation"),
+        })
+    }
+
+    /// How many members the conversation has.
+    pub(super) fn member_count(&self, place: Place) -> Result<u64, StoreError> {
+        let sql = "SELECT count(*) FROM members WHERE conversation = ?1 AND to_position = ?2";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let count = statement.query_row(params![place.key, OPEN_END], |row| row.get(0))?;
+        Ok(unsigned(count))
+    }
+
+    /// Writes the new head down, as the last statement of a batch.
+    pub(super) fn store_head(&self) -> Result<(), StoreError> {
+        let sql = "UPDATE log_head SET position = ?1, committed_at_ms = ?2 WHERE one = 1";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        statement.execute(params![signed(self.head.get()), self.committed_at_ms])?;
+        Ok(())
+    }
+}

@@ -1,0 +1,122 @@
+-- People, devices, conversations and the log.
+--
+-- Ids are 16 bytes and appear once, in the table of what they name; everything
+-- else refers to it by its rowid (the column `key`), so that indexes stay small.
+
+-- Facts about the whole: `cursor_key` (32 bytes).
+CREATE TABLE facts (
+    name  TEXT PRIMARY KEY,
+    value BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- The identity of the history. A new epoch begins whenever it may have gone back.
+CREATE TABLE epochs (
+    epoch INTEGER PRIMARY KEY,
+    base  INTEGER NOT NULL
+) STRICT;
+
+INSERT INTO epochs (epoch, base) VALUES (1, 0);
+
+-- One row: the last position given out and the time of its commit, which never
+-- falls.
+CREATE TABLE log_head (
+    one             INTEGER PRIMARY KEY CHECK (one = 1),
+    position        INTEGER NOT NULL,
+    committed_at_ms INTEGER NOT NULL
+) STRICT;
+
+INSERT INTO log_head (one, position, committed_at_ms) VALUES (1, 0, 0);
+
+CREATE TABLE users (
+    key           INTEGER PRIMARY KEY,
+    user_id       BLOB NOT NULL UNIQUE,
+    name          TEXT NOT NULL UNIQUE,
+    password_hash TEXT NOT NULL,
+    created_at_ms INTEGER NOT NULL
+) STRICT;
+
+-- How far any of a user's devices has ever stored: never falls. Narrow, because
+-- it is written all the time.
+CREATE TABLE delivered (
+    user     INTEGER PRIMARY KEY REFERENCES users (key),
+    position INTEGER NOT NULL
+) STRICT;
+
+-- A revoked device keeps its row, so that its id is of no use to anybody.
+CREATE TABLE devices (
+    key              INTEGER PRIMARY KEY,
+    device_id        BLOB NOT NULL UNIQUE,
+    user             INTEGER NOT NULL REFERENCES users (key),
+    name             TEXT NOT NULL,
+    token_hash       BLOB NOT NULL,
+    created_at_ms    INTEGER NOT NULL,
+    -- The log head when it was revoked.
+    revoked_position INTEGER
+) STRICT;
+
+CREATE INDEX devices_by_user ON devices (user);
+
+-- A device's connections. Narrow for the same reason as `delivered`.
+CREATE TABLE cursors (
+    device          INTEGER PRIMARY KEY REFERENCES devices (key),
+    generation      INTEGER NOT NULL,
+    cursor          INTEGER NOT NULL,
+    last_seen_at_ms INTEGER
+) STRICT;
+
+CREATE TABLE conversations (
+    key             INTEGER PRIMARY KEY,
+    conversation_id BLOB NOT NULL UNIQUE,
+    -- 1 direct, 2 group.
+    kind            INTEGER NOT NULL,
+    title           TEXT NOT NULL
+) STRICT;
+
+-- The log. Positions are dense; the table is in their order. References are not
+-- declared, because checking them would cost two look-ups an event: the one
+-- writer has just read both rows.
+CREATE TABLE events (
+    position        INTEGER PRIMARY KEY,
+    conversation    INTEGER NOT NULL,
+    seq             INTEGER NOT NULL,
+    sender          INTEGER NOT NULL,
+    -- 1 message, 2 group created, 3 members added, 4 member removed, 5 member left.
+    kind            INTEGER NOT NULL,
+    committed_at_ms INTEGER NOT NULL,
+    message_id      BLOB NOT NULL,
+    -- Of the request: tells a repeat from a conflict for ever, even if the body
+    -- is blanked.
+    digest          BLOB NOT NULL,
+    -- Encoded EventContent.
+    body            BLOB NOT NULL
+) STRICT;
+
+CREATE UNIQUE INDEX events_by_seq ON events (conversation, seq);
+CREATE UNIQUE INDEX events_by_message_id ON events (sender, message_id);
+
+-- Who may read what: the events from `from_seq` to `to_seq`. While the user is a
+-- member, both ends above are 9223372036854775807. Who comes back gets another
+-- row.
+CREATE TABLE members (
+    user          INTEGER NOT NULL REFERENCES users (key),
+    conversation  INTEGER NOT NULL REFERENCES conversations (key),
+    from_seq      INTEGER NOT NULL,
+    from_position INTEGER NOT NULL,
+    to_seq        INTEGER NOT NULL,
+    to_position   INTEGER NOT NULL,
+    PRIMARY KEY (user, conversation, from_seq)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX members_by_conversation ON members (conversation, to_position);
+
+-- How far a user has read; survives leaving and coming back.
+CREATE TABLE marks (
+    user          INTEGER NOT NULL REFERENCES users (key),
+    conversation  INTEGER NOT NULL REFERENCES conversations (key),
+    read_seq      INTEGER NOT NULL,
+    -- The log head when it was set.
+    read_position INTEGER NOT NULL,
+    PRIMARY KEY (user, conversation)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX marks_by_position ON marks (user, read_position);

@@ -1,0 +1,293 @@
+//! Opening the store, and everything that can be wrong with a data directory.
+
+use std::{
+    fs::{DirBuilder, File, OpenOptions, TryLockError},
+    io,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use rusqlite::{Connection, ErrorCode, OpenFlags, params};
+
+use super::{
+    Embedded, Shared,
+    checkpoint::Checkpoints,
+    migrations::{MIGRATIONS, MigrateError, migrate},
+    readers::{READER_COUNT, Readers},
+    rows,
+    writer::Writer,
+};
+use crate::{clock::Blocking, store::StoreError};
+
+/// The database inside the data directory.
+pub(super) const DATABASE_FILE: &str = "magpie.db";
+
+/// Locked while a server uses the directory. Empty.
+const LOCK_FILE: &str = "magpie.lock";
+
+/// How long a connection waits for another one that holds the database's lock.
+/// Only a checkpoint ever does, for a moment.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Statements that a connection keeps prepared: more than there are.
+const STATEMENT_COUNT: usize = 64;
+
+/// Why the store cannot be opened. For the operator, who must act.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// It cannot be made.
+    #[error("the data directory {} cannot be made: {reason}", path.display())]
+    Directory {
+        /// The data directory.
+        path: PathBuf,
+        /// What the system says.
+        reason: io::Error,
+    },
+    /// Nothing can be written there.
+    #[error("{} cannot be written: {reason}", path.display())]
+    NotWritable {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        reason: String,
+    },
+    /// Two servers on one file would lose messages.
+    #[error("the data directory {} is in use by another magpied", path.display())]
+    InUse {
+        /// The data directory.
+        path: PathBuf,
+    },
+    /// A newer server was here and has changed the schema.
+    #[error(
+        "{} was written by a newer magpied: its schema has version {version}, this one knows up \
+         to {known}", path.display()
+    )]
+    Newer {
+        /// The database.
+        path: PathBuf,
+        /// Of its schema.
+        version: u32,
+        /// The newest that this server knows.
+        known: u32,
+    },
+    /// The server was built from a changed migration.
+    #[error("{} was made with another migration {version} than this magpied's", path.display())]
+    ChangedMigration {
+        /// The database.
+        path: PathBuf,
+        /// Of the migration.
+        version: u32,
+    },
+    /// Another program's file.
+    #[error("{} is not a database of magpied", path.display())]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file is damaged: restore a backup.
+    #[error("{} is damaged: {reason}", path.display())]
+    Damaged {
+        /// The database.
+        path: PathBuf,
+        /// What was found.
+        reason: String,
+    },
+    /// No space is left.
+    #[error("the disk that holds {} is full", path.display())]
+    DiskFull {
+        /// The database.
+        path: PathBuf,
+    },
+    /// Anything else that the database says.
+    #[error("{} cannot be opened: {reason}", path.display())]
+    Database {
+        /// The database.
+        path: PathBuf,
+        /// What it says.
+        reason: String,
+    },
+}
+
+/// Opens the store in the directory `dir`, which is made if need be, and brings
+/// its schema up to date.
+///
+/// `random` fills what it is given with bytes that nobody can guess.
+///
+/// # Errors
+///
+/// [`OpenError`]: nothing is open then, and no message was changed.
+pub fn open(
+    dir: &Path,
+    blocking: Blocking,
+    random: impl Fn(&mut [u8]),
+) -> Result<Arc<Embedded>, OpenError> {
+    let lock = lock_directory(dir)?;
+    let path = dir.join(DATABASE_FILE);
+    create_private(&path)?;
+    let refused = |error: rusqlite::Error| database_error(&path, error);
+    let mut connection = connect(&path, true).map_err(refused)?;
+    write_ahead(&connection, &path)?;
+    migrate(&mut connection, MIGRATIONS).map_err(|error| migrate_error(&path, error))?;
+    make_cursor_key(&connection, random).map_err(refused)?;
+    check(&connection, &path)?;
+    let readers = (0..READER_COUNT)
+        .map(|_| connect(&path, false))
+        .collect::<Result<_, _>>()
+        .map_err(refused)?;
+    let checkpoints = connect(&path, true).map_err(refused)?;
+    let shared = Shared {
+        writer: Mutex::new(Writer::new(connection)),
+        readers: Readers::new(readers),
+        checkpoints: Checkpoints::new(checkpoints),
+        _lock: lock,
+    };
+    let shared = Arc::new(shared);
+    Ok(Arc::new(Embedded { shared, blocking }))
+}
+
+fn lock_directory(dir: &Path) -> Result<File, OpenError> {
+    // A directory that is there keeps the mode that the operator gave it.
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)
+        .map_err(|reason| OpenError::Directory {
+            path: dir.to_owned(),
+            reason,
+        })?;
+    let path = dir.join(LOCK_FILE);
+    let file = create_private(&path)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse {
+            path: dir.to_owned(),
+        }),
+        Err(TryLockError::Error(reason)) => Err(not_writable(&path, &reason)),
+    }
+}
+
+/// Makes a file that only we may read, if there is none yet. `SQLite` gives the
+/// files beside its database the same mode.
+fn create_private(path: &Path) -> Result<File, OpenError> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)
+        .map_err(|reason| not_writable(path, &reason))
+}
+
+fn not_writable(path: &Path, reason: &io::Error) -> OpenError {
+    let path = path.to_owned();
+    match reason.kind() {
+        io::ErrorKind::StorageFull => OpenError::DiskFull { path },
+        // `ErrorKind` is open-ended.
+        _ => OpenError::NotWritable {
+            path,
+            reason: reason.to_string(),
+        },
+    }
+}
+
+fn connect(path: &Path, writes: bool) -> rusqlite::Result<Connection> {
+    let access = if writes {
+        OpenFlags::SQLITE_OPEN_READ_WRITE
+    } else {
+        OpenFlags::SQLITE_OPEN_READ_ONLY
+    };
+    let flags = access | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENT_COUNT);
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
+    // KiB, if negative.
+    connection.pragma_update(None, "cache_size", if writes { -65_536 } else { -16_384 })?;
+    Ok(connection)
+}
+
+fn write_ahead(connection: &Connection, path: &Path) -> Result<(), OpenError> {
+    let set = || -> rusqlite::Result<String> {
+        let mode = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
+        // NORMAL loses acknowledged messages in a power cut.
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        // Another connection does it: it would make the commit wait.
+        connection.pragma_update(None, "wal_autocheckpoint", 0)?;
+        Ok(mode)
+    };
+    let mode = set().map_err(|error| database_error(path, error))?;
+    if mode == "wal" {
+        return Ok(());
+    }
+    Err(OpenError::Database {
+        path: path.to_owned(),
+        reason: format!("its file system allows the journal mode {mode} only, not wal"),
+    })
+}
+
+fn make_cursor_key(connection: &Connection, random: impl Fn(&mut [u8])) -> rusqlite::Result<()> {
+    let mut key = [0; 32];
+    random(&mut key);
+    // The first one stays.
+    connection.execute(
+        "INSERT INTO facts (name, value) VALUES ('cursor_key', ?1) ON CONFLICT DO NOTHING",
+        params![key],
+    )?;
+    Ok(())
+}
+
+/// Cheap signs of damage. (A full check reads the whole file.)
+fn check(connection: &Connection, path: &Path) -> Result<(), OpenError> {
+    let damaged = |reason: String| OpenError::Damaged {
+        path: path.to_owned(),
+        reason,
+    };
+    let read = || -> Result<_, StoreError> {
+        let sql = "SELECT coalesce(max(position), 0) FROM events";
+        let last: i64 = connection.query_row(sql, [], |row| row.get(0))?;
+        Ok((rows::log_head(connection)?.position, rows::unsigned(last)))
+    };
+    let (head, last) = read().map_err(|error| damaged(error.to_string()))?;
+    if head.get() == last {
+        return Ok(());
+    }
+    Err(damaged(format!(
+        "the log ends at position {last}, but should at {head}"
+    )))
+}
+
+fn migrate_error(path: &Path, error: MigrateError) -> OpenError {
+    let path = path.to_owned();
+    match error {
+        MigrateError::Newer { version, known } => OpenError::Newer {
+            path,
+            version,
+            known,
+        },
+        MigrateError::Changed { version } => OpenError::ChangedMigration { path, version },
+        MigrateError::Foreign => OpenError::Foreign { path },
+        MigrateError::Database(error) => database_error(&path, error),
+    }
+}
+
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the list of SQLite's codes is open-ended"
+)]
+#[expect(clippy::needless_pass_by_value, reason = "used by map_err")]
+fn database_error(path: &Path, error: rusqlite::Error) -> OpenError {
+    let reason = error.to_string();
+    let path = path.to_owned();
+    match error.sqlite_error_code() {
+        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
+            OpenError::Damaged { path, reason }
+        }
+        Some(ErrorCode::DiskFull) => OpenError::DiskFull { path },
+        Some(ErrorCode::ReadOnly) => OpenError::NotWritable { path, reason },
+        _ => OpenError::Database { path, reason },
+    }
+}

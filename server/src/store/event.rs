@@ -1,0 +1,213 @@
+//! An event on its way into the log and out of it: what both engines store of
+//! it, and its encoded form.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use magpie_protocol::{
+    id::{ConversationId, MessageId, UserId},
+    seq::Seq,
+    wire::v1,
+};
+use prost::{
+    Message,
+    encoding::{WireType, encode_key, encode_varint, encoded_len_varint},
+};
+
+use super::{MembershipChange, StoreError};
+
+/// What kind of event it is, as stored.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum EventKind {
+    /// Somebody said something. With seq 1 it made a direct conversation.
+    Message,
+    /// A group was made.
+    GroupCreated,
+    /// Members were added.
+    MembersAdded,
+    /// A member was removed.
+    MemberRemoved,
+    /// The sender left.
+    MemberLeft,
+}
+
+impl EventKind {
+    /// The number by which engines store it: the field of `EventContent`.
+    #[must_use]
+    pub(super) const fn number(self) -> u8 {
+        match self {
+            Self::Message => 1,
+            Self::GroupCreated => 2,
+            Self::MembersAdded => 3,
+            Self::MemberRemoved => 4,
+            Self::MemberLeft => 5,
+        }
+    }
+
+    /// The kind with this number.
+    #[must_use]
+    pub(super) const fn from_number(number: i64) -> Option<Self> {
+        Some(match number {
+            1 => Self::Message,
+            2 => Self::GroupCreated,
+            3 => Self::MembersAdded,
+            4 => Self::MemberRemoved,
+            5 => Self::MemberLeft,
+            _ => return None,
+        })
+    }
+}
+
+/// An event's parts.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct EventParts<'a> {
+    /// Its conversation.
+    pub(super) conversation: ConversationId,
+    /// Its place there.
+    pub(super) seq: Seq,
+    /// Who caused it.
+    pub(super) sender: UserId,
+    /// Their name.
+    pub(super) sender_name: &'a str,
+    /// The request that caused it.
+    pub(super) id: MessageId,
+    /// Milliseconds since 1970.
+    pub(super) committed_at_ms: i64,
+    /// Encoded [`v1::EventContent`].
+    pub(super) body: &'a [u8],
+}
+
+// An id with its key and length.
+const ID_FIELD_SIZE: usize = 18;
+
+/// Encodes a [`v1::Event`] whose content is encoded already: it is stored so,
+/// and would be decoded only to be encoded again.
+#[must_use]
+pub(super) fn encode_event(parts: &EventParts<'_>) -> Bytes {
+    let name = parts.sender_name.as_bytes();
+    let user_size = ID_FIELD_SIZE + bytes_field_size(name);
+    let committed_at = parts.committed_at_ms.cast_unsigned();
+    let size = ID_FIELD_SIZE * 2
+        + (1 + encoded_len_varint(parts.seq.get()))
+        + (1 + encoded_len_varint(user_size as u64) + user_size)
+        + (1 + encoded_len_varint(committed_at))
+        + (1 + encoded_len_varint(parts.body.len() as u64) + parts.body.len());
+    let mut out = BytesMut::with_capacity(size);
+    put_bytes(1, &parts.conversation.bytes(), &mut out);
+    put_varint(2, parts.seq.get(), &mut out);
+    encode_key(3, WireType::LengthDelimited, &mut out);
+    encode_varint(user_size as u64, &mut out);
+    put_bytes(1, &parts.sender.bytes(), &mut out);
+    put_bytes(2, name, &mut out);
+    put_bytes(4, &parts.id.bytes(), &mut out);
+    put_varint(5, committed_at, &mut out);
+    // Present even if it is empty: somebody left.
+    encode_key(6, WireType::LengthDelimited, &mut out);
+    encode_varint(parts.body.len() as u64, &mut out);
+    out.put_slice(parts.body);
+    out.freeze()
+}
+
+fn bytes_field_size(value: &[u8]) -> usize {
+    match value.len() {
+        0 => 0,
+        size => 1 + encoded_len_varint(size as u64) + size,
+    }
+}
+
+fn put_bytes(field: u32, value: &[u8], out: &mut BytesMut) {
+    if !value.is_empty() {
+        encode_key(field, WireType::LengthDelimited, out);
+        encode_varint(value.len() as u64, out);
+        out.put_slice(value);
+    }
+}
+
+fn put_varint(field: u32, value: u64, out: &mut BytesMut) {
+    encode_key(field, WireType::Varint, out);
+    encode_varint(value, out);
+}
+
+/// How an event of a group changes who may read it, from what is stored.
+///
+/// Not for the first event of a direct conversation: that one says nothing of
+/// its members.
+///
+/// # Errors
+///
+/// [`StoreError::Corrupt`] if the body is not what its kind says.
+pub(super) fn stored_change(
+    kind: EventKind,
+    sender: UserId,
+    body: &[u8],
+) -> Result<Option<MembershipChange>, StoreError> {
+    use v1::event_content::Kind;
+    match kind {
+        EventKind::Message => return Ok(None),
+        EventKind::MemberLeft => return Ok(Some(MembershipChange::Left(sender))),
+        EventKind::GroupCreated | EventKind::MembersAdded | EventKind::MemberRemoved => {}
+    }
+    let content = v1::EventContent::decode(body).map_err(|reason| StoreError::Corrupt {
+        what: format!("an event's body cannot be decoded: {reason}"),
+    })?;
+    let members = match content.kind {
+        Some(Kind::GroupCreated(it)) => it.members,
+        Some(Kind::MembersAdded(it)) => it.members,
+        Some(Kind::MemberRemoved(v1::MemberRemoved { member: Some(user) })) => {
+            return Ok(Some(MembershipChange::Left(user_id(&user)?)));
+        }
+        Some(Kind::MemberRemoved(_) | Kind::Message(_) | Kind::MemberLeft(_)) | None => {
+            return Err(StoreError::Corrupt {
+                what: format!("the body of a {kind:?} event says something else"),
+            });
+        }
+    };
+    let joined = members.iter().map(user_id).collect::<Result<_, _>>()?;
+    Ok(Some(MembershipChange::Joined(joined)))
+}
+
+fn user_id(user: &v1::User) -> Result<UserId, StoreError> {
+    UserId::try_from(user.user_id.as_ref()).map_err(|reason| StoreError::Corrupt {
+        what: format!("a user in an event's body: {reason}"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_encoded_event_is_an_event_on_the_wire() {
+        let content = v1::EventContent {
+            kind: Some(v1::event_content::Kind::MemberLeft(v1::MemberLeft {})),
+        };
+        let event = v1::Event {
+            conversation_id: vec![1; 16].into(),
+            seq: 300,
+            sender: Some(v1::User {
+                user_id: vec![2; 16].into(),
+                name: "alice".to_owned(),
+            }),
+            message_id: vec![3; 16].into(),
+            committed_at_ms: 1_700_000_000_000,
+            content: Some(content.clone()),
+        };
+        let encoded = encode_event(&EventParts {
+            conversation: ConversationId::new([1; 16]),
+            seq: Seq::new(300),
+            sender: UserId::new([2; 16]),
+            sender_name: "alice",
+            id: MessageId::new([3; 16]),
+            committed_at_ms: 1_700_000_000_000,
+            body: &content.encode_to_vec(),
+        });
+        assert_eq!(encoded, event.encode_to_vec());
+    }
+
+    #[test]
+    fn a_kind_is_found_by_its_number() {
+        for number in 1..=5 {
+            let kind = EventKind::from_number(number).unwrap();
+            assert_eq!(i64::from(kind.number()), number);
+        }
+        assert_eq!(EventKind::from_number(6), None);
+    }
+}

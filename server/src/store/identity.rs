@@ -1,0 +1,139 @@
+//! What both engines derive alike: the ids of direct conversations, and what
+//! tells a repeated request from a conflict.
+
+use aws_lc_rs::digest::{Context, SHA256};
+use magpie_protocol::{
+    id::{ConversationId, UserId},
+    text::UserName,
+};
+
+use super::Command;
+
+// Where a UUID says its version and variant (RFC 9562, sections 4.1 and 4.2).
+const VERSION: u128 = 0xf << 76;
+const VERSION_8: u128 = 0x8 << 76;
+const VARIANT: u128 = 0b11 << 62;
+const VARIANT_RFC: u128 = 0b10 << 62;
+
+/// The direct conversation of two users, or of one with themself: the same id
+/// whoever writes first.
+///
+/// It has the shape of a UUIDv8, which no group may have: see
+/// [`is_direct_shaped`].
+#[must_use]
+pub fn direct_conversation(a: UserId, b: UserId) -> ConversationId {
+    let mut context = Context::new(&SHA256);
+    context.update(b"magpie direct");
+    context.update(&a.min(b).bytes());
+    context.update(&a.max(b).bytes());
+    let bits = u128::from_be_bytes(finish(context)) & !VERSION & !VARIANT;
+    ConversationId::new((bits | VERSION_8 | VARIANT_RFC).to_be_bytes())
+}
+
+/// Whether an id has the shape of a direct conversation's.
+///
+/// A group's id is made by a client. Without this rule somebody could make a
+/// group under the id that two others' direct conversation is going to have.
+#[must_use]
+pub(super) fn is_direct_shaped(id: ConversationId) -> bool {
+    let bits = u128::from_be_bytes(id.bytes());
+    bits & VERSION == VERSION_8 && bits & VARIANT == VARIANT_RFC
+}
+
+/// What a request asks for, in 16 bytes: the same id with another digest is a
+/// conflict.
+///
+/// `conversation` is where the request goes. A message to a user's name and one
+/// to the direct conversation with that user are the same.
+#[must_use]
+pub(super) fn request_digest(conversation: ConversationId, command: &Command) -> [u8; 16] {
+    let mut context = Context::new(&SHA256);
+    context.update(&conversation.bytes());
+    match command {
+        Command::SendMessage { to: _, text } => {
+            context.update(b"send");
+            context.update(text.as_str().as_bytes());
+        }
+        Command::CreateGroup { title, names } => {
+            context.update(b"create");
+            context.update(title.as_str().as_bytes());
+            update_names(&mut context, names);
+        }
+        Command::AddMembers {
+            conversation: _,
+            names,
+        } => {
+            context.update(b"add");
+            update_names(&mut context, names);
+        }
+        Command::RemoveMember {
+            conversation: _,
+            name,
+        } => {
+            context.update(b"remove");
+            context.update(name.as_str().as_bytes());
+        }
+        Command::LeaveGroup { conversation: _ } => context.update(b"leave"),
+    }
+    finish(context)
+}
+
+// The order of names means nothing. Neither a title nor a name holds NUL.
+fn update_names(context: &mut Context, names: &[UserName]) {
+    let mut names: Vec<&UserName> = names.iter().collect();
+    names.sort_unstable();
+    names.dedup();
+    for name in names {
+        context.update(b"\0");
+        context.update(name.as_str().as_bytes());
+    }
+}
+
+fn finish(context: Context) -> [u8; 16] {
+    let digest = context.finish();
+    // SHA-256 has 32 bytes.
+    digest.as_ref().first_chunk().copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use magpie_protocol::text::Title;
+
+    use super::*;
+
+    const ALICE: UserId = UserId::new([1; 16]);
+    const BOB: UserId = UserId::new([2; 16]);
+
+    #[test]
+    fn a_direct_conversation_has_one_id_whoever_writes_first() {
+        assert_eq!(
+            direct_conversation(ALICE, BOB),
+            direct_conversation(BOB, ALICE)
+        );
+        assert_ne!(
+            direct_conversation(ALICE, BOB),
+            direct_conversation(ALICE, ALICE)
+        );
+        assert_eq!(direct_conversation(ALICE, BOB).to_string(), "00000000");
+    }
+
+    #[test]
+    fn no_uuid_v7_has_the_shape_of_a_direct_conversation() {
+        assert!(is_direct_shaped(direct_conversation(ALICE, BOB)));
+        let group = ConversationId::new(uuid::Uuid::now_v7().into_bytes());
+        assert!(!is_direct_shaped(group));
+    }
+
+    #[test]
+    fn the_order_of_names_does_not_make_another_request() {
+        let create = |names: &[&str]| {
+            let title = Title::try_from("Tea".to_owned()).unwrap();
+            let names = names.iter().map(|name| UserName::parse(name).unwrap());
+            let names = names.collect();
+            let command = Command::CreateGroup { title, names };
+            request_digest(ConversationId::new([3; 16]), &command)
+        };
+        assert_eq!(create(&["bob", "eve"]), create(&["eve", "bob"]));
+        assert_ne!(create(&["bob", "eve"]), create(&["bob"]));
+    }
+}
