@@ -14,10 +14,10 @@ use crate::digest::Digest;
 pub struct Entry {
     /// Its place in the conversation.
     pub seq: Seq,
-    /// The id of the request that made it.
-    pub message_id: MessageId,
-    /// Who made it.
-    pub sender: UserId,
+    /// The id of the request that made it, if the event names one.
+    pub message_id: Option<MessageId>,
+    /// Who made it, if the event says so.
+    pub sender: Option<UserId>,
     /// Its content.
     pub digest: Digest,
 }
@@ -61,34 +61,47 @@ impl Difference {
 
 impl fmt::Display for Difference {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "seq {}: ", self.seq())?;
         match self {
-            Self::Missing(entry) => write!(
-                formatter,
-                "seq {}: message {} is on the server and not here",
-                entry.seq, entry.message_id
-            ),
-            Self::Extra(entry) => write!(
-                formatter,
-                "seq {}: message {} is here and not on the server",
-                entry.seq, entry.message_id
-            ),
+            Self::Missing(entry) => {
+                write!(formatter, "{} is on the server and not here", name(entry))
+            }
+            Self::Extra(entry) => {
+                write!(formatter, "{} is here and not on the server", name(entry))
+            }
             Self::Different { local, server } if local.message_id != server.message_id => write!(
                 formatter,
-                "seq {}: message {} is here, message {} on the server",
-                local.seq, local.message_id, server.message_id
+                "{} is here, {} on the server",
+                name(local),
+                name(server)
             ),
             Self::Different { local, server } if local.sender != server.sender => write!(
                 formatter,
-                "seq {}: message {} is from user {} here, from user {} on the server",
-                local.seq, local.message_id, local.sender, server.sender
+                "{} is from {} here, from {} on the server",
+                name(local),
+                sender(local),
+                sender(server)
             ),
             Self::Different { local, .. } => write!(
                 formatter,
-                "seq {}: message {} has another content here than on the server",
-                local.seq, local.message_id
+                "{} has another content here than on the server",
+                name(local)
             ),
         }
     }
+}
+
+fn name(entry: &Entry) -> String {
+    entry.message_id.map_or_else(
+        || "an event without an id".to_owned(),
+        |id| format!("message {id}"),
+    )
+}
+
+fn sender(entry: &Entry) -> String {
+    entry
+        .sender
+        .map_or_else(|| "nobody".to_owned(), |id| format!("user {id}"))
 }
 
 /// What comparing found.
@@ -165,8 +178,8 @@ mod tests {
         id[8..].copy_from_slice(&seq.to_be_bytes());
         Entry {
             seq: Seq::new(seq),
-            message_id: MessageId::new(id),
-            sender: UserId::new([7; 16]),
+            message_id: Some(MessageId::new(id)),
+            sender: Some(UserId::new([7; 16])),
             digest: Digest::of(&seq.to_be_bytes()),
         }
     }
@@ -216,7 +229,7 @@ mod tests {
         assert_eq!(compare(&swapped, &[], &server).differences.len(), 2);
 
         let mut forged = server.clone();
-        forged[1].sender = UserId::new([8; 16]);
+        forged[1].sender = Some(UserId::new([8; 16]));
         let verdict = compare(&forged, &[], &server);
         assert_eq!(verdict.differences.len(), 1);
         assert!(verdict.differences[0].to_string().contains("from user"));
