@@ -1,2 +1,141 @@
-//! x
-fn main() {}
+//! `magpied`: read the settings, build the parts, run until a signal.
+
+use std::{
+    io::{IsTerminal as _, Write as _},
+    process::ExitCode,
+};
+
+use anyhow::{Context as _, Result};
+use magpie_server::{
+    clock::{Blocking, Clock},
+    config::{Config, Stop},
+    node::{Ground, Node, bind},
+    random::Random,
+    shutdown::Signals,
+    store::{SharedStore, embedded},
+    tls,
+};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use tracing_subscriber::EnvFilter;
+
+/// A wrong setting (`EX_USAGE` of sysexits.h).
+const EXIT_WRONG_SETTING: u8 = 64;
+
+fn main() -> ExitCode {
+    let config = match Config::read(std::env::args_os()) {
+        Ok(config) => config,
+        Err(Stop::Asked(text)) => {
+            print!("{text}");
+            return ExitCode::SUCCESS;
+        }
+        Err(Stop::Wrong(text)) => {
+            eprintln!("{}", text.trim_end());
+            return ExitCode::from(EXIT_WRONG_SETTING);
+        }
+    };
+    start_logs(&config);
+    match run(&config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("magpied: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start_logs(config: &Config) {
+    let filter = EnvFilter::try_from_env("MAGPIE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let logs = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    if config.json || !std::io::stderr().is_terminal() {
+        logs.json().init();
+    } else {
+        logs.with_target(false).init();
+    }
+}
+
+fn run(config: &Config) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(serve(config))
+}
+
+async fn serve(config: &Config) -> Result<()> {
+    let mut signals = Signals::listen().context("cannot listen for signals")?;
+    let random = Random::system();
+    let blocking = Blocking::Pool;
+    let store: SharedStore = embedded::open(&config.data_dir, blocking, random.bytes()?)?;
+    let tls = tls::load(&config.tls)?;
+    let ca = tls.ca.clone();
+    let listener = bind(config.listen).await?;
+    let admin = match config.admin_listen {
+        Some(address) => Some((bind(address).await?, start_metrics()?)),
+        None => None,
+    };
+    let engine = store.engine();
+    let ground = Ground {
+        store,
+        tls,
+        clock: Clock::start(),
+        random,
+        blocking,
+    };
+    let node = Node::start(ground, listener, admin).await?;
+    announce(config, &node, &ca, engine)?;
+    signals.next().await;
+    tokio::select! {
+        () = node.drain() => Ok(()),
+        () = signals.next() => {
+            tracing::warn!("ended at once by a second signal");
+            Ok(())
+        }
+    }
+}
+
+fn start_metrics() -> Result<PrometheusHandle> {
+    let handle = PrometheusBuilder::new()
+        .install_recorder()
+        .context("cannot start the metrics")?;
+    let upkeep = handle.clone();
+    tokio::spawn(async move {
+        let mut every = tokio::time::interval(std::time::Duration::from_secs(5));
+        loop {
+            every.tick().await;
+            upkeep.run_upkeep();
+        }
+    });
+    Ok(handle)
+}
+
+fn announce(config: &Config, node: &Node, ca: &std::path::Path, engine: &str) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    let ca = ca.display().to_string();
+    let admin = node
+        .admin
+        .map_or_else(|| "off".to_owned(), |admin| admin.to_string());
+    if config.json {
+        let line = serde_json::json!({
+            "type": "ready",
+            "listen": node.listen.to_string(),
+            "ca": ca,
+            "admin": admin,
+            "store": engine,
+        });
+        writeln!(out, "{line}")?;
+    } else {
+        writeln!(
+            out,
+            "magpied is ready: {} (TLS), store {engine}, admin {admin}",
+            node.listen
+        )?;
+        writeln!(out)?;
+        writeln!(out, "In another terminal:")?;
+        let server = format!("--server {} --ca {ca}", node.listen);
+        writeln!(out, "  magpie {server} --home ./alice register alice")?;
+        writeln!(out, "  magpie --home ./alice chat @bob")?;
+    }
+    out.flush()?;
+    Ok(())
+}

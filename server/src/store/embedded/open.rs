@@ -114,7 +114,7 @@ pub enum OpenError {
 /// Opens the store in the directory `dir`, which is made if need be, and brings
 /// its schema up to date.
 ///
-/// `random` fills what it is given with bytes that nobody can guess.
+/// `fresh_key` is random: the key of cursors, if there is none yet.
 ///
 /// # Errors
 ///
@@ -122,7 +122,7 @@ pub enum OpenError {
 pub fn open(
     dir: &Path,
     blocking: Blocking,
-    random: impl Fn(&mut [u8]),
+    fresh_key: [u8; 32],
 ) -> Result<Arc<Embedded>, OpenError> {
     let lock = lock_directory(dir)?;
     let path = dir.join(DATABASE_FILE);
@@ -131,7 +131,7 @@ pub fn open(
     let mut connection = connect(&path, true).map_err(refused)?;
     write_ahead(&connection, &path)?;
     migrate(&mut connection, MIGRATIONS).map_err(|error| migrate_error(&path, error))?;
-    make_cursor_key(&connection, random).map_err(refused)?;
+    keep_cursor_key(&connection, fresh_key).map_err(refused)?;
     check(&connection, &path)?;
     let readers = (0..READER_COUNT)
         .map(|_| connect(&path, false))
@@ -229,13 +229,11 @@ fn write_ahead(connection: &Connection, path: &Path) -> Result<(), OpenError> {
     })
 }
 
-fn make_cursor_key(connection: &Connection, random: impl Fn(&mut [u8])) -> rusqlite::Result<()> {
-    let mut key = [0; 32];
-    random(&mut key);
+fn keep_cursor_key(connection: &Connection, fresh_key: [u8; 32]) -> rusqlite::Result<()> {
     // The first one stays.
     connection.execute(
         "INSERT INTO facts (name, value) VALUES ('cursor_key', ?1) ON CONFLICT DO NOTHING",
-        params![key],
+        params![fresh_key],
     )?;
     Ok(())
 }
