@@ -1,0 +1,156 @@
+//! The protocol's promises in small worlds, under every fault.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use magpie_sim::world::{Broken, FAULT_KINDS, Faults, Mutant, Step, World, steps_of_seed};
+use proptest::prelude::*;
+
+/// Runs `count` seeds from `first` on; the first broken promise, with its seed.
+fn run_seeds(
+    mutant: Mutant,
+    first: u64,
+    count: u64,
+    length: usize,
+    faults: Faults,
+) -> Result<(), (u64, Broken)> {
+    for seed in first..first + count {
+        let steps = steps_of_seed(seed, length, faults);
+        World::run(mutant, &steps).map_err(|broken| (seed, broken))?;
+    }
+    Ok(())
+}
+
+fn steps(faults: Faults, length: usize) -> impl Strategy<Value = Vec<Step>> {
+    let step = any::<(u8, u16, u16)>()
+        .prop_map(move |(kind, a, b)| Step::from_numbers(kind, a, b, faults));
+    prop::collection::vec(step, 1..length)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// D1. D2. D3. D4. D5. D6. D7. D12.
+    #[test]
+    fn whatever_fails_everything_handed_in_is_in_the_log_once_and_in_order(
+        steps in steps(Faults::All, 300)
+    ) {
+        World::run(Mutant::None, &steps).map_err(|it| TestCaseError::fail(it.to_string()))?;
+    }
+
+    /// D2. D7.
+    #[test]
+    fn on_a_healthy_network_nothing_is_sent_twice(steps in steps(Faults::None, 200)) {
+        let world = World::run(Mutant::None, &steps)
+            .map_err(|it| TestCaseError::fail(it.to_string()))?;
+        let effort = world.effort();
+        prop_assert_eq!(effort.requests, effort.handed_in);
+        prop_assert_eq!(effort.violations, 0);
+        prop_assert!(effort.connections <= 2, "one for each device, found {:?}", effort);
+    }
+}
+
+/// D1. D2. D3. D4. D5. D6. D7. D12.
+#[test]
+fn long_runs_keep_every_promise() {
+    let known = run_seeds(Mutant::None, 0, 20, 800, Faults::All);
+    assert_eq!(known, Ok(()), "a known seed");
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let seed = since_1970.as_secs();
+    println!("fresh seeds from {seed} on");
+    let fresh = run_seeds(Mutant::None, seed, 20, 800, Faults::All);
+    assert_eq!(fresh, Ok(()), "a fresh seed");
+}
+
+#[test]
+fn the_same_seed_gives_the_same_trace() {
+    let steps = steps_of_seed(42, 2_000, Faults::All);
+    let [first, second] = [(); 2].map(|()| World::run(Mutant::None, &steps).unwrap());
+    assert!(first.trace() == second.trace());
+    assert_eq!(first.effort(), second.effort());
+}
+
+/// D1. D2. D3. D6. D7: one fault at every moment of a quiet conversation.
+#[test]
+fn one_fault_at_any_moment_changes_nothing() {
+    let story = story();
+    let faults = (0..FAULT_KINDS)
+        .flat_map(|kind| [0, 1, 7, 150].map(|choice| Step::fault(kind, choice, choice)));
+    for fault in faults {
+        for moment in 0..=story.len() {
+            let mut steps = story.clone();
+            steps.insert(moment, fault);
+            let run = World::run(Mutant::None, &steps);
+            assert_eq!(run.err(), None, "{fault:?} at {moment}");
+        }
+    }
+}
+
+/// D1. D2. D3. D6. D7: the connection breaks behind any byte, either way.
+#[test]
+fn a_connection_may_break_behind_any_byte() {
+    let story = story();
+    for moment in 0..=story.len() {
+        for keep in (0..130).step_by(7) {
+            for cut in [
+                Step::Cut(0, keep, 0),
+                Step::Cut(0, 0, keep),
+                Step::Cut(0, keep, keep),
+            ] {
+                let mut steps = story.clone();
+                steps.insert(moment, cut);
+                let run = World::run(Mutant::None, &steps);
+                assert_eq!(run.err(), None, "{cut:?} at {moment}");
+            }
+        }
+    }
+}
+
+/// Two devices, each a few messages, everything delivered; each step as small as
+/// it can be.
+fn story() -> Vec<Step> {
+    let write = |device| Step::HandIn {
+        device,
+        count: 2,
+        conversation: 0,
+        text_size: 10,
+    };
+    let mut steps = vec![Step::Connect(0), Step::Connect(1), write(0), write(1)];
+    for _ in 0..3 {
+        for device in 0..2 {
+            steps.extend([
+                Step::Send(device, 1),
+                Step::Up(device, usize::MAX),
+                Step::Commit(0, 1),
+                Step::Commit(1, 1),
+                Step::Ping(device),
+                Step::Up(device, usize::MAX),
+                Step::Deliver(0, 1),
+                Step::Deliver(1, 1),
+                Step::Down(device, usize::MAX),
+                Step::Store(device, 1),
+            ]);
+        }
+    }
+    steps
+}
+
+/// A checker that finds nothing proves nothing.
+#[test]
+fn every_mutant_is_caught() {
+    let mutants = [
+        (Mutant::AcksBeforeStoring, &["D7"][..]),
+        (Mutant::ForgetsIds, &["D3"]),
+        (Mutant::SkipsResend, &["D2"]),
+        (Mutant::AppliesCheckpointAtOnce, &["D2", "D5"]),
+        (Mutant::GoesOnAfterFailure, &["D6", "D7"]),
+        (Mutant::PongOvertakes, &["D2", "D5"]),
+    ];
+    for (mutant, promises) in mutants {
+        let caught = run_seeds(mutant, 0, 300, 600, Faults::All);
+        let Err((seed, broken)) = caught else {
+            panic!("{mutant:?} survives");
+        };
+        println!("{mutant:?}: seed {seed}: {broken}");
+        assert!(promises.contains(&broken.promise), "{mutant:?}: {broken}");
+    }
+}
