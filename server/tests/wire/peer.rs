@@ -1,0 +1,354 @@
+//! A server of its own for each test, and peers that say exactly what they are
+//! told to.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use bytes::{Bytes, BytesMut};
+use magpie_protocol::{
+    frame::{Frame as _, FrameLimits, Split, split},
+    limits::{ALPN, PROTOCOL_VERSION},
+    wire::v1::{self, client_frame, server_frame},
+};
+use magpie_server::{
+    clock::{Blocking, Clock},
+    node::{Ground, Node, bind},
+    random::Random,
+    store::embedded,
+    tls::{self, Source},
+};
+use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
+use rustls_pki_types::{CertificateDer, ServerName, pem::PemObject as _};
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    time::timeout,
+};
+use tokio_rustls::{TlsConnector, client::TlsStream};
+
+/// Longer than anything should take; reached only by a failing test.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+pub(crate) const PASSWORD: &str = "correct horse battery";
+
+/// A server and its directory.
+pub(crate) struct World {
+    pub(crate) node: Node,
+    pub(crate) address: SocketAddr,
+    dir: TempDir,
+}
+
+/// What a device keeps.
+#[derive(Clone)]
+pub(crate) struct Device {
+    pub(crate) id: Bytes,
+    pub(crate) token: Bytes,
+}
+
+impl World {
+    pub(crate) async fn start() -> Self {
+        let dir = TempDir::new().unwrap();
+        Self::start_in(dir).await
+    }
+
+    async fn start_in(dir: TempDir) -> Self {
+        let random = Random::system();
+        let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let key = random.bytes().unwrap();
+        let store = embedded::open(dir.path(), Blocking::Pool, key).unwrap();
+        let source = Source::Development {
+            dir: dir.path().into(),
+            listen: address,
+        };
+        let ground = Ground {
+            store,
+            tls: tls::load(&source).unwrap(),
+            clock: Clock::start(),
+            random,
+            blocking: Blocking::Pool,
+        };
+        let node = Node::start(ground, listener, None).await.unwrap();
+        Self { node, address, dir }
+    }
+
+    /// Drains the server and starts another on the same store.
+    pub(crate) async fn restart(self) -> Self {
+        self.node.drain().await;
+        Self::start_in(self.dir).await
+    }
+
+    pub(crate) async fn tls(
+        &self,
+        alpn: &[&[u8]],
+        versions: &[&'static SupportedProtocolVersion],
+    ) -> std::io::Result<TlsStream<TcpStream>> {
+        let mut roots = RootCertStore::empty();
+        let ca = CertificateDer::from_pem_file(self.dir.path().join("ca.pem")).unwrap();
+        roots.add(ca).unwrap();
+        let mut config = ClientConfig::builder_with_provider(tls::provider())
+            .with_protocol_versions(versions)
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        config.alpn_protocols = alpn.iter().map(|it| it.to_vec()).collect();
+        let tcp = TcpStream::connect(self.address).await?;
+        let name = ServerName::try_from("localhost").unwrap();
+        TlsConnector::from(Arc::new(config))
+            .connect(name, tcp)
+            .await
+    }
+
+    /// A TLS connection on which nothing was said yet.
+    pub(crate) async fn peer(&self) -> Peer {
+        let stream = self.tls(&[ALPN], &[&rustls::version::TLS13]).await.unwrap();
+        Peer {
+            stream,
+            inbound: BytesMut::new(),
+            number: 0,
+            received: 0,
+        }
+    }
+
+    pub(crate) async fn register(&self, name: &str) -> Device {
+        let mut peer = self.peer().await;
+        peer.control(client_frame::Body::Register(v1::Register {
+            device_id: fresh_id(),
+            name: name.to_owned(),
+            password: PASSWORD.to_owned(),
+            device_name: "test".to_owned(),
+        }))
+        .await;
+        peer.signed_in().await
+    }
+
+    pub(crate) async fn sign_in(&self, name: &str) -> Device {
+        let mut peer = self.peer().await;
+        peer.control(client_frame::Body::SignIn(sign_in(name, PASSWORD)))
+            .await;
+        peer.signed_in().await
+    }
+
+    /// A connection that is welcome and caught up.
+    pub(crate) async fn connect(&self, device: &Device, cursor: Bytes) -> (Peer, Vec<v1::Page>) {
+        let mut peer = self.peer().await;
+        peer.control(hello(device, cursor)).await;
+        let pages = peer.caught_up().await;
+        (peer, pages)
+    }
+}
+
+pub(crate) fn fresh_id() -> Bytes {
+    uuid::Uuid::now_v7().as_bytes().to_vec().into()
+}
+
+pub(crate) fn sign_in(name: &str, password: &str) -> v1::SignIn {
+    v1::SignIn {
+        device_id: fresh_id(),
+        name: name.to_owned(),
+        password: password.to_owned(),
+        device_name: String::new(),
+    }
+}
+
+pub(crate) fn hello(device: &Device, cursor: Bytes) -> client_frame::Body {
+    client_frame::Body::Hello(v1::Hello {
+        protocol_version: PROTOCOL_VERSION,
+        client_name: "test".to_owned(),
+        client_version: "1".to_owned(),
+        device_id: device.id.clone(),
+        device_token: device.token.clone(),
+        epoch: 0,
+        base: 0,
+        cursor,
+    })
+}
+
+pub(crate) fn text_to(name: &str, text: &str) -> v1::SendMessage {
+    v1::SendMessage {
+        message_id: fresh_id(),
+        to: Some(v1::send_message::To::UserName(name.to_owned())),
+        text: text.to_owned(),
+    }
+}
+
+/// The text of an event.
+pub(crate) fn text_of(event: &v1::Event) -> &str {
+    match event
+        .content
+        .as_ref()
+        .and_then(|content| content.kind.as_ref())
+    {
+        Some(v1::event_content::Kind::Message(message)) => &message.text,
+        _ => panic!("not a message: {event:?}"),
+    }
+}
+
+/// One end of a connection, without any state machine.
+pub(crate) struct Peer {
+    stream: TlsStream<TcpStream>,
+    inbound: BytesMut,
+    pub(crate) number: u64,
+    pub(crate) received: u64,
+}
+
+impl Peer {
+    pub(crate) async fn write(&mut self, bytes: &[u8]) {
+        // The server may have closed already: what it said is read after this.
+        drop(self.stream.write_all(bytes).await);
+        drop(self.stream.flush().await);
+    }
+
+    pub(crate) async fn frame(&mut self, frame: v1::ClientFrame) {
+        let mut out = BytesMut::new();
+        frame.write(&mut out);
+        self.write(&out).await;
+    }
+
+    pub(crate) async fn control(&mut self, body: client_frame::Body) {
+        self.frame(v1::ClientFrame {
+            body: Some(body),
+            ..Default::default()
+        })
+        .await;
+    }
+
+    /// Sends a request, acknowledging all that came; returns its number.
+    pub(crate) async fn request(&mut self, body: client_frame::Body) -> u64 {
+        self.number += 1;
+        let (number, ack) = (self.number, self.received);
+        self.frame(v1::ClientFrame {
+            number,
+            ack,
+            critical: true,
+            body: Some(body),
+        })
+        .await;
+        number
+    }
+
+    pub(crate) async fn ack(&mut self) {
+        self.frame(v1::ClientFrame {
+            ack: self.received,
+            ..Default::default()
+        })
+        .await;
+    }
+
+    /// The next frame; `None` once the server has closed.
+    pub(crate) async fn next(&mut self) -> Option<v1::ServerFrame> {
+        timeout(PATIENCE, self.read())
+            .await
+            .expect("the server says nothing")
+    }
+
+    async fn read(&mut self) -> Option<v1::ServerFrame> {
+        loop {
+            let limits = FrameLimits::SERVER;
+            if let Split::Frame(frame, rest) = split(&self.inbound, limits.size_max).unwrap() {
+                let frame = v1::ServerFrame::parse(frame, limits.elements_max).unwrap();
+                let rest = rest.len();
+                let taken = self.inbound.len() - rest;
+                drop(self.inbound.split_to(taken));
+                if frame.number > 0 {
+                    assert_eq!(frame.number, self.received + 1, "numbers rise by one");
+                    self.received = frame.number;
+                }
+                return Some(frame);
+            }
+            match self.stream.read_buf(&mut self.inbound).await {
+                Ok(0) | Err(_) => return None,
+                Ok(_) => {}
+            }
+        }
+    }
+
+    /// The next frame that has a body.
+    pub(crate) async fn body(&mut self) -> server_frame::Body {
+        loop {
+            let frame = self.next().await.expect("the server closed");
+            if let Some(body) = frame.body {
+                return body;
+            }
+        }
+    }
+
+    /// What the server says when it ends the connection, and that it then does.
+    pub(crate) async fn goodbye(&mut self) -> v1::Goodbye {
+        loop {
+            if let server_frame::Body::Goodbye(goodbye) = self.body().await {
+                assert_eq!(self.next().await, None, "closed after the goodbye");
+                return goodbye;
+            }
+        }
+    }
+
+    async fn signed_in(&mut self) -> Device {
+        match self.body().await {
+            server_frame::Body::SignedIn(it) => Device {
+                id: it.device_id,
+                token: it.device_token,
+            },
+            other => panic!("not signed in: {other:?}"),
+        }
+    }
+
+    /// Reads the welcome and all pages up to the one that says caught up.
+    pub(crate) async fn caught_up(&mut self) -> Vec<v1::Page> {
+        let mut pages = Vec::new();
+        loop {
+            match self.body().await {
+                server_frame::Body::Welcome(_) => {}
+                server_frame::Body::Page(page) => {
+                    let is_caught_up = page.caught_up;
+                    pages.push(page);
+                    if is_caught_up {
+                        self.ack().await;
+                        return pages;
+                    }
+                }
+                other => panic!("not a page: {other:?}"),
+            }
+        }
+    }
+
+    /// Reads pages until `count` events came.
+    pub(crate) async fn events(&mut self, count: usize) -> Vec<v1::Event> {
+        let mut events = Vec::new();
+        while events.len() < count {
+            if let server_frame::Body::Page(page) = self.body().await {
+                events.extend(page.events);
+                self.ack().await;
+            }
+        }
+        events
+    }
+
+    /// Sends a message and waits for its answer.
+    pub(crate) async fn send(&mut self, message: v1::SendMessage) -> v1::Accepted {
+        let number = self.request(client_frame::Body::SendMessage(message)).await;
+        match self.answer(number).await {
+            server_frame::Body::Accepted(accepted) => accepted,
+            other => panic!("not accepted: {other:?}"),
+        }
+    }
+
+    /// The answer to a request; pages that come meanwhile are passed over.
+    pub(crate) async fn answer(&mut self, number: u64) -> server_frame::Body {
+        loop {
+            let body = self.body().await;
+            let in_reply_to = match &body {
+                server_frame::Body::Accepted(it) => it.in_reply_to,
+                server_frame::Body::Done(it) => it.in_reply_to,
+                server_frame::Body::Error(it) => it.in_reply_to,
+                server_frame::Body::History(it) => it.in_reply_to,
+                server_frame::Body::Conversations(it) => it.in_reply_to,
+                server_frame::Body::Devices(it) => it.in_reply_to,
+                server_frame::Body::Page(_) => continue,
+                other => panic!("not an answer: {other:?}"),
+            };
+            assert_eq!(in_reply_to, number);
+            return body;
+        }
+    }
+}
