@@ -5,7 +5,7 @@
 //! that was not answered leaves again, in the same order, with the same ids
 //! (D3, D6). The server does each at most once, so sending again is always right.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use crate::{id::MessageId, seq::FrameNumber};
 
@@ -15,19 +15,17 @@ pub struct Outbox {
     waiting: VecDeque<MessageId>,
     /// In the order in which they left.
     in_flight: VecDeque<(FrameNumber, MessageId)>,
+    /// All of them: an outbox may hold many thousands.
+    known: BTreeSet<MessageId>,
 }
 
 impl Outbox {
     /// Adds an entry behind all others. One that is there already stays where
     /// it is.
     pub fn push(&mut self, id: MessageId) {
-        if !self.contains(id) {
+        if self.known.insert(id) {
             self.waiting.push_back(id);
         }
-    }
-
-    fn contains(&self, id: MessageId) -> bool {
-        self.waiting.contains(&id) || self.in_flight.iter().any(|(_, other)| *other == id)
     }
 
     /// The entry that leaves next.
@@ -50,12 +48,17 @@ impl Outbox {
             .in_flight
             .iter()
             .position(|(other, _)| *other == number)?;
-        self.in_flight.remove(index).map(|(_, id)| id)
+        let (_, id) = self.in_flight.remove(index)?;
+        self.known.remove(&id);
+        Some(id)
     }
 
     /// The entry was seen in the log, or taken back by the person: it need not
     /// be sent (again).
     pub fn remove(&mut self, id: MessageId) {
+        if !self.known.remove(&id) {
+            return;
+        }
         self.waiting.retain(|other| *other != id);
         self.in_flight.retain(|(_, other)| *other != id);
     }
@@ -70,7 +73,7 @@ impl Outbox {
     /// Entries not answered yet.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.waiting.len() + self.in_flight.len()
+        self.known.len()
     }
 
     /// Whether everything was answered.

@@ -5,7 +5,9 @@ use bytes::{Bytes, BytesMut};
 use super::Violation;
 use crate::{
     frame::{Frame as _, FrameLimits},
-    limits::{HEARTBEAT_INTERVAL, PONG_TIMEOUT, PROGRESS_TIMEOUT, WELCOME_TIMEOUT},
+    limits::{
+        HEARTBEAT_INTERVAL, HEARTBEAT_INTERVAL_MIN, PONG_TIMEOUT, PROGRESS_TIMEOUT, WELCOME_TIMEOUT,
+    },
     link::{Receive, Send},
     moment::Moment,
     seq::FrameNumber,
@@ -96,6 +98,8 @@ pub struct ClientSession {
     /// The ping that is not answered yet: its id and when it left.
     pinged: Option<(u64, Moment)>,
     last_ping: u64,
+    /// When the last ping left.
+    last_ping_at: Option<Moment>,
     ping_at: Moment,
     /// When the link last progressed: something acknowledged, or a first frame
     /// sent into an idle link, or a pong that said "wait".
@@ -118,6 +122,7 @@ impl ClientSession {
             receive: Receive::default(),
             pinged: None,
             last_ping: 0,
+            last_ping_at: None,
             ping_at: now + HEARTBEAT_INTERVAL,
             progress_at: now,
             checkpoint: None,
@@ -237,7 +242,13 @@ impl ClientSession {
         }
         self.receive.take(number, size)?;
         let (in_reply_to, answer) = match frame.body {
-            Some(Body::Page(page)) => return Ok(Incoming::Page { number, page }),
+            Some(Body::Page(page)) => {
+                if !page.cursor.is_empty() {
+                    // It lies behind the checkpoint's: the device must not go back.
+                    self.checkpoint = None;
+                }
+                return Ok(Incoming::Page { number, page });
+            }
             Some(Body::Accepted(it)) => (it.in_reply_to, Answer::Accepted(it)),
             Some(Body::Done(it)) => (it.in_reply_to, Answer::Done),
             Some(Body::Error(it)) => (it.in_reply_to, Answer::Error(it)),
@@ -340,9 +351,17 @@ impl ClientSession {
     }
 
     /// Asks for a sign of life, and for a checkpoint, unless a ping is under way.
+    /// What comes too soon after the last one leaves as soon as it may.
     pub fn ping(&mut self, now: Moment, out: &mut BytesMut) {
+        if let Some(last_at) = self.last_ping_at
+            && now.since(last_at) < HEARTBEAT_INTERVAL_MIN
+        {
+            self.ping_at = self.ping_at.min(last_at + HEARTBEAT_INTERVAL_MIN);
+            return;
+        }
         if self.is_open() && self.pinged.is_none() {
             self.last_ping += 1;
+            self.last_ping_at = Some(now);
             self.pinged = Some((self.last_ping, now));
             self.ping_at = now + HEARTBEAT_INTERVAL;
             let ping = v1::Ping {

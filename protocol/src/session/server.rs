@@ -308,6 +308,11 @@ impl ServerSession {
                     what: "a request",
                     number,
                 }),
+                // A newer version's, and silence would be wrong.
+                None if frame.critical => Err(Violation::OutOfPlace {
+                    what: "a critical frame of an unknown kind",
+                    state: "in this version of the protocol",
+                }),
                 // An acknowledgement alone, or a control frame of a newer version.
                 None => Ok(Input::Nothing),
             };
