@@ -13,7 +13,7 @@ use magpie_server::{
     clock::{Blocking, Clock},
     node::{Ground, Node, bind},
     random::Random,
-    store::embedded,
+    store::{SharedStore, embedded},
     tls::{self, Source},
 };
 use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
@@ -35,6 +35,7 @@ pub(crate) const PASSWORD: &str = "correct horse battery";
 pub(crate) struct World {
     pub(crate) node: Node,
     pub(crate) address: SocketAddr,
+    pub(crate) store: SharedStore,
     dir: TempDir,
 }
 
@@ -43,6 +44,7 @@ pub(crate) struct World {
 pub(crate) struct Device {
     pub(crate) id: Bytes,
     pub(crate) token: Bytes,
+    pub(crate) user_id: Bytes,
 }
 
 impl World {
@@ -56,26 +58,35 @@ impl World {
         let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = listener.local_addr().unwrap();
         let key = random.bytes().unwrap();
-        let store = embedded::open(dir.path(), Blocking::Pool, key).unwrap();
+        let store: SharedStore = embedded::open(dir.path(), Blocking::Pool, key).unwrap();
         let source = Source::Development {
             dir: dir.path().into(),
             listen: address,
         };
         let ground = Ground {
-            store,
+            store: Arc::clone(&store),
             tls: tls::load(&source).unwrap(),
             clock: Clock::start(),
             random,
             blocking: Blocking::Pool,
         };
         let node = Node::start(ground, listener, None).await.unwrap();
-        Self { node, address, dir }
+        Self {
+            node,
+            address,
+            store,
+            dir,
+        }
     }
 
     /// Drains the server and starts another on the same store.
     pub(crate) async fn restart(self) -> Self {
-        self.node.drain().await;
-        Self::start_in(self.dir).await
+        let Self {
+            node, store, dir, ..
+        } = self;
+        node.drain().await;
+        drop(store);
+        Self::start_in(dir).await
     }
 
     pub(crate) async fn tls(
@@ -288,6 +299,7 @@ impl Peer {
             server_frame::Body::SignedIn(it) => Device {
                 id: it.device_id,
                 token: it.device_token,
+                user_id: it.user.unwrap().user_id,
             },
             other => panic!("not signed in: {other:?}"),
         }
@@ -322,6 +334,18 @@ impl Peer {
             }
         }
         events
+    }
+
+    /// Reads until a mark comes that is wanted.
+    pub(crate) async fn mark(&mut self, wanted: impl Fn(&v1::Mark) -> bool) -> v1::Mark {
+        loop {
+            if let server_frame::Body::Page(page) = self.body().await {
+                self.ack().await;
+                if let Some(mark) = page.marks.into_iter().find(&wanted) {
+                    return mark;
+                }
+            }
+        }
     }
 
     /// Sends a message and waits for its answer.

@@ -1,7 +1,17 @@
 //! What a well-behaved device sees.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
-use magpie_protocol::wire::v1::{self, Action, ErrorCode, client_frame, server_frame};
+use magpie_protocol::{
+    id::{DeviceId, MessageId, UserId},
+    text::UserName,
+    wire::{
+        Target,
+        v1::{self, Action, ErrorCode, client_frame, server_frame},
+    },
+};
+use magpie_server::store::{Actor, Append, Command};
 
 use crate::peer::{World, fresh_id, hello, text_of, text_to};
 
@@ -269,4 +279,133 @@ async fn a_slow_reader_reads_on_from_the_log() {
         }
     }
     assert_eq!(seqs, (2..=COUNT as u64 + 1).collect::<Vec<_>>());
+}
+
+/// What another node appended, or a doorbell lost: the tailer reads the log.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_no_doorbell_told_of_is_found_in_the_log() {
+    let world = World::start().await;
+    let (alice, bob) = (world.register("alice").await, world.register("bob").await);
+    let (mut a, _) = world.connect(&alice, Bytes::new()).await;
+    a.send(text_to("bob", "one")).await;
+    let (mut b, _) = world.connect(&bob, Bytes::new()).await;
+    let append = |text: &str| Append {
+        actor: Actor {
+            user: UserId::try_from(alice.user_id.as_ref()).unwrap(),
+            device: DeviceId::try_from(alice.id.as_ref()).unwrap(),
+        },
+        id: MessageId::try_from(fresh_id().as_ref()).unwrap(),
+        command: Command::SendMessage {
+            to: Target::User(UserName::parse("bob").unwrap()),
+            text: text.to_owned().try_into().unwrap(),
+        },
+    };
+    for text in ["two", "three"] {
+        world
+            .store
+            .append(Arc::new([append(text)]), 0)
+            .await
+            .unwrap();
+    }
+    // A batch of this node that follows a hole does not overtake it.
+    a.send(text_to("bob", "four")).await;
+    assert_eq!(texts(&b.events(3).await), ["two", "three", "four"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn how_far_a_member_has_stored_and_read_is_told_and_kept() {
+    let world = World::start().await;
+    let (alice, bob) = (world.register("alice").await, world.register("bob").await);
+    let (mut a, _) = world.connect(&alice, Bytes::new()).await;
+    let (mut b, _) = world.connect(&bob, Bytes::new()).await;
+    let conversation_id = a.send(text_to("bob", "one")).await.conversation_id;
+    b.events(1).await;
+    let delivered = a.mark(|mark| mark.user_id == bob.user_id).await;
+    assert_eq!((delivered.delivered_seq, delivered.read_seq), (1, 0));
+    assert_eq!(delivered.conversation_id, conversation_id);
+
+    // More than there is counts as all there is.
+    let mark = v1::MarkRead {
+        conversation_id,
+        seq: 99,
+    };
+    let number = b.request(client_frame::Body::MarkRead(mark)).await;
+    assert!(matches!(
+        b.answer(number).await,
+        server_frame::Body::Done(_)
+    ));
+    let read = a.mark(|mark| mark.read_seq > 0).await;
+    assert_eq!((&read.user_id, read.read_seq), (&bob.user_id, 1));
+
+    let (_, pages) = world.connect(&alice, Bytes::new()).await;
+    let members = &pages[0].conversations[0].members;
+    let of_bob = members
+        .iter()
+        .find(|it| it.user.as_ref().unwrap().user_id == bob.user_id);
+    assert_eq!(
+        (of_bob.unwrap().delivered_seq, of_bob.unwrap().read_seq),
+        (1, 1)
+    );
+}
+
+/// D10: a removed member receives the removal, and nothing after it, live and later.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_removed_member_receives_the_removal_last() {
+    let world = World::start().await;
+    let (alice, bob) = (world.register("alice").await, world.register("bob").await);
+    let (mut a, _) = world.connect(&alice, Bytes::new()).await;
+    let (mut b, _) = world.connect(&bob, Bytes::new()).await;
+    let create = v1::CreateGroup {
+        message_id: fresh_id(),
+        title: "tea".to_owned(),
+        user_names: vec!["bob".to_owned()],
+    };
+    let conversation_id = create.message_id.clone();
+    let number = a.request(client_frame::Body::CreateGroup(create)).await;
+    assert!(matches!(
+        a.answer(number).await,
+        server_frame::Body::Accepted(_)
+    ));
+    let to_group = |text: &str| v1::SendMessage {
+        message_id: fresh_id(),
+        to: Some(v1::send_message::To::ConversationId(
+            conversation_id.clone(),
+        )),
+        text: text.to_owned(),
+    };
+    a.send(to_group("seen")).await;
+    let remove = v1::RemoveMember {
+        message_id: fresh_id(),
+        conversation_id: conversation_id.clone(),
+        user_name: "bob".to_owned(),
+    };
+    let number = a.request(client_frame::Body::RemoveMember(remove)).await;
+    assert!(matches!(
+        a.answer(number).await,
+        server_frame::Body::Accepted(_)
+    ));
+    a.send(to_group("not for bob")).await;
+    a.send(text_to("bob", "privately")).await;
+
+    let live = b.events(4).await;
+    let seqs: Vec<u64> = live.iter().map(|event| event.seq).collect();
+    assert_eq!(seqs, [1, 2, 3, 1]);
+    assert_eq!(text_of(&live[3]), "privately");
+    let (_, pages) = world.connect(&bob, Bytes::new()).await;
+    let later = all_events(&pages);
+    assert_eq!(
+        later
+            .iter()
+            .filter(|it| it.conversation_id == conversation_id)
+            .count(),
+        3
+    );
+    let (mut b, _) = world.connect(&bob, Bytes::new()).await;
+    let number = b
+        .request(client_frame::Body::SendMessage(to_group("let me in")))
+        .await;
+    let server_frame::Body::Error(error) = b.answer(number).await else {
+        panic!("refused")
+    };
+    assert_eq!(error.code(), ErrorCode::NotFound);
 }
