@@ -1,0 +1,57 @@
+//! Somebody who reads, however often their client is killed.
+
+use serde_json::Value;
+
+use crate::{process::Process, town::Home};
+
+/// `magpie listen`, again and again.
+pub(crate) struct Listener {
+    pub(crate) home: Home,
+    /// What each run printed.
+    runs: Vec<Vec<Value>>,
+    process: Option<Process>,
+}
+
+impl Listener {
+    pub(crate) fn new(home: &Home) -> Self {
+        Self {
+            home: home.clone(),
+            runs: Vec::new(),
+            process: None,
+        }
+    }
+
+    pub(crate) fn start(&mut self) {
+        self.process = Some(Process::start(&mut self.home.command(&["listen"])));
+    }
+
+    /// `kill -9`.
+    pub(crate) fn kill(&mut self) {
+        if let Some(process) = self.process.take() {
+            self.runs.push(process.kill());
+        }
+    }
+
+    /// Reads what is left until nothing comes any more; returns the messages of
+    /// all runs in the order in which they were printed.
+    ///
+    /// A client that dies between a line and its mark prints that line again:
+    /// the first of a run may be the last one of the run before. No other
+    /// repeat is forgiven.
+    pub(crate) fn finish(mut self) -> Vec<Value> {
+        self.kill();
+        self.runs
+            .push(self.home.done(&["listen", "--until-idle", "1"]));
+        let mut messages: Vec<Value> = Vec::new();
+        for run in self.runs {
+            let mut run = run.into_iter().filter(|line| line["type"] == "message");
+            if let Some(first) = run.next()
+                && messages.last() != Some(&first)
+            {
+                messages.push(first);
+            }
+            messages.extend(run);
+        }
+        messages
+    }
+}

@@ -1,0 +1,153 @@
+//! Somebody who writes numbered messages, however often their client is killed.
+
+use std::{
+    io::Write as _,
+    process::Stdio,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    thread::{JoinHandle, sleep},
+    time::Duration,
+};
+
+use magpie_audit::check::{Outcome, Place};
+use magpie_protocol::{id::MessageId, seq::Seq};
+use serde_json::Value;
+
+use crate::{process::Process, town::Home};
+
+/// Between two lines: about 200 messages a second at the most.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// One line that was handed to the client.
+#[derive(Clone, Debug)]
+pub(crate) struct Line {
+    pub(crate) text: String,
+    /// What the client said of it, if it lived to say it.
+    pub(crate) told: Option<(MessageId, Outcome)>,
+}
+
+/// `magpie send` with lines on its standard input, again and again.
+pub(crate) struct Writer {
+    pub(crate) home: Home,
+    target: String,
+    /// All lines handed in, in their order, over all runs.
+    pub(crate) lines: Vec<Line>,
+    /// Messages that a kill left in the outbox: they must arrive yet.
+    pub(crate) owed: Vec<(MessageId, String)>,
+    run: Option<Run>,
+}
+
+struct Run {
+    process: Process,
+    printed: Arc<AtomicUsize>,
+    ends: Arc<AtomicBool>,
+    /// Gives the texts that it handed in.
+    feeding: JoinHandle<Vec<String>>,
+}
+
+impl Writer {
+    pub(crate) fn new(home: &Home, target: &str) -> Self {
+        Self {
+            home: home.clone(),
+            target: target.to_owned(),
+            lines: Vec::new(),
+            owed: Vec::new(),
+            run: None,
+        }
+    }
+
+    /// Starts a client and hands it one line after the other.
+    pub(crate) fn start(&mut self) {
+        let mut command = self.home.command(&["--timeout", "0", "send", &self.target]);
+        let mut process = Process::start(command.stdin(Stdio::piped()));
+        let mut stdin = process.stdin();
+        let ends = Arc::new(AtomicBool::new(false));
+        let (device, first, ended) = (self.home.device.clone(), self.lines.len(), ends.clone());
+        let feeding = std::thread::spawn(move || {
+            let mut texts = Vec::new();
+            while !ended.load(Ordering::SeqCst) {
+                let text = format!("{device} {:06}", first + texts.len());
+                texts.push(text);
+                // A killed client reads no more; the line may have got through.
+                if writeln!(stdin, "{}", texts[texts.len() - 1]).is_err() {
+                    break;
+                }
+                sleep(PAUSE);
+            }
+            texts
+        });
+        self.run = Some(Run {
+            printed: process.count(),
+            process,
+            ends,
+            feeding,
+        });
+    }
+
+    /// How many lines of this run are answered.
+    pub(crate) fn answered(&self) -> usize {
+        let run = self.run.as_ref();
+        run.map_or(0, |run| run.printed.load(Ordering::SeqCst))
+    }
+
+    /// `kill -9`, and a look at what the client left in its outbox.
+    pub(crate) fn kill(&mut self) {
+        let Some(run) = self.run.take() else {
+            return;
+        };
+        run.ends.store(true, Ordering::SeqCst);
+        let answers = run.process.kill();
+        let texts = run.feeding.join().unwrap();
+        self.note(texts, &answers);
+        for entry in self.home.done(&["outbox"]) {
+            if let (Some(id), Some(text)) = (entry["message_id"].as_str(), entry["text"].as_str()) {
+                self.owed.push((id.parse().unwrap(), text.to_owned()));
+            }
+        }
+    }
+
+    /// Hands in no more, and waits until the client has answered every line.
+    pub(crate) fn finish(&mut self) {
+        let run = self.run.take().unwrap();
+        run.ends.store(true, Ordering::SeqCst);
+        let texts = run.feeding.join().unwrap();
+        let what = format!("{} has an answer to every line", self.home.device);
+        let (status, answers) = run.process.wait(&what);
+        assert!(status.success(), "{what}: {status}");
+        assert_eq!(answers.len(), texts.len(), "{what}: one each");
+        self.note(texts, &answers);
+    }
+
+    /// The answers of one run come in the order of its lines.
+    fn note(&mut self, texts: Vec<String>, answers: &[Value]) {
+        assert!(answers.len() <= texts.len(), "more answers than lines");
+        let mut answers = answers.iter();
+        for text in texts {
+            let told = answers.next().map(told);
+            self.lines.push(Line { text, told });
+        }
+    }
+}
+
+/// What a line of `magpie send` says.
+fn told(answer: &Value) -> (MessageId, Outcome) {
+    let id = answer["message_id"].as_str();
+    let id = id.unwrap_or_else(|| panic!("no message_id: {answer}"));
+    let outcome = match answer["type"].as_str() {
+        Some("accepted") => Outcome::Accepted(place(answer)),
+        // Nothing that these writers do may be refused.
+        _ => panic!("not accepted: {answer}"),
+    };
+    (id.parse().unwrap(), outcome)
+}
+
+/// Where an accepted message or an event is.
+pub(crate) fn place(line: &Value) -> Place {
+    let conversation = line["conversation_id"].as_str().unwrap();
+    Place {
+        conversation: conversation.parse().unwrap(),
+        seq: Seq::new(line["seq"].as_u64().unwrap()),
+    }
+}
