@@ -1,1 +1,310 @@
-//! The suite that every engine passes.
+//! The suite that every engine passes: stories of what a store promises, and a
+//! model that random histories are compared with.
+//!
+//! An engine runs it with `suite!(open)`, where `open` is an async function that
+//! gives an empty store and whatever must live as long as it.
+
+pub(super) mod accounts;
+pub(super) mod append;
+pub(super) mod groups;
+pub(super) mod model;
+pub(super) mod pages;
+
+use std::{
+    any::Any,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use magpie_protocol::{
+    id::{ConversationId, DeviceId, MessageId, UserId},
+    seq::{Position, Seq},
+    text::{DeviceName, MessageText, Title, UserName},
+    wire::{Target, v1},
+};
+use prost::Message as _;
+
+use super::{
+    Account, Actor, Append, Command, Committed, CreateUser, LogEvent, NewDevice, Outcome,
+    ReadLimit, Refusal, SharedStore, User, UserPage,
+};
+
+/// More than any test has.
+pub(super) const ALL: ReadLimit = ReadLimit {
+    count: 100_000,
+    size: 100_000_000,
+};
+
+/// The time at which tests happen.
+pub(super) const NOON: i64 = 1_700_000_000_000;
+
+/// A store and what must live as long as it.
+pub(super) type Opened = (SharedStore, Box<dyn Any + Send>);
+
+/// A store with people in it.
+pub(super) struct World {
+    pub(super) store: SharedStore,
+    _guard: Box<dyn Any + Send>,
+    ids: AtomicU64,
+}
+
+/// A user with a device.
+#[derive(Clone)]
+pub(super) struct Player {
+    pub(super) user: User,
+    pub(super) actor: Actor,
+}
+
+impl Player {
+    pub(super) fn id(&self) -> UserId {
+        self.user.id
+    }
+
+    pub(super) fn name(&self) -> UserName {
+        self.user.name.clone()
+    }
+}
+
+impl World {
+    pub(super) fn new((store, guard): Opened) -> Self {
+        Self {
+            store,
+            _guard: guard,
+            ids: AtomicU64::new(1),
+        }
+    }
+
+    /// 16 bytes that were not there before, in the shape of a UUIDv7.
+    pub(super) fn fresh(&self) -> [u8; 16] {
+        let number = u128::from(self.ids.fetch_add(1, Ordering::Relaxed));
+        (0x7 << 76 | 0b10 << 62 | number << 80 | number).to_be_bytes()
+    }
+
+    pub(super) fn new_device(&self) -> NewDevice {
+        NewDevice {
+            id: DeviceId::new(self.fresh()),
+            name: DeviceName::try_from("phone".to_owned()).unwrap(),
+            token_hash: [7; 32],
+        }
+    }
+
+    pub(super) fn new_account(&self, name: &str) -> Account {
+        let user = User {
+            id: UserId::new(self.fresh()),
+            name: UserName::parse(name).unwrap(),
+        };
+        let password_hash = "$argon2id$".to_owned();
+        Account {
+            user,
+            password_hash,
+        }
+    }
+
+    pub(super) async fn player(&self, name: &str) -> Player {
+        let account = self.new_account(name);
+        let device = self.new_device();
+        let created = self.store.create_user(&account, &device, NOON).await;
+        assert_eq!(created, Ok(CreateUser::Done));
+        let (user, device) = (account.user, device.id);
+        let actor = Actor {
+            user: user.id,
+            device,
+        };
+        Player { user, actor }
+    }
+
+    pub(super) fn request(&self, player: &Player, command: Command) -> Append {
+        Append {
+            actor: player.actor,
+            id: MessageId::new(self.fresh()),
+            command,
+        }
+    }
+
+    /// A message to a user.
+    pub(super) fn to(&self, from: &Player, to: &Player, text: &str) -> Append {
+        self.request(from, send(Target::User(to.name()), text))
+    }
+
+    /// A message to a conversation.
+    pub(super) fn post(&self, from: &Player, to: ConversationId, text: &str) -> Append {
+        self.request(from, send(Target::Conversation(to), text))
+    }
+
+    pub(super) async fn append(&self, batch: &[Append]) -> Committed {
+        let batch: Arc<[Append]> = batch.into();
+        let committed = self.store.append(batch, NOON).await.unwrap();
+        assert!(committed.head >= committed.after);
+        committed
+    }
+
+    /// Appends one request. Returns where it is.
+    pub(super) async fn accept(&self, request: Append) -> (ConversationId, u64) {
+        let committed = self.append(&[request]).await;
+        match committed.outcomes[..] {
+            [
+                Outcome::Accepted {
+                    conversation, seq, ..
+                },
+            ] => (conversation, seq.get()),
+            ref other => panic!("{other:?}"),
+        }
+    }
+
+    /// Appends one request that must be refused, and changes nothing.
+    pub(super) async fn refuse(&self, request: Append) -> Refusal {
+        let committed = self.append(&[request]).await;
+        assert_eq!(committed.events, []);
+        assert_eq!(committed.after, committed.head);
+        match committed.outcomes[..] {
+            [Outcome::Refused(refusal)] => refusal,
+            ref other => panic!("{other:?}"),
+        }
+    }
+
+    /// Makes a group of its creator and others.
+    pub(super) async fn group(&self, creator: &Player, others: &[&Player]) -> ConversationId {
+        let request = self.request(creator, create("Tea", others));
+        let (conversation, seq) = self.accept(request).await;
+        assert_eq!(seq, 1);
+        conversation
+    }
+
+    pub(super) async fn add(&self, by: &Player, to: ConversationId, who: &[&Player]) -> u64 {
+        self.accept(self.request(by, add(to, who))).await.1
+    }
+
+    pub(super) async fn remove(&self, by: &Player, from: ConversationId, who: &Player) -> u64 {
+        self.accept(self.request(by, remove(from, who))).await.1
+    }
+
+    pub(super) async fn head(&self) -> Position {
+        self.store.head().await.unwrap()
+    }
+
+    pub(super) async fn page(&self, of: &Player, after: Position, limit: ReadLimit) -> UserPage {
+        self.store.user_page(of.id(), after, limit).await.unwrap()
+    }
+
+    /// The description of a conversation as this user has it.
+    pub(super) async fn described(&self, of: &Player, id: ConversationId) -> v1::Conversation {
+        let found = self.store.conversations(of.id(), None, ALL).await.unwrap();
+        let found = found
+            .0
+            .into_iter()
+            .find(|it| it.conversation_id == id.to_wire());
+        found.expect("the user has this conversation")
+    }
+}
+
+pub(super) fn send(to: Target, text: &str) -> Command {
+    let text = MessageText::try_from(text.to_owned()).unwrap();
+    Command::SendMessage { to, text }
+}
+
+pub(super) fn create(title: &str, others: &[&Player]) -> Command {
+    Command::CreateGroup {
+        title: Title::try_from(title.to_owned()).unwrap(),
+        names: others.iter().map(|other| other.name()).collect(),
+    }
+}
+
+pub(super) fn add(conversation: ConversationId, who: &[&Player]) -> Command {
+    Command::AddMembers {
+        conversation,
+        names: who.iter().map(|who| who.name()).collect(),
+    }
+}
+
+pub(super) fn remove(conversation: ConversationId, who: &Player) -> Command {
+    let name = who.name();
+    Command::RemoveMember { conversation, name }
+}
+
+/// What a device gets of an event.
+pub(super) fn decoded(event: &LogEvent) -> v1::Event {
+    v1::Event::decode(event.encoded.as_ref()).unwrap()
+}
+
+/// Where events are in their conversations.
+pub(super) fn seqs(events: &[LogEvent]) -> Vec<u64> {
+    events.iter().map(|event| event.seq.get()).collect()
+}
+
+pub(super) const fn seq(number: u64) -> Seq {
+    Seq::new(number)
+}
+
+/// Makes a test of each story, for one engine.
+macro_rules! suite {
+    ($open:path) => {
+        $crate::store::conformance::suite! { @stories $open;
+            append {
+                the_first_message_makes_the_direct_conversation
+                a_note_to_oneself_has_one_member
+                a_batch_is_stored_in_its_order_without_a_hole
+                the_same_id_is_stored_once
+                the_same_id_with_other_content_is_a_conflict
+                a_repeat_is_answered_even_if_it_would_be_refused_now
+                a_name_and_its_conversation_are_the_same_request
+                two_users_may_use_the_same_id
+                refused_commands_leave_no_hole
+                the_commit_time_never_falls
+                the_log_is_read_as_it_was_committed
+                the_log_is_read_in_stretches
+                nobody_is_not_found
+            }
+            groups {
+                a_group_begins_with_its_members
+                a_group_id_that_is_taken_is_a_conflict
+                only_new_members_are_added
+                a_full_group_takes_nobody
+                a_direct_conversation_has_no_members_to_change
+                a_stranger_finds_nothing
+                a_removed_member_reads_up_to_the_removal
+                who_comes_back_has_two_memberships
+                who_left_does_not_learn_who_came_later
+                a_revoked_device_changes_nothing
+            }
+            accounts {
+                a_name_is_given_once
+                a_device_belongs_to_one_user
+                a_new_token_replaces_the_old_one
+                a_revoked_device_is_of_no_use
+                devices_are_listed_oldest_first
+                hello_sets_the_cursor_also_downwards
+                an_older_connection_is_fenced
+                the_history_has_an_identity_and_a_key
+            }
+            pages {
+                a_page_describes_what_begins_in_it
+                a_page_holds_one_event_however_large
+                a_page_ends_before_a_second_beginning
+                a_mark_never_falls_and_is_in_the_next_page
+                a_mark_goes_no_further_than_the_reader
+                delivered_is_what_a_device_has_stored
+                conversations_are_listed_in_pages
+                history_is_read_both_ways
+                a_snapshot_has_the_newest_events_of_each_conversation
+                a_user_without_conversations_has_caught_up
+            }
+        }
+
+        #[test]
+        fn random_histories_read_like_the_model() {
+            $crate::store::conformance::model::check($open);
+        }
+    };
+    (@stories $open:path; $($area:ident { $($story:ident)* })*) => {
+        $($(
+            #[tokio::test]
+            async fn $story() {
+                let world = $crate::store::conformance::World::new($open().await);
+                $crate::store::conformance::$area::$story(world).await;
+            }
+        )*)*
+    };
+}
+pub(super) use suite;

@@ -114,7 +114,10 @@ mod tests {
             direct_conversation(ALICE, BOB),
             direct_conversation(ALICE, ALICE)
         );
-        assert_eq!(direct_conversation(ALICE, BOB).to_string(), "00000000");
+        assert_eq!(
+            direct_conversation(ALICE, BOB).to_string(),
+            "32cf2950-a5d8-874a-ba88-9b9f7590831c"
+        );
     }
 
     #[test]
