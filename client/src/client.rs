@@ -5,10 +5,18 @@ use std::time::Duration;
 use magpie_protocol::{
     id::{ConversationId, DeviceId, MessageId},
     seq::Seq,
+    session::Answer,
+    wire::v1::{self, client_frame::Body},
+};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
 };
 
 use crate::{
-    error::{DisconnectReason, RequestError},
+    database::{NewEvent, conversation_line},
+    driver::{Answered, Bells, COMMANDS_MAX, Command, Dial, Driver, Notices, Reply, TlsDial},
+    error::{ConnectError, DisconnectReason, RequestError},
     home::{ConnectionLock, Home},
     server::Server,
     types::{Acceptance, ConversationPage, DeviceLine, Gap, HistoryPage, Refusal, User},
@@ -124,11 +132,25 @@ pub enum Event {
     Replaced,
 }
 
-/// A running connection driver. Dropping it ends the connection as a crash
-/// would: nothing is lost.
+impl Event {
+    /// Whether it is the driver's last word.
+    pub(crate) const fn is_end(&self) -> bool {
+        matches!(
+            self,
+            Self::SignedOut { .. } | Self::UpgradeRequired { .. } | Self::Replaced
+        )
+    }
+}
+
+/// A running connection driver. Dropping it ends the connection without waiting
+/// for that: nothing is lost.
 #[derive(Debug)]
 pub struct Client {
     home: Home,
+    notices: Notices,
+    commands: mpsc::Sender<Command>,
+    bells: Bells,
+    task: JoinHandle<()>,
 }
 
 impl Client {
@@ -136,8 +158,35 @@ impl Client {
     /// and stores what comes. Call it inside a tokio runtime.
     #[must_use]
     pub fn start(home: Home, lock: ConnectionLock, server: Server, options: Options) -> Self {
-        drop((lock, server, options));
-        Self { home }
+        let dial = TlsDial::new(&server).map(|dial| Box::new(dial) as Box<dyn Dial>);
+        Self::start_with(home, lock, dial, options)
+    }
+
+    /// As [`Self::start`], over connections from elsewhere.
+    pub(crate) fn start_with(
+        home: Home,
+        lock: ConnectionLock,
+        dial: Result<Box<dyn Dial>, ConnectError>,
+        options: Options,
+    ) -> Self {
+        let (notices, bells) = (Notices::default(), Bells::default());
+        let (commands, requests) = mpsc::channel(COMMANDS_MAX);
+        let driver = Driver::new(
+            home.clone(),
+            lock,
+            dial,
+            options,
+            notices.clone(),
+            requests,
+            bells.clone(),
+        );
+        Self {
+            home,
+            notices,
+            commands,
+            bells,
+            task: tokio::spawn(driver.run()),
+        }
     }
 
     /// The home that it connects.
@@ -149,11 +198,31 @@ impl Client {
     /// The next thing noticed; `None` once the driver has ended. May be
     /// cancelled without loss.
     pub async fn next_event(&mut self) -> Option<Event> {
-        None
+        self.notices.next().await
     }
 
     /// Says that the outbox was written.
-    pub fn wake_outbox(&self) {}
+    pub fn wake_outbox(&self) {
+        self.bells.outbox.notify_one();
+    }
+
+    async fn request<T>(
+        &self,
+        command: impl FnOnce(Reply<T>) -> Command,
+    ) -> Result<T, RequestError> {
+        let (reply, answer) = oneshot::channel();
+        self.commands
+            .send(command(reply))
+            .await
+            .map_err(|_| RequestError::NotConnected)?;
+        // Dropped unanswered when the connection is lost.
+        answer.await.unwrap_or(Err(RequestError::NotConnected))
+    }
+
+    async fn ask(&self, body: Body) -> Result<Answered, RequestError> {
+        let body = Box::new(body);
+        self.request(|reply| Command::Ask { body, reply }).await
+    }
 
     /// Asks the server for at most `limit` (1 to 200) events. They are *not*
     /// stored.
@@ -167,8 +236,25 @@ impl Client {
         from: From,
         limit: u32,
     ) -> Result<HistoryPage, RequestError> {
-        let _ = (conversation, from, limit);
-        Err(RequestError::NotConnected)
+        let from = match from {
+            From::Before(seq) => v1::fetch_history::From::BeforeSeq(seq.get()),
+            From::After(seq) => v1::fetch_history::From::AfterSeq(seq.get()),
+        };
+        let request = v1::FetchHistory {
+            conversation_id: conversation.to_wire(),
+            from: Some(from),
+            limit,
+        };
+        let answered = self.ask(Body::FetchHistory(request)).await?;
+        let Answer::History(history) = answered.answer else {
+            return Err(RequestError::WrongAnswer);
+        };
+        let events = NewEvent::parse_all(history.events, answered.raw)
+            .map_err(|_| RequestError::WrongAnswer)?;
+        Ok(HistoryPage {
+            events: events.into_iter().map(NewEvent::into_stored).collect(),
+            complete: history.complete,
+        })
     }
 
     /// Fetches the newest events of a gap, at most `limit` (1 to 200), and
@@ -179,8 +265,8 @@ impl Client {
     ///
     /// [`RequestError`].
     pub async fn fill(&self, gap: Gap, limit: u32) -> Result<usize, RequestError> {
-        let _ = (gap, limit);
-        Err(RequestError::NotConnected)
+        self.request(|reply| Command::Fill { gap, limit, reply })
+            .await
     }
 
     /// Asks the server for the user's conversations behind `after`, at most
@@ -194,8 +280,26 @@ impl Client {
         after: Option<ConversationId>,
         limit: u32,
     ) -> Result<ConversationPage, RequestError> {
-        let _ = (after, limit);
-        Err(RequestError::NotConnected)
+        let request = v1::FetchConversations {
+            after_conversation_id: after.map(ConversationId::to_wire).unwrap_or_default(),
+            limit,
+        };
+        let answered = self.ask(Body::FetchConversations(request)).await?;
+        let Answer::Conversations(page) = answered.answer else {
+            return Err(RequestError::WrongAnswer);
+        };
+        let account = self.home.account();
+        let account = account.map_err(|error| RequestError::Local(error.to_string()))?;
+        let me = account.ok_or(RequestError::NotConnected)?.user_id;
+        let lines = page
+            .conversations
+            .into_iter()
+            .map(|it| conversation_line(me, it));
+        let conversations: Option<Vec<_>> = lines.collect();
+        Ok(ConversationPage {
+            conversations: conversations.ok_or(RequestError::WrongAnswer)?,
+            complete: page.complete,
+        })
     }
 
     /// Asks the server for the user's devices.
@@ -204,7 +308,21 @@ impl Client {
     ///
     /// [`RequestError`].
     pub async fn devices(&self) -> Result<Vec<DeviceLine>, RequestError> {
-        Err(RequestError::NotConnected)
+        let answered = self.ask(Body::FetchDevices(v1::FetchDevices {})).await?;
+        let Answer::Devices(devices) = answered.answer else {
+            return Err(RequestError::WrongAnswer);
+        };
+        let lines = devices.devices.into_iter().map(|it| {
+            let id = DeviceId::try_from(it.device_id.as_ref());
+            Ok(DeviceLine {
+                id: id.map_err(|_| RequestError::WrongAnswer)?,
+                name: it.name,
+                created_at_ms: it.created_at_ms,
+                last_seen_at_ms: (it.last_seen_at_ms != 0).then_some(it.last_seen_at_ms),
+                current: it.current,
+            })
+        });
+        lines.collect()
     }
 
     /// Ends another device's credential. One that is gone already is no error.
@@ -213,8 +331,12 @@ impl Client {
     ///
     /// [`RequestError`].
     pub async fn revoke_device(&self, device: DeviceId) -> Result<(), RequestError> {
-        let _ = device;
-        Err(RequestError::NotConnected)
+        let device_id = device.to_wire();
+        let request = v1::RevokeDevice { device_id };
+        match self.ask(Body::RevokeDevice(request)).await?.answer {
+            Answer::Done => Ok(()),
+            _ => Err(RequestError::WrongAnswer),
+        }
     }
 
     /// Ends this device's credential, then forgets the account and all that is
@@ -224,10 +346,14 @@ impl Client {
     ///
     /// [`RequestError`]; the home is as before.
     pub async fn sign_out(&self) -> Result<(), RequestError> {
-        Err(RequestError::NotConnected)
+        self.request(|reply| Command::SignOut { reply }).await
     }
 
     /// Says goodbye, waits until what has come is stored and what was said has
     /// left, for at most two seconds, and gives the connection's lock back.
-    pub async fn shutdown(self) {}
+    pub async fn shutdown(self) {
+        self.bells.stop.notify_one();
+        // A driver that panicked has ended as well.
+        drop(self.task.await);
+    }
 }

@@ -84,6 +84,18 @@ pub enum LocalError {
     Closed,
 }
 
+impl From<HomeError> for LocalError {
+    fn from(error: HomeError) -> Self {
+        match error {
+            HomeError::Database { source, .. } => source,
+            HomeError::Damaged { .. } => Self::Damaged,
+            HomeError::Directory { .. } | HomeError::ReadOnly { .. } | HomeError::Newer { .. } => {
+                Self::ReadOnly
+            }
+        }
+    }
+}
+
 impl From<rusqlite::Error> for LocalError {
     fn from(error: rusqlite::Error) -> Self {
         match error.sqlite_error_code() {

@@ -1,8 +1,11 @@
 //! One device's directory.
 
 use std::{
-    fs::File,
+    fs::{DirBuilder, File, OpenOptions, TryLockError},
+    io,
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use magpie_protocol::{
@@ -10,7 +13,10 @@ use magpie_protocol::{
     seq::Seq,
 };
 
+use parking_lot::Mutex;
+
 use crate::{
+    database::{Credential, Database},
     error::{HomeError, LocalError},
     types::{
         Account, AuditConversation, ConversationLine, LocalHistory, NewRequest, OutboxEntry,
@@ -26,7 +32,8 @@ use crate::{
 /// once; one of them holds its connection.
 #[derive(Clone, Debug)]
 pub struct Home {
-    directory: PathBuf,
+    directory: Arc<Path>,
+    database: Arc<Mutex<Database>>,
 }
 
 /// The right to hold the connection of a home; given back when dropped, also by
@@ -34,6 +41,18 @@ pub struct Home {
 #[derive(Debug)]
 pub struct ConnectionLock {
     _file: File,
+}
+
+const CA_FILE_NAME: &str = "ca.pem";
+
+fn directory_error(path: &Path, source: io::Error) -> HomeError {
+    let path = path.to_owned();
+    match source.kind() {
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            HomeError::ReadOnly { path }
+        }
+        _ => HomeError::Directory { path, source },
+    }
 }
 
 impl Home {
@@ -45,8 +64,15 @@ impl Home {
     /// [`HomeError`]: it cannot be made or written, is damaged, or was written by
     /// a newer version.
     pub fn open(directory: &Path) -> Result<Self, HomeError> {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(directory)
+            .map_err(|source| directory_error(directory, source))?;
+        let database = Database::open(directory)?;
         Ok(Self {
-            directory: directory.to_owned(),
+            directory: directory.into(),
+            database: Arc::new(Mutex::new(database)),
         })
     }
 
@@ -61,7 +87,8 @@ impl Home {
     /// there are none (the system's roots were used, or nobody signed in).
     #[must_use]
     pub fn ca_file(&self) -> Option<PathBuf> {
-        None
+        let path = self.directory.join(CA_FILE_NAME);
+        path.exists().then_some(path)
     }
 
     /// The account of this device; `None` before the first sign-in and after a
@@ -71,7 +98,7 @@ impl Home {
     ///
     /// [`LocalError`], as for every method here.
     pub fn account(&self) -> Result<Option<Account>, LocalError> {
-        Err(LocalError::Closed)
+        self.database.lock().account()
     }
 
     /// All conversations that are known here, the one with the newest event
@@ -81,7 +108,7 @@ impl Home {
     ///
     /// [`LocalError`].
     pub fn conversations(&self) -> Result<Vec<ConversationLine>, LocalError> {
-        Err(LocalError::Closed)
+        self.database.lock().conversations()
     }
 
     /// The conversation that a recipient means; `None` if no direct conversation
@@ -91,8 +118,7 @@ impl Home {
     ///
     /// [`LocalError`].
     pub fn resolve(&self, to: &Recipient) -> Result<Option<ConversationId>, LocalError> {
-        let _ = to;
-        Err(LocalError::Closed)
+        self.database.lock().resolve(to)
     }
 
     /// The newest `limit` stored events below `before` (of all, if `None`), in
@@ -110,8 +136,7 @@ impl Home {
         before: Option<Seq>,
         limit: usize,
     ) -> Result<LocalHistory, LocalError> {
-        let _ = (conversation, before, limit);
-        Err(LocalError::Closed)
+        self.database.lock().history(conversation, before, limit)
     }
 
     /// What is queued and not done, in the order in which it was queued; what
@@ -121,7 +146,7 @@ impl Home {
     ///
     /// [`LocalError`].
     pub fn outbox(&self) -> Result<Vec<OutboxEntry>, LocalError> {
-        Err(LocalError::Closed)
+        self.database.lock().outbox()
     }
 
     /// Queues a request, durably: once this returns, it will be sent, by this
@@ -131,8 +156,8 @@ impl Home {
     ///
     /// [`LocalError`]; nothing is queued then.
     pub fn queue(&self, request: NewRequest) -> Result<MessageId, LocalError> {
-        drop(request);
-        Err(LocalError::Closed)
+        let mut ids = self.queue_all(vec![request])?;
+        ids.pop().ok_or(LocalError::Closed)
     }
 
     /// As [`Self::queue`], all in one transaction: one write to the disk for
@@ -142,8 +167,7 @@ impl Home {
     ///
     /// [`LocalError`]; nothing is queued then.
     pub fn queue_all(&self, requests: Vec<NewRequest>) -> Result<Vec<MessageId>, LocalError> {
-        drop(requests);
-        Err(LocalError::Closed)
+        self.database.lock().queue_all(requests)
     }
 
     /// Removes a failed entry from the outbox; false if there is none.
@@ -152,8 +176,7 @@ impl Home {
     ///
     /// [`LocalError`].
     pub fn discard(&self, id: MessageId) -> Result<bool, LocalError> {
-        let _ = id;
-        Err(LocalError::Closed)
+        self.database.lock().discard(id)
     }
 
     /// What became of a queued request; `None` while it is pending.
@@ -162,8 +185,7 @@ impl Home {
     ///
     /// [`LocalError`].
     pub fn outcome(&self, id: MessageId) -> Result<Option<Outcome>, LocalError> {
-        let _ = id;
-        Err(LocalError::Closed)
+        self.database.lock().outcome(id)
     }
 
     /// At most `limit` events that are not marked as printed, per conversation
@@ -177,8 +199,7 @@ impl Home {
     ///
     /// [`LocalError`].
     pub fn unprinted(&self, limit: usize) -> Result<Vec<StoredEvent>, LocalError> {
-        let _ = limit;
-        Err(LocalError::Closed)
+        self.database.lock().unprinted(limit)
     }
 
     /// Marks all of a conversation up to `seq` as printed; the mark never falls.
@@ -187,8 +208,7 @@ impl Home {
     ///
     /// [`LocalError`].
     pub fn mark_printed(&self, marks: &[(ConversationId, Seq)]) -> Result<(), LocalError> {
-        let _ = marks;
-        Err(LocalError::Closed)
+        self.database.lock().mark_printed(marks)
     }
 
     /// All that is stored of each conversation, to be compared with the server's
@@ -198,7 +218,7 @@ impl Home {
     ///
     /// [`LocalError`].
     pub fn audit(&self) -> Result<Vec<AuditConversation>, LocalError> {
-        Err(LocalError::Closed)
+        self.database.lock().audit()
     }
 
     /// A number that changes when another handle (this process's driver, or
@@ -209,7 +229,7 @@ impl Home {
     ///
     /// [`LocalError`].
     pub fn data_version(&self) -> Result<u64, LocalError> {
-        Err(LocalError::Closed)
+        self.database.lock().data_version()
     }
 
     /// Forgets the account and everything stored for it, the outbox included.
@@ -218,7 +238,11 @@ impl Home {
     ///
     /// [`LocalError`].
     pub fn forget(&self) -> Result<(), LocalError> {
-        Err(LocalError::Closed)
+        self.database.lock().forget()?;
+        let removed = std::fs::remove_file(self.directory.join(CA_FILE_NAME));
+        // Without an account nothing is trusted by it; the next one replaces it.
+        drop(removed);
+        Ok(())
     }
 
     /// The right to hold the connection of this home; `None` while another
@@ -228,6 +252,43 @@ impl Home {
     ///
     /// [`HomeError`] if the lock file cannot be made.
     pub fn try_lock_connection(&self) -> Result<Option<ConnectionLock>, HomeError> {
-        Ok(None)
+        let path = self.directory.join("lock");
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(|source| directory_error(&path, source))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(ConnectionLock { _file: file })),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(source)) => Err(directory_error(&path, source)),
+        }
+    }
+
+    /// A handle of the driver's own: what it writes is seen by this one as
+    /// another's, and neither waits for the other's reading.
+    pub(crate) fn open_again(&self) -> Result<Database, HomeError> {
+        Database::open(&self.directory)
+    }
+
+    pub(crate) fn credential(&self) -> Result<Credential, LocalError> {
+        self.database.lock().credential()
+    }
+
+    pub(crate) fn database(&self) -> &Mutex<Database> {
+        &self.database
+    }
+
+    /// Stores the certificates that the server is trusted by; whole, or not at
+    /// all.
+    pub(crate) fn store_ca(&self, pem: &[u8]) -> Result<(), HomeError> {
+        let path = self.directory.join(CA_FILE_NAME);
+        let next = self.directory.join("ca.pem.next");
+        std::fs::write(&next, pem)
+            .and_then(|()| File::open(&next)?.sync_all())
+            .and_then(|()| std::fs::rename(&next, &path))
+            .map_err(|source| directory_error(&path, source))
     }
 }

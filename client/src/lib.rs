@@ -43,6 +43,8 @@
 //! (D1 to D12) and the words used here are in `docs/contract.md`.
 
 mod client;
+mod database;
+mod driver;
 mod error;
 mod home;
 mod raw;

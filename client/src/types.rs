@@ -106,13 +106,18 @@ impl StoredEvent {
     /// SHA-256 of the encoded content, by which two copies are compared.
     #[must_use]
     pub fn digest(&self) -> [u8; 32] {
-        let content = crate::raw::content(&self.raw);
-        let mut out = [0; 32];
-        for (to, from) in out.iter_mut().zip(digest(&SHA256, &content).as_ref()) {
-            *to = *from;
-        }
-        out
+        content_digest(&self.raw)
     }
+}
+
+/// SHA-256 of the encoded content of an encoded event.
+pub(crate) fn content_digest(event: &Bytes) -> [u8; 32] {
+    let mut out = [0; 32];
+    let digest = digest(&SHA256, &crate::raw::content(event));
+    for (to, from) in out.iter_mut().zip(digest.as_ref()) {
+        *to = *from;
+    }
+    out
 }
 
 /// What happened.

@@ -1,0 +1,469 @@
+//! Conversations and their members.
+
+use magpie_protocol::{
+    id::{ConversationId, UserId},
+    seq::Seq,
+    wire::v1,
+};
+use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
+
+use super::{
+    Database,
+    account::{self, Me},
+    conversation_at,
+    events::{self, MESSAGE, NewEvent},
+    gaps, seq_at, stored, user_at,
+};
+use crate::{
+    error::LocalError,
+    types::{ConversationKind, ConversationLine, Member, Recipient, User},
+};
+
+/// A direct conversation, as in `magpie.v1.ConversationKind`.
+pub(super) const DIRECT: i64 = 1;
+
+/// How far a conversation is stored.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reach {
+    pub(super) next: Seq,
+    pub(super) first: Seq,
+    /// What the next event leaves out is history to be fetched on demand.
+    pub(super) described: bool,
+    pub(super) members: Seq,
+    /// The highest own event stored before its predecessors.
+    pub(super) ahead: Seq,
+}
+
+impl Reach {
+    /// Of a conversation that was not described.
+    pub(super) const UNKNOWN: Self = Self {
+        next: Seq::new(1),
+        first: Seq::new(1),
+        described: false,
+        members: Seq::ZERO,
+        ahead: Seq::ZERO,
+    };
+}
+
+pub(super) fn reach(
+    transaction: &Transaction<'_>,
+    conversation: ConversationId,
+) -> Result<Option<Reach>, LocalError> {
+    let reach = transaction
+        .prepare_cached(
+            "SELECT next_seq, first_seq, described, members_seq, ahead_seq
+               FROM conversations WHERE id = ?1",
+        )?
+        .query_row([conversation.bytes()], |row| {
+            Ok(Reach {
+                next: seq_at(row, 0)?,
+                first: seq_at(row, 1)?,
+                described: row.get(2)?,
+                members: seq_at(row, 3)?,
+                ahead: seq_at(row, 4)?,
+            })
+        })
+        .optional()?;
+    Ok(reach)
+}
+
+/// Makes sure that the conversation is in the table; one that is stays as it is.
+pub(super) fn ensure(
+    transaction: &Transaction<'_>,
+    conversation: ConversationId,
+) -> Result<(), LocalError> {
+    transaction
+        .prepare_cached("INSERT INTO conversations (id) VALUES (?1) ON CONFLICT DO NOTHING")?
+        .execute([conversation.bytes()])?;
+    Ok(())
+}
+
+/// As [`ensure`], a direct one with this user, who is known by name alone.
+pub(super) fn ensure_direct(
+    transaction: &Transaction<'_>,
+    conversation: ConversationId,
+    peer: &str,
+) -> Result<(), LocalError> {
+    ensure(transaction, conversation)?;
+    transaction
+        .prepare_cached(
+            "UPDATE conversations SET kind = ?2, title = ?3 WHERE id = ?1 AND kind = 0",
+        )?
+        .execute(params![conversation.bytes(), DIRECT, peer])?;
+    Ok(())
+}
+
+/// All below `next` is stored or inside a gap; goes on over own events that were
+/// stored ahead. Returns where it ended.
+pub(super) fn advance(
+    transaction: &Transaction<'_>,
+    conversation: ConversationId,
+    mut next: Seq,
+    ahead: Seq,
+) -> Result<Seq, LocalError> {
+    while next <= ahead && events::is_stored(transaction, conversation, next)? {
+        next = next.next();
+    }
+    transaction
+        .prepare_cached("UPDATE conversations SET next_seq = ?2, described = 0 WHERE id = ?1")?
+        .execute(params![conversation.bytes(), stored(next)])?;
+    Ok(next)
+}
+
+/// An own event is stored before its predecessors have come.
+pub(super) fn set_ahead(
+    transaction: &Transaction<'_>,
+    conversation: ConversationId,
+    ahead: Seq,
+) -> Result<(), LocalError> {
+    transaction
+        .prepare_cached("UPDATE conversations SET ahead_seq = max(ahead_seq, ?2) WHERE id = ?1")?
+        .execute(params![conversation.bytes(), stored(ahead)])?;
+    Ok(())
+}
+
+/// Conversations with own events ahead of their predecessors.
+pub(super) fn with_events_ahead(
+    transaction: &Transaction<'_>,
+) -> Result<Vec<ConversationId>, LocalError> {
+    let found = transaction
+        .prepare_cached("SELECT id FROM conversations WHERE ahead_seq >= next_seq")?
+        .query_map([], |row| conversation_at(row, 0))?
+        .collect::<Result<_, _>>()?;
+    Ok(found)
+}
+
+/// Conversations that were described and whose events were not sent, with the
+/// head that the description named.
+pub(super) fn described_alone(
+    transaction: &Transaction<'_>,
+) -> Result<Vec<(ConversationId, Seq)>, LocalError> {
+    let found = transaction
+        .prepare_cached(
+            "SELECT id, head_seq FROM conversations WHERE described = 1 AND head_seq >= next_seq",
+        )?
+        .query_map([], |row| Ok((conversation_at(row, 0)?, seq_at(row, 1)?)))?
+        .collect::<Result<_, _>>()?;
+    Ok(found)
+}
+
+/// Takes a description over. Returns its conversation.
+pub(super) fn describe(
+    transaction: &Transaction<'_>,
+    me: &Me,
+    id: ConversationId,
+    it: &v1::Conversation,
+) -> Result<(), LocalError> {
+    let before = reach(transaction, id)?;
+    let first = Seq::new(it.first_seq.max(1));
+    ensure(transaction, id)?;
+    let has_events = before.is_some_and(|reach| reach.next > reach.first);
+    let next = match before {
+        Some(reach) if has_events => {
+            // More may be read than before: the part in front is history.
+            gaps::open(
+                transaction,
+                id,
+                first,
+                reach.first.previous(),
+                gaps::ON_DEMAND,
+            )?;
+            reach.next.max(first)
+        }
+        _ => first,
+    };
+    let title = match it.kind() {
+        v1::ConversationKind::Direct => peer_name(me, it),
+        v1::ConversationKind::Group | v1::ConversationKind::Unspecified => it.title.clone(),
+    };
+    transaction
+        .prepare_cached(
+            "UPDATE conversations
+                SET kind = ?2, title = ?3, first_seq = ?4, last_seq = ?5, head_seq = ?6,
+                    next_seq = ?7, described = ?8, members_seq = max(members_seq, ?6)
+              WHERE id = ?1",
+        )?
+        .execute(params![
+            id.bytes(),
+            i64::from(it.kind),
+            title,
+            stored(first),
+            stored(Seq::new(it.last_seq)),
+            stored(Seq::new(it.head_seq)),
+            stored(next),
+            // Nothing is left out of what is all here.
+            it.head_seq >= next.get(),
+        ])?;
+    replace_members(transaction, id, &it.members)
+}
+
+fn peer_name(me: &Me, it: &v1::Conversation) -> String {
+    let mut names = it.members.iter().filter_map(|member| member.user.as_ref());
+    names
+        .find(|user| user.user_id.as_ref() != me.user.bytes())
+        .map_or_else(|| me.name.clone(), |user| user.name.clone())
+}
+
+fn replace_members(
+    transaction: &Transaction<'_>,
+    id: ConversationId,
+    members: &[v1::Member],
+) -> Result<(), LocalError> {
+    let known: Vec<UserId> = transaction
+        .prepare_cached("SELECT user_id FROM members WHERE conversation = ?1")?
+        .query_map([id.bytes()], |row| user_at(row, 0))?
+        .collect::<Result<_, _>>()?;
+    for user in known {
+        let stays = members.iter().any(|member| {
+            let user_id = member.user.as_ref().map(|user| user.user_id.as_ref());
+            user_id == Some(&user.bytes()[..])
+        });
+        if !stays {
+            remove_member(transaction, id, user)?;
+        }
+    }
+    for member in members {
+        let Some(user) = member.user.clone().and_then(events::user) else {
+            continue;
+        };
+        add_member(transaction, id, &user)?;
+        let (delivered, read) = (Seq::new(member.delivered_seq), Seq::new(member.read_seq));
+        raise_marks(transaction, id, user.id, delivered, read)?;
+    }
+    Ok(())
+}
+
+fn add_member(
+    transaction: &Transaction<'_>,
+    id: ConversationId,
+    user: &User,
+) -> Result<(), LocalError> {
+    transaction
+        .prepare_cached(
+            "INSERT INTO members (conversation, user_id, name) VALUES (?1, ?2, ?3)
+                 ON CONFLICT DO NOTHING",
+        )?
+        .execute(params![id.bytes(), user.id.bytes(), user.name])?;
+    Ok(())
+}
+
+fn remove_member(
+    transaction: &Transaction<'_>,
+    id: ConversationId,
+    user: UserId,
+) -> Result<(), LocalError> {
+    transaction
+        .prepare_cached("DELETE FROM members WHERE conversation = ?1 AND user_id = ?2")?
+        .execute(params![id.bytes(), user.bytes()])?;
+    Ok(())
+}
+
+/// Moves a member's marks forward. Older ones change nothing, so marks may arrive
+/// in any order.
+pub(super) fn raise_marks(
+    transaction: &Transaction<'_>,
+    conversation: ConversationId,
+    user: UserId,
+    delivered: Seq,
+    read: Seq,
+) -> Result<bool, LocalError> {
+    let changed = transaction
+        .prepare_cached(
+            "UPDATE members
+                SET delivered_seq = max(delivered_seq, ?3), read_seq = max(read_seq, ?4)
+              WHERE conversation = ?1 AND user_id = ?2
+                AND (delivered_seq < ?3 OR read_seq < ?4)",
+        )?
+        .execute(params![
+            conversation.bytes(),
+            user.bytes(),
+            stored(delivered),
+            stored(read)
+        ])?;
+    Ok(changed > 0)
+}
+
+/// Takes a change of the members over from its event, unless a later description
+/// has it already.
+pub(super) fn follow_members(
+    transaction: &Transaction<'_>,
+    me: &Me,
+    event: &NewEvent,
+    members_seq: Seq,
+) -> Result<(), LocalError> {
+    use v1::event_content::Kind;
+    let content = event.event.content.as_ref();
+    let Some(kind) = content.and_then(|content| content.kind.as_ref()) else {
+        return Ok(());
+    };
+    if event.seq <= members_seq {
+        return Ok(());
+    }
+    let id = event.conversation;
+    let (added, removed): (&[v1::User], Option<UserId>) = match kind {
+        Kind::Message(_) => return Ok(()),
+        Kind::GroupCreated(it) => {
+            let group = i64::from(i32::from(v1::ConversationKind::Group));
+            transaction
+                .prepare_cached("UPDATE conversations SET kind = ?2, title = ?3 WHERE id = ?1")?
+                .execute(params![id.bytes(), group, it.title])?;
+            (&it.members, None)
+        }
+        Kind::MembersAdded(it) => (&it.members, None),
+        Kind::MemberRemoved(it) => {
+            let member = it.member.clone().and_then(events::user);
+            (&[], member.map(|user| user.id))
+        }
+        Kind::MemberLeft(_) => (&[], event.sender),
+    };
+    for user in added.iter().cloned().filter_map(events::user) {
+        add_member(transaction, id, &user)?;
+    }
+    if let Some(user) = removed {
+        remove_member(transaction, id, user)?;
+    }
+    let is_me = removed == Some(me.user);
+    transaction
+        .prepare_cached(
+            "UPDATE conversations
+                SET members_seq = ?2, last_seq = CASE WHEN ?3 THEN ?2 ELSE last_seq END
+              WHERE id = ?1",
+        )?
+        .execute(params![id.bytes(), stored(event.seq), is_me])?;
+    Ok(())
+}
+
+fn kind(number: i64) -> ConversationKind {
+    match number {
+        DIRECT => ConversationKind::Direct,
+        2 => ConversationKind::Group,
+        _ => ConversationKind::Unknown,
+    }
+}
+
+/// A description that is not stored.
+pub(crate) fn line(me: UserId, it: v1::Conversation) -> Option<ConversationLine> {
+    let id = ConversationId::try_from(it.conversation_id.as_ref()).ok()?;
+    let number = i64::from(it.kind);
+    let (first_seq, last_seq) = (Seq::new(it.first_seq), Seq::new(it.last_seq));
+    let members: Vec<Member> = it
+        .members
+        .into_iter()
+        .filter_map(|member| {
+            Some(Member {
+                user: member.user.and_then(events::user)?,
+                delivered_seq: Seq::new(member.delivered_seq),
+                read_seq: Seq::new(member.read_seq),
+            })
+        })
+        .collect();
+    let peer = members.iter().find(|member| member.user.id != me);
+    let title = match (kind(number), peer) {
+        (ConversationKind::Direct, Some(peer)) => peer.user.name.clone(),
+        _ => it.title,
+    };
+    Some(ConversationLine {
+        id,
+        kind: kind(number),
+        title,
+        members,
+        first_seq,
+        last_seq: (last_seq > Seq::ZERO).then_some(last_seq),
+        head_seq: Seq::new(it.head_seq),
+        last_event_at_ms: None,
+        unread: 0,
+    })
+}
+
+fn line_at(row: &Row<'_>) -> rusqlite::Result<ConversationLine> {
+    let last_seq = seq_at(row, 4)?;
+    Ok(ConversationLine {
+        id: conversation_at(row, 0)?,
+        kind: kind(row.get(1)?),
+        title: row.get(2)?,
+        members: Vec::new(),
+        first_seq: seq_at(row, 3)?,
+        last_seq: (last_seq > Seq::ZERO).then_some(last_seq),
+        head_seq: seq_at(row, 5)?,
+        last_event_at_ms: row.get(6)?,
+        unread: 0,
+    })
+}
+
+fn members(
+    connection: &Connection,
+    conversation: ConversationId,
+) -> Result<Vec<Member>, LocalError> {
+    let members = connection
+        .prepare_cached(
+            "SELECT user_id, name, delivered_seq, read_seq FROM members
+              WHERE conversation = ?1 ORDER BY name",
+        )?
+        .query_map([conversation.bytes()], |row| {
+            Ok(Member {
+                user: User {
+                    id: user_at(row, 0)?,
+                    name: row.get(1)?,
+                },
+                delivered_seq: seq_at(row, 2)?,
+                read_seq: seq_at(row, 3)?,
+            })
+        })?
+        .collect::<Result<_, _>>()?;
+    Ok(members)
+}
+
+/// How far the user has read, what is not confirmed yet included.
+const UNREAD: &str = "
+    SELECT count(*) FROM events
+     WHERE conversation = ?1 AND kind = ?3 AND sender IS NOT ?2
+       AND seq > max(
+           coalesce((SELECT read_seq FROM members WHERE conversation = ?1 AND user_id = ?2), 0),
+           coalesce((SELECT max(seq) FROM reads WHERE conversation = ?1 AND code IS NULL), 0))";
+
+impl Database {
+    pub(crate) fn conversations(&mut self) -> Result<Vec<ConversationLine>, LocalError> {
+        let view = self.connection.transaction()?;
+        let Ok(me) = account::me(&view) else {
+            return Ok(Vec::new());
+        };
+        let mut lines: Vec<ConversationLine> = view
+            .prepare_cached(
+                "SELECT id, kind, title, first_seq, last_seq, max(head_seq, next_seq - 1),
+                        (SELECT committed_at_ms FROM events WHERE conversation = id
+                          ORDER BY seq DESC LIMIT 1) AS at
+                   FROM conversations ORDER BY at DESC, id",
+            )?
+            .query_map([], line_at)?
+            .collect::<Result<_, _>>()?;
+        for line in &mut lines {
+            line.members = members(&view, line.id)?;
+            let unread: i64 = view
+                .prepare_cached(UNREAD)?
+                .query_row(params![line.id.bytes(), me.user.bytes(), MESSAGE], |row| {
+                    row.get(0)
+                })?;
+            line.unread = unread.unsigned_abs();
+        }
+        Ok(lines)
+    }
+
+    pub(crate) fn resolve(&self, to: &Recipient) -> Result<Option<ConversationId>, LocalError> {
+        resolve(&self.connection, to)
+    }
+}
+
+pub(super) fn resolve(
+    connection: &Connection,
+    to: &Recipient,
+) -> Result<Option<ConversationId>, LocalError> {
+    let name = match to {
+        Recipient::Conversation(id) => return Ok(Some(*id)),
+        Recipient::User(name) => name,
+    };
+    let found = connection
+        .prepare_cached("SELECT id FROM conversations WHERE kind = 1 AND title = ?1")?
+        .query_row([name.as_str()], |row| conversation_at(row, 0))
+        .optional()?;
+    Ok(found)
+}

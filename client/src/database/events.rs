@@ -1,0 +1,265 @@
+//! Events: from what came to what is stored, and back.
+
+use bytes::Bytes;
+use magpie_protocol::{
+    id::{ConversationId, MessageId, UserId},
+    seq::Seq,
+    wire::v1,
+};
+use prost::Message as _;
+use rusqlite::{Connection, Transaction, params};
+
+use super::{Database, account::Me, conversations, gaps, stored};
+use crate::{
+    error::LocalError,
+    types::{Content, LocalHistory, StoredEvent, User},
+};
+
+/// Events of this kind count as unread.
+pub(super) const MESSAGE: i64 = 1;
+
+/// An event from the server whose ids are ids.
+#[derive(Clone, Debug)]
+pub(crate) struct NewEvent {
+    pub(crate) conversation: ConversationId,
+    pub(crate) seq: Seq,
+    pub(crate) sender: Option<UserId>,
+    pub(crate) message_id: Option<MessageId>,
+    pub(crate) event: v1::Event,
+    pub(crate) raw: Bytes,
+}
+
+impl NewEvent {
+    /// Checks what came; `Err` says what is wrong.
+    pub(crate) fn parse(event: v1::Event, raw: Bytes) -> Result<Self, &'static str> {
+        let conversation = ConversationId::try_from(event.conversation_id.as_ref())
+            .map_err(|_| "an event of no conversation")?;
+        if event.seq == 0 || i64::try_from(event.seq).is_err() {
+            return Err("an event with an impossible seq");
+        }
+        Ok(Self {
+            conversation,
+            seq: Seq::new(event.seq),
+            sender: event
+                .sender
+                .as_ref()
+                .and_then(|user| UserId::try_from(user.user_id.as_ref()).ok()),
+            message_id: MessageId::try_from(event.message_id.as_ref()).ok(),
+            event,
+            raw,
+        })
+    }
+
+    pub(crate) fn parse_all(
+        events: Vec<v1::Event>,
+        raw: Vec<Bytes>,
+    ) -> Result<Vec<Self>, &'static str> {
+        if events.len() != raw.len() {
+            return Err("events that cannot be told apart");
+        }
+        events
+            .into_iter()
+            .zip(raw)
+            .map(|(event, raw)| Self::parse(event, raw))
+            .collect()
+    }
+
+    fn kind(&self) -> i64 {
+        use v1::event_content::Kind;
+        let content = self.event.content.as_ref();
+        match content.and_then(|content| content.kind.as_ref()) {
+            Some(Kind::Message(_)) => MESSAGE,
+            Some(Kind::GroupCreated(_)) => 2,
+            Some(Kind::MembersAdded(_)) => 3,
+            Some(Kind::MemberRemoved(_)) => 4,
+            Some(Kind::MemberLeft(_)) => 5,
+            None => 0,
+        }
+    }
+
+    pub(crate) fn into_stored(self) -> StoredEvent {
+        to_stored(self.event, self.raw, self.conversation)
+    }
+}
+
+/// Stores an event unless one is at its place already. Returns whether it was.
+pub(super) fn insert(
+    transaction: &Transaction<'_>,
+    me: &Me,
+    event: &NewEvent,
+    printable: bool,
+) -> Result<bool, LocalError> {
+    let inserted = transaction
+        .prepare_cached(
+            "INSERT INTO events (conversation, seq, message_id, sender, committed_at_ms, kind,
+                                 printable, epoch, raw)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT DO NOTHING",
+        )?
+        .execute(params![
+            event.conversation.bytes(),
+            stored(event.seq),
+            event.message_id.map(|id| id.bytes()),
+            event.sender.map(|id| id.bytes()),
+            event.event.committed_at_ms,
+            event.kind(),
+            printable,
+            me.epoch,
+            event.raw.as_ref(),
+        ])?;
+    Ok(inserted == 1)
+}
+
+pub(super) fn is_stored(
+    transaction: &Transaction<'_>,
+    conversation: ConversationId,
+    seq: Seq,
+) -> Result<bool, LocalError> {
+    let found = transaction
+        .prepare_cached("SELECT 1 FROM events WHERE conversation = ?1 AND seq = ?2")?
+        .exists(params![conversation.bytes(), stored(seq)])?;
+    Ok(found)
+}
+
+/// The stored seqs of a range, in ascending order.
+pub(super) fn seqs_between(
+    transaction: &Transaction<'_>,
+    conversation: ConversationId,
+    from: Seq,
+    to: Seq,
+) -> Result<Vec<Seq>, LocalError> {
+    let seqs = transaction
+        .prepare_cached(
+            "SELECT seq FROM events WHERE conversation = ?1 AND seq BETWEEN ?2 AND ?3 ORDER BY seq",
+        )?
+        .query_map(
+            params![conversation.bytes(), stored(from), stored(to)],
+            |row| super::seq_at(row, 0),
+        )?
+        .collect::<Result<_, _>>()?;
+    Ok(seqs)
+}
+
+/// The event that an accepted message of this device became.
+pub(super) fn own_message(
+    me: &Me,
+    id: MessageId,
+    at: crate::types::Acceptance,
+    text: String,
+) -> NewEvent {
+    let kind = v1::event_content::Kind::Message(v1::Message { text });
+    let event = v1::Event {
+        conversation_id: at.conversation.to_wire(),
+        seq: at.seq.get(),
+        sender: Some(v1::User {
+            user_id: me.user.to_wire(),
+            name: me.name.clone(),
+        }),
+        message_id: id.to_wire(),
+        committed_at_ms: at.committed_at_ms,
+        content: Some(v1::EventContent { kind: Some(kind) }),
+    };
+    NewEvent {
+        conversation: at.conversation,
+        seq: at.seq,
+        sender: Some(me.user),
+        message_id: Some(id),
+        raw: event.encode_to_vec().into(),
+        event,
+    }
+}
+
+pub(super) fn user(user: v1::User) -> Option<User> {
+    let id = UserId::try_from(user.user_id.as_ref()).ok()?;
+    Some(User {
+        id,
+        name: user.name,
+    })
+}
+
+fn to_stored(event: v1::Event, raw: Bytes, conversation: ConversationId) -> StoredEvent {
+    use v1::event_content::Kind;
+    let users = |users: Vec<v1::User>| users.into_iter().filter_map(user).collect();
+    let content = match event.content.and_then(|content| content.kind) {
+        Some(Kind::Message(it)) => Content::Message { text: it.text },
+        Some(Kind::GroupCreated(it)) => Content::GroupCreated {
+            title: it.title,
+            members: users(it.members),
+        },
+        Some(Kind::MembersAdded(it)) => Content::MembersAdded {
+            members: users(it.members),
+        },
+        Some(Kind::MemberRemoved(it)) => Content::MemberRemoved {
+            member: it.member.and_then(user),
+        },
+        Some(Kind::MemberLeft(_)) => Content::MemberLeft,
+        None => Content::Unknown,
+    };
+    StoredEvent {
+        conversation,
+        seq: Seq::new(event.seq),
+        sender: event.sender.and_then(user),
+        message_id: MessageId::try_from(event.message_id.as_ref()).ok(),
+        committed_at_ms: event.committed_at_ms,
+        content,
+        raw,
+    }
+}
+
+/// Reads a row of (conversation, raw).
+pub(super) fn event_at(row: &rusqlite::Row<'_>) -> rusqlite::Result<StoredEvent> {
+    let raw: Vec<u8> = row.get(1)?;
+    let raw = Bytes::from(raw);
+    let event = v1::Event::decode(raw.clone()).map_err(|error| {
+        rusqlite::Error::FromSqlConversionFailure(1, rusqlite::types::Type::Blob, Box::new(error))
+    })?;
+    Ok(to_stored(event, raw, super::conversation_at(row, 0)?))
+}
+
+pub(super) fn newest_below(
+    connection: &Connection,
+    conversation: ConversationId,
+    below: Seq,
+    limit: usize,
+) -> Result<Vec<StoredEvent>, LocalError> {
+    let mut events: Vec<StoredEvent> = connection
+        .prepare_cached(
+            "SELECT conversation, raw FROM events
+              WHERE conversation = ?1 AND seq < ?2 ORDER BY seq DESC LIMIT ?3",
+        )?
+        .query_map(
+            params![
+                conversation.bytes(),
+                stored(below),
+                i64::try_from(limit).unwrap_or(i64::MAX)
+            ],
+            event_at,
+        )?
+        .collect::<Result<_, _>>()?;
+    events.reverse();
+    Ok(events)
+}
+
+impl Database {
+    pub(crate) fn history(
+        &mut self,
+        conversation: ConversationId,
+        before: Option<Seq>,
+        limit: usize,
+    ) -> Result<LocalHistory, LocalError> {
+        // One moment's view: the driver may be writing.
+        let view = self.connection.transaction()?;
+        let before = before.unwrap_or(Seq::new(u64::MAX));
+        let Some(reach) = conversations::reach(&view, conversation)? else {
+            return Ok(LocalHistory::default());
+        };
+        let blocked_at = gaps::first_blocking(&view, conversation)?;
+        let shown = blocked_at.unwrap_or(reach.next);
+        let below = before.min(shown);
+        let events = newest_below(&view, conversation, below, limit)?;
+        let lowest = events
+            .first()
+            .map_or(Seq::ZERO, |event| event.seq.previous());
+        let gaps = gaps::between(&view, conversation, lowest, before.previous())?;
+        Ok(LocalHistory { events, gaps })
+    }
+}

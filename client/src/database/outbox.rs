@@ -1,0 +1,442 @@
+//! What a person wants done, in the order in which they said so.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use magpie_protocol::{
+    id::{ConversationId, MessageId},
+    seq::Seq,
+    text::UserName,
+    wire::v1::{self, client_frame::Body},
+};
+use prost::Message as _;
+use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
+
+use super::{Database, account, conversation_at, conversations, message_id_at, seq_at, stored};
+use crate::{
+    error::LocalError,
+    types::{
+        Acceptance, NewRequest, Operation, OutboxEntry, OutboxState, Outcome, Recipient, Refusal,
+    },
+};
+
+/// A request that waits to be sent.
+#[derive(Clone, Debug)]
+pub(crate) struct Waiting {
+    pub(crate) place: i64,
+    pub(crate) id: MessageId,
+    pub(crate) body: Body,
+}
+
+fn names(names: Vec<UserName>) -> Vec<String> {
+    names.iter().map(|name| name.as_str().to_owned()).collect()
+}
+
+/// The request on the wire, unless it is a read mark.
+fn body(id: MessageId, request: NewRequest) -> Result<Body, (Recipient, Option<Seq>)> {
+    let message_id = id.to_wire();
+    Ok(match request {
+        NewRequest::Send { to, text } => {
+            let to = match to {
+                Recipient::User(name) => v1::send_message::To::UserName(name.as_str().to_owned()),
+                Recipient::Conversation(id) => v1::send_message::To::ConversationId(id.to_wire()),
+            };
+            Body::SendMessage(v1::SendMessage {
+                message_id,
+                to: Some(to),
+                text: text.into_string(),
+            })
+        }
+        NewRequest::CreateGroup { title, names: whom } => Body::CreateGroup(v1::CreateGroup {
+            message_id,
+            title: title.as_str().to_owned(),
+            user_names: names(whom),
+        }),
+        NewRequest::AddMembers {
+            conversation,
+            names: whom,
+        } => Body::AddMembers(v1::AddMembers {
+            message_id,
+            conversation_id: conversation.to_wire(),
+            user_names: names(whom),
+        }),
+        NewRequest::RemoveMember { conversation, name } => Body::RemoveMember(v1::RemoveMember {
+            message_id,
+            conversation_id: conversation.to_wire(),
+            user_name: name.as_str().to_owned(),
+        }),
+        NewRequest::Leave { conversation } => Body::LeaveGroup(v1::LeaveGroup {
+            message_id,
+            conversation_id: conversation.to_wire(),
+        }),
+        NewRequest::MarkRead { to, seq } => return Err((to, seq)),
+    })
+}
+
+fn operation(body: Body) -> Option<Operation> {
+    let conversation = |id: &[u8]| ConversationId::try_from(id).ok();
+    Some(match body {
+        Body::SendMessage(it) => Operation::Send {
+            to: match it.to? {
+                v1::send_message::To::UserName(name) => {
+                    Recipient::User(UserName::parse(&name).ok()?)
+                }
+                v1::send_message::To::ConversationId(id) => {
+                    Recipient::Conversation(conversation(&id)?)
+                }
+            },
+            text: it.text,
+        },
+        Body::CreateGroup(it) => Operation::CreateGroup {
+            title: it.title,
+            names: it.user_names,
+        },
+        Body::AddMembers(it) => Operation::AddMembers {
+            conversation: conversation(&it.conversation_id)?,
+            names: it.user_names,
+        },
+        Body::RemoveMember(it) => Operation::RemoveMember {
+            conversation: conversation(&it.conversation_id)?,
+            name: it.user_name,
+        },
+        Body::LeaveGroup(it) => Operation::Leave {
+            conversation: conversation(&it.conversation_id)?,
+        },
+        Body::Hello(_)
+        | Body::Register(_)
+        | Body::SignIn(_)
+        | Body::Ping(_)
+        | Body::Goodbye(_)
+        | Body::MarkRead(_)
+        | Body::FetchHistory(_)
+        | Body::FetchConversations(_)
+        | Body::FetchDevices(_)
+        | Body::RevokeDevice(_)
+        | Body::SignOut(_) => return None,
+    })
+}
+
+fn decode(frame: &[u8]) -> Option<Body> {
+    v1::ClientFrame::decode(frame).ok()?.body
+}
+
+fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| {
+        i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+    })
+}
+
+fn queue(
+    transaction: &Transaction<'_>,
+    request: NewRequest,
+    queued_at_ms: i64,
+) -> Result<MessageId, LocalError> {
+    let id = MessageId::new(uuid::Uuid::now_v7().into_bytes());
+    match body(id, request) {
+        Ok(body) => {
+            let frame = v1::ClientFrame {
+                body: Some(body),
+                ..Default::default()
+            };
+            transaction
+                .prepare_cached("INSERT INTO outbox (id, frame, queued_at_ms) VALUES (?1, ?2, ?3)")?
+                .execute(params![id.bytes(), frame.encode_to_vec(), queued_at_ms])?;
+        }
+        Err((to, seq)) => {
+            let conversation = conversations::resolve(transaction, &to)?;
+            let reach = match conversation {
+                Some(conversation) => conversations::reach(transaction, conversation)?
+                    .map(|reach| (conversation, reach)),
+                None => None,
+            };
+            let Some((conversation, reach)) = reach else {
+                let recipient = to.to_string();
+                return Err(LocalError::UnknownConversation { recipient });
+            };
+            let seq = seq.unwrap_or_else(|| reach.next.previous());
+            transaction
+                .prepare_cached(
+                    "INSERT INTO reads (id, conversation, seq, queued_at_ms)
+                     VALUES (?1, ?2, ?3, ?4)",
+                )?
+                .execute(params![
+                    id.bytes(),
+                    conversation.bytes(),
+                    stored(seq),
+                    queued_at_ms
+                ])?;
+        }
+    }
+    Ok(id)
+}
+
+fn refusal_at(row: &Row<'_>, index: usize) -> rusqlite::Result<Option<Refusal>> {
+    let Some(code) = row.get::<_, Option<i32>>(index)? else {
+        return Ok(None);
+    };
+    let action: i32 = row.get(index + 1)?;
+    Ok(Some(Refusal {
+        code: v1::ErrorCode::try_from(code).unwrap_or_default(),
+        action: v1::Action::try_from(action).unwrap_or_default(),
+        after: std::time::Duration::ZERO,
+        message: row.get(index + 2)?,
+    }))
+}
+
+fn state(refusal: Option<Refusal>) -> OutboxState {
+    refusal.map_or(OutboxState::Pending, OutboxState::Failed)
+}
+
+impl Database {
+    pub(crate) fn queue_all(
+        &mut self,
+        requests: Vec<NewRequest>,
+    ) -> Result<Vec<MessageId>, LocalError> {
+        let transaction = self.write()?;
+        account::me(&transaction)?;
+        let now = now_ms();
+        let ids = requests
+            .into_iter()
+            .map(|request| queue(&transaction, request, now))
+            .collect::<Result<_, _>>()?;
+        transaction.commit()?;
+        Ok(ids)
+    }
+
+    pub(crate) fn outbox(&mut self) -> Result<Vec<OutboxEntry>, LocalError> {
+        let view = self.connection.transaction()?;
+        let mut entries = Vec::new();
+        let mut sends = view.prepare_cached(
+            "SELECT id, frame, queued_at_ms, code, action, message FROM outbox ORDER BY place",
+        )?;
+        let mut rows = sends.query([])?;
+        while let Some(row) = rows.next()? {
+            let frame: Vec<u8> = row.get(1)?;
+            if let Some(operation) = decode(&frame).and_then(operation) {
+                entries.push(OutboxEntry {
+                    id: message_id_at(row, 0)?,
+                    operation,
+                    queued_at_ms: row.get(2)?,
+                    state: state(refusal_at(row, 3)?),
+                });
+            }
+        }
+        let mut reads = view.prepare_cached(
+            "SELECT id, conversation, seq, queued_at_ms, code, action, message
+               FROM reads ORDER BY place",
+        )?;
+        let mut rows = reads.query([])?;
+        while let Some(row) = rows.next()? {
+            entries.push(OutboxEntry {
+                id: message_id_at(row, 0)?,
+                operation: Operation::MarkRead {
+                    conversation: conversation_at(row, 1)?,
+                    seq: seq_at(row, 2)?,
+                },
+                queued_at_ms: row.get(3)?,
+                state: state(refusal_at(row, 4)?),
+            });
+        }
+        Ok(entries)
+    }
+
+    pub(crate) fn discard(&mut self, id: MessageId) -> Result<bool, LocalError> {
+        let transaction = self.write()?;
+        let mut discarded = 0;
+        for delete in [
+            "DELETE FROM outbox WHERE id = ?1 AND code IS NOT NULL",
+            "DELETE FROM reads WHERE id = ?1 AND code IS NOT NULL",
+        ] {
+            discarded += transaction.execute(delete, [id.bytes()])?;
+        }
+        transaction.commit()?;
+        Ok(discarded > 0)
+    }
+
+    pub(crate) fn outcome(&self, id: MessageId) -> Result<Option<Outcome>, LocalError> {
+        for failed in [
+            "SELECT code, action, message FROM outbox WHERE id = ?1",
+            "SELECT code, action, message FROM reads WHERE id = ?1",
+        ] {
+            let refusal = self
+                .connection
+                .prepare_cached(failed)?
+                .query_row([id.bytes()], |row| refusal_at(row, 0))
+                .optional()?;
+            if let Some(refusal) = refusal {
+                return Ok(refusal.map(Outcome::Failed));
+            }
+        }
+        let mut ask = self.connection.prepare_cached(
+            "SELECT kind, conversation, seq, committed_at_ms FROM outcomes WHERE id = ?1",
+        )?;
+        let outcome = ask.query_row([id.bytes()], |row| {
+            let (conversation, seq) = (conversation_at(row, 1)?, seq_at(row, 2)?);
+            let accepted = row.get::<_, i64>(0)? == ACCEPTED;
+            Ok(if accepted {
+                Outcome::Accepted(Acceptance {
+                    conversation,
+                    seq,
+                    committed_at_ms: row.get(3)?,
+                })
+            } else {
+                Outcome::Read { conversation, seq }
+            })
+        });
+        Ok(outcome.optional()?)
+    }
+}
+
+const ACCEPTED: i64 = 1;
+const READ: i64 = 2;
+
+/// Waiting requests behind `place`, at most `limit`, in the person's order.
+pub(super) fn waiting(
+    connection: &Connection,
+    behind: i64,
+    limit: usize,
+) -> Result<Vec<Waiting>, LocalError> {
+    let mut ask = connection.prepare_cached(
+        "SELECT place, id, frame FROM outbox WHERE place > ?1 AND code IS NULL
+          ORDER BY place LIMIT ?2",
+    )?;
+    let mut rows = ask.query(params![behind, i64::try_from(limit).unwrap_or(i64::MAX)])?;
+    let mut waiting = Vec::new();
+    while let Some(row) = rows.next()? {
+        let frame: Vec<u8> = row.get(2)?;
+        // What this version cannot read, a newer one has queued: it waits for it.
+        if let Some(body) = decode(&frame) {
+            waiting.push(Waiting {
+                place: row.get(0)?,
+                id: message_id_at(row, 1)?,
+                body,
+            });
+        }
+    }
+    Ok(waiting)
+}
+
+/// The highest read mark that waits, per conversation.
+pub(super) fn waiting_reads(
+    connection: &Connection,
+) -> Result<Vec<(ConversationId, Seq)>, LocalError> {
+    let reads = connection
+        .prepare_cached(
+            "SELECT conversation, max(seq) FROM reads WHERE code IS NULL GROUP BY conversation",
+        )?
+        .query_map([], |row| Ok((conversation_at(row, 0)?, seq_at(row, 1)?)))?
+        .collect::<Result<_, _>>()?;
+    Ok(reads)
+}
+
+/// A request is committed: takes it out of the outbox and keeps its outcome.
+/// Returns what it asked for, unless that happened before.
+pub(super) fn accepted(
+    transaction: &Transaction<'_>,
+    id: MessageId,
+    at: Acceptance,
+) -> Result<Option<Body>, LocalError> {
+    let frame: Option<Vec<u8>> = transaction
+        .prepare_cached("DELETE FROM outbox WHERE id = ?1 AND code IS NULL RETURNING frame")?
+        .query_row([id.bytes()], |row| row.get(0))
+        .optional()?;
+    let Some(frame) = frame else {
+        return Ok(None);
+    };
+    keep_outcome(transaction, id, ACCEPTED, at)?;
+    Ok(decode(&frame))
+}
+
+fn keep_outcome(
+    transaction: &Transaction<'_>,
+    id: MessageId,
+    kind: i64,
+    at: Acceptance,
+) -> Result<(), LocalError> {
+    transaction
+        .prepare_cached(
+            "INSERT INTO outcomes (id, kind, conversation, seq, committed_at_ms)
+             VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING",
+        )?
+        .execute(params![
+            id.bytes(),
+            kind,
+            at.conversation.bytes(),
+            stored(at.seq),
+            at.committed_at_ms
+        ])?;
+    Ok(())
+}
+
+/// A request was refused for good: it stays, marked. Returns whether it was
+/// there.
+pub(super) fn refused(
+    transaction: &Transaction<'_>,
+    id: MessageId,
+    refusal: &Refusal,
+) -> Result<bool, LocalError> {
+    let changed = transaction
+        .prepare_cached(
+            "UPDATE outbox SET code = ?2, action = ?3, message = ?4
+              WHERE id = ?1 AND code IS NULL",
+        )?
+        .execute(params![
+            id.bytes(),
+            i32::from(refusal.code),
+            i32::from(refusal.action),
+            refusal.message
+        ])?;
+    Ok(changed == 1)
+}
+
+/// The server has taken a read mark. Returns the requests that it answers.
+pub(super) fn read_taken(
+    transaction: &Transaction<'_>,
+    conversation: ConversationId,
+    seq: Seq,
+) -> Result<Vec<MessageId>, LocalError> {
+    let ids: Vec<MessageId> = transaction
+        .prepare_cached(
+            "DELETE FROM reads WHERE conversation = ?1 AND seq <= ?2 AND code IS NULL
+             RETURNING id",
+        )?
+        .query_map(params![conversation.bytes(), stored(seq)], |row| {
+            message_id_at(row, 0)
+        })?
+        .collect::<Result<_, _>>()?;
+    let at = Acceptance {
+        conversation,
+        seq,
+        committed_at_ms: 0,
+    };
+    for id in &ids {
+        keep_outcome(transaction, *id, READ, at)?;
+    }
+    Ok(ids)
+}
+
+/// The server has refused a read mark for good. Returns the requests concerned.
+pub(super) fn read_refused(
+    transaction: &Transaction<'_>,
+    conversation: ConversationId,
+    seq: Seq,
+    refusal: &Refusal,
+) -> Result<Vec<MessageId>, LocalError> {
+    let ids = transaction
+        .prepare_cached(
+            "UPDATE reads SET code = ?3, action = ?4, message = ?5
+              WHERE conversation = ?1 AND seq <= ?2 AND code IS NULL RETURNING id",
+        )?
+        .query_map(
+            params![
+                conversation.bytes(),
+                stored(seq),
+                i32::from(refusal.code),
+                i32::from(refusal.action),
+                refusal.message
+            ],
+            |row| message_id_at(row, 0),
+        )?
+        .collect::<Result<_, _>>()?;
+    Ok(ids)
+}

@@ -1,0 +1,120 @@
+-- The account of this device, and how far it has come in the server's history.
+CREATE TABLE account (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    user_id BLOB NOT NULL,
+    name TEXT NOT NULL,
+    device_id BLOB NOT NULL,
+    device_name TEXT NOT NULL,
+    server TEXT NOT NULL,
+    -- Absent once the server has said that it is of no use any more.
+    device_token BLOB,
+    -- 64 bits each, whatever their sign.
+    epoch INTEGER NOT NULL DEFAULT 0,
+    base INTEGER NOT NULL DEFAULT 0,
+    cursor BLOB NOT NULL DEFAULT x''
+) STRICT;
+
+-- Devices that were asked for and perhaps made: the answer is not stored yet.
+CREATE TABLE sign_in_tries (
+    server TEXT NOT NULL,
+    name TEXT NOT NULL,
+    device_id BLOB NOT NULL,
+    PRIMARY KEY (server, name)
+) STRICT;
+
+CREATE TABLE conversations (
+    id BLOB NOT NULL PRIMARY KEY,
+    -- As in magpie.v1.ConversationKind.
+    kind INTEGER NOT NULL DEFAULT 0,
+    -- The group's title, or the other person's name.
+    title TEXT NOT NULL DEFAULT '',
+    first_seq INTEGER NOT NULL DEFAULT 1,
+    -- 0: the user is a member.
+    last_seq INTEGER NOT NULL DEFAULT 0,
+    -- As the last description said.
+    head_seq INTEGER NOT NULL DEFAULT 0,
+    -- Every event below is stored, or inside a gap.
+    next_seq INTEGER NOT NULL DEFAULT 1,
+    -- The highest own event that is stored before its predecessors have come;
+    -- none if below next_seq. It is shown once they are here.
+    ahead_seq INTEGER NOT NULL DEFAULT 0,
+    -- Described, and its first event after that has not come: what it leaves
+    -- out is history to be fetched on demand.
+    described INTEGER NOT NULL DEFAULT 0,
+    -- Which events the list of members has taken in.
+    members_seq INTEGER NOT NULL DEFAULT 0,
+    printed_seq INTEGER NOT NULL DEFAULT 0
+) STRICT;
+
+CREATE INDEX conversations_by_title ON conversations (title) WHERE kind = 1;
+
+CREATE TABLE members (
+    conversation BLOB NOT NULL,
+    user_id BLOB NOT NULL,
+    name TEXT NOT NULL,
+    delivered_seq INTEGER NOT NULL DEFAULT 0,
+    read_seq INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (conversation, user_id)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE events (
+    conversation BLOB NOT NULL,
+    seq INTEGER NOT NULL,
+    message_id BLOB,
+    sender BLOB,
+    committed_at_ms INTEGER NOT NULL,
+    -- 1: a message.
+    kind INTEGER NOT NULL,
+    -- 0: history that was fetched on demand.
+    printable INTEGER NOT NULL,
+    -- The server's history that it was received in.
+    epoch INTEGER NOT NULL,
+    -- magpie.v1.Event, byte for byte.
+    raw BLOB NOT NULL,
+    PRIMARY KEY (conversation, seq)
+) STRICT;
+
+-- What exists and is not stored: from_seq to to_seq, both included.
+CREATE TABLE gaps (
+    conversation BLOB NOT NULL,
+    from_seq INTEGER NOT NULL,
+    to_seq INTEGER NOT NULL,
+    -- 0: history, on demand. 1: missing, to be fetched at once.
+    kind INTEGER NOT NULL,
+    PRIMARY KEY (conversation, from_seq)
+) STRICT, WITHOUT ROWID;
+
+-- Requests in the person's order.
+CREATE TABLE outbox (
+    place INTEGER PRIMARY KEY AUTOINCREMENT,
+    id BLOB NOT NULL UNIQUE,
+    -- magpie.v1.ClientFrame with its body alone.
+    frame BLOB NOT NULL,
+    queued_at_ms INTEGER NOT NULL,
+    -- As in magpie.v1.Error once it is refused for good.
+    code INTEGER,
+    action INTEGER,
+    message TEXT
+) STRICT;
+
+-- Read marks that the server has not confirmed.
+CREATE TABLE reads (
+    place INTEGER PRIMARY KEY AUTOINCREMENT,
+    id BLOB NOT NULL UNIQUE,
+    conversation BLOB NOT NULL,
+    seq INTEGER NOT NULL,
+    queued_at_ms INTEGER NOT NULL,
+    code INTEGER,
+    action INTEGER,
+    message TEXT
+) STRICT;
+
+-- What became of requests that were done.
+CREATE TABLE outcomes (
+    id BLOB NOT NULL PRIMARY KEY,
+    -- 1: accepted. 2: a read mark, taken.
+    kind INTEGER NOT NULL,
+    conversation BLOB NOT NULL,
+    seq INTEGER NOT NULL,
+    committed_at_ms INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;

@@ -1,0 +1,454 @@
+//! One transaction for all that came while the last one was being written.
+//!
+//! Frames are worked off in the order in which they came, a page together with
+//! its cursor. If anything fails, nothing has happened: no frame is acknowledged
+//! and the connection ends.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use magpie_protocol::{
+    id::{ConversationId, MessageId},
+    seq::Seq,
+    wire::v1::client_frame::Body,
+};
+use rusqlite::Transaction;
+
+use super::{
+    Database, NewEvent, NewPage,
+    account::{self, Me},
+    conversations::{self, Reach},
+    events, gaps,
+    outbox::{self, Waiting},
+};
+use crate::{
+    error::LocalError,
+    types::{Acceptance, Gap, Refusal},
+};
+
+/// One thing that came.
+#[derive(Clone, Debug)]
+pub(crate) enum Work {
+    /// The server's history.
+    Welcome {
+        epoch: u64,
+        base: u64,
+        starts_anew: bool,
+    },
+    /// What follows the cursor.
+    Page(NewPage),
+    /// A queued request is committed.
+    Accepted { id: MessageId, at: Acceptance },
+    /// A queued request is refused for good.
+    Refused { id: MessageId, refusal: Refusal },
+    /// A read mark is durable.
+    ReadTaken {
+        conversation: ConversationId,
+        seq: Seq,
+    },
+    /// A read mark is refused for good.
+    ReadRefused {
+        conversation: ConversationId,
+        seq: Seq,
+        refusal: Refusal,
+    },
+    /// Events of a gap.
+    Filled {
+        gap: Gap,
+        events: Vec<NewEvent>,
+        complete: bool,
+        ask: u64,
+    },
+    /// A missing gap cannot be filled.
+    FillRefused(Gap),
+    /// A cursor from a pong.
+    Checkpoint(Bytes),
+    /// Begin anew: the cursor is of no use.
+    ForgetCursor,
+    /// The credential is of no use.
+    SignedOut,
+}
+
+/// What to read after the work is done.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Load {
+    /// Waiting requests behind this place, at most so many.
+    pub(crate) outbox: Option<(i64, usize)>,
+    /// Waiting read marks.
+    pub(crate) reads: bool,
+    /// Missing gaps, whether they changed or not.
+    pub(crate) gaps: bool,
+}
+
+/// One transaction.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Turn {
+    pub(crate) works: Vec<Work>,
+    pub(crate) load: Load,
+}
+
+/// What a turn has changed, and what it has read.
+#[derive(Debug, Default)]
+pub(crate) struct Changes {
+    /// Events that may be shown now, per conversation: the lowest and the
+    /// highest seq.
+    pub(crate) stored: BTreeMap<ConversationId, (Seq, Seq)>,
+    pub(crate) accepted: Vec<(MessageId, Acceptance)>,
+    pub(crate) refused: Vec<(MessageId, Refusal)>,
+    pub(crate) read: Vec<MessageId>,
+    /// Conversations whose members, marks or description changed.
+    pub(crate) marks: Vec<ConversationId>,
+    pub(crate) cursor: Option<Bytes>,
+    pub(crate) caught_up: bool,
+    pub(crate) began_anew: bool,
+    /// How many events were stored for each [`Work::Filled`], by its `ask`.
+    pub(crate) filled: Vec<(u64, usize)>,
+    /// All gaps to be fetched at once, if they may have changed.
+    pub(crate) missing: Option<Vec<Gap>>,
+    pub(crate) waiting: Option<Vec<Waiting>>,
+    pub(crate) reads: Option<Vec<(ConversationId, Seq)>>,
+}
+
+/// How an event came.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Origin {
+    Page,
+    /// The acknowledgement stands for it.
+    Own,
+    Filled {
+        on_demand: bool,
+    },
+}
+
+impl Database {
+    /// Does all of it in one transaction, or nothing.
+    pub(crate) fn turn(&mut self, turn: Turn) -> Result<Changes, LocalError> {
+        let Turn { works, load } = turn;
+        let transaction = self.write()?;
+        let mut worker = Worker {
+            me: account::me(&transaction)?,
+            transaction: &transaction,
+            changes: Changes::default(),
+            gaps_changed: load.gaps,
+        };
+        for work in works {
+            worker.work(work)?;
+        }
+        let mut changes = worker.finish()?;
+        if let Some((behind, limit)) = load.outbox {
+            changes.waiting = Some(outbox::waiting(&transaction, behind, limit)?);
+        }
+        if load.reads {
+            changes.reads = Some(outbox::waiting_reads(&transaction)?);
+        }
+        transaction.commit()?;
+        Ok(changes)
+    }
+}
+
+struct Worker<'a> {
+    transaction: &'a Transaction<'a>,
+    me: Me,
+    changes: Changes,
+    gaps_changed: bool,
+}
+
+impl Worker<'_> {
+    fn work(&mut self, work: Work) -> Result<(), LocalError> {
+        match work {
+            Work::Welcome {
+                epoch,
+                base,
+                starts_anew,
+            } => self.welcome(epoch, base, starts_anew)?,
+            Work::Page(page) => self.page(page)?,
+            Work::Accepted { id, at } => self.accepted(id, at)?,
+            Work::Refused { id, refusal } => {
+                if outbox::refused(self.transaction, id, &refusal)? {
+                    self.changes.refused.push((id, refusal));
+                }
+            }
+            Work::ReadTaken { conversation, seq } => {
+                let ids = outbox::read_taken(self.transaction, conversation, seq)?;
+                self.changes.read.extend(ids);
+            }
+            Work::ReadRefused {
+                conversation,
+                seq,
+                refusal,
+            } => {
+                let ids = outbox::read_refused(self.transaction, conversation, seq, &refusal)?;
+                let refused = ids.into_iter().map(|id| (id, refusal.clone()));
+                self.changes.refused.extend(refused);
+            }
+            Work::Filled {
+                gap,
+                events,
+                complete,
+                ask,
+            } => {
+                let count = self.filled(gap, &events, complete)?;
+                self.changes.filled.push((ask, count));
+            }
+            Work::FillRefused(gap) => {
+                gaps::demote(self.transaction, gap.conversation, gap.from, gap.to)?;
+                self.show_from(gap.conversation, gap.from)?;
+            }
+            Work::Checkpoint(cursor) => {
+                account::set_cursor(self.transaction, &cursor)?;
+                self.changes.cursor = Some(cursor);
+                self.settle_events_ahead()?;
+            }
+            Work::ForgetCursor => self.forget_cursor()?,
+            Work::SignedOut => account::sign_out(self.transaction)?,
+        }
+        Ok(())
+    }
+
+    fn welcome(&mut self, epoch: u64, base: u64, starts_anew: bool) -> Result<(), LocalError> {
+        if account::welcome(self.transaction, epoch, base, starts_anew)? {
+            self.changes.cursor = Some(Bytes::new());
+            self.changes.began_anew = true;
+        }
+        self.me.epoch = epoch.cast_signed();
+        Ok(())
+    }
+
+    fn forget_cursor(&mut self) -> Result<(), LocalError> {
+        account::set_cursor(self.transaction, &[])?;
+        self.changes.cursor = Some(Bytes::new());
+        Ok(())
+    }
+
+    fn page(&mut self, page: NewPage) -> Result<(), LocalError> {
+        for (id, description) in &page.descriptions {
+            conversations::describe(self.transaction, &self.me, *id, description)?;
+            self.changes.marks.push(*id);
+        }
+        for event in &page.events {
+            self.take(event, Origin::Page)?;
+        }
+        for (conversation, user, delivered, read) in page.marks {
+            let id = conversation;
+            if conversations::raise_marks(self.transaction, id, user, delivered, read)? {
+                self.changes.marks.push(id);
+            }
+        }
+        if !page.cursor.is_empty() {
+            account::set_cursor(self.transaction, &page.cursor)?;
+            self.changes.cursor = Some(page.cursor);
+        }
+        if page.caught_up {
+            self.changes.caught_up = true;
+            self.settle_descriptions()?;
+            self.settle_events_ahead()?;
+        }
+        Ok(())
+    }
+
+    /// Stores an event and what follows from it: it may answer a request, close
+    /// a gap, or uncover one.
+    fn take(&mut self, event: &NewEvent, origin: Origin) -> Result<bool, LocalError> {
+        let (transaction, id) = (self.transaction, event.conversation);
+        let reach = match conversations::reach(transaction, id)? {
+            Some(reach) => reach,
+            None => {
+                conversations::ensure(transaction, id)?;
+                Reach::UNKNOWN
+            }
+        };
+        let printable = origin != Origin::Filled { on_demand: true };
+        let inserted = events::insert(transaction, &self.me, event, printable)?;
+        if inserted {
+            self.answer(event)?;
+            conversations::follow_members(transaction, &self.me, event, reach.members)?;
+        }
+        if event.seq < reach.next || matches!(origin, Origin::Filled { .. }) {
+            if gaps::cover(transaction, id, event.seq, event.seq)? {
+                self.gaps_changed = true;
+            }
+            self.touch(id, event.seq, event.seq);
+            return Ok(inserted);
+        }
+        if event.seq > reach.next {
+            if origin == Origin::Own {
+                // The pages before it are still to come, or one of them will
+                // show what is missing.
+                conversations::set_ahead(transaction, id, event.seq)?;
+                return Ok(inserted);
+            }
+            let kind = if reach.described {
+                gaps::ON_DEMAND
+            } else {
+                gaps::MISSING
+            };
+            self.open_gap(id, reach.next, event.seq.previous(), kind)?;
+        }
+        let next = conversations::advance(transaction, id, event.seq.next(), reach.ahead)?;
+        self.touch(id, event.seq, next.previous());
+        Ok(inserted)
+    }
+
+    /// Whether stored or not, own events in the log need not be sent again.
+    fn answer(&mut self, event: &NewEvent) -> Result<(), LocalError> {
+        let Some(id) = event
+            .message_id
+            .filter(|_| event.sender == Some(self.me.user))
+        else {
+            return Ok(());
+        };
+        let at = Acceptance {
+            conversation: event.conversation,
+            seq: event.seq,
+            committed_at_ms: event.event.committed_at_ms,
+        };
+        if outbox::accepted(self.transaction, id, at)?.is_some() {
+            self.changes.accepted.push((id, at));
+        }
+        Ok(())
+    }
+
+    fn accepted(&mut self, id: MessageId, at: Acceptance) -> Result<(), LocalError> {
+        use magpie_protocol::wire::v1::send_message::To;
+        let Some(body) = outbox::accepted(self.transaction, id, at)? else {
+            return Ok(());
+        };
+        self.changes.accepted.push((id, at));
+        // The other operations' events come in a page.
+        if let Body::SendMessage(message) = body {
+            if let Some(To::UserName(name)) = &message.to {
+                conversations::ensure_direct(self.transaction, at.conversation, name)?;
+            }
+            let event = events::own_message(&self.me, id, at, message.text);
+            self.take(&event, Origin::Own)?;
+        }
+        Ok(())
+    }
+
+    fn filled(
+        &mut self,
+        gap: Gap,
+        events: &[NewEvent],
+        complete: bool,
+    ) -> Result<usize, LocalError> {
+        let mut count = 0;
+        let inside = |event: &&NewEvent| {
+            event.conversation == gap.conversation && (gap.from..=gap.to).contains(&event.seq)
+        };
+        let origin = Origin::Filled {
+            on_demand: gap.on_demand,
+        };
+        let (mut lowest, mut highest) = (gap.to.next(), gap.from.previous());
+        for event in events.iter().filter(inside) {
+            count += usize::from(self.take(event, origin)?);
+            lowest = lowest.min(event.seq);
+            highest = highest.max(event.seq);
+        }
+        self.gaps_changed = true;
+        // Towards the end that was asked for, there is no more.
+        let reached_end = complete || lowest > highest;
+        if gap.on_demand {
+            if reached_end {
+                let to = lowest.previous();
+                gaps::cover(self.transaction, gap.conversation, gap.from, to)?;
+            }
+        } else {
+            let answered_to = if reached_end { gap.to } else { highest };
+            // Inside what was answered and still not here: it is no use to ask
+            // at once again, and it must not be skipped in silence.
+            self.demote_inside(gap, answered_to)?;
+        }
+        self.show_from(gap.conversation, gap.from)?;
+        Ok(count)
+    }
+
+    /// What is left of a gap's answered part becomes one to be fetched on demand.
+    fn demote_inside(&self, gap: Gap, answered_to: Seq) -> Result<(), LocalError> {
+        let left = gaps::between(self.transaction, gap.conversation, gap.from, answered_to)?;
+        for part in left.into_iter().filter(|part| !part.on_demand) {
+            let (from, to) = (part.from.max(gap.from), part.to.min(answered_to));
+            gaps::cover(self.transaction, gap.conversation, from, to)?;
+            gaps::open(
+                self.transaction,
+                gap.conversation,
+                from,
+                to,
+                gaps::ON_DEMAND,
+            )?;
+        }
+        Ok(())
+    }
+
+    /// Opens a gap, around own events that are stored inside it.
+    fn open_gap(
+        &mut self,
+        id: ConversationId,
+        from: Seq,
+        to: Seq,
+        kind: i64,
+    ) -> Result<(), LocalError> {
+        gaps::open(self.transaction, id, from, to, kind)?;
+        for seq in events::seqs_between(self.transaction, id, from, to)? {
+            gaps::cover(self.transaction, id, seq, seq)?;
+        }
+        self.gaps_changed = true;
+        Ok(())
+    }
+
+    /// The server has sent all it had: what it described and did not send is
+    /// history to be fetched on demand.
+    fn settle_descriptions(&mut self) -> Result<(), LocalError> {
+        for (id, head) in conversations::described_alone(self.transaction)? {
+            let reach = conversations::reach(self.transaction, id)?.unwrap_or(Reach::UNKNOWN);
+            self.open_gap(id, reach.next, head, gaps::ON_DEMAND)?;
+            conversations::advance(self.transaction, id, head.next(), reach.ahead)?;
+        }
+        Ok(())
+    }
+
+    /// The server has gone on past own events whose predecessors did not come.
+    fn settle_events_ahead(&mut self) -> Result<(), LocalError> {
+        for id in conversations::with_events_ahead(self.transaction)? {
+            let reach = conversations::reach(self.transaction, id)?.unwrap_or(Reach::UNKNOWN);
+            self.open_gap(id, reach.next, reach.ahead, gaps::MISSING)?;
+            conversations::advance(self.transaction, id, reach.ahead.next(), reach.ahead)?;
+            self.touch(id, reach.next, reach.ahead);
+        }
+        Ok(())
+    }
+
+    fn touch(&mut self, id: ConversationId, from: Seq, to: Seq) {
+        let range = self.changes.stored.entry(id).or_insert((from, to));
+        *range = (range.0.min(from), range.1.max(to));
+    }
+
+    /// What was held back above a gap can be shown.
+    fn show_from(&mut self, id: ConversationId, from: Seq) -> Result<(), LocalError> {
+        if let Some(reach) = conversations::reach(self.transaction, id)? {
+            self.touch(id, from, reach.next.previous());
+        }
+        self.gaps_changed = true;
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<Changes, LocalError> {
+        // Nothing above a missing event is shown.
+        let mut shown = BTreeMap::new();
+        for (id, (from, to)) in std::mem::take(&mut self.changes.stored) {
+            let to = match gaps::first_blocking(self.transaction, id)? {
+                Some(first) => to.min(first.previous()),
+                None => to,
+            };
+            if from <= to {
+                shown.insert(id, (from, to));
+            }
+        }
+        self.changes.stored = shown;
+        self.changes.marks.sort_unstable();
+        self.changes.marks.dedup();
+        if self.gaps_changed {
+            self.changes.missing = Some(gaps::missing(self.transaction)?);
+        }
+        Ok(self.changes)
+    }
+}

@@ -1,0 +1,215 @@
+//! From an address to a stream that is encrypted and believed.
+
+use std::{io, pin::Pin, sync::Arc, time::Duration};
+
+use magpie_protocol::limits::{ALPN, IDLE_TIMEOUT};
+use rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs, version::TLS13};
+use rustls_pki_types::{CertificateDer, ServerName, pem::PemObject as _};
+use rustls_platform_verifier::BuilderVerifierExt as _;
+use socket2::{SockRef, TcpKeepalive};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    time::timeout,
+};
+use tokio_rustls::TlsConnector;
+
+use crate::{
+    error::ConnectError,
+    server::{Server, Trust},
+};
+
+/// For the name, the connection and the handshake together.
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long sent bytes may stay unacknowledged by the peer's system. Below the
+/// idle timeout, so that a vanished network is noticed while writing.
+const USER_TIMEOUT: Duration = Duration::from_secs(30);
+const _: () = assert!(USER_TIMEOUT.as_secs() < IDLE_TIMEOUT.as_secs());
+
+/// When the peer's system is asked whether it is still there, on an idle
+/// connection. The session's own heartbeat comes first; this finds dead peers
+/// of a suspended process.
+const KEEPALIVE: Duration = Duration::from_secs(60);
+
+/// What the driver reads and writes.
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+/// A future that gives a stream.
+pub(crate) type Dialling =
+    Pin<Box<dyn Future<Output = Result<Box<dyn Stream>, ConnectError>> + Send>>;
+
+/// What opens connections; tests have one of their own.
+pub(crate) trait Dial: Send + Sync {
+    /// Opens one, within [`CONNECT_TIMEOUT`].
+    fn dial(&self) -> Dialling;
+}
+
+/// TLS 1.3 over TCP to one server. Keeps sessions to resume between connections.
+#[derive(Clone)]
+pub(crate) struct TlsDial {
+    address: String,
+    name: ServerName<'static>,
+    connector: TlsConnector,
+}
+
+impl TlsDial {
+    /// Reads what is to be trusted.
+    pub(crate) fn new(server: &Server) -> Result<Self, ConnectError> {
+        let wrong = || ConnectError::Address {
+            address: server.address.clone(),
+        };
+        let (host, port) = server.address.rsplit_once(':').ok_or_else(wrong)?;
+        port.parse::<u16>().map_err(|_| wrong())?;
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let name = ServerName::try_from(host.to_owned()).map_err(|_| wrong())?;
+        Ok(Self {
+            address: server.address.clone(),
+            name,
+            connector: Arc::new(config(&server.trust)?).into(),
+        })
+    }
+
+    async fn connect(self) -> Result<Box<dyn Stream>, ConnectError> {
+        let stream = TcpStream::connect(&self.address)
+            .await
+            .and_then(set_options)
+            .map_err(|error| ConnectError::Unreachable {
+                address: self.address.clone(),
+                reason: system_reason(&error),
+            })?;
+        let stream = self
+            .connector
+            .connect(self.name.clone(), stream)
+            .await
+            .map_err(|error| self.explain(&error))?;
+        if stream.get_ref().1.alpn_protocol() != Some(ALPN) {
+            return Err(ConnectError::Handshake {
+                address: self.address,
+                reason: "another protocol is spoken there".to_owned(),
+            });
+        }
+        Ok(Box::new(stream))
+    }
+
+    fn explain(&self, error: &io::Error) -> ConnectError {
+        let address = self.address.clone();
+        let tls = error
+            .get_ref()
+            .and_then(|error| error.downcast_ref::<rustls::Error>());
+        match tls {
+            Some(rustls::Error::InvalidCertificate(reason)) => ConnectError::Certificate {
+                address,
+                reason: certificate_reason(reason),
+            },
+            Some(other) => ConnectError::Handshake {
+                address,
+                reason: other.to_string(),
+            },
+            None => ConnectError::Unreachable {
+                address,
+                reason: system_reason(error),
+            },
+        }
+    }
+}
+
+impl Dial for TlsDial {
+    fn dial(&self) -> Dialling {
+        let dial = self.clone();
+        let address = self.address.clone();
+        Box::pin(async move {
+            let limit = CONNECT_TIMEOUT;
+            timeout(limit, dial.connect())
+                .await
+                .unwrap_or(Err(ConnectError::TimedOut { address, limit }))
+        })
+    }
+}
+
+/// What the system says, without its number and in lower case.
+fn system_reason(error: &io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or_default();
+    let mut characters = text.chars();
+    characters.next().map_or_else(String::new, |first| {
+        first.to_lowercase().chain(characters).collect()
+    })
+}
+
+fn certificate_reason(error: &rustls::CertificateError) -> String {
+    use rustls::CertificateError as Reason;
+    match error {
+        Reason::UnknownIssuer => {
+            "it is not signed by a certificate that is trusted here".to_owned()
+        }
+        Reason::BadSignature => "its signature is wrong".to_owned(),
+        Reason::Expired => "it has expired".to_owned(),
+        Reason::NotValidYet => "it is not valid yet".to_owned(),
+        Reason::NotValidForName => "it is for another name".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+fn set_options(stream: TcpStream) -> io::Result<TcpStream> {
+    stream.set_nodelay(true)?;
+    let socket = SockRef::from(&stream);
+    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE))?;
+    #[cfg(any(target_os = "android", target_os = "linux"))]
+    socket.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
+    Ok(stream)
+}
+
+/// The certificates of a trust, as PEM; `None` for the system's.
+pub(crate) fn pem(trust: &Trust) -> Result<Option<Vec<u8>>, ConnectError> {
+    match trust {
+        Trust::System => Ok(None),
+        Trust::CaPem(pem) => Ok(Some(pem.clone())),
+        Trust::CaFile(path) => std::fs::read(path)
+            .map(Some)
+            .map_err(|error| ConnectError::Trust {
+                what: path.display().to_string(),
+                reason: system_reason(&error),
+            }),
+    }
+}
+
+fn config(trust: &Trust) -> Result<ClientConfig, ConnectError> {
+    let what = match trust {
+        Trust::CaFile(path) => path.display().to_string(),
+        Trust::CaPem(_) => "the certificate".to_owned(),
+        Trust::System => "what the system trusts".to_owned(),
+    };
+    let refuse = |reason: String| ConnectError::Trust {
+        what: what.clone(),
+        reason,
+    };
+    let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_protocol_versions(&[&TLS13])
+        .map_err(|error| refuse(error.to_string()))?;
+    let mut config = match pem(trust)? {
+        None => builder
+            .with_platform_verifier()
+            .map_err(|error| refuse(error.to_string()))?
+            .with_no_client_auth(),
+        Some(pem) => builder
+            .with_root_certificates(roots(&pem).map_err(refuse)?)
+            .with_no_client_auth(),
+    };
+    config.alpn_protocols = vec![ALPN.to_vec()];
+    Ok(config)
+}
+
+fn roots(pem: &[u8]) -> Result<RootCertStore, String> {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(pem) {
+        let certificate = certificate.map_err(|error| error.to_string())?;
+        roots.add(certificate).map_err(|error| error.to_string())?;
+    }
+    if roots.is_empty() {
+        return Err("it holds no certificate in PEM form".to_owned());
+    }
+    Ok(roots)
+}

@@ -1,0 +1,238 @@
+//! What a frame means for the local database.
+
+use bytes::Bytes;
+use magpie_protocol::{
+    id::{ConversationId, MessageId},
+    seq::{FrameNumber, Seq},
+    session::{Answer, Incoming},
+    wire::v1::{self, Action, ErrorCode},
+};
+
+use super::{
+    Answered,
+    connection::{Connection, Purpose},
+    ending::{self, End},
+};
+use crate::{
+    client::Event,
+    database::{NewEvent, NewPage, Work},
+    error::{DisconnectReason, RequestError},
+    raw,
+    types::{Acceptance, Gap, Refusal, User},
+};
+
+fn malformed(what: &'static str) -> End {
+    End::soon(DisconnectReason::Malformed(what))
+}
+
+impl Connection<'_> {
+    pub(super) fn take_frame(&mut self, frame: Bytes) -> Result<(), End> {
+        let now = self.now();
+        let incoming = self
+            .session
+            .handle_frame(frame.clone(), now)
+            .map_err(|violation| End::soon(DisconnectReason::Violation(violation)))?;
+        match incoming {
+            Incoming::Welcome(welcome) => self.welcome(welcome),
+            Incoming::Page { number, page } => {
+                let page = NewPage::parse(page, raw::events(frame)).map_err(malformed)?;
+                self.works.push(Work::Page(page));
+                self.numbers.push(number);
+            }
+            Incoming::Answer {
+                number,
+                in_reply_to,
+                answer,
+            } => {
+                self.numbers.push(number);
+                self.answer(in_reply_to, answer, frame)?;
+            }
+            Incoming::SignedIn(_) | Incoming::Refused(_) => {
+                return Err(malformed("an answer to a sign-in that nobody asked for"));
+            }
+            Incoming::Unsupported => {
+                let refusal = Refusal {
+                    code: ErrorCode::Unsupported,
+                    action: Action::Upgrade,
+                    after: std::time::Duration::ZERO,
+                    message: "the server sent what this version must not ignore".to_owned(),
+                };
+                return Err(End::Stop(Some(Box::new(Event::UpgradeRequired {
+                    refusal,
+                }))));
+            }
+            Incoming::Goodbye(goodbye) => return Err(self.end(ending::of_goodbye(goodbye))),
+            Incoming::Nothing => self.take_checkpoint(),
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, (work, end): (Option<Work>, End)) -> End {
+        self.works.extend(work);
+        end
+    }
+
+    fn welcome(&mut self, welcome: v1::Welcome) {
+        self.works.push(Work::Welcome {
+            epoch: welcome.epoch,
+            base: welcome.base,
+            starts_anew: welcome.starts_anew,
+        });
+        let user = welcome.user.unwrap_or_default();
+        if let Ok(id) = user.user_id.as_ref().try_into() {
+            self.driver.notices.push(Event::Connected {
+                user: User {
+                    id,
+                    name: user.name,
+                },
+                server_version: welcome.server_version,
+            });
+        }
+    }
+
+    /// A pong's cursor, only while nothing else is under way: it must not
+    /// replace the later one of a page.
+    pub(super) fn take_checkpoint(&mut self) {
+        if self.driver.store.is_busy() || !self.works.is_empty() || !self.numbers.is_empty() {
+            return;
+        }
+        if let Some(cursor) = self.session.take_checkpoint() {
+            self.works.push(Work::Checkpoint(cursor));
+        }
+    }
+
+    fn answer(
+        &mut self,
+        in_reply_to: FrameNumber,
+        answer: Answer,
+        frame: Bytes,
+    ) -> Result<(), End> {
+        match self.purposes.remove(&in_reply_to) {
+            None => self.answer_to_outbox(in_reply_to, answer),
+            Some(Purpose::Read(conversation, seq)) => {
+                self.answer_to_read(conversation, seq, answer)
+            }
+            Some(Purpose::Fill { gap, ask }) => self.answer_to_fill(gap, ask, answer, frame),
+            Some(Purpose::Ask(reply)) => {
+                let result = match answer {
+                    Answer::Error(error) => Err(RequestError::Refused(ending::of_error(error))),
+                    answer => Ok(Answered {
+                        answer,
+                        raw: raw::events(frame),
+                    }),
+                };
+                // Whoever asked may have gone.
+                drop(reply.send(result));
+                Ok(())
+            }
+            Some(Purpose::SignOut(reply)) => match answer {
+                Answer::Error(error) => {
+                    drop(reply.send(Err(RequestError::Refused(ending::of_error(error)))));
+                    Ok(())
+                }
+                _ => {
+                    self.forget = Some(reply);
+                    Err(End::Stop(None))
+                }
+            },
+        }
+    }
+
+    fn answer_to_outbox(&mut self, in_reply_to: FrameNumber, answer: Answer) -> Result<(), End> {
+        match answer {
+            Answer::Accepted(it) => {
+                // `None` if a page has brought the event before.
+                self.outbox.answered(in_reply_to);
+                let id = MessageId::try_from(it.message_id.as_ref())
+                    .map_err(|_| malformed("an acceptance of nothing"))?;
+                let conversation = ConversationId::try_from(it.conversation_id.as_ref())
+                    .map_err(|_| malformed("an acceptance in no conversation"))?;
+                if it.seq == 0 || i64::try_from(it.seq).is_err() {
+                    return Err(malformed("an acceptance with an impossible seq"));
+                }
+                let at = Acceptance {
+                    conversation,
+                    seq: Seq::new(it.seq),
+                    committed_at_ms: it.committed_at_ms,
+                };
+                self.works.push(Work::Accepted { id, at });
+                self.worked = true;
+                Ok(())
+            }
+            Answer::Error(error) => {
+                let refusal = ending::of_error(error);
+                if refusal.action != Action::Never {
+                    // D6: nothing behind it may overtake it.
+                    return Err(self.end(ending::of_refusal(refusal, DisconnectReason::Held)));
+                }
+                if let Some(id) = self.outbox.answered(in_reply_to) {
+                    self.works.push(Work::Refused { id, refusal });
+                    self.worked = true;
+                }
+                Ok(())
+            }
+            Answer::Done | Answer::History(_) | Answer::Conversations(_) | Answer::Devices(_) => {
+                Err(malformed("an answer to something else"))
+            }
+        }
+    }
+
+    fn answer_to_read(
+        &mut self,
+        conversation: ConversationId,
+        seq: Seq,
+        answer: Answer,
+    ) -> Result<(), End> {
+        let Answer::Error(error) = answer else {
+            self.works.push(Work::ReadTaken { conversation, seq });
+            return Ok(());
+        };
+        let refusal = ending::of_error(error);
+        if refusal.action != Action::Never {
+            return Err(self.end(ending::of_refusal(refusal, DisconnectReason::Held)));
+        }
+        self.works.push(Work::ReadRefused {
+            conversation,
+            seq,
+            refusal,
+        });
+        Ok(())
+    }
+
+    fn answer_to_fill(
+        &mut self,
+        gap: Gap,
+        ask: u64,
+        answer: Answer,
+        frame: Bytes,
+    ) -> Result<(), End> {
+        match answer {
+            Answer::History(history) => {
+                let events =
+                    NewEvent::parse_all(history.events, raw::events(frame)).map_err(malformed)?;
+                self.works.push(Work::Filled {
+                    gap,
+                    events,
+                    complete: history.complete,
+                    ask,
+                });
+                Ok(())
+            }
+            Answer::Error(error) => {
+                let refusal = ending::of_error(error);
+                if let Some(reply) = self.fill_replies.remove(&ask) {
+                    drop(reply.send(Err(RequestError::Refused(refusal))));
+                    return Ok(());
+                }
+                if refusal.action == Action::Never {
+                    self.works.push(Work::FillRefused(gap));
+                    return Ok(());
+                }
+                Err(self.end(ending::of_refusal(refusal, DisconnectReason::Held)))
+            }
+            Answer::Accepted(_) | Answer::Done | Answer::Conversations(_) | Answer::Devices(_) => {
+                Err(malformed("an answer to something else"))
+            }
+        }
+    }
+}

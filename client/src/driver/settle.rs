@@ -1,0 +1,73 @@
+//! What follows once a turn is written.
+
+use super::connection::Connection;
+use crate::{client::Event, database::Changes};
+
+impl Connection<'_> {
+    /// Acknowledges what was written, and tells the app.
+    pub(super) fn written(&mut self, changes: Changes) {
+        self.acknowledge();
+        let has_cursor = changes.cursor.is_some();
+        if let Some(cursor) = changes.cursor {
+            self.session.stored(cursor);
+        }
+        if has_cursor {
+            // A pong that came before says nothing new any more.
+            drop(self.session.take_checkpoint());
+        } else {
+            self.take_checkpoint();
+        }
+        for waiting in changes.waiting.unwrap_or_default() {
+            // A full read means that there may be more.
+            self.more_waiting = true;
+            self.read_up_to = self.read_up_to.max(waiting.place);
+            self.outbox.push(waiting.id);
+            self.bodies.insert(waiting.id, waiting.body);
+        }
+        if let Some(reads) = changes.reads {
+            self.reads.extend(reads);
+        }
+        if let Some(missing) = changes.missing {
+            self.missing = missing.into();
+            self.filling.clear();
+            self.filling.extend(self.asked_gaps());
+        }
+        for (ask, count) in changes.filled {
+            if let Some(reply) = self.fill_replies.remove(&ask) {
+                // Whoever asked may have gone.
+                drop(reply.send(Ok(count)));
+            }
+        }
+        self.caught_up |= changes.caught_up;
+        let notices = self.driver.notices.clone();
+        if changes.began_anew {
+            notices.push(Event::BeganAnew);
+        }
+        for (id, acceptance) in changes.accepted {
+            self.outbox.remove(id);
+            self.bodies.remove(&id);
+            notices.push(Event::Accepted { id, acceptance });
+        }
+        for (id, refusal) in changes.refused {
+            notices.push(Event::Failed { id, refusal });
+        }
+        for id in changes.read {
+            notices.push(Event::Read { id });
+        }
+        for (conversation, (from_seq, to_seq)) in changes.stored {
+            notices.push(Event::Stored {
+                conversation,
+                from_seq,
+                to_seq,
+            });
+        }
+        for conversation in changes.marks {
+            notices.push(Event::Marks { conversation });
+        }
+        if self.caught_up && self.missing.is_empty() && self.filling.is_empty() {
+            self.caught_up = false;
+            self.worked = true;
+            notices.push(Event::CaughtUp);
+        }
+    }
+}
