@@ -230,7 +230,7 @@ impl Dispatch {
             SignInError::WrongCredentials => (ErrorCode::WrongCredentials, Action::Never, 0),
             SignInError::DeviceRefused => (ErrorCode::Conflict, Action::Never, 0),
             SignInError::Busy => (ErrorCode::RateLimited, Action::RetryAfter, BUSY_AFTER_MS),
-            SignInError::Store(_) | SignInError::Hashing { .. } => {
+            SignInError::Store(_) | SignInError::Hash(_) | SignInError::NoRandomness(_) => {
                 tracing::warn!(%error, "a sign-in could not be answered");
                 let message = "the server cannot sign you in now".to_owned();
                 return v1::Error {

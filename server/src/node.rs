@@ -101,13 +101,6 @@ impl Node {
         listener: TcpListener,
         admin: Option<(TcpListener, PrometheusHandle)>,
     ) -> Result<Self, StartError> {
-        let Ground {
-            store,
-            tls,
-            clock,
-            random,
-            blocking,
-        } = ground;
         let local = |error: std::io::Error| StoreError::Unavailable {
             reason: error.to_string(),
         };
@@ -117,69 +110,35 @@ impl Node {
             .map(|(admin, _)| admin.local_addr())
             .transpose()
             .map_err(local)?;
-
-        let hub = Arc::new(Hub::default());
-        let head = store.head().await?;
-        let router = Arc::new(Router::new(Arc::clone(&store), Arc::clone(&hub), head));
-        let committer = Committer::new(
-            Arc::clone(&store),
-            Arc::clone(&router),
-            clock,
-            outcome_reply,
-        );
-        let committer = Arc::new(committer);
-        let keeper = Arc::new(Keeper::new(Arc::clone(&store), Arc::clone(&router), clock));
-        let reads = Arc::new(Semaphore::new(READS_MAX));
-        let feed = Arc::new(Feed {
-            store: Arc::clone(&store),
-            router: Arc::clone(&router),
-            keeper: Arc::clone(&keeper),
-            key: CursorKey::new(&store.cursor_key().await?),
-            history: store.history_identity().await?,
-            reads: Arc::clone(&reads),
-        });
-        let accounts = Accounts::new(
-            Arc::clone(&store),
-            random.clone(),
-            clock,
-            blocking,
-            HASHING_MAX,
-        )?;
-        let dispatch = Arc::new(Dispatch {
-            store: Arc::clone(&store),
-            committer: Arc::clone(&committer),
-            router: Arc::clone(&router),
-            hub: Arc::clone(&hub),
-            reads,
-            random: random.clone(),
-        });
-        let hellos = Hellos {
-            feed,
-            hub: Arc::clone(&hub),
-            clock,
-        };
-        let parts = Arc::new(Parts {
-            dispatch,
-            accounts,
-            hellos,
-            clock,
-            random,
-        });
+        let parts = wire(&ground).await?;
+        let hub = Arc::clone(&parts.dispatch.hub);
 
         let shutdown = Shutdown::default();
         let (connections, tasks) = (TaskTracker::new(), TaskTracker::new());
         let (drain, stop) = (shutdown.drain.clone(), shutdown.stop.clone());
+        let router = Arc::clone(&parts.dispatch.router);
         let tail_stop = stop.clone();
         tasks.spawn(async move { router.tail(tail_stop).await });
-        tasks.spawn(committer.run(stop.clone()));
+        tasks.spawn(Arc::clone(&parts.dispatch.committer).run(stop.clone()));
+        let keeper = Arc::clone(&parts.hellos.feed.keeper);
         let keeper_stop = stop.clone();
         tasks.spawn(async move { keeper.run(keeper_stop).await });
         if let Some((admin, metrics)) = admin {
-            tasks.spawn(admin::serve(admin, metrics, store, drain.clone(), stop));
+            tasks.spawn(admin::serve(
+                admin,
+                metrics,
+                ground.store,
+                drain.clone(),
+                stop,
+            ));
         }
-        let tracker = connections.clone();
+        let (tls, tracker) = (ground.tls.config, connections.clone());
         tasks.spawn(listener::accept(
-            listener, tls.config, parts, tracker, drain,
+            listener,
+            tls,
+            Arc::new(parts),
+            tracker,
+            drain,
         ));
         Ok(Self {
             listen,
@@ -212,4 +171,62 @@ impl Node {
         self.tasks.wait().await;
         tracing::info!("drained");
     }
+}
+
+/// Builds what connections share.
+async fn wire(ground: &Ground) -> Result<Parts, StartError> {
+    let Ground {
+        store,
+        clock,
+        random,
+        blocking,
+        ..
+    } = ground;
+    let hub = Arc::new(Hub::default());
+    let head = store.head().await?;
+    let router = Arc::new(Router::new(Arc::clone(store), Arc::clone(&hub), head));
+    let committer = Committer::new(
+        Arc::clone(store),
+        Arc::clone(&router),
+        *clock,
+        outcome_reply,
+    );
+    let keeper = Arc::new(Keeper::new(Arc::clone(store), Arc::clone(&router), *clock));
+    let reads = Arc::new(Semaphore::new(READS_MAX));
+    let feed = Feed {
+        store: Arc::clone(store),
+        router: Arc::clone(&router),
+        keeper,
+        key: CursorKey::new(&store.cursor_key().await?),
+        history: store.history_identity().await?,
+        reads: Arc::clone(&reads),
+    };
+    let accounts = Accounts::new(
+        Arc::clone(store),
+        random.clone(),
+        *clock,
+        *blocking,
+        HASHING_MAX,
+    )?;
+    let hellos = Hellos {
+        feed: Arc::new(feed),
+        hub: Arc::clone(&hub),
+        clock: *clock,
+    };
+    let dispatch = Dispatch {
+        store: Arc::clone(store),
+        committer: Arc::new(committer),
+        router,
+        hub,
+        reads,
+        random: random.clone(),
+    };
+    let random = random.clone();
+    Ok(Parts {
+        dispatch: Arc::new(dispatch),
+        accounts,
+        hellos,
+        clock: *clock,
+        random,
+    })
 }

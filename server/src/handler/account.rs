@@ -1,11 +1,7 @@
 //! Registration and sign-in: from a name and a password to a device's credential.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use argon2::{
-    Argon2,
-    password_hash::{PasswordHasher as _, PasswordVerifier as _, phc::PasswordHash},
-};
 use aws_lc_rs::digest::{SHA256, digest};
 use magpie_protocol::{
     id::{DeviceId, UserId},
@@ -14,6 +10,7 @@ use magpie_protocol::{
 };
 use tokio::sync::Semaphore;
 
+use super::password::{HashError, Passwords};
 use crate::{
     clock::{Blocking, Clock, within},
     random::{NoRandomness, Random},
@@ -53,20 +50,12 @@ pub enum SignInError {
     /// Nothing has changed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// A bug, or a broken operating system; for the operator.
-    #[error("a password could not be hashed: {reason}")]
-    Hashing {
-        /// What happened.
-        reason: String,
-    },
-}
-
-impl From<NoRandomness> for SignInError {
-    fn from(error: NoRandomness) -> Self {
-        Self::Hashing {
-            reason: error.to_string(),
-        }
-    }
+    /// A bug, or damage; for the operator.
+    #[error(transparent)]
+    Hash(#[from] HashError),
+    /// A broken operating system.
+    #[error(transparent)]
+    NoRandomness(#[from] NoRandomness),
 }
 
 /// Users and their passwords.
@@ -75,7 +64,8 @@ pub struct Accounts {
     random: Random,
     clock: Clock,
     blocking: Blocking,
-    /// Bounds the memory that argon2 takes: 19 MiB each.
+    passwords: Arc<Passwords>,
+    /// Bounds the cores and the memory that hashing takes.
     hashing: Semaphore,
     /// Compared with when there is no such user, so that this takes as long.
     nobody: String,
@@ -94,13 +84,19 @@ impl Accounts {
         blocking: Blocking,
         hashing_max: usize,
     ) -> Result<Self, SignInError> {
-        let nobody = hash(&random.bytes::<32>()?, &random.bytes::<16>()?)?;
+        let passwords = Arc::new(Passwords::default());
+        let nobody = Password::try_from(format!("{:032x}", u128::from_ne_bytes(random.bytes()?)))
+            .map_err(|error| HashError {
+            reason: error.to_string(),
+        })?;
+        let nobody = passwords.hash(&nobody, &random.bytes()?)?;
         let hashing = Semaphore::new(hashing_max);
         Ok(Self {
             store,
             random,
             clock,
             blocking,
+            passwords,
             hashing,
             nobody,
         })
@@ -206,30 +202,37 @@ impl Accounts {
     }
 
     async fn hash(&self, password: &Password) -> Result<String, SignInError> {
-        let salt = self.random.bytes::<16>()?;
+        let salt = self.random.bytes()?;
         let password = password.clone();
-        self.hashing(move || hash(password.reveal().as_bytes(), &salt))
-            .await?
+        Ok(self
+            .hashing(move |passwords| passwords.hash(&password, &salt))
+            .await??)
     }
 
     async fn verify(&self, password: &Password, expected: String) -> Result<bool, SignInError> {
         let password = password.clone();
-        self.hashing(move || verify(password.reveal().as_bytes(), &expected))
-            .await?
+        Ok(self
+            .hashing(move |passwords| passwords.verify(&password, &expected))
+            .await??)
     }
 
     async fn hashing<T: Send + 'static>(
         &self,
-        work: impl FnOnce() -> T + Send + 'static,
+        work: impl FnOnce(&Passwords) -> T + Send + 'static,
     ) -> Result<T, SignInError> {
         let turn = within(HASHING_WAIT, self.hashing.acquire()).await;
         let Some(Ok(_turn)) = turn else {
             return Err(SignInError::Busy);
         };
-        let died = || SignInError::Hashing {
+        let passwords = Arc::clone(&self.passwords);
+        let died = || HashError {
             reason: "its task died".to_owned(),
         };
-        self.blocking.run(work).await.ok_or_else(died)
+        Ok(self
+            .blocking
+            .run(move || work(&passwords))
+            .await
+            .ok_or_else(died)?)
     }
 }
 
@@ -238,25 +241,4 @@ pub(super) fn token_hash(token: &[u8; 32]) -> [u8; 32] {
     let mut hash = [0; 32];
     hash.copy_from_slice(digest(&SHA256, token).as_ref());
     hash
-}
-
-/// Argon2id with OWASP's first choice of parameters (19 MiB, 2 passes, 1 lane;
-/// "Password Storage Cheat Sheet"), which are the crate's defaults.
-fn hash(password: &[u8], salt: &[u8]) -> Result<String, SignInError> {
-    Argon2::default()
-        .hash_password_with_salt(password, salt)
-        .map(|hash: PasswordHash| hash.to_string())
-        .map_err(|error| SignInError::Hashing {
-            reason: error.to_string(),
-        })
-}
-
-fn verify(password: &[u8], expected: &str) -> Result<bool, SignInError> {
-    let failed = |reason: String| SignInError::Hashing { reason };
-    let expected = PasswordHash::new(expected).map_err(|error| failed(error.to_string()))?;
-    match Argon2::default().verify_password(password, &expected) {
-        Ok(()) => Ok(true),
-        Err(argon2::password_hash::Error::PasswordInvalid) => Ok(false),
-        Err(error) => Err(failed(error.to_string())),
-    }
 }

@@ -4,8 +4,10 @@
 
 mod account;
 mod hello;
+mod password;
 
 pub use self::{
     account::{Accounts, Credential, SignInError},
     hello::{Greeted, HelloError, Hellos},
+    password::HashError,
 };
