@@ -22,9 +22,7 @@ use magpie_protocol::{
 pub mod embedded;
 mod event;
 mod identity;
-
 pub use self::identity::direct_conversation;
-
 #[cfg(test)]
 mod conformance;
 

@@ -256,11 +256,8 @@ impl Model {
                 let page = page.unwrap();
                 for described in &page.conversations {
                     let id = conversation_id(described);
-                    let events: Vec<_> = page.events.iter().cloned().collect();
-                    let events: Vec<_> = events
-                        .into_iter()
-                        .filter(|event| event.conversation == id)
-                        .collect();
+                    let mut events = page.events.clone();
+                    events.retain(|event| event.conversation == id);
                     read.push((id, seqs(&events)));
                 }
                 next = page.next;

@@ -184,14 +184,11 @@ fn create_private(path: &Path) -> Result<File, OpenError> {
 
 fn not_writable(path: &Path, reason: &io::Error) -> OpenError {
     let path = path.to_owned();
-    match reason.kind() {
-        io::ErrorKind::StorageFull => OpenError::DiskFull { path },
-        // `ErrorKind` is open-ended.
-        _ => OpenError::NotWritable {
-            path,
-            reason: reason.to_string(),
-        },
+    if reason.kind() == io::ErrorKind::StorageFull {
+        return OpenError::DiskFull { path };
     }
+    let reason = reason.to_string();
+    OpenError::NotWritable { path, reason }
 }
 
 fn connect(path: &Path, writes: bool) -> rusqlite::Result<Connection> {
@@ -272,11 +269,6 @@ fn migrate_error(path: &Path, error: MigrateError) -> OpenError {
     }
 }
 
-#[expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "the list of SQLite's codes is open-ended"
-)]
-#[expect(clippy::needless_pass_by_value, reason = "used by map_err")]
 fn database_error(path: &Path, error: rusqlite::Error) -> OpenError {
     let reason = error.to_string();
     let path = path.to_owned();

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     clock::Blocking,
     store::{
-        Store, StoreError,
+        StoreError,
         conformance::{ALL, Opened, World, suite},
     },
 };
