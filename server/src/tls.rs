@@ -15,7 +15,10 @@ use rustls::{
     crypto::{CryptoProvider, aws_lc_rs},
     version::TLS13,
 };
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
+use rustls_pki_types::{
+    CertificateDer, PrivateKeyDer,
+    pem::{self, PemObject as _},
+};
 
 /// Where the certificate comes from.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -81,15 +84,18 @@ pub fn load(source: &Source) -> Result<Tls, TlsError> {
         }
         Source::Development { dir, listen } => development(dir, listen.ip())?,
     };
-    let unreadable = |path: &Path, reason: String| TlsError::File {
-        path: path.into(),
-        reason,
-    };
     let chain = CertificateDer::pem_file_iter(&certificate)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|error| unreadable(&certificate, error.to_string()))?;
-    let private =
-        PrivateKeyDer::from_pem_file(&key).map_err(|error| unreadable(&key, error.to_string()))?;
+        .map_err(|error| unreadable(&certificate, "certificate", &error))?;
+    if chain.is_empty() {
+        return Err(unreadable(
+            &certificate,
+            "certificate",
+            &pem::Error::NoItemsFound,
+        ));
+    }
+    let private = PrivateKeyDer::from_pem_file(&key)
+        .map_err(|error| unreadable(&key, "private key", &error))?;
     let unusable = |error: rustls::Error| TlsError::Unusable {
         path: certificate.clone(),
         reason: error.to_string(),
@@ -108,6 +114,17 @@ pub fn load(source: &Source) -> Result<Tls, TlsError> {
         config: Arc::new(config),
         ca,
     })
+}
+
+fn unreadable(path: &Path, what: &str, error: &pem::Error) -> TlsError {
+    let reason = match error {
+        pem::Error::NoItemsFound => format!("no {what} in PEM form in it"),
+        error => error.to_string(),
+    };
+    TlsError::File {
+        path: path.into(),
+        reason,
+    }
 }
 
 /// The one provider of cryptography.
