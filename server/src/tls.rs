@@ -117,9 +117,10 @@ pub fn load(source: &Source) -> Result<Tls, TlsError> {
 }
 
 fn unreadable(path: &Path, what: &str, error: &pem::Error) -> TlsError {
-    let reason = match error {
-        pem::Error::NoItemsFound => format!("no {what} in PEM form in it"),
-        error => error.to_string(),
+    let reason = if matches!(error, pem::Error::NoItemsFound) {
+        format!("no {what} in PEM form in it")
+    } else {
+        error.to_string()
     };
     TlsError::File {
         path: path.into(),
