@@ -8,7 +8,9 @@ use magpie_protocol::{
 };
 
 use super::{ALL, Player, World, add, create, decoded, remove, seq, seqs};
-use crate::store::{Append, Command, Membership, MembershipChange, Refusal, direct_conversation};
+use crate::store::{
+    Append, Command, Membership, MembershipChange, Refusal, SnapshotPlace, direct_conversation,
+};
 
 pub(in crate::store) async fn a_group_begins_with_its_members(world: World) {
     let (alice, bob) = (world.player("alice").await, world.player("bob").await);
@@ -144,7 +146,17 @@ pub(in crate::store) async fn who_comes_back_has_two_memberships(world: World) {
 
     assert_eq!(history(&world, &bob, tea).await, Some(vec![1, 2, 4]));
     let described = world.described(&bob, tea).await;
-    assert_eq!((described.first_seq, described.last_seq), (4, 0));
+    // The whole range: what lies before the hole can be fetched.
+    assert_eq!((described.first_seq, described.last_seq), (1, 0));
+    let place = SnapshotPlace {
+        since: Position::ZERO,
+        at: world.head().await,
+        below: Position::new(i64::MAX.unsigned_abs()),
+    };
+    let page = world.store.snapshot_page(bob.id(), place, ALL).await;
+    let page = page.unwrap();
+    assert_eq!(page.conversations[0].first_seq, 1);
+    assert_eq!(seqs(&page.events), [4]);
     let of_bob = |from, to| Membership {
         user: bob.id(),
         from_seq: seq(from),

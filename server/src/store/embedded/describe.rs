@@ -90,6 +90,24 @@ pub(super) fn describe(
     })
 }
 
+/// Describes a conversation with all of its memberships of the user, of which
+/// `latest` is the last: what stood before it is history, and can be fetched.
+pub(super) fn describe_whole(
+    connection: &Connection,
+    user: i64,
+    latest: &Interval,
+) -> Result<v1::Conversation, StoreError> {
+    let sql = "SELECT min(from_seq) FROM members WHERE user = ?1 AND conversation = ?2";
+    let first: i64 = connection
+        .prepare_cached(sql)?
+        .query_row([user, latest.conversation], |row| row.get(0))?;
+    let description = describe(connection, latest)?;
+    Ok(v1::Conversation {
+        first_seq: unsigned(first),
+        ..description
+    })
+}
+
 fn members(
     connection: &Connection,
     interval: &Interval,
@@ -201,7 +219,7 @@ pub(super) fn conversations(
     let mut rows = statement.query(params![user, after])?;
     let mut size = 0;
     while let Some(row) = rows.next()? {
-        let conversation = describe(connection, &Interval::from_row(row, 0)?)?;
+        let conversation = describe_whole(connection, user, &Interval::from_row(row, 0)?)?;
         size += conversation.encoded_len();
         if !found.is_empty() && (found.len() >= limit.count || size > limit.size) {
             return Ok((found, false));

@@ -6,7 +6,7 @@ use prost::Message as _;
 use rusqlite::Connection;
 
 use super::{
-    describe::{Interval, Places, describe},
+    describe::{Interval, Places, describe_whole},
     history::FIND_EVENTS_DOWN,
     pages::Room,
     rows::{conversation_head, log_event, signed, unsigned, user_key},
@@ -46,7 +46,7 @@ pub(super) fn snapshot_page(
     let mut room = Room::new(limit);
     let mut below = place.below;
     for changed in changed(connection, user, place)? {
-        let description = describe(connection, &changed.interval)?;
+        let description = describe_whole(connection, user, &changed.interval)?;
         let since = signed(place.since.get());
         let size = description.encoded_len();
         let events = recent(connection, &changed, since, limit.size.saturating_sub(size))?;
