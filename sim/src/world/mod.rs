@@ -11,6 +11,7 @@
 //! A checker that finds nothing proves nothing: [`Mutant`] builds well-known
 //! mistakes into the world, and each must be caught.
 
+mod check;
 mod device;
 mod heal;
 mod network;
@@ -27,9 +28,10 @@ use magpie_protocol::{
 
 pub use self::step::{FAULT_KINDS, Faults, Step, steps_of_seed};
 use self::{
+    check::check_taken,
     device::{Device, Pending},
-    network::{Connection, Header, Pipe},
-    server::{Log, ServerLink, commit_orphan, position_of},
+    network::Connection,
+    server::{Log, ServerLink, commit_orphan},
 };
 
 /// The token of every device: what is not under test is simple.
@@ -370,78 +372,6 @@ impl World {
         ))
     }
 
-    /// D7, the device's half: what it acknowledged is in its database.
-    fn check_stored(&mut self, connection: usize) -> Result<(), Broken> {
-        let Some(link) = self.sessions.get_mut(&connection) else {
-            return Ok(());
-        };
-        let acked = link.take_acked();
-        let device = self.devices.iter().find(|it| Some(it.id) == link.device());
-        let replayed = self
-            .connections
-            .get(connection)
-            .is_some_and(|it| it.tampered);
-        let Some(device) = device.filter(|_| !replayed) else {
-            return Ok(());
-        };
-        for entry in acked
-            .iter()
-            .filter_map(|position| self.log.entry(*position))
-        {
-            if !device
-                .local
-                .store
-                .contains_key(&(entry.conversation, entry.seq))
-            {
-                let what = format!("seq {} is acknowledged and not stored", entry.seq);
-                return Err(Broken::new("D7", what));
-            }
-        }
-        Ok(())
-    }
-
-    /// D1 and D7, the server's half: what it acknowledged is in the log, or
-    /// refused for good.
-    fn check_committed(&mut self, connection: usize, ack: u64) -> Result<(), Broken> {
-        loop {
-            let mut acked = self.requests.range((connection, 0)..=(connection, ack));
-            let Some((request, id)) = acked.next().map(|(request, id)| (*request, *id)) else {
-                return Ok(());
-            };
-            if !self.log.contains(id) && !is_refusable(id) {
-                return Err(Broken::new(
-                    "D7",
-                    format!("{id} is acknowledged and not in the log"),
-                ));
-            }
-            self.requests.remove(&request);
-        }
-    }
-
-    /// D2 and D5 at every moment: everything up to a device's cursor is in its
-    /// database.
-    fn check_cursors(&mut self) -> Result<(), Broken> {
-        for device in &self.devices {
-            let cursor = position_of(&device.local.cursor);
-            let checked = self.checked.entry(device.id).or_default();
-            while *checked < cursor {
-                *checked += 1;
-                let Some(entry) = self.log.entry(*checked) else {
-                    return Err(Broken::new("D2", "a cursor beyond the log"));
-                };
-                let stored = device.local.store.get(&(entry.conversation, entry.seq));
-                if stored != Some(&entry.id) {
-                    let what = format!(
-                        "device {} holds a cursor behind seq {}, and not the message",
-                        device.id, entry.seq
-                    );
-                    return Err(Broken::new("D2", what));
-                }
-            }
-        }
-        Ok(())
-    }
-
     fn wait(&mut self, time: Duration) -> Result<(), Broken> {
         self.now = self.now + time;
         for device in 0..self.devices.len() {
@@ -470,20 +400,6 @@ impl World {
             commit_orphan(&batch, &mut self.log, self.mutant);
         }
     }
-}
-
-/// Checks a frame that was taken as good; returns its acknowledgement.
-fn check_taken<F: Header>(frame: &[u8], this: &mut Pipe, other: &mut Pipe) -> Result<u64, Broken> {
-    let (number, ack) = header::<F>(frame)?;
-    this.check_taken(number, frame)?;
-    other.handle_ack(ack);
-    Ok(ack)
-}
-
-fn header<F: Header>(frame: &[u8]) -> Result<(u64, u64), Broken> {
-    F::parse(frame, usize::MAX)
-        .map(|frame| frame.header())
-        .map_err(|error| Broken::new("wire", error.to_string()))
 }
 
 /// Remembers which frame carries which message.
