@@ -1,0 +1,325 @@
+//! What was typed. Each flag, name and bound is checked here, once.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use magpie_client::{ConversationId, DeviceId, DeviceName, Recipient, Seq, Title, UserName};
+
+/// Chat from the command line.
+///
+/// A home is a directory that is one device of one user. What you send is
+/// written there first, so nothing is lost when the network or this program is.
+#[derive(Debug, Parser)]
+#[command(name = "magpie", version, max_term_width = 90, after_help = EXAMPLES)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(crate) global: Global,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  magpie --home ./alice register alice
+  magpie --home ./alice send @bob 'hello'
+  magpie --home ./bob listen
+
+Exit codes:
+  0 done · 1 refused, or audit found a difference · 2 usage ·
+  3 not signed in, or revoked · 4 not reached or timed out ·
+  5 local database or home";
+
+/// Flags that every command takes, before or after its name.
+#[derive(Args, Debug)]
+pub(crate) struct Global {
+    /// The server [default: the home's own, else 127.0.0.1:7443]
+    #[arg(long, global = true, env = "MAGPIE_SERVER", value_name = "HOST:PORT", value_parser = address)]
+    pub(crate) server: Option<String>,
+
+    /// Certificates (PEM) to trust the server by [default: those stored in the
+    /// home, else ./magpie-data/ca.pem for a loopback server, else the system's]
+    #[arg(long, global = true, env = "MAGPIE_CA", value_name = "FILE")]
+    pub(crate) ca: Option<PathBuf>,
+
+    /// The directory of this device [default: ~/.magpie]
+    #[arg(long, global = true, env = "MAGPIE_HOME", value_name = "DIR")]
+    pub(crate) home: Option<PathBuf>,
+
+    /// One JSON object per line, for programs
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+
+    /// How long to wait for the server without an answer; 0: for ever
+    #[arg(
+        long,
+        global = true,
+        value_name = "SECONDS",
+        default_value_t = 30,
+        hide_default_value = false
+    )]
+    pub(crate) timeout: u64,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Make a user, and this home their first device
+    #[command(after_help = "Example:\n  magpie --home ./alice register alice")]
+    Register(Credentials),
+
+    /// Make this home another device of a user
+    #[command(after_help = "Example:\n  magpie --home ./phone login alice --device-name phone")]
+    Login(Credentials),
+
+    /// End this device's credential and empty the home
+    #[command(after_help = "Example:\n  magpie logout")]
+    Logout {
+        /// Even though the outbox holds something, which is lost then
+        #[arg(long)]
+        force: bool,
+    },
+
+    /// Whose device this is
+    #[command(after_help = "Example:\n  magpie whoami --json")]
+    Whoami,
+
+    /// List your devices, or end the credential of one
+    #[command(
+        after_help = "Examples:\n  magpie devices\n  magpie devices revoke 0190163d-8694-739b-aea5-966c26f8ad91"
+    )]
+    Devices {
+        #[command(subcommand)]
+        command: Option<DevicesCommand>,
+    },
+
+    /// Make a group, or change who is in it
+    #[command(
+        after_help = "Examples:\n  magpie group create 'Book club' @bob @carol\n  magpie group leave 0190163d-8694-739b-aea5-966c26f8ad91"
+    )]
+    Group {
+        #[command(subcommand)]
+        command: GroupCommand,
+    },
+
+    /// Send a message, or each line of standard input
+    #[command(
+        after_help = "Examples:\n  magpie send @bob 'hello'\n  seq 1000 | magpie send @bob\n  magpie send --queue @bob 'later'"
+    )]
+    Send {
+        /// @NAME or a conversation's id
+        to: Recipient,
+        /// The message; without it, each line of standard input is one
+        text: Option<String>,
+        /// Only write the outbox; the next command that connects sends it
+        #[arg(long)]
+        queue: bool,
+    },
+
+    /// Chat with a person or a group; /quit ends it
+    #[command(after_help = "Example:\n  magpie chat @bob")]
+    Chat {
+        /// @NAME or a conversation's id
+        to: Recipient,
+    },
+
+    /// Print messages as they come, each once per home
+    #[command(after_help = "Examples:\n  magpie listen\n  magpie listen --until-idle 2 --json")]
+    Listen {
+        /// End once caught up and this long without an event
+        #[arg(long, value_name = "SECONDS")]
+        until_idle: Option<u64>,
+    },
+
+    /// Connect, send what is queued, fetch what is new, end
+    #[command(after_help = "Example:\n  magpie sync")]
+    Sync,
+
+    /// List the conversations known here (works offline)
+    #[command(after_help = "Example:\n  magpie conversations")]
+    Conversations,
+
+    /// Print a conversation, oldest first (works offline)
+    #[command(after_help = "Examples:\n  magpie history @bob\n  magpie history @bob --before 51")]
+    History {
+        /// @NAME or a conversation's id
+        of: Recipient,
+        /// Only events below this seq
+        #[arg(long, value_name = "SEQ", value_parser = seq)]
+        before: Option<Seq>,
+        /// At most this many
+        #[arg(long, value_name = "N", default_value_t = 50, value_parser = limit)]
+        limit: usize,
+    },
+
+    /// Mark all of a conversation that is here as read
+    #[command(after_help = "Example:\n  magpie read @bob")]
+    Read {
+        /// @NAME or a conversation's id
+        of: Recipient,
+    },
+
+    /// List what is queued and not done (works offline)
+    #[command(after_help = "Example:\n  magpie outbox")]
+    Outbox,
+
+    /// Compare the local database with the server's log
+    #[command(after_help = "Example:\n  magpie audit && echo 'nothing is missing'")]
+    Audit,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Credentials {
+    /// The user's name: 3 to 32 of a-z, 0-9, '_' and '.'
+    #[arg(value_parser = user_name)]
+    pub(crate) name: UserName,
+
+    /// What this device is called in the list of devices
+    #[arg(long, value_name = "TEXT", value_parser = device_name, default_value = "")]
+    pub(crate) device_name: DeviceName,
+
+    /// Read the password from the first line of standard input
+    ///
+    /// Else it is taken from `MAGPIE_PASSWORD`, else asked for.
+    #[arg(long)]
+    pub(crate) password_stdin: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DevicesCommand {
+    /// End a device's credential: it is signed out at once
+    #[command(
+        after_help = "Example:\n  magpie devices revoke 0190163d-8694-739b-aea5-966c26f8ad91"
+    )]
+    Revoke {
+        /// As `magpie devices` shows it
+        id: DeviceId,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum GroupCommand {
+    /// Make a group; you are its first member
+    #[command(after_help = "Example:\n  magpie group create 'Book club' @bob @carol")]
+    Create {
+        /// 1 to 128 characters
+        #[arg(value_parser = title)]
+        title: Title,
+        /// The other members
+        #[arg(value_name = "@NAME", value_parser = user_name, required = true)]
+        names: Vec<UserName>,
+    },
+    /// Add members
+    #[command(
+        after_help = "Example:\n  magpie group add 0190163d-8694-739b-aea5-966c26f8ad91 @dave"
+    )]
+    Add {
+        /// The group's id
+        conversation: ConversationId,
+        /// Whom
+        #[arg(value_name = "@NAME", value_parser = user_name, required = true)]
+        names: Vec<UserName>,
+    },
+    /// Remove a member
+    #[command(
+        after_help = "Example:\n  magpie group remove 0190163d-8694-739b-aea5-966c26f8ad91 @dave"
+    )]
+    Remove {
+        /// The group's id
+        conversation: ConversationId,
+        /// Whom
+        #[arg(value_name = "@NAME", value_parser = user_name)]
+        name: UserName,
+    },
+    /// Leave a group
+    #[command(after_help = "Example:\n  magpie group leave 0190163d-8694-739b-aea5-966c26f8ad91")]
+    Leave {
+        /// The group's id
+        conversation: ConversationId,
+    },
+}
+
+fn address(text: &str) -> Result<String, String> {
+    let port = text
+        .rsplit_once(':')
+        .filter(|(host, _)| !host.is_empty() && (!host.contains(':') || host.ends_with(']')))
+        .and_then(|(_, port)| port.parse::<u16>().ok());
+    match port {
+        Some(port) if port > 0 => Ok(text.to_owned()),
+        Some(_) | None => Err("write HOST:PORT, such as chat.example.org:7443".to_owned()),
+    }
+}
+
+/// With or without the `@`: here it can mean nothing else.
+fn user_name(text: &str) -> Result<UserName, String> {
+    let name = text.strip_prefix('@').unwrap_or(text);
+    UserName::parse(name).map_err(|error| error.to_string())
+}
+
+fn title(text: &str) -> Result<Title, String> {
+    Title::try_from(text.to_owned()).map_err(|error| error.to_string())
+}
+
+fn device_name(text: &str) -> Result<DeviceName, String> {
+    DeviceName::try_from(text.to_owned()).map_err(|error| error.to_string())
+}
+
+fn seq(text: &str) -> Result<Seq, String> {
+    text.parse()
+        .map(Seq::new)
+        .map_err(|_| "write a whole number".to_owned())
+}
+
+fn limit(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(limit @ 1..=100_000) => Ok(limit),
+        Ok(_) | Err(_) => Err("write a number from 1 to 100000".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn global_flags_stand_before_or_after_the_command() {
+        for line in [
+            "magpie --json --timeout 5 send @bob hi",
+            "magpie send @bob hi --timeout 5 --json",
+        ] {
+            let arguments = Arguments::try_parse_from(line.split(' ')).unwrap();
+            assert!(arguments.global.json, "{line}");
+            assert_eq!(arguments.global.timeout, 5, "{line}");
+        }
+    }
+
+    #[test]
+    fn an_address_has_a_host_and_a_port() {
+        for good in ["127.0.0.1:7443", "[::1]:7443", "chat.example.org:1"] {
+            assert!(address(good).is_ok(), "{good}");
+        }
+        for bad in ["", ":7443", "host", "host:", "host:0", "::1:7443", "a:b:1"] {
+            assert!(address(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn every_command_has_help_with_an_example() {
+        fn visit(command: &clap::Command) {
+            let help = command.get_after_help().map(ToString::to_string);
+            assert!(
+                help.is_some_and(|help| help.contains("Example")),
+                "{} has no example",
+                command.get_name()
+            );
+            command.get_subcommands().for_each(visit);
+        }
+        visit(&Arguments::command());
+    }
+}

@@ -1,0 +1,100 @@
+//! `register`, `login`, `logout`.
+
+use magpie_client::{Account, SignInError};
+
+use crate::{
+    args::Credentials,
+    carrier::{Carrier, Patience},
+    context::Context,
+    failure::{Exit, Failure},
+    line::Line,
+    password,
+};
+
+pub(crate) async fn register(context: &Context, typed: Credentials) -> Result<Exit, Failure> {
+    if let Some(account) = context.home.account()? {
+        return Err(held(context, account));
+    }
+    let password = password::read(typed.password_stdin, true)?;
+    let server = context.server(None);
+    let registering = magpie_client::register(
+        &context.home,
+        &server,
+        typed.name.as_str(),
+        password.reveal(),
+        typed.device_name.as_str(),
+    );
+    let account = in_time(context, registering).await?;
+    context.output.line(&Line::Registered(account.into()))?;
+    Ok(Exit::Done)
+}
+
+pub(crate) async fn login(context: &Context, typed: Credentials) -> Result<Exit, Failure> {
+    let before = context.home.account()?;
+    // A home that the server signed out may be signed in again by its user.
+    if let Some(account) = before.clone()
+        && (account.signed_in || account.name != typed.name.as_str())
+    {
+        return Err(held(context, account));
+    }
+    let password = password::read(typed.password_stdin, false)?;
+    let server = context.server(before.as_ref());
+    let signing_in = magpie_client::sign_in(
+        &context.home,
+        &server,
+        typed.name.as_str(),
+        password.reveal(),
+        typed.device_name.as_str(),
+    );
+    let account = in_time(context, signing_in).await?;
+    context.output.line(&Line::LoggedIn(account.into()))?;
+    Ok(Exit::Done)
+}
+
+pub(crate) async fn logout(context: &Context, force: bool) -> Result<Exit, Failure> {
+    let account = context.account()?;
+    let count = context.home.outbox()?.len();
+    if count > 0 && !force {
+        return Err(Failure::OutboxHolds { count });
+    }
+    if account.signed_in {
+        sign_out(context).await?;
+    } else {
+        // The server has ended the credential already.
+        context.home.forget()?;
+    }
+    context
+        .output
+        .line(&Line::LoggedOut { user: account.name })?;
+    Ok(Exit::Done)
+}
+
+async fn sign_out(context: &Context) -> Result<(), Failure> {
+    let mut carrier = Carrier::own(context)?;
+    let patience = Patience::new(context.timeout());
+    carrier.until_connected(&patience).await?;
+    carrier.client()?.sign_out().await?;
+    carrier.shutdown().await;
+    Ok(())
+}
+
+fn held(context: &Context, account: Account) -> Failure {
+    Failure::Held {
+        home: context.home_name(),
+        name: account.name,
+    }
+}
+
+async fn in_time(
+    context: &Context,
+    answer: impl Future<Output = Result<Account, SignInError>>,
+) -> Result<Account, Failure> {
+    let patience = Patience::new(context.timeout());
+    tokio::select! {
+        biased;
+        answer = answer => {
+            answer.map_err(|error| Failure::from_sign_in(error, context.home_name()))
+        }
+        () = patience.over() => Err(patience.timed_out("the server did not answer")),
+    }
+}

@@ -1,0 +1,280 @@
+//! `audit`: this device's copy against the server's log, by conversation and
+//! seq. The judging is done by the `audit` crate; here is the fetching.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use magpie_audit::{
+    Digest,
+    compare::{self, Difference, Entry, compare},
+};
+use magpie_client::{
+    AuditConversation, AuditLine, Client, ConversationId, ErrorCode, From as HistoryFrom,
+    RequestError, Seq, StoredEvent,
+};
+use tokio::time::{Instant, sleep};
+
+use crate::{
+    carrier::{Carrier, Patience},
+    context::Context,
+    failure::{Exit, Failure},
+    line::{Line, Shown},
+};
+
+const HISTORY_MAX: u32 = 200;
+const CONVERSATIONS_MAX: u32 = 100;
+
+/// How long what was just sent by others may take to arrive here.
+const ARRIVAL_MAX: Duration = Duration::from_secs(5);
+
+/// What is readable of a conversation on the server: first and newest seq.
+#[derive(Clone, Copy)]
+struct Readable {
+    first: Seq,
+    head: Seq,
+}
+
+pub(crate) async fn run(context: &Context) -> Result<Exit, Failure> {
+    let mut carrier = Carrier::own(context)?;
+    let patience = Patience::new(context.timeout());
+    carrier.until_caught_up(&patience).await?;
+    let mut totals = Totals::default();
+    let audited = Auditing {
+        context,
+        client: carrier.client()?,
+        totals: &mut totals,
+    }
+    .run()
+    .await;
+    carrier.shutdown().await;
+    audited?;
+    context.output.line(&totals.line())?;
+    Ok(totals.exit())
+}
+
+struct Auditing<'run> {
+    context: &'run Context,
+    client: &'run Client,
+    totals: &'run mut Totals,
+}
+
+impl Auditing<'_> {
+    async fn run(&mut self) -> Result<(), Failure> {
+        let server = self.readable().await?;
+        self.until_arrived(&server).await?;
+        let mut local: BTreeMap<ConversationId, AuditConversation> = self
+            .context
+            .home
+            .audit()?
+            .into_iter()
+            .map(|conversation| (conversation.id, conversation))
+            .collect();
+        for (id, readable) in &server {
+            self.conversation(*id, *readable, local.remove(id)).await?;
+        }
+        // What the server does not list is compared with what it gives.
+        for (id, conversation) in local {
+            let readable = Readable {
+                first: conversation.first_seq,
+                head: Seq::ZERO,
+            };
+            self.conversation(id, readable, Some(conversation)).await?;
+        }
+        Ok(())
+    }
+
+    /// The conversations that the server has for this user.
+    async fn readable(&self) -> Result<BTreeMap<ConversationId, Readable>, Failure> {
+        let mut readable = BTreeMap::new();
+        let mut after = None;
+        loop {
+            let asking = self.client.fetch_conversations(after, CONVERSATIONS_MAX);
+            let page = in_time(self.context, asking).await?;
+            for line in &page.conversations {
+                let head = line.last_seq.unwrap_or(line.head_seq);
+                let first = line.first_seq;
+                readable.insert(line.id, Readable { first, head });
+            }
+            after = page.conversations.last().map(|line| line.id);
+            if page.complete || after.is_none() {
+                return Ok(readable);
+            }
+        }
+    }
+
+    /// Waits a moment for what others sent just now; what does not come is
+    /// found to be missing.
+    async fn until_arrived(
+        &self,
+        server: &BTreeMap<ConversationId, Readable>,
+    ) -> Result<(), Failure> {
+        let deadline = Instant::now() + ARRIVAL_MAX;
+        loop {
+            let heads: BTreeMap<ConversationId, Seq> = self
+                .context
+                .home
+                .conversations()?
+                .into_iter()
+                .map(|line| (line.id, line.head_seq))
+                .collect();
+            let arrived = server
+                .iter()
+                .all(|(id, readable)| heads.get(id).is_some_and(|head| *head >= readable.head));
+            if arrived || Instant::now() >= deadline {
+                return Ok(());
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    async fn conversation(
+        &mut self,
+        id: ConversationId,
+        readable: Readable,
+        local: Option<AuditConversation>,
+    ) -> Result<(), Failure> {
+        let stored = local
+            .as_ref()
+            .and_then(|local| local.events.last())
+            .map_or(Seq::ZERO, |line| line.seq);
+        // What came after both sides were asked belongs to neither.
+        let head = readable.head.max(stored);
+        let server = self.fetch(id, readable.first, head).await?;
+        let (events, gaps) = local.map_or_else(Default::default, |local| {
+            let events: Vec<Entry> = local.events.iter().map(local_entry).collect();
+            let gaps: Vec<compare::Gap> = local
+                .gaps
+                .iter()
+                .map(|gap| compare::Gap {
+                    from: gap.from,
+                    to: gap.to,
+                })
+                .collect();
+            (events, gaps)
+        });
+        let verdict = compare(&events, &gaps, &server);
+        self.totals.conversations += 1;
+        self.totals.events += u64::try_from(events.len()).unwrap_or(u64::MAX);
+        self.totals.unfetched += verdict.unfetched;
+        for difference in &verdict.differences {
+            self.context
+                .output
+                .line(&self.totals.difference(id, difference))?;
+        }
+        Ok(())
+    }
+
+    /// The server's events from `first` to `head`.
+    async fn fetch(
+        &self,
+        id: ConversationId,
+        first: Seq,
+        head: Seq,
+    ) -> Result<Vec<Entry>, Failure> {
+        let mut entries: Vec<Entry> = Vec::new();
+        let mut after = first.previous();
+        while after < head {
+            let asking = self
+                .client
+                .fetch_history(id, HistoryFrom::After(after), HISTORY_MAX);
+            let page = match in_time(self.context, asking).await {
+                // It is not (any more) for this user: the server has nothing.
+                Err(Failure::Refused(refusal)) if refusal.code == ErrorCode::NotFound => break,
+                page => page?,
+            };
+            let last = page.events.last().map(|event| event.seq);
+            let wanted = page.events.iter().filter(|event| event.seq <= head);
+            entries.extend(wanted.map(server_entry));
+            match last {
+                Some(last) if !page.complete && last > after => after = last,
+                Some(_) | None => break,
+            }
+        }
+        Ok(entries)
+    }
+}
+
+async fn in_time<T>(
+    context: &Context,
+    asking: impl Future<Output = Result<T, RequestError>>,
+) -> Result<T, Failure> {
+    let patience = Patience::new(context.timeout());
+    tokio::select! {
+        biased;
+        answer = asking => Ok(answer?),
+        () = patience.over() => Err(patience.timed_out("the server did not answer")),
+    }
+}
+
+fn local_entry(line: &AuditLine) -> Entry {
+    Entry {
+        seq: line.seq,
+        message_id: line.message_id,
+        sender: line.sender,
+        digest: Digest::new(line.digest),
+    }
+}
+
+fn server_entry(event: &StoredEvent) -> Entry {
+    Entry {
+        seq: event.seq,
+        message_id: event.message_id,
+        sender: event.sender.as_ref().map(|user| user.id),
+        digest: Digest::new(event.digest()),
+    }
+}
+
+#[derive(Debug, Default)]
+struct Totals {
+    conversations: u64,
+    events: u64,
+    missing: u64,
+    extra: u64,
+    different: u64,
+    unfetched: u64,
+}
+
+impl Totals {
+    /// Counts a difference and describes it.
+    fn difference(&mut self, id: ConversationId, difference: &Difference) -> Line {
+        let (kind, entry) = match difference {
+            Difference::Missing(entry) => {
+                self.missing += 1;
+                ("missing", entry)
+            }
+            Difference::Extra(entry) => {
+                self.extra += 1;
+                ("extra", entry)
+            }
+            Difference::Different { local, .. } => {
+                self.different += 1;
+                ("different", local)
+            }
+        };
+        Line::Difference {
+            kind,
+            conversation_id: Shown(id),
+            seq: entry.seq.get(),
+            message_id: entry.message_id.map(Shown),
+            message: difference.to_string(),
+        }
+    }
+
+    const fn exit(&self) -> Exit {
+        if self.missing == 0 && self.extra == 0 && self.different == 0 {
+            Exit::Done
+        } else {
+            Exit::Refused
+        }
+    }
+
+    const fn line(&self) -> Line {
+        Line::Audit {
+            conversations: self.conversations,
+            events: self.events,
+            missing: self.missing,
+            extra: self.extra,
+            different: self.different,
+            unfetched: self.unfetched,
+        }
+    }
+}

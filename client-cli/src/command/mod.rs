@@ -1,0 +1,46 @@
+//! One file for each command.
+
+mod account;
+mod audit;
+mod chat;
+mod devices;
+mod group;
+mod history;
+mod input;
+mod listen;
+mod offline;
+mod read;
+mod send;
+mod sync;
+
+use crate::{
+    args::{Arguments, Command},
+    context::Context,
+    failure::{Exit, Failure},
+};
+
+/// Does what was typed.
+pub(crate) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
+    let context = Context::open(arguments.global)?;
+    let context = &context;
+    match arguments.command {
+        Command::Register(credentials) => account::register(context, credentials).await,
+        Command::Login(credentials) => account::login(context, credentials).await,
+        Command::Logout { force } => account::logout(context, force).await,
+        Command::Whoami => offline::whoami(context),
+        Command::Devices { command: None } => devices::list(context).await,
+        Command::Devices {
+            command: Some(crate::args::DevicesCommand::Revoke { id }),
+        } => devices::revoke(context, id).await,
+        Command::Group { command } => group::run(context, command).await,
+        Command::Send { to, text, queue } => send::run(context, to, text, queue).await,
+        Command::Chat { to } => chat::run(context, to).await,
+        Command::Listen { until_idle } => listen::run(context, until_idle).await,
+        Command::Sync => sync::run(context).await,
+        Command::Conversations => offline::conversations(context),
+        Command::History { of, before, limit } => history::run(context, &of, before, limit).await,
+        Command::Read { of } => read::run(context, of).await,
+        Command::Outbox => offline::outbox(context),
+        Command::Audit => audit::run(context).await,
+    }
+}

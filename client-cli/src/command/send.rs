@@ -1,0 +1,213 @@
+//! `send`: the outbox first, then the server.
+//!
+//! Lines are queued in batches, each with one write to the disk, while answers
+//! to earlier ones come in. A bounded number of them is open at a time, so that
+//! a million lines need no more memory than a thousand.
+
+use std::io::{self, IsTerminal};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use magpie_client::{MessageText, NewRequest, Recipient};
+use tokio::sync::mpsc::Receiver;
+
+use crate::{
+    carrier::{Carrier, Noticed, Patience},
+    command::input,
+    context::Context,
+    failure::{Exit, Failure},
+    line::{Line, Shown},
+    wait::{Open, give_up, until_answered},
+};
+
+/// Messages that are queued and not printed: several windows, so that the
+/// connection never waits for this program.
+const OPEN_MAX: usize = 2_048;
+
+/// Messages queued with one write to the disk.
+const BATCH_MAX: usize = 256;
+
+type Lines = Receiver<Result<MessageText, Failure>>;
+
+pub(crate) async fn run(
+    context: &Context,
+    to: Recipient,
+    text: Option<String>,
+    queue: bool,
+) -> Result<Exit, Failure> {
+    context.signed_in()?;
+    let sending = Sending { context, to };
+    match (text, queue) {
+        (Some(text), true) => sending.queue_one(text),
+        (Some(text), false) => sending.send_one(text).await,
+        (None, true) => sending.queue_lines(input::messages()).await,
+        (None, false) => sending.send_lines(input::messages()).await,
+    }
+}
+
+struct Sending<'context> {
+    context: &'context Context,
+    to: Recipient,
+}
+
+impl Sending<'_> {
+    fn request(&self, text: MessageText) -> NewRequest {
+        NewRequest::Send {
+            to: self.to.clone(),
+            text,
+        }
+    }
+
+    fn queue_one(&self, text: String) -> Result<Exit, Failure> {
+        let text = MessageText::try_from(text)?;
+        let id = self.context.home.queue(self.request(text))?;
+        self.context.output.line(&Line::Queued {
+            message_id: Shown(id),
+        })?;
+        Ok(Exit::Done)
+    }
+
+    async fn send_one(&self, text: String) -> Result<Exit, Failure> {
+        let text = MessageText::try_from(text)?;
+        let mut open = Open::default();
+        open.push(self.context.home.queue(self.request(text))?);
+        until_answered(self.context, Carrier::any(self.context)?, open).await
+    }
+
+    async fn queue_lines(&self, mut lines: Lines) -> Result<Exit, Failure> {
+        let mut exit = Exit::Done;
+        let mut batch = Vec::new();
+        while lines.recv_many(&mut batch, BATCH_MAX).await > 0 {
+            let mut open = Open::default();
+            self.queue_batch(&mut batch, &mut open)?;
+            open.print_queued(self.context)?;
+            if open.exit() == Exit::Refused {
+                exit = Exit::Refused;
+            }
+        }
+        Ok(exit)
+    }
+
+    /// Queues a batch with one write, and keeps the order of what was typed.
+    fn queue_batch(
+        &self,
+        batch: &mut Vec<Result<MessageText, Failure>>,
+        open: &mut Open,
+    ) -> Result<(), Failure> {
+        let mut requests = Vec::with_capacity(batch.len());
+        let mut refused = Vec::new();
+        for line in batch.drain(..) {
+            match line {
+                Ok(text) => {
+                    requests.push(self.request(text));
+                    refused.push(None);
+                }
+                Err(Failure::Input(error)) => return Err(Failure::Input(error)),
+                Err(failure) => refused.push(Some(failure)),
+            }
+        }
+        let mut ids = self.context.home.queue_all(requests)?.into_iter();
+        for failure in refused {
+            match failure {
+                Some(failure) => open.push_refused(failure),
+                None => ids.by_ref().take(1).for_each(|id| open.push(id)),
+            }
+        }
+        Ok(())
+    }
+
+    async fn send_lines(&self, mut lines: Lines) -> Result<Exit, Failure> {
+        let mut carrier = Carrier::any(self.context)?;
+        let mut open = Open::default();
+        let bar = bar(self.context);
+        let ended = self
+            .send_while_answered(&mut lines, &mut carrier, &mut open, &bar)
+            .await;
+        bar.finish_and_clear();
+        let result = match ended {
+            Ok(()) => Ok(open.exit()),
+            Err(failure @ (Failure::Output(_) | Failure::Input(_))) => Err(failure),
+            Err(failure) => self.queue_the_rest(lines, open, failure).await,
+        };
+        carrier.shutdown().await;
+        result
+    }
+
+    async fn send_while_answered(
+        &self,
+        lines: &mut Lines,
+        carrier: &mut Carrier<'_>,
+        open: &mut Open,
+        bar: &ProgressBar,
+    ) -> Result<(), Failure> {
+        let mut patience = Patience::new(self.context.timeout());
+        let mut batch = Vec::new();
+        let mut input_ended = false;
+        let mut look = false;
+        loop {
+            let printed = open.printed();
+            bar.suspend(|| open.print_answered(self.context, look))?;
+            bar.set_position(open.printed());
+            if open.printed() > printed {
+                patience.restart();
+            }
+            if input_ended && open.is_empty() {
+                return Ok(());
+            }
+            look = false;
+            tokio::select! {
+                biased;
+                noticed = carrier.next() => match noticed? {
+                    Noticed::Answered(id, outcome) => open.hear(id, outcome),
+                    Noticed::Changed => look = true,
+                    Noticed::Connected
+                    | Noticed::CaughtUp
+                    | Noticed::Stored(_)
+                    | Noticed::Disconnected => {}
+                },
+                count = lines.recv_many(&mut batch, BATCH_MAX),
+                    if !input_ended && open.count() < OPEN_MAX =>
+                {
+                    input_ended = count == 0;
+                    if open.is_empty() {
+                        patience.restart();
+                    }
+                    self.queue_batch(&mut batch, open)?;
+                    carrier.wake();
+                }
+                () = patience.over(), if !open.is_empty() => {
+                    return Err(carrier.timed_out(&patience));
+                }
+            }
+        }
+    }
+
+    /// Nothing more will be answered: what is still to be read is queued too,
+    /// so that nothing that was typed is lost, and printed as pending.
+    async fn queue_the_rest(
+        &self,
+        mut lines: Lines,
+        mut open: Open,
+        failure: Failure,
+    ) -> Result<Exit, Failure> {
+        let mut batch = Vec::new();
+        let mut pending = open.print_rest(self.context)?;
+        while lines.recv_many(&mut batch, BATCH_MAX).await > 0 {
+            self.queue_batch(&mut batch, &mut open)?;
+            pending |= open.print_rest(self.context)?;
+        }
+        give_up(self.context, &open, pending, failure)
+    }
+}
+
+/// A long send shows that it moves, to a person at a terminal and nobody else.
+fn bar(context: &Context) -> ProgressBar {
+    let person = io::stderr().is_terminal() && !io::stdin().is_terminal();
+    if context.output.is_json() || !person {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new_spinner();
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {pos} sent, {per_sec}") {
+        bar.set_style(style);
+    }
+    bar
+}
