@@ -1,5 +1,7 @@
 //! Rules of the code that no compiler checks.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::{
     collections::BTreeSet,
     fs,
@@ -104,7 +106,8 @@ fn server_code() -> Vec<(String, String)> {
         .filter(|(path, _)| path.starts_with("server/src/") && !is_test(path))
         .map(|(path, text)| {
             let end = text.find("#[cfg(test)]\nmod tests {").unwrap_or(text.len());
-            let code = text[..end]
+            let (code, _) = text.split_at(end);
+            let code = code
                 .lines()
                 .filter(|line| !line.trim_start().starts_with("//"))
                 .collect::<Vec<_>>()
@@ -132,8 +135,7 @@ fn layer(module: &str) -> Option<usize> {
 /// The modules of its own crate that some code names.
 fn used(code: &str) -> BTreeSet<String> {
     let mut used = BTreeSet::new();
-    for (at, _) in code.match_indices("crate::") {
-        let rest = &code[at + "crate::".len()..];
+    for rest in code.split("crate::").skip(1) {
         if let Some(group) = rest.strip_prefix('{') {
             used.extend(names_of_group(group));
         } else {
@@ -153,7 +155,7 @@ fn names_of_group(group: &str) -> Vec<String> {
             '}' => depth -= 1,
             ',' if depth == 0 => fresh = true,
             it if fresh && depth == 0 && !it.is_whitespace() => {
-                names.extend(first_name(&group[at..]));
+                names.extend(first_name(group.split_at(at).1));
                 fresh = false;
             }
             _ => {}
@@ -166,7 +168,7 @@ fn first_name(text: &str) -> Option<String> {
     let end = text
         .find(|it: char| !it.is_alphanumeric() && it != '_')
         .unwrap_or(text.len());
-    let name = &text[..end];
+    let (name, _) = text.split_at(end);
     name.starts_with(|it: char| it.is_lowercase())
         .then(|| name.to_owned())
 }
@@ -303,7 +305,7 @@ fn no_text_knows_the_machine_that_it_was_written_on() {
         for (number, line) in text.lines().enumerate() {
             let path_of_machine = marks.iter().any(|mark| {
                 line.match_indices(mark.as_str())
-                    .any(|(at, _)| is_absolute(&line[..at]))
+                    .any(|(at, _)| is_absolute(line.split_at(at).0))
             });
             if path_of_machine || line.contains(&design) {
                 found.push(format!("{path}:{}", number + 1));
