@@ -1,5 +1,7 @@
 //! Rules of the session that a small story shows best.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};

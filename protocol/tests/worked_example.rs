@@ -1,5 +1,11 @@
 //! The worked example of docs/protocol.md, written by the code.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
 use std::fmt::Write as _;
 
 use bytes::{Bytes, BytesMut};
