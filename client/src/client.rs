@@ -30,7 +30,8 @@ pub struct Options {
     /// As `client_name`.
     pub client_version: String,
     /// How often to look whether another process has queued something; `None`:
-    /// never, [`Client::wake_outbox`] is called instead.
+    /// never; the app calls
+    /// [`Client::wake_outbox`].
     pub watch_interval: Option<Duration>,
 }
 
@@ -60,7 +61,6 @@ pub enum From {
 /// fetched fast enough, they are merged or dropped, and [`Event::Missed`] says
 /// so.
 #[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
 pub enum Event {
     /// The server has welcomed this device.
     Connected {
@@ -333,9 +333,11 @@ impl Client {
     pub async fn revoke_device(&self, device: DeviceId) -> Result<(), RequestError> {
         let device_id = device.to_wire();
         let request = v1::RevokeDevice { device_id };
-        match self.ask(Body::RevokeDevice(request)).await?.answer {
-            Answer::Done => Ok(()),
-            _ => Err(RequestError::WrongAnswer),
+        let answered = self.ask(Body::RevokeDevice(request)).await?;
+        if answered.answer == Answer::Done {
+            Ok(())
+        } else {
+            Err(RequestError::WrongAnswer)
         }
     }
 

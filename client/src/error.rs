@@ -1,6 +1,10 @@
 //! What can go wrong on this side, each in one sentence.
 
-use std::{io, path::PathBuf, time::Duration};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use magpie_protocol::session::{Lost, Violation};
 use rusqlite::ErrorCode as SqliteCode;
@@ -50,6 +54,21 @@ pub enum HomeError {
         /// What it says.
         source: LocalError,
     },
+}
+
+impl HomeError {
+    pub(crate) fn of_file(path: &Path, source: io::Error) -> Self {
+        let path = path.to_owned();
+        let kind = source.kind();
+        if matches!(
+            kind,
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem
+        ) {
+            Self::ReadOnly { path }
+        } else {
+            Self::Directory { path, source }
+        }
+    }
 }
 
 /// The local database cannot do it. Nothing has changed.

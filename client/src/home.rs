@@ -2,7 +2,6 @@
 
 use std::{
     fs::{DirBuilder, File, OpenOptions, TryLockError},
-    io,
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     sync::Arc,
@@ -45,16 +44,6 @@ pub struct ConnectionLock {
 
 const CA_FILE_NAME: &str = "ca.pem";
 
-fn directory_error(path: &Path, source: io::Error) -> HomeError {
-    let path = path.to_owned();
-    match source.kind() {
-        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-            HomeError::ReadOnly { path }
-        }
-        _ => HomeError::Directory { path, source },
-    }
-}
-
 impl Home {
     /// Opens a home, making it if it is absent and bringing an older local
     /// database up to date.
@@ -68,7 +57,7 @@ impl Home {
             .recursive(true)
             .mode(0o700)
             .create(directory)
-            .map_err(|source| directory_error(directory, source))?;
+            .map_err(|source| HomeError::of_file(directory, source))?;
         let database = Database::open(directory)?;
         Ok(Self {
             directory: directory.into(),
@@ -259,11 +248,11 @@ impl Home {
             .write(true)
             .mode(0o600)
             .open(&path)
-            .map_err(|source| directory_error(&path, source))?;
+            .map_err(|source| HomeError::of_file(&path, source))?;
         match file.try_lock() {
             Ok(()) => Ok(Some(ConnectionLock { _file: file })),
             Err(TryLockError::WouldBlock) => Ok(None),
-            Err(TryLockError::Error(source)) => Err(directory_error(&path, source)),
+            Err(TryLockError::Error(source)) => Err(HomeError::of_file(&path, source)),
         }
     }
 
@@ -289,6 +278,6 @@ impl Home {
         std::fs::write(&next, pem)
             .and_then(|()| File::open(&next)?.sync_all())
             .and_then(|()| std::fs::rename(&next, &path))
-            .map_err(|source| directory_error(&path, source))
+            .map_err(|source| HomeError::of_file(&path, source))
     }
 }

@@ -1,6 +1,6 @@
 //! The local database's tables, and how they came about.
 
-use std::{fs::OpenOptions, io, os::unix::fs::OpenOptionsExt as _, path::Path, time::Duration};
+use std::{fs::OpenOptions, os::unix::fs::OpenOptionsExt as _, path::Path, time::Duration};
 
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 
@@ -35,17 +35,7 @@ fn make_private(path: &Path) -> Result<(), HomeError> {
         .mode(0o600)
         .open(path)
         .map(drop)
-        .map_err(|source| match source.kind() {
-            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-                HomeError::ReadOnly {
-                    path: path.to_owned(),
-                }
-            }
-            _ => HomeError::Directory {
-                path: path.to_owned(),
-                source,
-            },
-        })
+        .map_err(|source| HomeError::of_file(path, source))
 }
 
 fn prepare(connection: &mut Connection, path: &Path) -> Result<(), HomeError> {

@@ -141,16 +141,38 @@ fn system_reason(error: &io::Error) -> String {
 
 fn certificate_reason(error: &rustls::CertificateError) -> String {
     use rustls::CertificateError as Reason;
-    match error {
-        Reason::UnknownIssuer => {
-            "it is not signed by a certificate that is trusted here".to_owned()
-        }
-        Reason::BadSignature => "its signature is wrong".to_owned(),
-        Reason::Expired => "it has expired".to_owned(),
-        Reason::NotValidYet => "it is not valid yet".to_owned(),
-        Reason::NotValidForName => "it is for another name".to_owned(),
-        other => other.to_string(),
-    }
+    let known = [
+        (
+            matches!(error, Reason::UnknownIssuer),
+            "it is not signed by a certificate that is trusted here",
+        ),
+        (
+            matches!(error, Reason::BadSignature),
+            "its signature is wrong",
+        ),
+        (
+            matches!(error, Reason::Expired | Reason::ExpiredContext { .. }),
+            "it has expired",
+        ),
+        (
+            matches!(
+                error,
+                Reason::NotValidYet | Reason::NotValidYetContext { .. }
+            ),
+            "it is not valid yet",
+        ),
+        (
+            matches!(
+                error,
+                Reason::NotValidForName | Reason::NotValidForNameContext { .. }
+            ),
+            "it is for another name",
+        ),
+    ];
+    known
+        .into_iter()
+        .find(|(is_it, _)| *is_it)
+        .map_or_else(|| error.to_string(), |(_, reason)| reason.to_owned())
 }
 
 fn set_options(stream: TcpStream) -> io::Result<TcpStream> {

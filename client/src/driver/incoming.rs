@@ -114,27 +114,24 @@ impl Connection<'_> {
             }
             Some(Purpose::Fill { gap, ask }) => self.answer_to_fill(gap, ask, answer, frame),
             Some(Purpose::Ask(reply)) => {
-                let result = match answer {
-                    Answer::Error(error) => Err(RequestError::Refused(ending::of_error(error))),
-                    answer => Ok(Answered {
-                        answer,
-                        raw: raw::events(frame),
-                    }),
+                let result = if let Answer::Error(error) = answer {
+                    Err(RequestError::Refused(ending::of_error(error)))
+                } else {
+                    let raw = raw::events(frame);
+                    Ok(Answered { answer, raw })
                 };
                 // Whoever asked may have gone.
                 drop(reply.send(result));
                 Ok(())
             }
-            Some(Purpose::SignOut(reply)) => match answer {
-                Answer::Error(error) => {
+            Some(Purpose::SignOut(reply)) => {
+                if let Answer::Error(error) = answer {
                     drop(reply.send(Err(RequestError::Refused(ending::of_error(error)))));
-                    Ok(())
+                    return Ok(());
                 }
-                _ => {
-                    self.forget = Some(reply);
-                    Err(End::Stop(None))
-                }
-            },
+                self.forget = Some(reply);
+                Err(End::Stop(None))
+            }
         }
     }
 
