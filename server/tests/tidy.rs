@@ -208,16 +208,10 @@ fn files_are_short() {
     let long: Vec<String> = sources()
         .into_iter()
         .map(|(path, text)| (path, text.lines().count()))
-        .filter(|(path, lines)| *lines > LINES_MAX && !is_grown(path))
+        .filter(|(path, lines)| *lines > LINES_MAX)
         .map(|(path, lines)| format!("{path} has {lines} lines"))
         .collect();
     assert_eq!(long, [""; 0]);
-}
-
-/// Files that may be longer, each with its reason.
-fn is_grown(path: &str) -> bool {
-    // The server's side of a session: one state machine, read as a whole.
-    path == "protocol/src/session/server.rs"
 }
 
 #[test]

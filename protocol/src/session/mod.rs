@@ -16,11 +16,13 @@
 //! come out. Whoever drives them owns the socket.
 
 mod client;
+mod input;
 mod server;
 
 pub use self::{
     client::{Answer, ClientSession, Incoming, Lost},
-    server::{Input, Reply, ServerSession, TimedOut},
+    input::{Input, Reply},
+    server::{ServerSession, TimedOut},
 };
 use crate::{frame::FrameError, link::LinkViolation, seq::FrameNumber, wire::InvalidRequest};
 

@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use prost::Message;
 
-use super::Violation;
+use super::{
+    Violation,
+    input::{EncodedHistory, Input, Reply, sent_message_id},
+};
 use crate::{
     frame::{Frame as _, FrameLimits},
     limits::{
@@ -15,9 +18,7 @@ use crate::{
     link::{Receive, Send},
     moment::Moment,
     seq::FrameNumber,
-    wire::{
-        Authenticate, EncodedPage, Hello, InvalidRequest, Request, parse_request, v1, write_frame,
-    },
+    wire::{Authenticate, EncodedPage, Hello, parse_request, v1, write_frame},
 };
 
 /// Field numbers of `ServerFrame`'s body, as in frame.proto.
@@ -34,86 +35,6 @@ mod tag {
     pub(super) const HISTORY: u32 = 33;
     pub(super) const CONVERSATIONS: u32 = 34;
     pub(super) const DEVICES: u32 = 35;
-}
-
-/// What a frame from the client means.
-#[derive(Clone, Eq, PartialEq)]
-pub enum Input {
-    /// The device introduces itself. Answer with [`ServerSession::welcome`] or
-    /// [`ServerSession::goodbye`]; until then feed no further frames.
-    Hello(Hello),
-    /// Answer with [`ServerSession::signed_in`] or [`ServerSession::refuse`];
-    /// until then feed no further frames.
-    Register(Authenticate),
-    /// As for `Register`.
-    SignIn(Authenticate),
-    /// Register or sign-in with an unacceptable field: refuse it.
-    InvalidAuthenticate(InvalidRequest),
-    /// Answer exactly once with [`ServerSession::reply`].
-    Request {
-        /// Names the request in its answer.
-        number: FrameNumber,
-        /// What it asks for.
-        request: Request,
-    },
-    /// A request with an unacceptable field: answer it with an error.
-    InvalidRequest {
-        /// Names the request in its answer.
-        number: FrameNumber,
-        /// What is wrong with it.
-        reason: InvalidRequest,
-        /// The request's identity, as it came.
-        message_id: Bytes,
-    },
-    /// A critical request that this version does not know: answer it with an error.
-    Unsupported {
-        /// Names the request in its answer.
-        number: FrameNumber,
-    },
-    /// Answer with [`ServerSession::pong`].
-    Ping {
-        /// The pong repeats it.
-        id: u64,
-        /// What the device has stored.
-        cursor: Bytes,
-    },
-    /// The client ends the session.
-    Goodbye,
-    /// Nothing for the caller to do.
-    Nothing,
-}
-
-/// The answer to a request.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Reply {
-    /// It is committed.
-    Accepted(v1::Accepted),
-    /// It is done.
-    Done,
-    /// It is refused.
-    Error(v1::Error),
-    /// Encoded events, oldest first.
-    History {
-        /// Encoded [`v1::Event`]s.
-        events: Vec<Bytes>,
-        /// There are no more.
-        complete: bool,
-    },
-    /// Descriptions of conversations.
-    Conversations(v1::Conversations),
-    /// The user's devices.
-    Devices(v1::Devices),
-}
-
-/// [`v1::History`] with encoded events.
-#[derive(Clone, PartialEq, Message)]
-struct EncodedHistory {
-    #[prost(uint64, tag = "1")]
-    in_reply_to: u64,
-    #[prost(bytes = "bytes", repeated, tag = "2")]
-    events: Vec<Bytes>,
-    #[prost(bool, tag = "3")]
-    complete: bool,
 }
 
 /// The peer was silent for too long.
@@ -520,28 +441,5 @@ impl ServerSession {
     #[must_use]
     pub fn silent_for(&self, now: Moment) -> Duration {
         now.since(self.heard_at)
-    }
-}
-
-/// The message id as it came, also if the rest of the request is unacceptable.
-fn sent_message_id(body: &v1::client_frame::Body) -> Bytes {
-    use v1::client_frame::Body;
-    match body {
-        Body::SendMessage(it) => it.message_id.clone(),
-        Body::CreateGroup(it) => it.message_id.clone(),
-        Body::AddMembers(it) => it.message_id.clone(),
-        Body::RemoveMember(it) => it.message_id.clone(),
-        Body::LeaveGroup(it) => it.message_id.clone(),
-        Body::Hello(_)
-        | Body::Register(_)
-        | Body::SignIn(_)
-        | Body::Ping(_)
-        | Body::Goodbye(_)
-        | Body::MarkRead(_)
-        | Body::FetchHistory(_)
-        | Body::FetchConversations(_)
-        | Body::FetchDevices(_)
-        | Body::RevokeDevice(_)
-        | Body::SignOut(_) => Bytes::new(),
     }
 }

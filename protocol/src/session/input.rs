@@ -1,0 +1,112 @@
+//! What the server takes out of a frame, and what it answers.
+
+use bytes::Bytes;
+use prost::Message;
+
+use crate::{
+    seq::FrameNumber,
+    wire::{Authenticate, Hello, InvalidRequest, Request, v1},
+};
+
+/// What a frame from the client means.
+#[derive(Clone, Eq, PartialEq)]
+pub enum Input {
+    /// The device introduces itself. Answer with [`super::ServerSession::welcome`] or
+    /// [`super::ServerSession::goodbye`]; until then feed no further frames.
+    Hello(Hello),
+    /// Answer with [`super::ServerSession::signed_in`] or [`super::ServerSession::refuse`];
+    /// until then feed no further frames.
+    Register(Authenticate),
+    /// As for `Register`.
+    SignIn(Authenticate),
+    /// Register or sign-in with an unacceptable field: refuse it.
+    InvalidAuthenticate(InvalidRequest),
+    /// Answer exactly once with [`super::ServerSession::reply`].
+    Request {
+        /// Names the request in its answer.
+        number: FrameNumber,
+        /// What it asks for.
+        request: Request,
+    },
+    /// A request with an unacceptable field: answer it with an error.
+    InvalidRequest {
+        /// Names the request in its answer.
+        number: FrameNumber,
+        /// What is wrong with it.
+        reason: InvalidRequest,
+        /// The request's identity, as it came.
+        message_id: Bytes,
+    },
+    /// A critical request that this version does not know: answer it with an error.
+    Unsupported {
+        /// Names the request in its answer.
+        number: FrameNumber,
+    },
+    /// Answer with [`super::ServerSession::pong`].
+    Ping {
+        /// The pong repeats it.
+        id: u64,
+        /// What the device has stored.
+        cursor: Bytes,
+    },
+    /// The client ends the session.
+    Goodbye,
+    /// Nothing for the caller to do.
+    Nothing,
+}
+
+/// The answer to a request.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Reply {
+    /// It is committed.
+    Accepted(v1::Accepted),
+    /// It is done.
+    Done,
+    /// It is refused.
+    Error(v1::Error),
+    /// Encoded events, oldest first.
+    History {
+        /// Encoded [`v1::Event`]s.
+        events: Vec<Bytes>,
+        /// There are no more.
+        complete: bool,
+    },
+    /// Descriptions of conversations.
+    Conversations(v1::Conversations),
+    /// The user's devices.
+    Devices(v1::Devices),
+}
+
+/// [`v1::History`] with encoded events.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct EncodedHistory {
+    #[prost(uint64, tag = "1")]
+    pub(super) in_reply_to: u64,
+    #[prost(bytes = "bytes", repeated, tag = "2")]
+    pub(super) events: Vec<Bytes>,
+    #[prost(bool, tag = "3")]
+    pub(super) complete: bool,
+}
+
+/// The message id as it came, also if the rest of the request is unacceptable.
+pub(super) fn sent_message_id(body: &v1::client_frame::Body) -> Bytes {
+    use v1::client_frame::Body;
+    match body {
+        Body::SendMessage(it) => it.message_id.clone(),
+        Body::CreateGroup(it) => it.message_id.clone(),
+        Body::AddMembers(it) => it.message_id.clone(),
+        Body::RemoveMember(it) => it.message_id.clone(),
+        Body::LeaveGroup(it) => it.message_id.clone(),
+        Body::Hello(_)
+        | Body::Register(_)
+        | Body::SignIn(_)
+        | Body::Ping(_)
+        | Body::Goodbye(_)
+        | Body::MarkRead(_)
+        | Body::FetchHistory(_)
+        | Body::FetchConversations(_)
+        | Body::FetchDevices(_)
+        | Body::RevokeDevice(_)
+        | Body::SignOut(_) => Bytes::new(),
+    }
+}
