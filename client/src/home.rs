@@ -178,7 +178,8 @@ impl Home {
     }
 
     /// At most `limit` events that are not marked as printed, per conversation
-    /// in ascending order of seq, over all conversations by commit time.
+    /// in ascending order of seq, those of several conversations by commit time.
+    /// When there are more, whole conversations may come later.
     ///
     /// Never an event above a gap that the driver is about to fill. What is
     /// fetched on demand into a gap that a description announced (the history of

@@ -3,36 +3,51 @@
 use magpie_protocol::{id::ConversationId, seq::Seq};
 use rusqlite::params;
 
-use super::{Database, events::event_at, stored};
+use super::{Database, conversation_at, events::event_at, stored};
 use crate::{error::LocalError, types::StoredEvent};
 
-/// Commit time never falls within a conversation, so this order is that of seq
-/// there.
+const WITH_NEWS: &str = "
+    SELECT id FROM conversations WHERE next_seq - 1 > printed_seq ORDER BY id";
+
 const UNPRINTED: &str = "
     SELECT events.conversation, events.raw
       FROM conversations
       JOIN events ON events.conversation = conversations.id
                  AND events.seq > conversations.printed_seq
-     WHERE conversations.next_seq - 1 > conversations.printed_seq
+     WHERE conversations.id = ?1
        AND events.printable = 1
        AND events.seq < coalesce(
                (SELECT min(from_seq) FROM gaps
                  WHERE gaps.conversation = conversations.id AND gaps.kind = 1),
                conversations.next_seq)
-     ORDER BY events.committed_at_ms, events.conversation, events.seq
-     LIMIT ?1";
+     ORDER BY events.seq
+     LIMIT ?2";
 
 /// An older mark changes nothing.
 const ADVANCE_PRINTED: &str = "
     UPDATE conversations SET printed_seq = ?2 WHERE id = ?1 AND printed_seq < ?2";
 
 impl Database {
-    pub(crate) fn unprinted(&self, limit: usize) -> Result<Vec<StoredEvent>, LocalError> {
-        let events = self
-            .connection
-            .prepare_cached(UNPRINTED)?
-            .query_map([i64::try_from(limit).unwrap_or(i64::MAX)], event_at)?
+    pub(crate) fn unprinted(&mut self, limit: usize) -> Result<Vec<StoredEvent>, LocalError> {
+        let view = self.connection.transaction()?;
+        let with_news: Vec<ConversationId> = view
+            .prepare_cached(WITH_NEWS)?
+            .query_map([], |row| conversation_at(row, 0))?
             .collect::<Result<_, _>>()?;
+        let mut events: Vec<StoredEvent> = Vec::new();
+        for id in with_news {
+            let room = i64::try_from(limit.saturating_sub(events.len())).unwrap_or(i64::MAX);
+            let mut ask = view.prepare_cached(UNPRINTED)?;
+            for event in ask.query_map(params![id.bytes(), room], event_at)? {
+                events.push(event?);
+            }
+            if events.len() >= limit {
+                break;
+            }
+        }
+        // Commit time never falls within a conversation, and the sort is stable:
+        // there, this order is that of seq.
+        events.sort_by_key(|event| event.committed_at_ms);
         Ok(events)
     }
 

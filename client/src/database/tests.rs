@@ -64,7 +64,7 @@ impl Device {
         )
     }
 
-    fn unprinted(&self) -> Vec<u64> {
+    fn unprinted(&mut self) -> Vec<u64> {
         let events = self.database.unprinted(1_000).unwrap();
         events.iter().map(|event| event.seq.get()).collect()
     }
@@ -394,7 +394,7 @@ fn printed_marks_never_fall_and_survive() {
             .mark_printed(&[(CHAT, Seq::new(seq))])
             .unwrap();
     }
-    let device = device.reopen();
+    let mut device = device.reopen();
     assert_eq!(device.unprinted(), [4, 5]);
 }
 

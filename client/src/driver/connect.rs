@@ -235,3 +235,101 @@ fn roots(pem: &[u8]) -> Result<RootCertStore, String> {
     }
     Ok(roots)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+    use rustls::ServerConfig;
+    use rustls_pki_types::{PrivateKeyDer, pem::PemObject as _};
+    use tokio::net::TcpListener;
+    use tokio_rustls::TlsAcceptor;
+
+    use super::*;
+
+    /// A certificate to trust, as PEM, and a server on loopback that shows one
+    /// for `name` under it.
+    async fn listen(name: &str, alpn: &[u8]) -> (Vec<u8>, String) {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+        let key = KeyPair::generate().unwrap();
+        let certificate = CertificateParams::new(vec![name.to_owned()])
+            .unwrap()
+            .signed_by(&key, &issuer)
+            .unwrap();
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let mut config = ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&TLS13])
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(
+                vec![certificate.der().clone()],
+                PrivateKeyDer::from_pem_slice(key.serialize_pem().as_bytes()).unwrap(),
+            )
+            .unwrap();
+        config.alpn_protocols = vec![alpn.to_vec()];
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                drop(acceptor.accept(stream).await);
+            }
+        });
+        (issuer.pem().into_bytes(), address)
+    }
+
+    async fn dial(address: &str, trust: Trust) -> Result<(), ConnectError> {
+        let server = Server {
+            address: address.to_owned(),
+            trust,
+        };
+        let dialled = timeout(Duration::from_secs(20), TlsDial::new(&server)?.dial()).await;
+        dialled.unwrap().map(drop)
+    }
+
+    #[tokio::test]
+    async fn a_server_is_believed_by_its_certificate_and_name_alone() {
+        let (pem, address) = listen("127.0.0.1", ALPN).await;
+        assert_eq!(dial(&address, Trust::CaPem(pem.clone())).await, Ok(()));
+
+        let (_, other) = listen("127.0.0.1", ALPN).await;
+        let refused = dial(&other, Trust::CaPem(pem)).await.unwrap_err();
+        assert!(refused.is_permanent(), "{refused}");
+        let sentence = format!("the certificate of {other} is not trusted: ");
+        assert!(refused.to_string().starts_with(&sentence), "{refused}");
+
+        let (pem, address) = listen("example.org", ALPN).await;
+        let refused = dial(&address, Trust::CaPem(pem)).await.unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            format!("the certificate of {address} is not trusted: it is for another name")
+        );
+    }
+
+    #[tokio::test]
+    async fn a_server_of_another_protocol_is_refused() {
+        let (pem, address) = listen("127.0.0.1", b"http/1.1").await;
+        let refused = dial(&address, Trust::CaPem(pem)).await.unwrap_err();
+        assert!(
+            matches!(refused, ConnectError::Handshake { .. }),
+            "{refused}"
+        );
+    }
+
+    #[tokio::test]
+    async fn what_can_never_work_says_so_before_the_first_try() {
+        for address in ["localhost", "localhost:", "localhost:port", ":7443"] {
+            let refused = dial(address, Trust::System).await.unwrap_err();
+            assert!(matches!(refused, ConnectError::Address { .. }), "{refused}");
+        }
+        let trust = Trust::CaPem(b"nothing".to_vec());
+        let refused = dial("localhost:1", trust).await.unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            "the certificate cannot be trusted: it holds no certificate in PEM form"
+        );
+    }
+}

@@ -23,7 +23,7 @@ use magpie_protocol::{
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf, split as halves},
-    time::{Instant, interval, sleep_until, timeout},
+    time::{Instant, MissedTickBehavior, interval, sleep_until, timeout},
 };
 
 use super::{Answered, Command, Device, Driver, End, Reply, Stream};
@@ -163,6 +163,9 @@ impl<'a> Connection<'a> {
     ) -> End {
         let mut seen = 0;
         let mut watch = self.driver.options.watch_interval.map(interval);
+        if let Some(watch) = &mut watch {
+            watch.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        }
         self.start_turn(Load {
             gaps: true,
             ..self.load()

@@ -1,1 +1,292 @@
+//! Stories of the driver against a scripted server.
 
+mod script;
+
+use std::time::Duration;
+
+use magpie_protocol::{
+    id::DeviceId,
+    seq::Seq,
+    session::{Input, Reply},
+    wire::{FetchHistory, HistoryFrom, Request, v1},
+};
+use parking_lot::Mutex;
+use tokio::{io::DuplexStream, sync::mpsc};
+
+use self::script::{ALICE, CHAT, MemoryDial, Peer, begin, event};
+use crate::{
+    client::Event,
+    error::{DisconnectReason, SignInError},
+    home::Home,
+    server::{Server, Trust},
+    sign_in::{Person, enter},
+    types::{OutboxState, Outcome},
+};
+
+/// D1, D3, D6.
+#[tokio::test]
+async fn what_was_not_answered_is_sent_again_with_its_id_in_its_order() {
+    let mut story = begin();
+    let ids = [story.send("one"), story.send("two"), story.send("three")];
+    let (mut first, _) = story.connection().await;
+    first.welcome(true).await;
+    let (number, id, _) = first.message().await;
+    for _ in 0..2 {
+        first.message().await;
+    }
+    first.accept(number, id, 1).await;
+    story
+        .event(|event| matches!(event, Event::Accepted { .. }))
+        .await;
+    // Cut: the second one's acceptance is lost on the way.
+    drop(first);
+
+    let (mut second, _) = story.connection().await;
+    second.welcome(false).await;
+    for (seq, (expected, text)) in (2..).zip([(ids[1], "two"), (ids[2], "three")]) {
+        let (number, id, sent) = second.message().await;
+        assert_eq!((id, sent.as_str()), (expected, text));
+        second.accept(number, id, seq).await;
+    }
+    let last = ids[2];
+    story
+        .event(|event| matches!(event, Event::Accepted { id, .. } if *id == last))
+        .await;
+    let history = story.home.history(CHAT, None, 10).unwrap();
+    let stored: Vec<_> = history
+        .events
+        .iter()
+        .map(|event| event.message_id)
+        .collect();
+    assert_eq!(stored, ids.map(Some));
+    assert_eq!(story.home.outbox().unwrap(), []);
+    story.client.shutdown().await;
+}
+
+/// D6.
+#[tokio::test]
+async fn a_retryable_refusal_holds_the_rest() {
+    let mut story = begin();
+    let ids = [story.send("one"), story.send("two")];
+    let (mut first, _) = story.connection().await;
+    first.welcome(true).await;
+    let (number, _, _) = first.message().await;
+    let unavailable = v1::Error {
+        code: v1::ErrorCode::Unavailable.into(),
+        action: v1::Action::RetryAfter.into(),
+        after_ms: 50,
+        ..Default::default()
+    };
+    first.reply(number, Reply::Error(unavailable)).await;
+    let event = story
+        .event(|event| matches!(event, Event::Disconnected { .. }))
+        .await;
+    let Event::Disconnected { reason, retry_in } = event else {
+        panic!("another event");
+    };
+    assert!(matches!(reason, DisconnectReason::Held(_)));
+    assert!(retry_in >= Duration::from_millis(50));
+
+    let (mut second, _) = story.connection().await;
+    second.welcome(false).await;
+    assert_eq!(second.message().await.1, ids[0]);
+    assert_eq!(second.message().await.1, ids[1]);
+}
+
+/// D12.
+#[tokio::test]
+async fn a_final_refusal_marks_one_and_the_rest_goes_on() {
+    let mut story = begin();
+    let ids = [story.send("one"), story.send("two")];
+    let (mut peer, _) = story.connection().await;
+    peer.welcome(true).await;
+    let (number, _, _) = peer.message().await;
+    let not_found = v1::Error {
+        code: v1::ErrorCode::NotFound.into(),
+        action: v1::Action::Never.into(),
+        ..Default::default()
+    };
+    peer.reply(number, Reply::Error(not_found)).await;
+    let (number, id, _) = peer.message().await;
+    peer.accept(number, id, 1).await;
+    story
+        .event(|event| matches!(event, Event::Accepted { .. }))
+        .await;
+    assert!(matches!(
+        story.home.outcome(ids[0]).unwrap(),
+        Some(Outcome::Failed(_))
+    ));
+    assert!(matches!(
+        story.home.outcome(ids[1]).unwrap(),
+        Some(Outcome::Accepted(_))
+    ));
+    let outbox = story.home.outbox().unwrap();
+    assert!(matches!(outbox[0].state, OutboxState::Failed(_)));
+}
+
+/// D7.
+#[tokio::test]
+async fn a_page_is_acknowledged_once_it_is_stored_and_its_cursor_opens_the_next_session() {
+    let mut story = begin();
+    let (mut first, hello) = story.connection().await;
+    assert_eq!(hello.cursor, "");
+    first.welcome(true).await;
+    let number = first.page(&[1, 2], "far", true).await;
+    story.event(|event| *event == Event::CaughtUp).await;
+    assert_eq!(story.home.history(CHAT, None, 10).unwrap().events.len(), 2);
+    // What the client says next carries the acknowledgement.
+    story.send("hello");
+    first.message().await;
+    assert_eq!(first.session.acked(), number);
+    drop(first);
+    let (_second, hello) = story.connection().await;
+    assert_eq!((hello.cursor.as_ref(), hello.epoch), (&b"far"[..], 1));
+}
+
+/// D5.
+#[tokio::test]
+async fn a_missing_event_is_fetched_before_the_device_is_caught_up() {
+    let mut story = begin();
+    let (mut peer, _) = story.connection().await;
+    peer.welcome(true).await;
+    peer.page(&[1], "one", false).await;
+    peer.page(&[4], "four", true).await;
+    let (number, request) = peer.request().await;
+    let asked = FetchHistory {
+        conversation: CHAT,
+        from: HistoryFrom::After(Seq::new(1)),
+        limit: 2,
+    };
+    assert!(request == Request::FetchHistory(asked));
+    assert_eq!(story.home.history(CHAT, None, 10).unwrap().events.len(), 1);
+    let history = Reply::History {
+        events: vec![event(2), event(3)],
+        complete: false,
+    };
+    peer.reply(number, history).await;
+    story.event(|event| *event == Event::CaughtUp).await;
+    let history = story.home.history(CHAT, None, 10).unwrap();
+    assert_eq!((history.events.len(), history.gaps.len()), (4, 0));
+}
+
+#[tokio::test]
+async fn a_server_that_starts_anew_is_compared_and_not_doubled() {
+    let mut story = begin();
+    let (mut first, _) = story.connection().await;
+    first.welcome(true).await;
+    first.page(&[1, 2], "far", true).await;
+    story.event(|event| *event == Event::CaughtUp).await;
+    drop(first);
+    let (mut second, _) = story.connection().await;
+    second.welcome(true).await;
+    second.page(&[1, 2, 3], "anew", true).await;
+    story.event(|event| *event == Event::BeganAnew).await;
+    story.event(|event| *event == Event::CaughtUp).await;
+    assert_eq!(story.home.history(CHAT, None, 10).unwrap().events.len(), 3);
+    assert_eq!(story.home.credential().unwrap().cursor, "anew");
+}
+
+#[tokio::test]
+async fn a_replaced_device_ends_and_a_draining_server_is_waited_for() {
+    let mut story = begin();
+    let (mut first, _) = story.connection().await;
+    first.welcome(true).await;
+    let (code, action) = (v1::ErrorCode::Draining, v1::Action::Reconnect);
+    first.goodbye(code, action, 30).await;
+    let event = story
+        .event(|event| matches!(event, Event::Disconnected { .. }))
+        .await;
+    assert!(matches!(event, Event::Disconnected { retry_in, .. } if retry_in.as_millis() >= 30));
+    let (mut second, _) = story.connection().await;
+    second.welcome(false).await;
+    let (code, action) = (v1::ErrorCode::Replaced, v1::Action::Never);
+    second.goodbye(code, action, 0).await;
+    story.event(|event| *event == Event::Replaced).await;
+    assert_eq!(story.client.next_event().await, None);
+}
+
+#[tokio::test]
+async fn a_revoked_device_keeps_its_outbox_and_may_be_signed_in_again_by_its_user() {
+    let mut story = begin();
+    story.send("hello");
+    let (mut peer, _) = story.connection().await;
+    let (code, action) = (v1::ErrorCode::Unauthenticated, v1::Action::SignIn);
+    peer.goodbye(code, action, 0).await;
+    story
+        .event(|event| matches!(event, Event::SignedOut { .. }))
+        .await;
+    assert!(!story.home.account().unwrap().unwrap().signed_in);
+    assert_eq!(story.home.outbox().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn shutting_down_stores_and_says_goodbye() {
+    let mut story = begin();
+    let (mut peer, _) = story.connection().await;
+    peer.welcome(true).await;
+    story
+        .event(|event| matches!(event, Event::Connected { .. }))
+        .await;
+    let home = story.home.clone();
+    assert!(home.try_lock_connection().unwrap().is_none());
+    let (heard, ()) = tokio::join!(peer.input(), story.client.shutdown());
+    assert!(matches!(heard, Input::Goodbye));
+    assert!(home.try_lock_connection().unwrap().is_some());
+}
+
+/// Answers registrations, but loses the first answer.
+async fn forgetful_registrar(
+    mut connections: mpsc::UnboundedReceiver<DuplexStream>,
+    asked: &Mutex<Vec<DeviceId>>,
+) {
+    while let Some(stream) = connections.recv().await {
+        let mut peer = Peer::new(stream);
+        let Input::Register(it) = peer.input().await else {
+            panic!("no registration");
+        };
+        asked.lock().push(it.device);
+        if asked.lock().len() == 1 {
+            continue;
+        }
+        let signed_in = v1::SignedIn {
+            user: Some(v1::User {
+                user_id: ALICE.to_wire(),
+                name: "alice".to_owned(),
+            }),
+            device_id: it.device.to_wire(),
+            device_token: vec![9; 32].into(),
+        };
+        peer.session.signed_in(&signed_in, &mut peer.out);
+        peer.flush().await;
+    }
+}
+
+#[tokio::test]
+async fn a_registration_whose_answer_was_lost_is_repeated_for_the_same_device() {
+    let directory = tempfile::tempdir().unwrap();
+    let home = Home::open(directory.path()).unwrap();
+    let (dialled, connections) = mpsc::unbounded_channel();
+    let asked = Mutex::new(Vec::new());
+    let server = Server {
+        address: "memory:1".to_owned(),
+        trust: Trust::System,
+    };
+    let person = Person {
+        name: "Alice",
+        password: "correct horse",
+        device_name: "",
+    };
+    let person_asks = async {
+        let dial = MemoryDial(dialled);
+        let first = enter(&home, &server, &dial, person, true).await;
+        assert!(matches!(first, Err(SignInError::Lost { .. })));
+        let account = enter(&home, &server, &dial, person, true).await.unwrap();
+        assert_eq!(account.name, "alice");
+        let again = enter(&home, &server, &dial, person, true).await;
+        let refused = again.unwrap_err().to_string();
+        assert_eq!(refused, "this home belongs to alice already");
+    };
+    tokio::join!(person_asks, forgetful_registrar(connections, &asked));
+    let asked = asked.into_inner();
+    assert_eq!((asked.len(), asked[0]), (2, asked[1]));
+}
