@@ -25,7 +25,7 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts it; its standard error is the test's.
+    /// Starts it.
     pub(crate) fn start(command: &mut Command) -> Self {
         command.stdout(Stdio::piped());
         let mut child = command

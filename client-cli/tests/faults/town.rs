@@ -1,8 +1,9 @@
 //! A server, the homes of some devices, and perhaps a proxy between them.
 
 use std::{
+    fs::File,
     net::SocketAddr,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::{Arc, OnceLock},
 };
@@ -100,6 +101,14 @@ impl Town {
     }
 }
 
+/// What processes say to people goes here, behind what was said before: it is
+/// kept with the other files when a test fails.
+fn log(dir: &Path) -> File {
+    let path = dir.with_extension("log");
+    let log = File::options().append(true).create(true).open(&path);
+    log.unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
 /// A proxy and what runs it.
 pub(crate) struct Proxied {
     pub(crate) proxy: Proxy,
@@ -132,8 +141,8 @@ impl Server {
             .arg("--data-dir")
             .arg(&self.data)
             .args(["--admin-listen", "off", "--json"])
-            .env("MAGPIE_LOG", "warn")
-            .stdin(Stdio::null());
+            .stdin(Stdio::null())
+            .stderr(log(&self.data));
         let mut process = Process::start(&mut command);
         let ready = process.first_line();
         assert_eq!(ready["type"], "ready", "{ready}");
@@ -173,7 +182,8 @@ impl Home {
             .arg("--json")
             .args(args)
             .env("MAGPIE_PASSWORD", PASSWORD)
-            .stdin(Stdio::null());
+            .stdin(Stdio::null())
+            .stderr(log(&self.dir));
         command
     }
 

@@ -250,9 +250,10 @@ impl Verdict {
         let accepted = accepted.filter(|it| it.outcome != Outcome::Unknown).count();
         assert!(accepted >= 10, "{}: only {accepted} accepted", self.plan);
         println!(
-            "{}: {accepted} accepted, {} of unknown outcome, {} readers",
+            "{}: {accepted} accepted, {} of unknown outcome, {} owed by outboxes, {} readers",
             self.plan,
             self.sendings.len() - accepted,
+            self.owed.len(),
             self.readers.len()
         );
         let violations = self.violations();
