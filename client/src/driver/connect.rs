@@ -130,7 +130,7 @@ impl Dial for TlsDial {
 }
 
 /// What the system says, without its number and in lower case.
-fn system_reason(error: &io::Error) -> String {
+pub(super) fn system_reason(error: &io::Error) -> String {
     let text = error.to_string();
     let text = text.split(" (os error").next().unwrap_or_default();
     let mut characters = text.chars();

@@ -26,7 +26,7 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval, sleep_until, timeout},
 };
 
-use super::{Answered, Command, Device, Driver, End, Reply, Stream};
+use super::{Answered, Command, Device, Driver, End, Reply, Stream, connect::system_reason};
 use crate::{
     database::{Credential, Load, Turn, Work},
     error::DisconnectReason,
@@ -212,10 +212,10 @@ impl<'a> Connection<'a> {
             read = from.read_buf(inbound) => match read {
                 Ok(0) => Err(End::soon(DisconnectReason::Closed)),
                 Ok(_) => self.take_frames(),
-                Err(error) => Err(End::soon(DisconnectReason::Broken(error.to_string()))),
+                Err(error) => Err(broken(&error)),
             },
             written = write_some(to, out, unflushed), if must_write => {
-                written.map_err(|error| End::soon(DisconnectReason::Broken(error.to_string())))
+                written.map_err(|error| broken(&error))
             }
             command = driver.commands.recv(), if has_room => {
                 // The app has dropped its end.
@@ -347,6 +347,14 @@ impl<'a> Connection<'a> {
         drop(reply.send(answer));
         End::Stop(None)
     }
+}
+
+/// A server that was killed does not say goodbye to TLS either.
+fn broken(error: &std::io::Error) -> End {
+    if error.kind() == std::io::ErrorKind::UnexpectedEof {
+        return End::soon(DisconnectReason::Closed);
+    }
+    End::soon(DisconnectReason::Broken(system_reason(error)))
 }
 
 /// Writes as much as the stream takes, then pushes it on. May be cancelled
