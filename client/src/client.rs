@@ -18,8 +18,8 @@ use crate::{
     driver::{Answered, Bells, COMMANDS_MAX, Command, Dial, Driver, Notices, Reply, TlsDial},
     error::{ConnectError, DisconnectReason, RequestError},
     home::{ConnectionLock, Home},
+    model::{Acceptance, ConversationPage, DeviceLine, Gap, HistoryPage, Refusal, User},
     server::Server,
-    types::{Acceptance, ConversationPage, DeviceLine, Gap, HistoryPage, Refusal, User},
 };
 
 /// How a [`Client`] behaves.

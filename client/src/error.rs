@@ -9,7 +9,7 @@ use std::{
 use magpie_protocol::session::{Lost, Violation};
 use rusqlite::ErrorCode as SqliteCode;
 
-use crate::types::Refusal;
+use crate::model::Refusal;
 
 /// A home cannot be used.
 #[derive(Debug, thiserror::Error)]

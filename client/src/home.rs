@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 use crate::{
     database::{Credential, Database},
     error::{HomeError, LocalError},
-    types::{
+    model::{
         Account, AuditConversation, ConversationLine, LocalHistory, NewRequest, OutboxEntry,
         Outcome, Recipient, StoredEvent,
     },

@@ -47,10 +47,10 @@ mod database;
 mod driver;
 mod error;
 mod home;
+mod model;
 mod raw;
 mod server;
 mod sign_in;
-mod types;
 
 pub use magpie_protocol::{
     id::{ConversationId, DeviceId, InvalidId, MessageId, UserId},
@@ -63,12 +63,12 @@ pub use self::{
     client::{Client, Event, From, Options},
     error::{ConnectError, DisconnectReason, HomeError, LocalError, RequestError, SignInError},
     home::{ConnectionLock, Home},
-    server::{Server, Trust},
-    sign_in::{register, sign_in},
-    types::{
+    model::{
         Acceptance, Account, AuditConversation, AuditLine, Content, ConversationKind,
         ConversationLine, ConversationPage, DeviceLine, Gap, HistoryPage, InvalidRecipient,
         LocalHistory, Member, NewRequest, Operation, OutboxEntry, OutboxState, Outcome, Recipient,
         Refusal, StoredEvent, User,
     },
+    server::{Server, Trust},
+    sign_in::{register, sign_in},
 };

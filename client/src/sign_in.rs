@@ -20,8 +20,8 @@ use crate::{
     driver::{Dial, Stream, TlsDial, pem, refusal},
     error::SignInError,
     home::Home,
+    model::Account,
     server::Server,
-    types::Account,
 };
 
 /// How long an answer may take: hashing a password takes its time, and the

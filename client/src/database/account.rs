@@ -5,7 +5,7 @@ use magpie_protocol::id::{DeviceId, UserId};
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
 use super::Database;
-use crate::{error::LocalError, types::Account};
+use crate::{error::LocalError, model::Account};
 
 /// What a hello needs.
 #[derive(Clone, Eq, PartialEq)]

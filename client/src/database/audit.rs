@@ -10,7 +10,7 @@ use rusqlite::{Connection, params};
 use super::{Database, conversation_at, gaps, seq_at, stored};
 use crate::{
     error::LocalError,
-    types::{AuditConversation, AuditLine, content_digest},
+    model::{AuditConversation, AuditLine, content_digest},
 };
 
 impl Database {

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     error::LocalError,
-    types::{ConversationKind, ConversationLine, Member, Recipient, User},
+    model::{ConversationKind, ConversationLine, Member, Recipient, User},
 };
 
 /// A direct conversation, as in `magpie.v1.ConversationKind`.

@@ -12,7 +12,7 @@ use rusqlite::{Connection, Transaction, params};
 use super::{Database, account::Me, conversations, gaps, stored};
 use crate::{
     error::LocalError,
-    types::{Content, LocalHistory, StoredEvent, User},
+    model::{Content, LocalHistory, StoredEvent, User},
 };
 
 /// Events of this kind count as unread.
@@ -143,7 +143,7 @@ pub(super) fn seqs_between(
 pub(super) fn own_message(
     me: &Me,
     id: MessageId,
-    at: crate::types::Acceptance,
+    at: crate::model::Acceptance,
     text: String,
 ) -> NewEvent {
     let kind = v1::event_content::Kind::Message(v1::Message { text });

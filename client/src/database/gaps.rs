@@ -9,7 +9,7 @@ use magpie_protocol::{id::ConversationId, seq::Seq};
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
 use super::{conversation_at, seq_at, stored};
-use crate::{error::LocalError, types::Gap};
+use crate::{error::LocalError, model::Gap};
 
 pub(super) const ON_DEMAND: i64 = 0;
 pub(super) const MISSING: i64 = 1;

@@ -14,7 +14,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
 use super::{Database, account, conversation_at, conversations, message_id_at, seq_at, stored};
 use crate::{
     error::LocalError,
-    types::{
+    model::{
         Acceptance, NewRequest, Operation, OutboxEntry, OutboxState, Outcome, Recipient, Refusal,
     },
 };

@@ -4,7 +4,7 @@ use magpie_protocol::{id::ConversationId, seq::Seq};
 use rusqlite::params;
 
 use super::{Database, conversation_at, events::event_at, stored};
-use crate::{error::LocalError, types::StoredEvent};
+use crate::{error::LocalError, model::StoredEvent};
 
 const WITH_NEWS: &str = "
     SELECT id FROM conversations WHERE next_seq - 1 > printed_seq ORDER BY id";

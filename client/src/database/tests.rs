@@ -9,7 +9,7 @@ use magpie_protocol::{
 use prost::Message as _;
 
 use super::{Changes, Database, Load, NewEvent, NewPage, Turn, Work};
-use crate::types::{
+use crate::model::{
     Acceptance, Account, Content, Gap, NewRequest, OutboxState, Outcome, Recipient, Refusal,
 };
 

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     error::LocalError,
-    types::{Acceptance, Gap, Refusal},
+    model::{Acceptance, Gap, Refusal},
 };
 
 /// One thing that came.

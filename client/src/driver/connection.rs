@@ -30,7 +30,7 @@ use super::{Answered, Command, Device, Driver, End, Reply, Stream, connect::syst
 use crate::{
     database::{Credential, Load, Turn, Work},
     error::DisconnectReason,
-    types::Gap,
+    model::Gap,
 };
 
 /// Bytes to make room for before each read.

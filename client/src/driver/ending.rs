@@ -11,7 +11,7 @@ use crate::{
     client::Event,
     database::Work,
     error::{DisconnectReason, LocalError},
-    types::Refusal,
+    model::Refusal,
 };
 
 /// The end of a connection.

@@ -17,8 +17,8 @@ use crate::{
     client::Event,
     database::{NewEvent, NewPage, Work},
     error::{DisconnectReason, RequestError},
+    model::{Acceptance, Gap, Refusal, User},
     raw,
-    types::{Acceptance, Gap, Refusal, User},
 };
 
 fn malformed(what: &'static str) -> End {

@@ -41,7 +41,7 @@ use crate::{
     client::{Event, Options},
     error::{ConnectError, DisconnectReason, LocalError, RequestError},
     home::{ConnectionLock, Home},
-    types::{Gap, Refusal},
+    model::{Gap, Refusal},
 };
 
 /// Requests of the moment that may wait.

@@ -11,7 +11,7 @@ use super::{
     Reply,
     connection::{Connection, Purpose, Waiting},
 };
-use crate::{database::Load, types::Gap};
+use crate::{database::Load, model::Gap};
 
 /// Requests of the outbox that are read at once.
 const OUTBOX_READ_MAX: usize = 2 * WINDOW_COUNT;

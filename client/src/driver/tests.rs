@@ -18,9 +18,9 @@ use crate::{
     client::Event,
     error::{DisconnectReason, SignInError},
     home::Home,
+    model::{OutboxState, Outcome},
     server::{Server, Trust},
     sign_in::{Person, enter},
-    types::{OutboxState, Outcome},
 };
 
 /// D1, D3, D6.

@@ -24,7 +24,7 @@ use crate::{
     client::{Client, Event, Options},
     error::ConnectError,
     home::Home,
-    types::{Account, NewRequest, Recipient},
+    model::{Account, NewRequest, Recipient},
 };
 
 pub(super) const ALICE: UserId = UserId::new([0xa; 16]);
