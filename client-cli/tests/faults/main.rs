@@ -5,6 +5,13 @@
 //! The short form is part of the test command. For the long one see
 //! docs/reliability.md: `MAGPIE_FAULT_SECONDS` and `MAGPIE_FAULT_SEED`.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
 mod listener;
 mod plan;
 mod process;

@@ -76,6 +76,9 @@ impl Town {
     pub(crate) fn register(&self, user: &str) -> Home {
         let home = self.home(user);
         home.done(&["register", user]);
+        // A device that connects for the first time begins with what is recent,
+        // and a gap marker for the rest: begin before anybody writes.
+        home.done(&["sync"]);
         home
     }
 
@@ -83,16 +86,17 @@ impl Town {
     pub(crate) fn sign_in(&self, user: &str, device: &str) -> Home {
         let home = self.home(device);
         home.done(&["login", user, "--device-name", device]);
+        home.done(&["sync"]);
         home
     }
 
     /// The id of a new group.
     pub(crate) fn create_group(&self, home: &Home, title: &str, others: &[&str]) -> String {
         let lines = home.done(&[&["group", "create", title], others].concat());
-        let ids = lines
+        let mut ids = lines
             .iter()
             .filter_map(|line| line["conversation_id"].as_str());
-        ids.last().unwrap().to_owned()
+        ids.next_back().map(str::to_owned).unwrap()
     }
 
     /// Leaves the files where they are, and says where.
