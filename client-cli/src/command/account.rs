@@ -1,5 +1,7 @@
 //! `register`, `login`, `logout`.
 
+use std::time::Duration;
+
 use magpie_client::{Account, SignInError};
 
 use crate::{
@@ -10,6 +12,9 @@ use crate::{
     line::Line,
     password,
 };
+
+/// How long a new device may take to fetch what is recent.
+const BEGIN_MAX: Duration = Duration::from_secs(10);
 
 pub(crate) async fn register(context: &Context, typed: Credentials) -> Result<Exit, Failure> {
     if let Some(account) = context.home.account()? {
@@ -25,6 +30,7 @@ pub(crate) async fn register(context: &Context, typed: Credentials) -> Result<Ex
         typed.device_name.as_str(),
     );
     let account = in_time(context, registering).await?;
+    begin(context).await?;
     context.output.line(&Line::Registered(account.into()))?;
     Ok(Exit::Done)
 }
@@ -47,6 +53,7 @@ pub(crate) async fn login(context: &Context, typed: Credentials) -> Result<Exit,
         typed.device_name.as_str(),
     );
     let account = in_time(context, signing_in).await?;
+    begin(context).await?;
     context.output.line(&Line::LoggedIn(account.into()))?;
     Ok(Exit::Done)
 }
@@ -67,6 +74,23 @@ pub(crate) async fn logout(context: &Context, force: bool) -> Result<Exit, Failu
         .output
         .line(&Line::LoggedOut { user: account.name })?;
     Ok(Exit::Done)
+}
+
+/// Begins the device's history now: from here on, everything that is sent to
+/// this user comes, not only what is recent when this home next connects.
+///
+/// The account is there whether this succeeds or not.
+async fn begin(context: &Context) -> Result<(), Failure> {
+    let mut carrier = Carrier::own(context)?;
+    let timeout = context.timeout().unwrap_or(BEGIN_MAX).min(BEGIN_MAX);
+    let begun = carrier.until_caught_up(&Patience::new(Some(timeout))).await;
+    carrier.shutdown().await;
+    if let Err(failure) = begun {
+        context
+            .output
+            .note(&format!("signed in, but not synced yet: {failure}"));
+    }
+    Ok(())
 }
 
 async fn sign_out(context: &Context) -> Result<(), Failure> {

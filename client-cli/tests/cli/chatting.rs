@@ -10,9 +10,7 @@ fn the_first_message_has_seq_1_and_arrives_once() {
     assert_eq!(text(&sent[0], "type"), "accepted");
     assert_eq!(number(&sent[0], "seq"), 1);
 
-    let heard = world
-        .magpie("bob", ["listen", "--until-idle", "1"])
-        .done();
+    let heard = world.magpie("bob", ["listen", "--until-idle", "1"]).done();
     let message = of_type(&heard, "message")[0];
     assert_eq!(text(message, "text"), "hello");
     assert_eq!(text(message, "sender"), "alice");
@@ -21,9 +19,7 @@ fn the_first_message_has_seq_1_and_arrives_once() {
     assert_eq!(of_type(&heard, "caught_up").len(), 1);
 
     // D3.
-    let again = world
-        .magpie("bob", ["listen", "--until-idle", "0"])
-        .done();
+    let again = world.magpie("bob", ["listen", "--until-idle", "0"]).done();
     assert_eq!(texts(&again), Vec::<&str>::new());
 }
 
@@ -52,9 +48,7 @@ fn lines_of_standard_input_are_sent_in_order() {
     let seqs: Vec<u64> = sent.iter().map(|line| number(line, "seq")).collect();
     assert_eq!(seqs, (1..=500).collect::<Vec<u64>>());
 
-    let heard = world
-        .magpie("bob", ["listen", "--until-idle", "1"])
-        .done();
+    let heard = world.magpie("bob", ["listen", "--until-idle", "1"]).done();
     let expected: Vec<String> = (1..=500).map(|line| format!("line {line}")).collect();
     assert_eq!(texts(&heard), expected);
 }
@@ -80,26 +74,35 @@ fn a_group_is_made_and_its_changes_are_events() {
         .done();
     let group = text(&made[0], "conversation_id");
     assert_eq!(number(&made[0], "seq"), 1);
-    world.magpie("alice", ["group", "add", group, "@carol"]).done();
+    world
+        .magpie("alice", ["group", "add", group, "@carol"])
+        .done();
     world.magpie("carol", ["sync"]).done();
     world.magpie("carol", ["send", group, "hi all"]).done();
     world.magpie("carol", ["group", "leave", group]).done();
-    world.magpie("alice", ["group", "remove", group, "@bob"]).done();
-
-    let heard = world
-        .magpie("bob", ["listen", "--until-idle", "1"])
+    world
+        .magpie("alice", ["group", "remove", group, "@bob"])
         .done();
+
+    let heard = world.magpie("bob", ["listen", "--until-idle", "1"]).done();
     let kinds: Vec<&str> = of_type(&heard, "event")
         .into_iter()
         .map(|line| text(line, "kind"))
         .collect();
     assert_eq!(
         kinds,
-        ["group_created", "members_added", "member_left", "member_removed"]
+        [
+            "group_created",
+            "members_added",
+            "member_left",
+            "member_removed"
+        ]
     );
     assert_eq!(texts(&heard), ["hi all"]);
 
-    let refused = world.magpie("bob", ["send", group, "still here?"]).with_code(1);
+    let refused = world
+        .magpie("bob", ["send", group, "still here?"])
+        .with_code(1);
     assert_eq!(text(&refused[0], "type"), "error");
     assert_eq!(text(&refused[0], "action"), "never");
 }
@@ -116,7 +119,10 @@ fn history_is_paged_and_printed_oldest_first() {
     assert_eq!(texts(&newest).len(), 50);
     assert_eq!(texts(&newest)[0], "71");
     let page = world
-        .magpie("bob", ["history", "@alice", "--before", "71", "--limit", "3"])
+        .magpie(
+            "bob",
+            ["history", "@alice", "--before", "71", "--limit", "3"],
+        )
         .done();
     assert_eq!(texts(&page), ["68", "69", "70"]);
 }

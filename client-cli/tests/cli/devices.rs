@@ -29,13 +29,20 @@ fn a_revoked_device_is_told_to_sign_in() {
     world.magpie("bob2", ["sync"]).done();
     let devices = world.magpie("bob", ["devices"]).done();
     assert_eq!(devices.len(), 2);
-    let other = devices.iter().find(|line| line["current"] == false).unwrap();
+    let other = devices
+        .iter()
+        .find(|line| line["current"] == false)
+        .unwrap();
     world
         .magpie("bob", ["devices", "revoke", text(other, "device_id")])
         .done();
 
     let ended = world.magpie("bob2", ["sync"]);
-    assert!(ended.stderr.contains("magpie login bob"), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("magpie login bob"),
+        "{}",
+        ended.stderr
+    );
     ended.with_code(3);
     world.magpie("bob2", ["send", "@alice", "hi"]).with_code(3);
     world.log_in("bob2", "bob");
@@ -49,7 +56,10 @@ fn a_listener_that_is_revoked_ends() {
     let listener = world.start("bob2", ["listen"]);
     listener.until("caught_up");
     let devices = world.magpie("bob", ["devices"]).done();
-    let other = devices.iter().find(|line| line["current"] == false).unwrap();
+    let other = devices
+        .iter()
+        .find(|line| line["current"] == false)
+        .unwrap();
     world
         .magpie("bob", ["devices", "revoke", text(other, "device_id")])
         .done();

@@ -9,7 +9,10 @@ fn a_name_that_is_taken_and_a_wrong_password_are_refused() {
     assert_eq!(text(&taken[0], "code"), "name_taken");
 
     let mut login = world.command("other", ["login", "alice"]);
-    let output = login.env("MAGPIE_PASSWORD", "wrong horse").output().unwrap();
+    let output = login
+        .env("MAGPIE_PASSWORD", "wrong horse")
+        .output()
+        .unwrap();
     assert_eq!(output.status.code(), Some(1));
     let line: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(text(&line, "code"), "wrong_credentials");
@@ -107,7 +110,9 @@ fn a_password_comes_from_standard_input_when_asked() {
 #[test]
 fn a_recipient_that_does_not_exist_is_refused_and_kept_as_failed() {
     let world = World::with_alice_and_bob();
-    let refused = world.magpie("alice", ["send", "@nobody", "hi"]).with_code(1);
+    let refused = world
+        .magpie("alice", ["send", "@nobody", "hi"])
+        .with_code(1);
     assert_eq!(text(&refused[0], "type"), "error");
     assert_eq!(text(&refused[0], "code"), "not_found");
     let outbox = world.magpie("alice", ["outbox"]).done();

@@ -15,16 +15,16 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// How long anything may take that is expected to happen.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The password of every user here.
-pub const PASSWORD: &str = "correct horse";
+pub(crate) const PASSWORD: &str = "correct horse";
 
 /// The program under test.
-pub const MAGPIE: &str = env!("CARGO_BIN_EXE_magpie");
+pub(crate) const MAGPIE: &str = env!("CARGO_BIN_EXE_magpie");
 
 /// Where `cargo build --workspace` puts the server: beside the client.
-pub fn magpied() -> PathBuf {
+pub(crate) fn magpied() -> PathBuf {
     let path = Path::new(MAGPIE).with_file_name("magpied");
     assert!(
         path.is_file(),
@@ -34,11 +34,11 @@ pub fn magpied() -> PathBuf {
 }
 
 /// A server and the homes of its users, in one directory.
-pub struct World {
+pub(crate) struct World {
     directory: TempDir,
     server: Option<Server>,
     /// Where clients connect: the server, or a proxy in front of it.
-    pub address: String,
+    pub(crate) address: String,
     ca: PathBuf,
 }
 
@@ -48,14 +48,14 @@ struct Server {
 
 impl World {
     /// A server that is ready, on a free port, with nobody registered.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut world = Self::without_server();
         world.start_server();
         world
     }
 
     /// A world in which [`World::address`] leads nowhere yet.
-    pub fn without_server() -> Self {
+    pub(crate) fn without_server() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let ca = directory.path().join("server/ca.pem");
         Self {
@@ -67,26 +67,21 @@ impl World {
     }
 
     /// A server, and alice and bob registered, each with a home of that name.
-    pub fn with_alice_and_bob() -> Self {
+    pub(crate) fn with_alice_and_bob() -> Self {
         let world = Self::new();
         world.register("alice");
         world.register("bob");
         world
     }
 
-    /// Where everything of this world lies.
-    pub fn directory(&self) -> &Path {
-        self.directory.path()
-    }
-
     /// The home of that name; the directory need not exist yet.
-    pub fn home(&self, name: &str) -> PathBuf {
+    pub(crate) fn home(&self, name: &str) -> PathBuf {
         self.directory.path().join("homes").join(name)
     }
 
     /// Starts the server on the port that it had before, or on a free one, with
     /// the same directory, and waits until it is ready.
-    pub fn start_server(&mut self) {
+    pub(crate) fn start_server(&mut self) {
         assert!(self.server.is_none(), "the server runs already");
         let listen = if self.address == "127.0.0.1:1" {
             "127.0.0.1:0".to_owned()
@@ -99,33 +94,23 @@ impl World {
         self.ca = PathBuf::from(text(&ready, "ca"));
     }
 
-    /// The server's process id.
-    pub fn server_id(&self) -> u32 {
-        self.server.as_ref().unwrap().child.id()
-    }
-
     /// `kill -9`, then waits until the process is gone.
-    pub fn kill_server(&mut self) {
+    pub(crate) fn kill_server(&mut self) {
         drop(self.server.take());
     }
 
-    /// The server's certificate authority.
-    pub fn ca(&self) -> &Path {
-        &self.ca
-    }
-
     /// Registers a user whose home has the same name.
-    pub fn register(&self, name: &str) {
+    pub(crate) fn register(&self, name: &str) {
         self.magpie(name, ["register", name]).done();
     }
 
     /// Signs a new device in: another home of a user who exists.
-    pub fn log_in(&self, home: &str, name: &str) {
+    pub(crate) fn log_in(&self, home: &str, name: &str) {
         self.magpie(home, ["login", name]).done();
     }
 
     /// A `magpie` command for a home, with `--json`; not started yet.
-    pub fn command<I: AsRef<OsStr>>(
+    pub(crate) fn command<I: AsRef<OsStr>>(
         &self,
         home: &str,
         arguments: impl IntoIterator<Item = I>,
@@ -150,7 +135,7 @@ impl World {
     }
 
     /// Runs `magpie` to its end, with an empty standard input.
-    pub fn magpie<I: AsRef<OsStr>>(
+    pub(crate) fn magpie<I: AsRef<OsStr>>(
         &self,
         home: &str,
         arguments: impl IntoIterator<Item = I>,
@@ -159,7 +144,7 @@ impl World {
     }
 
     /// Runs `magpie` to its end, with `input` on standard input.
-    pub fn magpie_with_input<I: AsRef<OsStr>>(
+    pub(crate) fn magpie_with_input<I: AsRef<OsStr>>(
         &self,
         home: &str,
         arguments: impl IntoIterator<Item = I>,
@@ -182,7 +167,7 @@ impl World {
     }
 
     /// Starts `magpie` and lets it run; its lines can be waited for.
-    pub fn start<I: AsRef<OsStr>>(
+    pub(crate) fn start<I: AsRef<OsStr>>(
         &self,
         home: &str,
         arguments: impl IntoIterator<Item = I>,
@@ -275,13 +260,13 @@ impl Lines {
 
 /// What a `magpie` that ended left behind.
 #[derive(Debug)]
-pub struct Finished {
+pub(crate) struct Finished {
     /// The exit code; `None` after a signal.
-    pub code: Option<i32>,
+    pub(crate) code: Option<i32>,
     /// Its JSON lines.
-    pub lines: Vec<Value>,
+    pub(crate) lines: Vec<Value>,
     /// What it said to people.
-    pub stderr: String,
+    pub(crate) stderr: String,
 }
 
 impl Finished {
@@ -299,20 +284,20 @@ impl Finished {
 
     /// Its lines, after it ended with that code.
     #[track_caller]
-    pub fn with_code(self, code: i32) -> Vec<Value> {
+    pub(crate) fn with_code(self, code: i32) -> Vec<Value> {
         assert_eq!(self.code, Some(code), "{self:#?}");
         self.lines
     }
 
     /// Its lines, after it ended with 0.
     #[track_caller]
-    pub fn done(self) -> Vec<Value> {
+    pub(crate) fn done(self) -> Vec<Value> {
         self.with_code(0)
     }
 }
 
 /// A `magpie` that runs. Killed when dropped.
-pub struct Running {
+pub(crate) struct Running {
     child: Child,
     stdin: Option<ChildStdin>,
     lines: Lines,
@@ -332,25 +317,15 @@ impl Running {
         }
     }
 
-    /// Its process id.
-    pub fn id(&self) -> u32 {
-        self.child.id()
-    }
-
     /// Its next line.
     #[track_caller]
-    pub fn line(&self) -> Value {
+    pub(crate) fn line(&self) -> Value {
         self.lines.next(PATIENCE).expect("no line came in time")
-    }
-
-    /// Its next line, or `None` if none came within `patience`.
-    pub fn line_within(&self, patience: Duration) -> Option<Value> {
-        self.lines.next(patience)
     }
 
     /// Reads lines up to and including the next one of that type.
     #[track_caller]
-    pub fn until(&self, kind: &str) -> Vec<Value> {
+    pub(crate) fn until(&self, kind: &str) -> Vec<Value> {
         let mut lines = Vec::new();
         loop {
             let line = self.line();
@@ -363,26 +338,21 @@ impl Running {
     }
 
     /// Writes to its standard input.
-    pub fn write(&mut self, input: &str) {
+    pub(crate) fn write(&mut self, input: &str) {
         let stdin = self.stdin.as_mut().unwrap();
         stdin.write_all(input.as_bytes()).unwrap();
         stdin.flush().unwrap();
     }
 
-    /// Ends its standard input.
-    pub fn end_input(&mut self) {
-        self.stdin = None;
-    }
-
     /// Asks it to end (SIGTERM).
-    pub fn terminate(&self) {
+    pub(crate) fn terminate(&self) {
         let id = self.child.id().to_string();
         let status = Command::new("kill").args(["-TERM", &id]).status().unwrap();
         assert!(status.success());
     }
 
     /// `kill -9`; returns the lines that were not read yet.
-    pub fn kill(mut self) -> Vec<Value> {
+    pub(crate) fn kill(mut self) -> Vec<Value> {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
         std::iter::from_fn(|| self.lines.next(PATIENCE)).collect()
@@ -390,7 +360,7 @@ impl Running {
 
     /// Waits until it has ended by itself.
     #[track_caller]
-    pub fn finish(mut self) -> Finished {
+    pub(crate) fn finish(mut self) -> Finished {
         self.stdin = None;
         let deadline = Instant::now() + PATIENCE;
         let status = loop {
@@ -417,7 +387,7 @@ impl Drop for Running {
 
 /// A field that is a string.
 #[track_caller]
-pub fn text<'line>(line: &'line Value, field: &str) -> &'line str {
+pub(crate) fn text<'line>(line: &'line Value, field: &str) -> &'line str {
     line[field]
         .as_str()
         .unwrap_or_else(|| panic!("no {field} in {line}"))
@@ -425,19 +395,19 @@ pub fn text<'line>(line: &'line Value, field: &str) -> &'line str {
 
 /// A field that is a number.
 #[track_caller]
-pub fn number(line: &Value, field: &str) -> u64 {
+pub(crate) fn number(line: &Value, field: &str) -> u64 {
     line[field]
         .as_u64()
         .unwrap_or_else(|| panic!("no {field} in {line}"))
 }
 
 /// The lines of one type.
-pub fn of_type<'lines>(lines: &'lines [Value], kind: &str) -> Vec<&'lines Value> {
+pub(crate) fn of_type<'lines>(lines: &'lines [Value], kind: &str) -> Vec<&'lines Value> {
     lines.iter().filter(|line| line["type"] == kind).collect()
 }
 
 /// The texts of the message lines, in order.
-pub fn texts(lines: &[Value]) -> Vec<&str> {
+pub(crate) fn texts(lines: &[Value]) -> Vec<&str> {
     of_type(lines, "message")
         .into_iter()
         .map(|line| text(line, "text"))
