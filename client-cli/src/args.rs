@@ -51,13 +51,7 @@ pub(crate) struct Global {
     pub(crate) json: bool,
 
     /// How long to wait for the server without an answer; 0: for ever
-    #[arg(
-        long,
-        global = true,
-        value_name = "SECONDS",
-        default_value_t = 30,
-        hide_default_value = false
-    )]
+    #[arg(long, global = true, value_name = "SECONDS", default_value_t = 30)]
     pub(crate) timeout: u64,
 }
 

@@ -30,7 +30,7 @@ pub(crate) async fn register(context: &Context, typed: Credentials) -> Result<Ex
         typed.device_name.as_str(),
     );
     let account = in_time(context, registering).await?;
-    begin(context).await?;
+    begin(context).await;
     context.output.line(&Line::Registered(account.into()))?;
     Ok(Exit::Done)
 }
@@ -53,7 +53,7 @@ pub(crate) async fn login(context: &Context, typed: Credentials) -> Result<Exit,
         typed.device_name.as_str(),
     );
     let account = in_time(context, signing_in).await?;
-    begin(context).await?;
+    begin(context).await;
     context.output.line(&Line::LoggedIn(account.into()))?;
     Ok(Exit::Done)
 }
@@ -80,17 +80,19 @@ pub(crate) async fn logout(context: &Context, force: bool) -> Result<Exit, Failu
 /// this user comes, not only what is recent when this home next connects.
 ///
 /// The account is there whether this succeeds or not.
-async fn begin(context: &Context) -> Result<(), Failure> {
-    let mut carrier = Carrier::own(context)?;
+async fn begin(context: &Context) {
     let timeout = context.timeout().unwrap_or(BEGIN_MAX).min(BEGIN_MAX);
-    let begun = carrier.until_caught_up(&Patience::new(Some(timeout))).await;
-    carrier.shutdown().await;
-    if let Err(failure) = begun {
+    let begun = async {
+        let mut carrier = Carrier::own(context)?;
+        let begun = carrier.until_caught_up(&Patience::new(Some(timeout))).await;
+        carrier.shutdown().await;
+        begun
+    };
+    if let Err(failure) = begun.await {
         context
             .output
             .note(&format!("signed in, but not synced yet: {failure}"));
     }
-    Ok(())
 }
 
 async fn sign_out(context: &Context) -> Result<(), Failure> {

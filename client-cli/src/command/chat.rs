@@ -160,7 +160,10 @@ impl Chat<'_> {
         match outcome {
             Outcome::Accepted(acceptance) => {
                 self.conversation.get_or_insert(acceptance.conversation);
-                self.context.output.line(&Line::accepted(id, *acceptance))?;
+                // For people the message itself, with its number, is the sign.
+                if self.context.output.is_json() {
+                    self.context.output.line(&Line::accepted(id, *acceptance))?;
+                }
             }
             Outcome::Failed(refusal) => {
                 self.refused = true;

@@ -27,14 +27,15 @@ pub(crate) async fn run(context: &Context) -> Result<Exit, Failure> {
             Noticed::CaughtUp => caught_up = true,
             Noticed::Stored(count) => events += count,
             Noticed::Answered(id, outcome) => {
-                pending.remove(&id);
-                count_outcome(&outcome, &mut sent, &mut failed);
+                if pending.remove(&id) {
+                    count_outcome(&outcome, &mut sent, &mut failed);
+                }
             }
             // Events may have been dropped, and marks are not counted: look,
             // but not each time through a long outbox.
             Noticed::Changed => {
-                for id in unanswered(context, &mut pending, caught_up)? {
-                    count_outcome(&id, &mut sent, &mut failed);
+                for outcome in unanswered(context, &mut pending, caught_up)? {
+                    count_outcome(&outcome, &mut sent, &mut failed);
                 }
                 continue;
             }
@@ -48,7 +49,11 @@ pub(crate) async fn run(context: &Context) -> Result<Exit, Failure> {
         sent,
         failed,
     })?;
-    Ok(Exit::Done)
+    Ok(if failed == 0 {
+        Exit::Done
+    } else {
+        Exit::Refused
+    })
 }
 
 fn count_outcome(outcome: &Outcome, sent: &mut u64, failed: &mut u64) {

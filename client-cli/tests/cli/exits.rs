@@ -84,6 +84,29 @@ fn a_server_that_is_not_there_is_not_reached() {
 }
 
 #[test]
+fn a_certificate_that_is_not_trusted_ends_at_once() {
+    let mut world = World::with_alice_and_bob();
+    let other = World::new();
+    world.ca.clone_from(&other.ca);
+    let ended = world.magpie("alice", ["--timeout", "0", "send", "@bob", "hi"]);
+    assert!(ended.stderr.contains("not trusted"), "{}", ended.stderr);
+    let lines = ended.with_code(4);
+    assert_eq!(text(&lines[0], "type"), "pending");
+}
+
+#[test]
+fn a_local_database_of_a_newer_version_is_a_local_error() {
+    let world = World::with_alice_and_bob();
+    let path = world.home("alice").join("magpie.db");
+    let database = rusqlite::Connection::open(path).unwrap();
+    database.pragma_update(None, "user_version", 9_999).unwrap();
+    drop(database);
+    let ended = world.magpie("alice", ["whoami"]);
+    assert!(ended.stderr.contains("newer"), "{}", ended.stderr);
+    ended.with_code(5);
+}
+
+#[test]
 fn a_home_that_is_a_file_is_a_local_error() {
     let world = World::without_server();
     std::fs::create_dir_all(world.home("x").parent().unwrap()).unwrap();

@@ -6,7 +6,7 @@ use std::{
     io::{BufRead, BufReader, Read, Write},
     path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, Output, Stdio},
-    sync::mpsc::{Receiver, RecvTimeoutError, channel},
+    sync::mpsc::{Receiver, channel},
     thread,
     time::{Duration, Instant},
 };
@@ -39,7 +39,8 @@ pub(crate) struct World {
     server: Option<Server>,
     /// Where clients connect: the server, or a proxy in front of it.
     pub(crate) address: String,
-    ca: PathBuf,
+    /// What clients trust: the server's certificate authority.
+    pub(crate) ca: PathBuf,
 }
 
 struct Server {
@@ -251,10 +252,7 @@ impl Lines {
     }
 
     fn next(&self, patience: Duration) -> Option<Value> {
-        match self.0.recv_timeout(patience) {
-            Ok(value) => Some(value),
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
-        }
+        self.0.recv_timeout(patience).ok()
     }
 }
 
