@@ -1,0 +1,408 @@
+//! A batch in one transaction, under the log head's lock.
+//!
+//! Messages into conversations that exist, nearly everything, are written by one
+//! statement that is sent together with the transaction's begin, its lock and
+//! its commit: the lock is never held across a network wait. It looks ids up,
+//! authorises, numbers and writes in the snapshot it takes behind the lock, so
+//! all of that is exact however many nodes append. Whatever else a batch holds
+//! is done command by command, under the same lock.
+
+use bytes::Bytes;
+use magpie_protocol::{
+    id::ConversationId,
+    seq::{Position, Seq},
+    wire::{
+        Target,
+        v1::{self, event_content::Kind},
+    },
+};
+use prost::Message as _;
+use std::{collections::HashSet, sync::Arc};
+use tokio_postgres::Row;
+use uuid::Uuid;
+
+use super::{
+    committer::Ended,
+    known::{Known, Person},
+    log::Log,
+    session::{Failure, Params, Session, get, get_count, uuid},
+};
+use crate::store::{
+    Append, Command, Committed, LogEvent, Outcome, Refusal,
+    event::{EventParts, encode_event},
+    identity::request_digest,
+};
+
+/// Takes the log head: whoever else appends waits until our commit is visible
+/// and flushed. It writes to the write-ahead log, so that the commit waits for
+/// the disk and the standby even if nothing else was written: a repeat is
+/// answered only when what it repeats is safe.
+const LOCK_HEAD: &str = "
+    SELECT position, committed_at_ms FROM log_head WHERE shard = 0 FOR NO KEY UPDATE";
+
+/// Looks up, authorises, numbers and writes messages.
+///
+/// The subqueries with `LIMIT 1` are index probes, one a row, whatever the
+/// planner knows about the tables.
+const WRITE_MESSAGES: &str = "
+    WITH asked AS MATERIALIZED (
+        SELECT *
+          FROM unnest($1::bigint[], $2::uuid[], $3::bytea[], $4::bigint[], $5::uuid[], $6::bytea[])
+               WITH ORDINALITY
+            AS asked (sender, id, digest, conversation, device, body, number)
+    ), judged AS MATERIALIZED (
+        SELECT a.number, a.conversation, k.seq, k.committed_at_ms, k.digest = a.digest AS is_same,
+               (SELECT true FROM devices d
+                 WHERE d.device_id = a.device AND d.user_key = a.sender
+                   AND d.revoked_position IS NULL LIMIT 1) IS TRUE AS may_act,
+               (SELECT true FROM members m
+                 WHERE m.user_key = a.sender AND m.conversation_key = a.conversation
+                   AND m.to_position = 9223372036854775807 LIMIT 1) IS TRUE AS is_member
+          FROM asked a
+          LEFT JOIN LATERAL (
+              SELECT e.seq, e.committed_at_ms, e.digest FROM events e
+               WHERE e.sender_key = a.sender AND e.message_id = a.id LIMIT 1
+          ) k ON true
+    ), fresh AS MATERIALIZED (
+        SELECT number, conversation FROM judged WHERE seq IS NULL AND may_act AND is_member
+    ), heads AS MATERIALIZED (
+        SELECT c.conversation,
+               coalesce((SELECT e.seq FROM events e WHERE e.conversation_key = c.conversation
+                          ORDER BY e.seq DESC LIMIT 1), 0) AS seq
+          FROM (SELECT DISTINCT conversation FROM fresh) c
+    ), placed AS MATERIALIZED (
+        SELECT f.number, f.conversation,
+               h.seq + row_number() OVER (PARTITION BY f.conversation ORDER BY f.number) AS seq,
+               (SELECT position FROM log_head WHERE shard = 0)
+                   + row_number() OVER (ORDER BY f.number) AS position
+          FROM fresh f JOIN heads h USING (conversation)
+    ), written AS (
+        INSERT INTO events (position, conversation_key, seq, sender_key, committed_at_ms,
+                            message_id, kind, digest, body)
+        SELECT p.position, p.conversation, p.seq, a.sender,
+               greatest($7, (SELECT committed_at_ms FROM log_head WHERE shard = 0)),
+               a.id, 1, a.digest, a.body
+          FROM placed p JOIN asked a USING (number)
+         ORDER BY p.position
+    ), moved AS (
+        UPDATE log_head
+           SET position = position + (SELECT count(*) FROM fresh),
+               committed_at_ms = greatest($7, committed_at_ms)
+         WHERE shard = 0 AND EXISTS (SELECT FROM fresh)
+    )
+    SELECT j.seq, j.committed_at_ms, j.is_same IS TRUE, j.may_act, j.is_member, p.seq, p.position
+      FROM judged j LEFT JOIN placed p USING (number)
+     ORDER BY j.number";
+
+/// Appends a batch.
+pub(super) async fn append(
+    session: Session<'_>,
+    known: &mut Known,
+    batch: &[Append],
+    at_ms: i64,
+) -> Result<Committed, Ended> {
+    known.learn(session, batch).await?;
+    let parts = split(known, batch);
+    match parts.as_slice() {
+        [Part::Messages(messages)] => append_at_once(session, messages, at_ms).await,
+        parts => append_in_parts(session, known, parts, at_ms).await,
+    }
+}
+
+/// One statement's worth of a batch.
+enum Part<'a> {
+    /// Messages, no two of one sender with the same id.
+    Messages(Vec<MessageRow<'a>>),
+    /// Anything else.
+    Single(&'a Append),
+}
+
+/// A message with what its names stand for.
+struct MessageRow<'a> {
+    append: &'a Append,
+    /// Nobody is never authorised.
+    sender: Option<Arc<Person>>,
+    /// Nobody is a member of what is not there.
+    place: Option<i64>,
+    conversation: ConversationId,
+    /// To nobody: nothing with this id can have been the same.
+    digest: Option<[u8; 16]>,
+    /// Encoded [`v1::EventContent`].
+    body: Vec<u8>,
+}
+
+/// Splits a batch into parts that are done one after the other.
+fn split<'a>(known: &Known, batch: &'a [Append]) -> Vec<Part<'a>> {
+    let mut parts = Vec::new();
+    let mut messages = Vec::new();
+    let mut ids = HashSet::new();
+    for append in batch {
+        let row = message_row(known, append, !parts.is_empty());
+        let is_repeat = !ids.insert((append.actor.user, append.id));
+        if (is_repeat || row.is_none()) && !messages.is_empty() {
+            parts.push(Part::Messages(std::mem::take(&mut messages)));
+            ids = HashSet::from([(append.actor.user, append.id)]);
+        }
+        match row {
+            Some(row) => messages.push(row),
+            None => parts.push(Part::Single(append)),
+        }
+    }
+    if !messages.is_empty() {
+        parts.push(Part::Messages(messages));
+    }
+    parts
+}
+
+/// The row of a message whose conversation is there, or certainly is not.
+fn message_row<'a>(known: &Known, append: &'a Append, is_later: bool) -> Option<MessageRow<'a>> {
+    let Command::SendMessage { to, text } = &append.command else {
+        return None;
+    };
+    let destination = known.destination(append);
+    let place = destination.and_then(|id| known.place(id));
+    let may_be_made = match to {
+        // By an earlier command of the batch.
+        Target::Conversation(_) => is_later,
+        // By this one.
+        Target::User(_) => destination.is_some(),
+    };
+    if place.is_none() && may_be_made {
+        return None;
+    }
+    let content = v1::EventContent {
+        kind: Some(Kind::Message(v1::Message {
+            text: text.as_str().to_owned(),
+        })),
+    };
+    Some(MessageRow {
+        append,
+        sender: known.person(append.actor.user).cloned(),
+        place,
+        conversation: destination.unwrap_or(ConversationId::new([0; 16])),
+        digest: destination.map(|id| request_digest(id, &append.command)),
+        body: content.encode_to_vec(),
+    })
+}
+
+/// The columns of messages.
+struct Columns<'a> {
+    senders: Vec<i64>,
+    ids: Vec<Uuid>,
+    digests: Vec<Option<&'a [u8]>>,
+    places: Vec<i64>,
+    devices: Vec<Uuid>,
+    bodies: Vec<&'a [u8]>,
+    at_ms: i64,
+}
+
+impl<'a> Columns<'a> {
+    fn of(rows: &'a [MessageRow<'_>], at_ms: i64) -> Self {
+        // No key is 0.
+        let sender = |row: &MessageRow<'_>| row.sender.as_ref().map_or(0, |sender| sender.key);
+        let actors = rows.iter().map(|row| row.append.actor);
+        Self {
+            senders: rows.iter().map(sender).collect(),
+            ids: rows.iter().map(|row| uuid(row.append.id.bytes())).collect(),
+            digests: rows
+                .iter()
+                .map(|row| row.digest.as_ref().map(<[u8; 16]>::as_slice))
+                .collect(),
+            places: rows.iter().map(|row| row.place.unwrap_or(0)).collect(),
+            devices: actors.map(|actor| uuid(actor.device.bytes())).collect(),
+            bodies: rows.iter().map(|row| row.body.as_slice()).collect(),
+            at_ms,
+        }
+    }
+
+    fn params(&self) -> [&(dyn tokio_postgres::types::ToSql + Sync); 7] {
+        [
+            &self.senders,
+            &self.ids,
+            &self.digests,
+            &self.places,
+            &self.devices,
+            &self.bodies,
+            &self.at_ms,
+        ]
+    }
+}
+
+/// What the batch did so far.
+struct Progress {
+    after: Position,
+    committed_at_ms: i64,
+    outcomes: Vec<Outcome>,
+    events: Vec<LogEvent>,
+}
+
+impl Progress {
+    /// From the row of [`LOCK_HEAD`].
+    fn begin(row: &Row, at_ms: i64) -> Result<Self, Failure> {
+        Ok(Self {
+            after: Position::new(get_count(row, 0)?),
+            committed_at_ms: at_ms.max(get(row, 1)?),
+            outcomes: Vec::new(),
+            events: Vec::new(),
+        })
+    }
+
+    fn head(&self) -> Position {
+        self.events
+            .last()
+            .map_or(self.after, |event| event.position)
+    }
+
+    fn end(self) -> Committed {
+        Committed {
+            after: self.after,
+            head: self.head(),
+            outcomes: self.outcomes,
+            events: self.events,
+        }
+    }
+
+    /// From the rows of [`WRITE_MESSAGES`].
+    fn take(&mut self, messages: &[MessageRow<'_>], rows: &[Row]) -> Result<(), Failure> {
+        if rows.len() != messages.len() {
+            let (asked, answered) = (messages.len(), rows.len());
+            return Err(Failure::corrupt(format!(
+                "{answered} answers to {asked} messages"
+            )));
+        }
+        for (message, row) in messages.iter().zip(rows) {
+            let outcome = self.take_row(message, row)?;
+            self.outcomes.push(outcome);
+        }
+        Ok(())
+    }
+
+    fn take_row(&mut self, message: &MessageRow<'_>, row: &Row) -> Result<Outcome, Failure> {
+        let conversation = message.conversation;
+        if get::<Option<i64>>(row, 0)?.is_some() {
+            if !get::<bool>(row, 2)? {
+                return Ok(Outcome::Refused(Refusal::Conflict));
+            }
+            return Ok(Outcome::Accepted {
+                conversation,
+                seq: Seq::new(get_count(row, 0)?),
+                committed_at_ms: get(row, 1)?,
+            });
+        }
+        let Some(sender) = message.sender.as_ref() else {
+            return Ok(Outcome::Refused(Refusal::DeviceRevoked));
+        };
+        if message.digest.is_none() {
+            return Ok(Outcome::Refused(Refusal::NotFound));
+        }
+        if !get::<bool>(row, 3)? {
+            return Ok(Outcome::Refused(Refusal::DeviceRevoked));
+        }
+        if !get::<bool>(row, 4)? {
+            return Ok(Outcome::Refused(Refusal::NotFound));
+        }
+        let (seq, position) = (Seq::new(get_count(row, 5)?), get_count(row, 6)?);
+        let encoded: Bytes = encode_event(&EventParts {
+            conversation,
+            seq,
+            sender: sender.id,
+            sender_name: &sender.name,
+            id: message.append.id,
+            committed_at_ms: self.committed_at_ms,
+            body: &message.body,
+        });
+        self.events.push(LogEvent {
+            position: Position::new(position),
+            conversation,
+            seq,
+            encoded,
+            change: None,
+        });
+        Ok(Outcome::Accepted {
+            conversation,
+            seq,
+            committed_at_ms: self.committed_at_ms,
+        })
+    }
+}
+
+/// Everything in one round trip.
+async fn append_at_once(
+    session: Session<'_>,
+    messages: &[MessageRow<'_>],
+    at_ms: i64,
+) -> Result<Committed, Ended> {
+    let lock = session
+        .statements
+        .prepare(session.client, LOCK_HEAD)
+        .await?;
+    let write = session
+        .statements
+        .prepare(session.client, WRITE_MESSAGES)
+        .await?;
+    let columns = Columns::of(messages, at_ms);
+    let params = columns.params();
+    let params: Params<'_> = &params;
+    // Polled in this order, so that they are sent in this order.
+    let (begun, locked, written, committed) = tokio::join!(
+        biased;
+        session.client.batch_execute("BEGIN"),
+        session.client.query_one(&lock, &[]),
+        session.client.query(&write, params),
+        session.client.batch_execute("COMMIT"),
+    );
+    let outcome = begun
+        .and_then(|()| Ok((locked?, written?)))
+        .and_then(|done| committed.map(|()| done));
+    let (locked, written) = outcome.map_err(|error| in_doubt(error.into()))?;
+    let read = || -> Result<Committed, Failure> {
+        let mut progress = Progress::begin(&locked, at_ms)?;
+        progress.take(messages, &written)?;
+        Ok(progress.end())
+    };
+    read().map_err(in_doubt)
+}
+
+/// What failed when the commit was sent already.
+fn in_doubt(failure: Failure) -> Ended {
+    let in_doubt = match failure {
+        // It is committed, and our answer to it is wrong: again will not help.
+        Failure::Corrupt(_) => false,
+        Failure::Database(_) | Failure::Unavailable(_) => !failure.is_definite(),
+    };
+    Ended { failure, in_doubt }
+}
+
+async fn append_in_parts(
+    session: Session<'_>,
+    known: &Known,
+    parts: &[Part<'_>],
+    at_ms: i64,
+) -> Result<Committed, Ended> {
+    session.client.batch_execute("BEGIN").await?;
+    let locked = session.one(LOCK_HEAD, &[]).await?;
+    let mut progress = Progress::begin(&locked, at_ms)?;
+    for part in parts {
+        match part {
+            Part::Messages(messages) => {
+                let columns = Columns::of(messages, progress.committed_at_ms);
+                let rows = session.rows(WRITE_MESSAGES, &columns.params()).await?;
+                progress.take(messages, &rows)?;
+            }
+            Part::Single(append) => {
+                let mut log = Log {
+                    session,
+                    known,
+                    head: progress.head(),
+                    committed_at_ms: progress.committed_at_ms,
+                };
+                let (outcome, event) = log.append(append).await?;
+                progress.outcomes.push(outcome);
+                progress.events.extend(event);
+            }
+        }
+    }
+    let committed = session.client.batch_execute("COMMIT").await;
+    committed.map_err(|error| in_doubt(error.into()))?;
+    Ok(progress.end())
+}

@@ -1,0 +1,278 @@
+//! What a device must know of a conversation besides its events.
+
+use magpie_protocol::{
+    id::{ConversationId, UserId},
+    seq::{Position, Seq},
+    wire::v1,
+};
+use prost::Message as _;
+use tokio_postgres::Row;
+use uuid::Uuid;
+
+use super::{
+    accounts::{ATTEMPTS, until_known},
+    connections::Connections,
+    rows::{self, OPEN_END},
+    session::{Failure, Session, get, get_count, get_id, limit as row_limit, signed, uuid},
+};
+use crate::store::{Membership, ReadLimit};
+
+/// One stretch of a conversation that a user may read.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub(super) struct Interval {
+    pub(super) conversation: i64,
+    pub(super) from_seq: i64,
+    pub(super) to_seq: i64,
+    pub(super) to_position: i64,
+}
+
+impl Interval {
+    /// From a row of `conversation, from_seq, to_seq, to_position`, beginning
+    /// at the column `first`.
+    pub(super) fn from_row(row: &Row, first: usize) -> Result<Self, Failure> {
+        Ok(Self {
+            conversation: get(row, first)?,
+            from_seq: get(row, first + 1)?,
+            to_seq: get(row, first + 2)?,
+            to_position: get(row, first + 3)?,
+        })
+    }
+
+    const fn is_open(&self) -> bool {
+        self.to_position == OPEN_END
+    }
+}
+
+/// Conversations, each with the newest event that the user of the membership may
+/// read.
+const DESCRIBE: &str = "
+    SELECT c.conversation_id, c.kind, c.title,
+           CASE WHEN i.to_position = 9223372036854775807
+                THEN coalesce((SELECT e.seq FROM events e WHERE e.conversation_key = c.key
+                                ORDER BY e.seq DESC LIMIT 1), 0)
+                ELSE i.to_seq END
+      FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) WITH ORDINALITY
+        AS i (conversation, to_seq, to_position, number)
+      JOIN conversations c ON c.key = i.conversation
+     ORDER BY i.number";
+
+/// Members when a membership ended, or now if it has not, with how far they have
+/// come.
+///
+/// Who was removed does not learn who came later.
+const FIND_MEMBERS: &str = "
+    SELECT i.number, u.user_id, u.name, m.from_seq, coalesce(k.read_seq, 0),
+           seq_at(i.conversation, i.head, coalesce(d.position, 0))
+      FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) WITH ORDINALITY
+        AS i (conversation, at, head, number)
+      JOIN members m ON m.conversation_key = i.conversation
+                    AND m.to_position > i.at AND m.from_position <= i.at
+      JOIN users u ON u.key = m.user_key
+      LEFT JOIN delivered d ON d.user_key = m.user_key
+      LEFT JOIN marks k ON k.user_key = m.user_key AND k.conversation_key = m.conversation_key
+     ORDER BY i.number, m.user_key";
+
+/// Describes conversations as the users of these memberships may see them.
+pub(super) async fn describe(
+    session: Session<'_>,
+    intervals: &[Interval],
+) -> Result<Vec<v1::Conversation>, Failure> {
+    let keys: Vec<i64> = intervals.iter().map(|it| it.conversation).collect();
+    let ends: Vec<i64> = intervals.iter().map(|it| it.to_seq).collect();
+    let until: Vec<i64> = intervals.iter().map(|it| it.to_position).collect();
+    let rows = session.rows(DESCRIBE, &[&keys, &ends, &until]).await?;
+    if rows.len() != intervals.len() {
+        return Err(Failure::corrupt("a membership of no conversation"));
+    }
+    let mut described = Vec::with_capacity(rows.len());
+    let mut heads: Vec<i64> = Vec::with_capacity(rows.len());
+    for (row, interval) in rows.iter().zip(intervals) {
+        let head = get_count(row, 3)?;
+        heads.push(get(row, 3)?);
+        let kind = match get::<i16>(row, 1)? {
+            super::log::DIRECT => v1::ConversationKind::Direct,
+            super::log::GROUP => v1::ConversationKind::Group,
+            other => return Err(Failure::corrupt(format!("a conversation of kind {other}"))),
+        };
+        described.push(v1::Conversation {
+            conversation_id: ConversationId::new(get_id(row, 0)?).to_wire(),
+            kind: kind.into(),
+            title: get(row, 2)?,
+            members: Vec::new(),
+            first_seq: interval.from_seq.unsigned_abs(),
+            last_seq: if interval.is_open() { 0 } else { head },
+            head_seq: head,
+        });
+    }
+    // An end above this one is an open one, if this membership is open.
+    let at: Vec<i64> = until.iter().map(|end| (*end).min(OPEN_END - 1)).collect();
+    for row in session.rows(FIND_MEMBERS, &[&keys, &at, &heads]).await? {
+        let number = usize::try_from(get::<i64>(&row, 0)? - 1).ok();
+        if let Some(conversation) = number.and_then(|number| described.get_mut(number)) {
+            let member = member(&row, conversation.head_seq)?;
+            conversation.members.push(member);
+        }
+    }
+    Ok(described)
+}
+
+/// The first event of all that a user may read of some conversations.
+const FIND_FIRST: &str = "
+    SELECT (SELECT m.from_seq FROM members m
+             WHERE m.user_key = $1 AND m.conversation_key = i.conversation
+             ORDER BY m.from_seq LIMIT 1)
+      FROM unnest($2::bigint[]) WITH ORDINALITY AS i (conversation, number)
+     ORDER BY i.number";
+
+/// Describes conversations with all of their memberships of the user, of which
+/// `latest` are the last: what stood before them is history, and can be fetched.
+pub(super) async fn describe_whole(
+    session: Session<'_>,
+    user: i64,
+    latest: &[Interval],
+) -> Result<Vec<v1::Conversation>, Failure> {
+    let keys: Vec<i64> = latest.iter().map(|it| it.conversation).collect();
+    let firsts = session.rows(FIND_FIRST, &[&user, &keys]).await?;
+    let mut described = describe(session, latest).await?;
+    for (conversation, row) in described.iter_mut().zip(&firsts) {
+        conversation.first_seq = get_count(row, 0)?;
+    }
+    Ok(described)
+}
+
+fn member(row: &Row, head: u64) -> Result<v1::Member, Failure> {
+    let delivered = get_count(row, 5)?;
+    Ok(v1::Member {
+        user: Some(v1::User {
+            user_id: UserId::new(get_id(row, 1)?).to_wire(),
+            name: get(row, 2)?,
+        }),
+        delivered_seq: if delivered < get_count(row, 3)? {
+            0
+        } else {
+            delivered
+        },
+        read_seq: get_count(row, 4)?.min(head),
+    })
+}
+
+/// The user's latest membership of each conversation, in ascending order of the
+/// conversations' ids.
+const FIND_CONVERSATIONS: &str = "
+    SELECT DISTINCT ON (c.conversation_id) m.conversation_key, m.from_seq, m.to_seq, m.to_position
+      FROM members m JOIN conversations c ON c.key = m.conversation_key
+     WHERE m.user_key = $1 AND ($2::uuid IS NULL OR c.conversation_id > $2)
+     ORDER BY c.conversation_id, m.from_seq DESC LIMIT $3";
+
+/// Memberships that are described with one statement.
+const DESCRIBED_COUNT: usize = 16;
+
+pub(super) async fn conversations(
+    session: Session<'_>,
+    user: UserId,
+    after: Option<ConversationId>,
+    limit: ReadLimit,
+) -> Result<(Vec<v1::Conversation>, bool), Failure> {
+    let mut found = Vec::new();
+    let Some(user) = rows::user_key(session, user).await? else {
+        return Ok((found, true));
+    };
+    let after: Option<Uuid> = after.map(|id| uuid(id.bytes()));
+    let count = row_limit(limit.count).saturating_add(1).max(2);
+    let rows = session
+        .rows(FIND_CONVERSATIONS, &[&user, &after, &count])
+        .await?;
+    let intervals: Vec<Interval> = rows
+        .iter()
+        .map(|row| Interval::from_row(row, 0))
+        .collect::<Result<_, _>>()?;
+    let mut size = 0;
+    for some in intervals.chunks(DESCRIBED_COUNT) {
+        for conversation in describe_whole(session, user, some).await? {
+            size += conversation.encoded_len();
+            if !found.is_empty() && (found.len() >= limit.count || size > limit.size) {
+                return Ok((found, false));
+            }
+            found.push(conversation);
+        }
+    }
+    Ok((found, true))
+}
+
+const FIND_MEMBERSHIPS: &str = "
+    SELECT u.user_id, m.from_seq, m.to_seq
+      FROM conversations c
+      JOIN members m ON m.conversation_key = c.key AND m.to_position > $2
+      JOIN users u ON u.key = m.user_key
+     WHERE c.conversation_id = $1
+     ORDER BY m.user_key, m.from_seq";
+
+pub(super) async fn memberships(
+    session: Session<'_>,
+    conversation: ConversationId,
+    ended_after: Position,
+) -> Result<Vec<Membership>, Failure> {
+    let ended_after = signed(ended_after.get()).min(OPEN_END - 1);
+    let id = uuid(conversation.bytes());
+    let membership = |row: &Row| {
+        let to_seq: i64 = get(row, 2)?;
+        Ok(Membership {
+            user: UserId::new(get_id(row, 0)?),
+            from_seq: Seq::new(get_count(row, 1)?),
+            to_seq: (to_seq != OPEN_END).then(|| Seq::new(to_seq.unsigned_abs())),
+        })
+    };
+    let rows = session.rows(FIND_MEMBERSHIPS, &[&id, &ended_after]).await?;
+    rows.iter().map(membership).collect()
+}
+
+/// Moves a read mark forward, at most to the newest event that the user may
+/// read. An older mark changes nothing, so marks may arrive in any order.
+///
+/// Under the log head's lock: a mark carries the position at which it was set,
+/// and a page that ends behind that position must already see it.
+const ADVANCE_READ_MARK: &str = "
+    WITH latest AS MATERIALIZED (
+        SELECT m.user_key, m.conversation_key, least($3, CASE
+                   WHEN m.to_position = 9223372036854775807
+                   THEN coalesce((SELECT e.seq FROM events e
+                                   WHERE e.conversation_key = m.conversation_key
+                                   ORDER BY e.seq DESC LIMIT 1), 0)
+                   ELSE m.to_seq END) AS seq
+          FROM members m
+          JOIN users u ON u.key = m.user_key
+          JOIN conversations c ON c.key = m.conversation_key
+         WHERE u.user_id = $1 AND c.conversation_id = $2
+         ORDER BY m.from_seq DESC LIMIT 1
+    ), head AS MATERIALIZED (
+        SELECT position FROM log_head WHERE shard = 0 FOR NO KEY UPDATE
+    ), advanced AS (
+        INSERT INTO marks AS k (user_key, conversation_key, read_seq, read_position)
+        SELECT l.user_key, l.conversation_key, l.seq, head.position FROM latest l, head
+         WHERE l.seq > 0
+            ON CONFLICT (user_key, conversation_key) DO UPDATE
+           SET read_seq = excluded.read_seq, read_position = excluded.read_position
+         WHERE k.read_seq < excluded.read_seq
+        RETURNING k.read_seq
+    )
+    SELECT greatest((SELECT read_seq FROM advanced), k.read_seq, 0)
+      FROM latest l
+      LEFT JOIN marks k USING (user_key, conversation_key)";
+
+pub(super) async fn mark_read(
+    connections: &Connections,
+    user: UserId,
+    conversation: ConversationId,
+    seq: Seq,
+) -> Result<Option<Seq>, Failure> {
+    let (user, conversation) = (uuid(user.bytes()), uuid(conversation.bytes()));
+    let seq = signed(seq.get());
+    until_known!(async {
+        let taken = connections.take().await?;
+        let session = Session::over(&taken);
+        let row = session
+            .first(ADVANCE_READ_MARK, &[&user, &conversation, &seq])
+            .await?;
+        row.map(|row| get_count(&row, 0).map(Seq::new)).transpose()
+    })
+}

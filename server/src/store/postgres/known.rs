@@ -1,0 +1,175 @@
+//! What the committer has read lately and nobody can change: which key stands
+//! for whom.
+//!
+//! Heads, memberships and devices are not here: other nodes change them, so they
+//! are read under the log head's lock. Keys are forgotten with the connection,
+//! because a database that was restored may have given them out again.
+
+use std::{collections::HashMap, sync::Arc};
+
+use magpie_protocol::{
+    id::{ConversationId, UserId},
+    text::UserName,
+    wire::{Target, v1},
+};
+use tokio_postgres::Row;
+use uuid::Uuid;
+
+use super::session::{Failure, Session, get, get_id, uuid};
+use crate::store::{Append, Command, identity::direct_conversation};
+
+/// Entries of one of the maps; a full one is emptied. About 20 MB.
+const COUNT_MAX: usize = 200_000;
+
+/// Who has one of these ids or names.
+const FIND_PEOPLE: &str = "
+    SELECT key, user_id, name FROM users WHERE user_id = ANY($1) OR name = ANY($2)";
+
+const FIND_PLACES: &str = "
+    SELECT key, conversation_id FROM conversations WHERE conversation_id = ANY($1)";
+
+/// A user.
+#[derive(Debug, Eq, PartialEq)]
+pub(super) struct Person {
+    pub(super) key: i64,
+    pub(super) id: UserId,
+    pub(super) name: String,
+}
+
+impl Person {
+    pub(super) fn to_wire(&self) -> v1::User {
+        v1::User {
+            user_id: self.id.to_wire(),
+            name: self.name.clone(),
+        }
+    }
+}
+
+/// Keys. Only what exists is remembered, never that something does not.
+#[derive(Default)]
+pub(super) struct Known {
+    people: HashMap<UserId, Arc<Person>>,
+    names: HashMap<UserName, Arc<Person>>,
+    places: HashMap<ConversationId, i64>,
+}
+
+impl Known {
+    /// The user with this id, if it was learnt.
+    pub(super) fn person(&self, id: UserId) -> Option<&Arc<Person>> {
+        self.people.get(&id)
+    }
+
+    /// The user with this name, if it was learnt.
+    pub(super) fn named(&self, name: &UserName) -> Option<&Arc<Person>> {
+        self.names.get(name)
+    }
+
+    /// The key of a conversation, if it was learnt.
+    pub(super) fn place(&self, id: ConversationId) -> Option<i64> {
+        self.places.get(&id).copied()
+    }
+
+    /// Reads whatever a batch names and is not known yet.
+    pub(super) async fn learn(
+        &mut self,
+        session: Session<'_>,
+        batch: &[Append],
+    ) -> Result<(), Failure> {
+        self.make_room();
+        let mut names: Vec<&UserName> = Vec::new();
+        for append in batch {
+            match &append.command {
+                Command::SendMessage {
+                    to: Target::User(name),
+                    ..
+                }
+                | Command::RemoveMember { name, .. } => names.push(name),
+                Command::CreateGroup { names: all, .. }
+                | Command::AddMembers { names: all, .. } => names.extend(all),
+                Command::SendMessage {
+                    to: Target::Conversation(_),
+                    ..
+                }
+                | Command::LeaveGroup { .. } => {}
+            }
+        }
+        let ids = batch.iter().map(|append| append.actor.user);
+        self.learn_people(session, ids, names.into_iter()).await?;
+        let places = batch.iter().filter_map(|append| self.destination(append));
+        let unknown: Vec<Uuid> = places
+            .filter(|id| !self.places.contains_key(id))
+            .map(|id| uuid(id.bytes()))
+            .collect();
+        if unknown.is_empty() {
+            return Ok(());
+        }
+        for row in session.rows(FIND_PLACES, &[&unknown]).await? {
+            let id = ConversationId::new(get_id(&row, 1)?);
+            self.places.insert(id, get(&row, 0)?);
+        }
+        Ok(())
+    }
+
+    async fn learn_people(
+        &mut self,
+        session: Session<'_>,
+        ids: impl Iterator<Item = UserId>,
+        names: impl Iterator<Item = &UserName>,
+    ) -> Result<(), Failure> {
+        let ids: Vec<Uuid> = ids
+            .filter(|id| !self.people.contains_key(id))
+            .map(|id| uuid(id.bytes()))
+            .collect();
+        let names: Vec<&str> = names
+            .filter(|name| !self.names.contains_key(*name))
+            .map(UserName::as_str)
+            .collect();
+        if ids.is_empty() && names.is_empty() {
+            return Ok(());
+        }
+        for row in session.rows(FIND_PEOPLE, &[&ids, &names]).await? {
+            let person = Arc::new(person(&row)?);
+            let name = UserName::parse(&person.name)
+                .map_err(|reason| Failure::corrupt(reason.to_string()))?;
+            self.people.insert(person.id, Arc::clone(&person));
+            self.names.insert(name, person);
+        }
+        Ok(())
+    }
+
+    /// Where a command goes, if it says so and to somebody who exists.
+    pub(super) fn destination(&self, append: &Append) -> Option<ConversationId> {
+        match &append.command {
+            Command::SendMessage { to, .. } => match to {
+                Target::Conversation(id) => Some(*id),
+                Target::User(name) => {
+                    let peer = self.names.get(name)?;
+                    Some(direct_conversation(append.actor.user, peer.id))
+                }
+            },
+            Command::CreateGroup { .. } => Some(ConversationId::new(append.id.bytes())),
+            Command::AddMembers { conversation, .. }
+            | Command::RemoveMember { conversation, .. }
+            | Command::LeaveGroup { conversation } => Some(*conversation),
+        }
+    }
+
+    fn make_room(&mut self) {
+        // Never in the middle of a batch.
+        if self.people.len() >= COUNT_MAX {
+            self.people.clear();
+            self.names.clear();
+        }
+        if self.places.len() >= COUNT_MAX {
+            self.places.clear();
+        }
+    }
+}
+
+fn person(row: &Row) -> Result<Person, Failure> {
+    Ok(Person {
+        key: get(row, 0)?,
+        id: UserId::new(get_id(row, 1)?),
+        name: get(row, 2)?,
+    })
+}

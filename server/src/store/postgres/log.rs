@@ -1,0 +1,227 @@
+//! The log under its head's lock: the statements of one command. What may be
+//! written is decided in `command`.
+
+use std::{collections::HashSet, sync::Arc};
+
+use magpie_protocol::{
+    id::ConversationId,
+    seq::{Position, Seq},
+    wire::v1::{self, event_content::Kind},
+};
+use prost::Message as _;
+
+use super::{
+    known::{Known, Person},
+    session::{Failure, Session, get, get_count, signed, uuid},
+};
+use crate::store::{
+    Append, LogEvent, MembershipChange,
+    event::{EventKind, EventParts, encode_event},
+};
+
+const INSERT_CONVERSATION: &str = "
+    INSERT INTO conversations (conversation_id, kind, title) VALUES ($1, $2, $3) RETURNING key";
+
+/// Writes an event, and the new head with it.
+const INSERT_EVENT: &str = "
+    WITH moved AS (
+        UPDATE log_head SET position = $1, committed_at_ms = $6 WHERE shard = 0
+    )
+    INSERT INTO events (position, conversation_key, seq, sender_key, kind, committed_at_ms,
+                        message_id, digest, body)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+
+const INSERT_MEMBERS: &str = "
+    INSERT INTO members (user_key, conversation_key, from_seq, from_position, to_seq, to_position)
+    SELECT user_key, $2, $3, $4, 9223372036854775807, 9223372036854775807
+      FROM unnest($1::bigint[]) AS joining (user_key)";
+
+const END_MEMBERSHIP: &str = "
+    UPDATE members SET to_seq = $3, to_position = $4
+     WHERE user_key = $1 AND conversation_key = $2 AND to_position = 9223372036854775807";
+
+/// Which of these users are members.
+const FIND_MEMBERS: &str = "
+    SELECT user_key FROM members
+     WHERE conversation_key = $1 AND user_key = ANY($2) AND to_position = 9223372036854775807";
+
+const COUNT_MEMBERS: &str = "
+    SELECT count(*) FROM members
+     WHERE conversation_key = $1 AND to_position = 9223372036854775807";
+
+/// The log, for one command of a batch.
+pub(super) struct Log<'a> {
+    pub(super) session: Session<'a>,
+    pub(super) known: &'a Known,
+    /// The last position given out.
+    pub(super) head: Position,
+    /// Of this batch.
+    pub(super) committed_at_ms: i64,
+}
+
+/// A conversation as it is now.
+#[derive(Clone, Copy)]
+pub(super) struct Place {
+    pub(super) key: i64,
+    pub(super) is_group: bool,
+    /// The newest event's seq.
+    pub(super) head: Seq,
+}
+
+/// Direct or group, as stored.
+pub(super) const DIRECT: i16 = 1;
+/// See [`DIRECT`].
+pub(super) const GROUP: i16 = 2;
+
+/// A command whose names are found.
+pub(super) struct Request<'a> {
+    pub(super) append: &'a Append,
+    pub(super) sender: &'a Arc<Person>,
+    pub(super) conversation: ConversationId,
+    pub(super) digest: [u8; 16],
+}
+
+/// What is to be written.
+pub(super) struct NewEvent {
+    pub(super) kind: EventKind,
+    pub(super) content: Kind,
+    pub(super) change: MembershipChange,
+}
+
+pub(super) type Written = (Seq, LogEvent);
+
+impl<'a> Log<'a> {
+    /// Which of them are members now.
+    pub(super) async fn present(
+        &self,
+        place: Place,
+        people: &[Arc<Person>],
+    ) -> Result<HashSet<i64>, Failure> {
+        let keys: Vec<i64> = people.iter().map(|person| person.key).collect();
+        let rows = self
+            .session
+            .rows(FIND_MEMBERS, &[&place.key, &keys])
+            .await?;
+        rows.iter().map(|row| get(row, 0)).collect()
+    }
+
+    /// How many members the conversation has.
+    pub(super) async fn member_count(&self, place: Place) -> Result<u64, Failure> {
+        let row = self.session.one(COUNT_MEMBERS, &[&place.key]).await?;
+        get_count(&row, 0)
+    }
+
+    /// Makes a conversation without events; the first one follows at once.
+    pub(super) async fn create(
+        &self,
+        id: ConversationId,
+        kind: i16,
+        title: &str,
+    ) -> Result<Place, Failure> {
+        let id = uuid(id.bytes());
+        let row = self
+            .session
+            .one(INSERT_CONVERSATION, &[&id, &kind, &title])
+            .await?;
+        Ok(Place {
+            key: get(&row, 0)?,
+            is_group: kind == GROUP,
+            head: Seq::new(0),
+        })
+    }
+
+    /// Gives the event the next seq and the next position.
+    pub(super) async fn write(
+        &mut self,
+        request: &Request<'a>,
+        place: Place,
+        kind: EventKind,
+        content: Kind,
+        change: Option<MembershipChange>,
+    ) -> Result<Written, Failure> {
+        let (position, seq) = (self.head.next(), place.head.next());
+        let content = v1::EventContent {
+            kind: Some(content),
+        };
+        let body = content.encode_to_vec();
+        self.session
+            .execute(
+                INSERT_EVENT,
+                &[
+                    &signed(position.get()),
+                    &place.key,
+                    &signed(seq.get()),
+                    &request.sender.key,
+                    &i16::from(kind.number()),
+                    &self.committed_at_ms,
+                    &uuid(request.append.id.bytes()),
+                    &request.digest.as_slice(),
+                    &body,
+                ],
+            )
+            .await?;
+        self.head = position;
+        let encoded = encode_event(&EventParts {
+            conversation: request.conversation,
+            seq,
+            sender: request.sender.id,
+            sender_name: &request.sender.name,
+            id: request.append.id,
+            committed_at_ms: self.committed_at_ms,
+            body: &body,
+        });
+        let event = LogEvent {
+            position,
+            conversation: request.conversation,
+            seq,
+            encoded,
+            change,
+        };
+        Ok((seq, event))
+    }
+
+    /// Writes an event from which on these users are members.
+    pub(super) async fn join(
+        &mut self,
+        request: &Request<'a>,
+        place: Place,
+        joining: &[Arc<Person>],
+        event: NewEvent,
+    ) -> Result<Written, Failure> {
+        let change = Some(event.change);
+        let written = self
+            .write(request, place, event.kind, event.content, change)
+            .await?;
+        let keys: Vec<i64> = joining.iter().map(|person| person.key).collect();
+        let (seq, position) = (signed(written.0.get()), signed(self.head.get()));
+        self.session
+            .execute(INSERT_MEMBERS, &[&keys, &place.key, &seq, &position])
+            .await?;
+        Ok(written)
+    }
+
+    /// Writes an event that is the last one this user may read.
+    pub(super) async fn end(
+        &mut self,
+        request: &Request<'a>,
+        place: Place,
+        leaving: &Person,
+        event: NewEvent,
+    ) -> Result<Written, Failure> {
+        let change = Some(event.change);
+        let written = self
+            .write(request, place, event.kind, event.content, change)
+            .await?;
+        let (seq, position) = (signed(written.0.get()), signed(self.head.get()));
+        let ended = self
+            .session
+            .execute(END_MEMBERSHIP, &[&leaving.key, &place.key, &seq, &position])
+            .await?;
+        if ended == 1 {
+            return Ok(written);
+        }
+        Err(Failure::corrupt(format!(
+            "{ended} open memberships of one user in one conversation"
+        )))
+    }
+}

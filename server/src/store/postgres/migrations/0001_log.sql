@@ -1,0 +1,165 @@
+-- People, devices, conversations and the log.
+--
+-- Ids appear once, in the table of what they name; everything else refers to it
+-- by its key, so that indexes stay small.
+
+-- Facts about the whole: `cursor_key` (32 bytes).
+CREATE TABLE facts (
+    name  text PRIMARY KEY,
+    value bytea NOT NULL
+);
+
+-- The identity of the history. A new epoch begins whenever it may have gone back.
+CREATE TABLE epochs (
+    epoch bigint PRIMARY KEY,
+    base  bigint NOT NULL
+);
+
+INSERT INTO epochs (epoch, base) VALUES (1, 0);
+
+-- One row for each shard of the log (there is one): the last position given out
+-- and the time of its commit, which never falls. Whoever appends locks the row
+-- first. Nearly empty pages keep its many versions on one page.
+CREATE TABLE log_head (
+    shard           integer PRIMARY KEY,
+    position        bigint NOT NULL,
+    committed_at_ms bigint NOT NULL
+) WITH (fillfactor = 10);
+
+INSERT INTO log_head (shard, position, committed_at_ms) VALUES (0, 0, 0);
+
+CREATE TABLE users (
+    key           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    user_id       uuid NOT NULL UNIQUE,
+    name          text COLLATE "C" NOT NULL UNIQUE,
+    password_hash text NOT NULL,
+    created_at_ms bigint NOT NULL
+);
+
+-- How far any of a user's devices has ever stored: never falls. Narrow, and with
+-- room on its pages, because it is written all the time.
+CREATE TABLE delivered (
+    user_key bigint PRIMARY KEY REFERENCES users (key),
+    position bigint NOT NULL
+) WITH (fillfactor = 60);
+
+-- A revoked device keeps its row, so that its id is of no use to anybody.
+CREATE TABLE devices (
+    key              bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    device_id        uuid NOT NULL UNIQUE,
+    user_key         bigint NOT NULL REFERENCES users (key),
+    name             text NOT NULL,
+    token_hash       bytea NOT NULL,
+    created_at_ms    bigint NOT NULL,
+    -- The log head when it was made: what is older is history to it.
+    made_position    bigint NOT NULL,
+    -- The log head when it was revoked.
+    revoked_position bigint
+);
+
+CREATE INDEX devices_by_user ON devices (user_key);
+
+-- A device's connections. Narrow for the same reason as `delivered`.
+CREATE TABLE cursors (
+    device_key      bigint PRIMARY KEY REFERENCES devices (key),
+    generation      bigint NOT NULL,
+    cursor          bigint NOT NULL,
+    last_seen_at_ms bigint
+) WITH (fillfactor = 60);
+
+CREATE TABLE conversations (
+    key             bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    conversation_id uuid NOT NULL UNIQUE,
+    -- 1 direct, 2 group.
+    kind            smallint NOT NULL,
+    title           text NOT NULL
+);
+
+-- The log. References are not declared, because checking them would cost two
+-- look-ups an event: the statement that writes it has just read both rows.
+CREATE TABLE events (
+    position         bigint NOT NULL,
+    conversation_key bigint NOT NULL,
+    seq              bigint NOT NULL,
+    sender_key       bigint NOT NULL,
+    committed_at_ms  bigint NOT NULL,
+    message_id       uuid NOT NULL,
+    -- 1 message, 2 group created, 3 members added, 4 member removed, 5 member left.
+    kind             smallint NOT NULL,
+    -- Of the request: tells a repeat from a conflict for ever, even if the body
+    -- is blanked.
+    digest           bytea NOT NULL,
+    -- Encoded EventContent.
+    body             bytea NOT NULL,
+    PRIMARY KEY (conversation_key, seq)
+);
+
+CREATE UNIQUE INDEX events_by_position ON events (position);
+CREATE UNIQUE INDEX events_by_message_id ON events (sender_key, message_id);
+
+-- Who may read what: the events from `from_seq` to `to_seq`. While the user is a
+-- member, both ends above are 9223372036854775807. Who comes back gets another
+-- row.
+CREATE TABLE members (
+    user_key         bigint NOT NULL REFERENCES users (key),
+    conversation_key bigint NOT NULL REFERENCES conversations (key),
+    from_seq         bigint NOT NULL,
+    from_position    bigint NOT NULL,
+    to_seq           bigint NOT NULL,
+    to_position      bigint NOT NULL,
+    PRIMARY KEY (user_key, conversation_key, from_seq)
+);
+
+CREATE INDEX members_by_conversation ON members (conversation_key, to_position);
+
+-- How far a user has read; survives leaving and coming back.
+CREATE TABLE marks (
+    user_key         bigint NOT NULL REFERENCES users (key),
+    conversation_key bigint NOT NULL REFERENCES conversations (key),
+    read_seq         bigint NOT NULL,
+    -- The log head when it was set.
+    read_position    bigint NOT NULL,
+    PRIMARY KEY (user_key, conversation_key)
+);
+
+CREATE INDEX marks_by_position ON marks (user_key, read_position);
+
+-- The seq of the newest event of a conversation at or below a position; 0 if
+-- there is none. `last_seq` is the newest that is looked at.
+--
+-- Positions rise with seq, so the event is found by bisection; most devices have
+-- stored everything, or nothing.
+CREATE FUNCTION seq_at(conversation bigint, last_seq bigint, at bigint) RETURNS bigint
+LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    at_most bigint := 1;
+    above   bigint := last_seq;
+    middle  bigint;
+    found_at bigint;
+BEGIN
+    IF last_seq < 1 THEN
+        RETURN 0;
+    END IF;
+    SELECT e.position INTO found_at FROM events e
+     WHERE e.conversation_key = conversation AND e.seq = last_seq;
+    IF found_at <= at THEN
+        RETURN last_seq;
+    END IF;
+    SELECT e.position INTO found_at FROM events e
+     WHERE e.conversation_key = conversation AND e.seq = 1;
+    IF found_at > at THEN
+        RETURN 0;
+    END IF;
+    WHILE above - at_most > 1 LOOP
+        middle := at_most + (above - at_most) / 2;
+        SELECT e.position INTO found_at FROM events e
+         WHERE e.conversation_key = conversation AND e.seq = middle;
+        IF found_at <= at THEN
+            at_most := middle;
+        ELSE
+            above := middle;
+        END IF;
+    END LOOP;
+    RETURN at_most;
+END
+$$;

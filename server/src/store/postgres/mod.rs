@@ -1,0 +1,195 @@
+//! The `PostgreSQL` engine: the same log, for more than one machine can hold.
+//!
+//! One connection of each node appends, under the lock of the log head's row,
+//! which orders the batches of all nodes; a few others do everything else.
+//! Nothing that another node may change is remembered between transactions.
+
+mod accounts;
+mod batch;
+mod command;
+mod committer;
+mod connections;
+mod describe;
+mod history;
+mod known;
+mod log;
+mod migrations;
+mod open;
+mod pages;
+mod rows;
+mod session;
+mod settings;
+mod snapshot;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use magpie_protocol::{
+    id::{ConversationId, DeviceId, UserId},
+    seq::{Position, Seq},
+    text::UserName,
+    wire::{FetchHistory, v1},
+};
+
+use self::{
+    committer::Committer,
+    connections::{Connections, snapshot},
+    session::Session,
+};
+pub use self::{
+    migrations::Migrated,
+    open::{OpenError, migrate_schema, open},
+    settings::SettingsError,
+};
+use super::{
+    Account, Append, Committed, Confirm, Connect, CreateUser, Device, DeviceLine, Generation,
+    History, HistoryPage, Membership, NewDevice, PutDevice, ReadLimit, SnapshotPage, SnapshotPlace,
+    Store, StoreError, Stretch, UserPage,
+};
+
+/// A store in a database of `PostgreSQL`.
+pub struct Postgres {
+    connections: Connections,
+    committer: Committer,
+}
+
+#[async_trait]
+impl Store for Postgres {
+    fn engine(&self) -> &'static str {
+        "postgresql"
+    }
+
+    async fn history_identity(&self) -> Result<History, StoreError> {
+        let taken = self.connections.take().await?;
+        Ok(rows::history_identity(Session::over(&taken)).await?)
+    }
+
+    async fn cursor_key(&self) -> Result<[u8; 32], StoreError> {
+        let taken = self.connections.take().await?;
+        Ok(rows::cursor_key(Session::over(&taken)).await?)
+    }
+
+    async fn head(&self) -> Result<Position, StoreError> {
+        let taken = self.connections.take().await?;
+        Ok(rows::head(Session::over(&taken)).await?)
+    }
+
+    async fn account(&self, name: &UserName) -> Result<Option<Account>, StoreError> {
+        let taken = self.connections.take().await?;
+        Ok(accounts::account(Session::over(&taken), name).await?)
+    }
+
+    async fn create_user(
+        &self,
+        account: &Account,
+        device: &NewDevice,
+        at_ms: i64,
+    ) -> Result<CreateUser, StoreError> {
+        Ok(accounts::create_user(&self.connections, account, device, at_ms).await?)
+    }
+
+    async fn put_device(
+        &self,
+        user: UserId,
+        device: &NewDevice,
+        at_ms: i64,
+    ) -> Result<PutDevice, StoreError> {
+        Ok(accounts::put_device(&self.connections, user, device, at_ms).await?)
+    }
+
+    async fn device(&self, id: DeviceId) -> Result<Option<Device>, StoreError> {
+        let taken = self.connections.take().await?;
+        Ok(accounts::device(Session::over(&taken), id).await?)
+    }
+
+    async fn devices(&self, user: UserId) -> Result<Vec<DeviceLine>, StoreError> {
+        let taken = self.connections.take().await?;
+        Ok(accounts::devices(Session::over(&taken), user).await?)
+    }
+
+    async fn revoke_device(&self, user: UserId, device: DeviceId) -> Result<bool, StoreError> {
+        Ok(accounts::revoke_device(&self.connections, user, device).await?)
+    }
+
+    async fn connect(&self, hellos: &[Connect]) -> Result<Vec<Option<Generation>>, StoreError> {
+        Ok(accounts::connect(&self.connections, hellos).await?)
+    }
+
+    async fn confirm(&self, confirms: &[Confirm]) -> Result<Vec<DeviceId>, StoreError> {
+        Ok(accounts::confirm(&self.connections, confirms).await?)
+    }
+
+    async fn append(&self, batch: Arc<[Append]>, at_ms: i64) -> Result<Committed, StoreError> {
+        self.committer.append(batch, at_ms).await
+    }
+
+    async fn stretch(&self, after: Position, limit: ReadLimit) -> Result<Stretch, StoreError> {
+        let mut taken = self.connections.take().await?;
+        let snapshot = snapshot(&mut taken).await?;
+        Ok(pages::stretch(Session::of(&snapshot), after, limit).await?)
+    }
+
+    async fn user_page(
+        &self,
+        user: UserId,
+        after: Position,
+        limit: ReadLimit,
+    ) -> Result<UserPage, StoreError> {
+        let mut taken = self.connections.take().await?;
+        let snapshot = snapshot(&mut taken).await?;
+        Ok(pages::user_page(Session::of(&snapshot), user, after, limit).await?)
+    }
+
+    async fn snapshot_page(
+        &self,
+        user: UserId,
+        place: SnapshotPlace,
+        limit: ReadLimit,
+    ) -> Result<SnapshotPage, StoreError> {
+        let mut taken = self.connections.take().await?;
+        let snapshot = snapshot(&mut taken).await?;
+        Ok(snapshot::snapshot_page(Session::of(&snapshot), user, place, limit).await?)
+    }
+
+    async fn memberships(
+        &self,
+        conversation: ConversationId,
+        ended_after: Position,
+    ) -> Result<Vec<Membership>, StoreError> {
+        let taken = self.connections.take().await?;
+        Ok(describe::memberships(Session::over(&taken), conversation, ended_after).await?)
+    }
+
+    async fn history(
+        &self,
+        user: UserId,
+        request: FetchHistory,
+    ) -> Result<Option<HistoryPage>, StoreError> {
+        let mut taken = self.connections.take().await?;
+        let snapshot = snapshot(&mut taken).await?;
+        Ok(history::history(Session::of(&snapshot), user, request).await?)
+    }
+
+    async fn conversations(
+        &self,
+        user: UserId,
+        after: Option<ConversationId>,
+        limit: ReadLimit,
+    ) -> Result<(Vec<v1::Conversation>, bool), StoreError> {
+        let mut taken = self.connections.take().await?;
+        let snapshot = snapshot(&mut taken).await?;
+        Ok(describe::conversations(Session::of(&snapshot), user, after, limit).await?)
+    }
+
+    async fn mark_read(
+        &self,
+        user: UserId,
+        conversation: ConversationId,
+        seq: Seq,
+    ) -> Result<Option<Seq>, StoreError> {
+        Ok(describe::mark_read(&self.connections, user, conversation, seq).await?)
+    }
+}

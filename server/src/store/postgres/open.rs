@@ -1,0 +1,308 @@
+//! Opening the store, and everything that can be wrong with a database.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio_postgres::{Client, error::SqlState};
+
+use super::{
+    Postgres,
+    committer::Committer,
+    connections::{Connections, Link},
+    migrations::{MIGRATIONS, MigrateError, Migrated, Migration, migrate},
+    settings::{Settings, SettingsError, reason},
+};
+use crate::clock::within;
+
+/// How long the database may be absent at start: it may be starting as well.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Between two attempts to reach it.
+const RETRY_DELAY: Duration = Duration::from_millis(200);
+
+/// The oldest that is tested, as `server_version_num` has it.
+const VERSION_MIN: i32 = 140_000;
+
+/// Why the store cannot be opened. For the operator, who must act.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// A wrong URL.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// It does not answer.
+    #[error("PostgreSQL at {place} cannot be reached: {reason}")]
+    Unreachable {
+        /// Host, port and database.
+        place: String,
+        /// The last thing that happened.
+        reason: String,
+    },
+    /// It answers, and refuses.
+    #[error("PostgreSQL at {place} refuses: {reason}")]
+    Refused {
+        /// Host, port and database.
+        place: String,
+        /// What it says.
+        reason: String,
+    },
+    /// It is too old.
+    #[error("PostgreSQL at {place} has version {version}, but magpied needs 14 or newer")]
+    TooOld {
+        /// Host, port and database.
+        place: String,
+        /// As it says.
+        version: String,
+    },
+    /// It would lose acknowledged messages.
+    #[error(
+        "PostgreSQL at {place} runs with fsync=off and would lose messages when its machine \
+         fails; set fsync = on"
+    )]
+    NotDurable {
+        /// Host, port and database.
+        place: String,
+    },
+    /// Nothing can be written there.
+    #[error("PostgreSQL at {place} is a standby; give the URL of the primary")]
+    Standby {
+        /// Host, port and database.
+        place: String,
+    },
+    /// Names and titles may hold any character.
+    #[error("the database {place} has the encoding {encoding}, but magpied needs UTF8")]
+    Encoding {
+        /// Host, port and database.
+        place: String,
+        /// As it says.
+        encoding: String,
+    },
+    /// A newer server was here and has changed the schema.
+    #[error(
+        "the database {place} was changed by a newer magpied: its schema has version {version}, \
+         this one knows up to {known}"
+    )]
+    Newer {
+        /// Host, port and database.
+        place: String,
+        /// Of its schema.
+        version: i32,
+        /// The newest that this server knows.
+        known: i32,
+    },
+    /// The schema must be changed, and the role may not.
+    #[error(
+        "the schema of the database {place} has version {version}, but magpied needs {known} and \
+         its role may not create tables there; run `magpied migrate` as a role that may"
+    )]
+    Older {
+        /// Host, port and database.
+        place: String,
+        /// Of its schema; 0 if there is none.
+        version: i32,
+        /// What this server needs.
+        known: i32,
+    },
+    /// The server was built from a changed migration.
+    #[error("the database {place} was made with another migration {version} than this magpied's")]
+    ChangedMigration {
+        /// Host, port and database.
+        place: String,
+        /// Of the migration.
+        version: i32,
+    },
+    /// What is in it does not fit together: restore a backup.
+    #[error("the database {place} is damaged: {reason}")]
+    Damaged {
+        /// Host, port and database.
+        place: String,
+        /// What was found.
+        reason: String,
+    },
+}
+
+/// Opens the store at this URL and brings its schema up to date, if the URL's
+/// role may.
+///
+/// `fresh_key` is random: the key of cursors, if there is none yet. A database
+/// that is absent is waited for, 10 s.
+///
+/// # Errors
+///
+/// [`OpenError`]: nothing is open then, and no message was changed.
+pub async fn open(url: &str, fresh_key: [u8; 32]) -> Result<Arc<Postgres>, OpenError> {
+    open_with(url, fresh_key, MIGRATIONS).await
+}
+
+/// Brings the schema of the database at this URL up to date.
+///
+/// # Errors
+///
+/// [`OpenError`]: nothing has changed then.
+pub async fn migrate_schema(url: &str) -> Result<Migrated, OpenError> {
+    let settings = Settings::read(url)?;
+    let place = settings.place();
+    let mut client = reach(&settings, &place).await?;
+    check_server(&client, &place).await?;
+    let migrated = migrate(&mut client, MIGRATIONS).await;
+    migrated.map_err(|error| migrate_error(place, error))
+}
+
+pub(super) async fn open_with(
+    url: &str,
+    fresh_key: [u8; 32],
+    migrations: &[Migration],
+) -> Result<Arc<Postgres>, OpenError> {
+    let settings = Settings::read(url)?;
+    let place = settings.place();
+    let mut client = reach(&settings, &place).await?;
+    check_server(&client, &place).await?;
+    migrate(&mut client, migrations)
+        .await
+        .map_err(|error| migrate_error(place.clone(), error))?;
+    let refused = |error: tokio_postgres::Error| refused(&place, &error);
+    keep_cursor_key(&client, fresh_key).await.map_err(refused)?;
+    check_log(&client, &place).await?;
+    let connections = Connections::new(&settings).map_err(|reason| OpenError::Unreachable {
+        place: place.clone(),
+        reason,
+    })?;
+    Ok(Arc::new(Postgres {
+        connections,
+        committer: Committer::new(settings),
+    }))
+}
+
+/// Connects, as soon as the database is there.
+async fn reach(settings: &Settings, place: &str) -> Result<Client, OpenError> {
+    let last = parking_lot::Mutex::new(None);
+    let said = AtomicBool::new(false);
+    let attempts = async {
+        loop {
+            let error = match Link::connect(settings).await {
+                // The task ends with the client.
+                Ok(link) => return Ok(link.client),
+                Err(error) => error,
+            };
+            if !is_absent(&error) {
+                return Err(refused(place, &error));
+            }
+            if !said.swap(true, Ordering::Relaxed) {
+                let reason = reason(&error);
+                tracing::warn!(place, reason, "the database is not there; will try again");
+            }
+            *last.lock() = Some(reason(&error));
+            tokio::time::sleep(RETRY_DELAY).await;
+        }
+    };
+    if let Some(done) = within(PATIENCE, attempts).await {
+        return done;
+    }
+    let reason = last.lock().take();
+    Err(OpenError::Unreachable {
+        place: place.to_owned(),
+        reason: reason.unwrap_or_else(|| "no answer".to_owned()),
+    })
+}
+
+/// Whether the database may be there in a moment.
+fn is_absent(error: &tokio_postgres::Error) -> bool {
+    let passing = [
+        SqlState::CANNOT_CONNECT_NOW,
+        SqlState::TOO_MANY_CONNECTIONS,
+        SqlState::ADMIN_SHUTDOWN,
+        SqlState::CRASH_SHUTDOWN,
+    ];
+    match error.code() {
+        Some(code) => passing.contains(code),
+        None => true,
+    }
+}
+
+async fn check_server(client: &Client, place: &str) -> Result<(), OpenError> {
+    let refused = |error: tokio_postgres::Error| refused(place, &error);
+    let sql = "
+        SELECT current_setting('server_version_num')::integer, current_setting('server_version'),
+               current_setting('fsync'), current_setting('server_encoding'), pg_is_in_recovery()";
+    let row = client.query_one(sql, &[]).await.map_err(refused)?;
+    let place = place.to_owned();
+    if row.try_get::<_, i32>(0).map_err(refused)? < VERSION_MIN {
+        let version = row.try_get(1).map_err(refused)?;
+        return Err(OpenError::TooOld { place, version });
+    }
+    if row.try_get::<_, &str>(2).map_err(refused)? != "on" {
+        return Err(OpenError::NotDurable { place });
+    }
+    let encoding: String = row.try_get(3).map_err(refused)?;
+    if encoding != "UTF8" {
+        return Err(OpenError::Encoding { place, encoding });
+    }
+    if row.try_get(4).map_err(refused)? {
+        return Err(OpenError::Standby { place });
+    }
+    Ok(())
+}
+
+async fn keep_cursor_key(
+    client: &Client,
+    fresh_key: [u8; 32],
+) -> Result<(), tokio_postgres::Error> {
+    // The first one stays.
+    let sql = "INSERT INTO facts (name, value) VALUES ('cursor_key', $1) ON CONFLICT DO NOTHING";
+    client.execute(sql, &[&fresh_key.as_slice()]).await?;
+    Ok(())
+}
+
+/// A cheap sign of damage, in one statement: other nodes append meanwhile.
+async fn check_log(client: &Client, place: &str) -> Result<(), OpenError> {
+    let sql = "
+        SELECT position, (SELECT coalesce(max(e.position), 0) FROM events e)
+          FROM log_head WHERE shard = 0";
+    let row = client.query_opt(sql, &[]).await;
+    let row = row.map_err(|error| refused(place, &error))?;
+    let damaged = |reason: String| OpenError::Damaged {
+        place: place.to_owned(),
+        reason,
+    };
+    let row = row.ok_or_else(|| damaged("the log has no head".to_owned()))?;
+    let column = |number: usize| row.try_get::<_, i64>(number);
+    let (head, last) = column(0)
+        .and_then(|head| Ok((head, column(1)?)))
+        .map_err(|error| refused(place, &error))?;
+    if head == last {
+        return Ok(());
+    }
+    Err(damaged(format!(
+        "the log ends at position {last}, but should at {head}"
+    )))
+}
+
+fn refused(place: &str, error: &tokio_postgres::Error) -> OpenError {
+    OpenError::Refused {
+        place: place.to_owned(),
+        reason: error
+            .as_db_error()
+            .map_or_else(|| reason(error), |said| said.message().to_owned()),
+    }
+}
+
+fn migrate_error(place: String, error: MigrateError) -> OpenError {
+    match error {
+        MigrateError::Newer { version, known } => OpenError::Newer {
+            place,
+            version,
+            known,
+        },
+        MigrateError::Older { version, known } => OpenError::Older {
+            place,
+            version,
+            known,
+        },
+        MigrateError::Changed { version } => OpenError::ChangedMigration { place, version },
+        MigrateError::Database(error) => refused(&place, &error),
+    }
+}

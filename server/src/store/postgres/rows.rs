@@ -1,0 +1,176 @@
+//! From rows to what they mean.
+
+use magpie_protocol::{
+    id::{ConversationId, MessageId, UserId},
+    seq::{Position, Seq},
+};
+use tokio_postgres::Row;
+use uuid::Uuid;
+
+use super::session::{Failure, Session, get, get_count, get_id, uuid};
+use crate::store::{
+    History, LogEvent, MembershipChange, ReadLimit,
+    event::{EventKind, EventParts, encode_event, stored_change},
+};
+
+/// The end of a membership that has not ended. See the schema.
+pub(super) const OPEN_END: i64 = i64::MAX;
+
+const FIND_HEAD: &str = "SELECT position FROM log_head WHERE shard = 0";
+
+pub(super) async fn head(session: Session<'_>) -> Result<Position, Failure> {
+    let row = session.one(FIND_HEAD, &[]).await?;
+    Ok(Position::new(get_count(&row, 0)?))
+}
+
+pub(super) async fn history_identity(session: Session<'_>) -> Result<History, Failure> {
+    let sql = "SELECT epoch, base FROM epochs ORDER BY epoch DESC LIMIT 1";
+    let row = session.one(sql, &[]).await?;
+    Ok(History {
+        epoch: get_count(&row, 0)?,
+        base: Position::new(get_count(&row, 1)?),
+    })
+}
+
+pub(super) async fn cursor_key(session: Session<'_>) -> Result<[u8; 32], Failure> {
+    let sql = "SELECT value FROM facts WHERE name = 'cursor_key'";
+    let row = session.one(sql, &[]).await?;
+    let key: &[u8] = get(&row, 0)?;
+    key.try_into()
+        .map_err(|_| Failure::corrupt("a cursor key of another size"))
+}
+
+/// The key of a user.
+pub(super) async fn user_key(session: Session<'_>, user: UserId) -> Result<Option<i64>, Failure> {
+    let sql = "SELECT key FROM users WHERE user_id = $1";
+    let row = session.first(sql, &[&uuid(user.bytes())]).await?;
+    row.map(|row| get(&row, 0)).transpose()
+}
+
+/// The key of a conversation.
+pub(super) async fn conversation_key(
+    session: Session<'_>,
+    conversation: ConversationId,
+) -> Result<Option<i64>, Failure> {
+    let sql = "SELECT key FROM conversations WHERE conversation_id = $1";
+    let row = session.first(sql, &[&uuid(conversation.bytes())]).await?;
+    row.map(|row| get(&row, 0)).transpose()
+}
+
+/// What [`log_event`] reads, of `e` (see below); more columns may follow.
+///
+/// The first event of a direct conversation does not name its members, so they
+/// come with it.
+macro_rules! event_columns {
+    () => {
+        "e.position, e.seq, e.kind, e.committed_at_ms, e.message_id, e.body, \
+         c.conversation_id, u.user_id, u.name, \
+         CASE WHEN e.kind = 1 AND e.seq = 1 THEN ARRAY( \
+             SELECT mu.user_id FROM members m JOIN users mu ON mu.key = m.user_key \
+              WHERE m.conversation_key = e.conversation_key AND m.from_seq = 1 \
+              ORDER BY mu.user_id) END, \
+         e.found_count"
+    };
+}
+/// How many there were before those of too many bytes were left out.
+pub(super) const FOUND_COUNT: usize = 10;
+/// The first column behind [`event_columns`].
+pub(super) const AFTER_EVENT: usize = 11;
+
+/// Joins an event's conversation and sender, by their keys.
+macro_rules! event_joins {
+    () => {
+        " JOIN conversations c ON c.key = e.conversation_key JOIN users u ON u.key = e.sender_key "
+    };
+}
+
+/// Leaves out, of the events `e` in an order, those behind so many bytes of
+/// bodies. (Few bytes more are read than are wanted, however large the bodies.)
+macro_rules! bounded {
+    ($events:literal, $order:literal, $size:literal) => {
+        concat!(
+            " (SELECT * FROM (SELECT e.*, count(*) OVER () AS found_count, \
+              sum(octet_length(e.body)) OVER (ORDER BY ",
+            $order,
+            ") - octet_length(e.body) AS size_before FROM (",
+            $events,
+            ") e) e WHERE e.size_before <= ",
+            $size,
+            ") e "
+        )
+    };
+}
+pub(super) use {bounded, event_columns, event_joins};
+
+/// An event from a row that begins with [`event_columns`].
+pub(super) fn log_event(row: &Row) -> Result<LogEvent, Failure> {
+    let conversation = ConversationId::new(get_id(row, 6)?);
+    let seq = Seq::new(get_count(row, 1)?);
+    let sender = UserId::new(get_id(row, 7)?);
+    let body: &[u8] = get(row, 5)?;
+    let number: i16 = get(row, 2)?;
+    let kind = EventKind::from_number(number.into())
+        .ok_or_else(|| Failure::corrupt(format!("an event of kind {number}")))?;
+    let first_members: Option<Vec<Uuid>> = get(row, 9)?;
+    let change = match first_members {
+        Some(members) => {
+            let members = members.into_iter().map(|id| UserId::new(id.into_bytes()));
+            Some(MembershipChange::Joined(members.collect()))
+        }
+        None => stored_change(kind, sender, body)?,
+    };
+    let encoded = encode_event(&EventParts {
+        conversation,
+        seq,
+        sender,
+        sender_name: get(row, 8)?,
+        id: MessageId::new(get_id(row, 4)?),
+        committed_at_ms: get(row, 3)?,
+        body,
+    });
+    Ok(LogEvent {
+        position: Position::new(get_count(row, 0)?),
+        conversation,
+        seq,
+        encoded,
+        change,
+    })
+}
+
+/// What is left of a [`ReadLimit`].
+pub(super) struct Room {
+    limit: ReadLimit,
+    count: usize,
+    size: usize,
+}
+
+impl Room {
+    pub(super) const fn new(limit: ReadLimit) -> Self {
+        Self {
+            limit,
+            count: 0,
+            size: 0,
+        }
+    }
+
+    /// Takes room for so much; whether there was. For the first there always is.
+    pub(super) const fn take(&mut self, count: usize, size: usize) -> bool {
+        let count = self.count.saturating_add(count);
+        let size = self.size.saturating_add(size);
+        let is_first = self.count == 0 && self.size == 0;
+        if !is_first && (count > self.limit.count || size > self.limit.size) {
+            return false;
+        }
+        self.count = count;
+        self.size = size;
+        true
+    }
+
+    /// What is left. One more than that tells whether there is more.
+    pub(super) const fn left(&self) -> ReadLimit {
+        ReadLimit {
+            count: self.limit.count.saturating_sub(self.count),
+            size: self.limit.size.saturating_sub(self.size),
+        }
+    }
+}

@@ -1,0 +1,335 @@
+//! A private `PostgreSQL` for one test process: started on a free port from a
+//! directory of its own, removed when the process ends, however it ends.
+//!
+//! A shell owns the database. It does what it reads from a pipe that only the
+//! test process holds open; when the pipe ends (the process is done, or was
+//! killed), the shell ends the database and removes its directory. `PostgreSQL`
+//! refuses to run as root, so for root the shell runs as another user.
+
+use std::{
+    env, fs,
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    sync::{
+        Mutex, OnceLock, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use tokio_postgres::{Client, NoTls};
+
+/// Where the programs are, if not on the `PATH`.
+const BIN_VARIABLE: &str = "MAGPIE_TEST_POSTGRES_BIN";
+
+/// Set to 1, tests that need `PostgreSQL` pass without having tested anything.
+const SKIP_VARIABLE: &str = "MAGPIE_TEST_NO_POSTGRES";
+
+/// How long a database may take to accept connections, also after a crash.
+const READY_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Owns the database: see the module.
+const OWNER: &str = r#"
+bin=$1 port=$2 tmp=$3
+cd /
+dir=$(mktemp -d "$tmp/magpie-postgres.XXXXXX" 2>/dev/null) ||
+    dir=$(mktemp -d /tmp/magpie-postgres.XXXXXX) || exit 1
+trap 'rm -rf "$dir"' EXIT
+"$bin/initdb" -D "$dir/data" -U postgres -A trust -E UTF8 --locale=C --no-sync \
+    >"$dir/log" 2>&1 || { cat "$dir/log" >&2; exit 1; }
+start() {
+    "$bin/postgres" -D "$dir/data" -p "$port" -c listen_addresses=127.0.0.1 \
+        -c unix_socket_directories="$dir" -c max_connections=200 -c fsync=on \
+        -c log_min_messages=fatal </dev/null >>"$dir/log" 2>&1 &
+    pid=$!
+}
+end() {
+    kill "-$1" "$pid" 2>/dev/null
+    wait "$pid" 2>/dev/null
+}
+start
+echo "$dir"
+while read -r command; do
+    case $command in
+        start) start ;;
+        stop) end INT ;;
+        kill)
+            children=$(cat "/proc/$pid/task/$pid/children" 2>/dev/null)
+            kill -9 "$pid" $children 2>/dev/null
+            wait "$pid" 2>/dev/null
+            for child in $children; do
+                while grep -qs '^State:.[^ZX]' "/proc/$child/status"; do :; done
+            done
+            ;;
+    esac
+    echo done
+done
+end QUIT
+"#;
+
+/// A database server that nobody else uses.
+pub struct Cluster {
+    port: u16,
+    directory: PathBuf,
+    owner: Mutex<Owner>,
+    databases: AtomicU64,
+}
+
+struct Owner {
+    shell: Child,
+    /// Dropped first: then the shell ends.
+    commands: Option<ChildStdin>,
+    answers: BufReader<ChildStdout>,
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.commands = None;
+        if let Err(error) = self.shell.wait() {
+            eprintln!("a private PostgreSQL was not waited for: {error}");
+        }
+    }
+}
+
+/// Whether tests that need `PostgreSQL` are to be skipped. Says so.
+#[must_use]
+pub fn is_skipped() -> bool {
+    let skipped = env::var(SKIP_VARIABLE).is_ok_and(|value| value == "1");
+    if skipped {
+        eprintln!("skipped: {SKIP_VARIABLE} is 1, nothing is tested with PostgreSQL");
+    }
+    skipped
+}
+
+/// The one of this test process. It ends with the process.
+///
+/// # Errors
+///
+/// What is missing, for the person who runs the tests.
+pub fn shared() -> Result<&'static Cluster, String> {
+    static SHARED: OnceLock<Result<Cluster, String>> = OnceLock::new();
+    SHARED
+        .get_or_init(Cluster::start)
+        .as_ref()
+        .map_err(Clone::clone)
+}
+
+impl Cluster {
+    /// Starts one. It may not accept connections yet.
+    ///
+    /// # Errors
+    ///
+    /// What is missing, for the person who runs the tests.
+    pub fn start() -> Result<Self, String> {
+        let bin = find_bin()?;
+        let port = free_port().map_err(|error| format!("no free port: {error}"))?;
+        let mut shell = owner_command()?
+            .arg("magpie-postgres")
+            .arg(bin)
+            .arg(port.to_string())
+            .arg(env::temp_dir())
+            .env_clear()
+            .env("PATH", env::var_os("PATH").unwrap_or_default())
+            .env("LC_ALL", "C")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(|error| format!("a private PostgreSQL cannot be started: {error}"))?;
+        let commands = shell.stdin.take();
+        let answers = shell.stdout.take().ok_or("the shell has no output")?;
+        let mut owner = Owner {
+            commands,
+            answers: BufReader::new(answers),
+            shell,
+        };
+        let directory = owner.answer()?;
+        Ok(Self {
+            port,
+            directory: PathBuf::from(directory),
+            owner: Mutex::new(owner),
+            databases: AtomicU64::new(0),
+        })
+    }
+
+    /// The port on 127.0.0.1.
+    #[must_use]
+    pub const fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Where it keeps everything; `data` and `log` are inside.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// The URL of one of its databases.
+    #[must_use]
+    pub fn url(&self, database: &str) -> String {
+        format!("postgres://postgres@127.0.0.1:{}/{database}", self.port)
+    }
+
+    /// Makes an empty database. Returns its URL.
+    ///
+    /// # Errors
+    ///
+    /// What the database says, or that it did not start in time.
+    pub async fn create_database(&self) -> Result<String, String> {
+        let number = self.databases.fetch_add(1, Ordering::Relaxed);
+        let name = format!("test_{}_{number}", std::process::id());
+        let client = self.connect("postgres").await?;
+        client
+            .batch_execute(&format!("CREATE DATABASE {name}"))
+            .await
+            .map_err(|error| format!("no database was made: {error}"))?;
+        Ok(self.url(&name))
+    }
+
+    /// A connection to one of its databases, as soon as it accepts one.
+    ///
+    /// # Errors
+    ///
+    /// What the database says, or that it did not start in time.
+    pub async fn connect(&self, database: &str) -> Result<Client, String> {
+        let url = self.url(database);
+        let deadline = Instant::now() + READY_TIMEOUT;
+        loop {
+            match tokio_postgres::connect(&url, NoTls).await {
+                Ok((client, connection)) => {
+                    tokio::spawn(connection);
+                    return Ok(client);
+                }
+                Err(error) if Instant::now() > deadline => {
+                    let log = fs::read_to_string(self.directory.join("log"));
+                    let log = log.unwrap_or_default();
+                    return Err(format!("PostgreSQL does not accept: {error}\n{log}"));
+                }
+                Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+        }
+    }
+
+    /// Ends it with `kill -9`, all its processes at once. It stays down.
+    ///
+    /// # Errors
+    ///
+    /// If the shell that owns it is gone.
+    pub fn kill(&self) -> Result<(), String> {
+        self.command("kill")
+    }
+
+    /// Ends it in order; open connections are closed. It stays down.
+    ///
+    /// # Errors
+    ///
+    /// If the shell that owns it is gone.
+    pub fn stop(&self) -> Result<(), String> {
+        self.command("stop")
+    }
+
+    /// Starts it again, on the same port.
+    ///
+    /// # Errors
+    ///
+    /// If the shell that owns it is gone.
+    pub fn restart(&self) -> Result<(), String> {
+        self.command("start")
+    }
+
+    fn command(&self, command: &str) -> Result<(), String> {
+        let mut owner = self.owner.lock().unwrap_or_else(PoisonError::into_inner);
+        let commands = owner.commands.as_mut().ok_or("the shell is gone")?;
+        writeln!(commands, "{command}").map_err(|error| error.to_string())?;
+        owner.answer().map(drop)
+    }
+}
+
+impl Owner {
+    /// The shell's next line.
+    fn answer(&mut self) -> Result<String, String> {
+        let mut line = String::new();
+        let read = self.answers.read_line(&mut line);
+        if read.is_ok_and(|size| size > 0) {
+            return Ok(line.trim_end().to_owned());
+        }
+        let mut said = String::new();
+        if let Some(stderr) = self.shell.stderr.as_mut() {
+            stderr
+                .read_to_string(&mut said)
+                .map_err(|error| error.to_string())?;
+        }
+        Err(format!("a private PostgreSQL did not start: {said}"))
+    }
+}
+
+/// Where `initdb` and `postgres` are.
+fn find_bin() -> Result<PathBuf, String> {
+    if let Some(bin) = env::var_os(BIN_VARIABLE) {
+        let bin = PathBuf::from(bin);
+        if has_programs(&bin) {
+            return Ok(bin);
+        }
+        let bin = bin.display();
+        return Err(format!("{BIN_VARIABLE} is {bin}, where no initdb is"));
+    }
+    let path = env::var_os("PATH").unwrap_or_default();
+    let mut places: Vec<PathBuf> = env::split_paths(&path).collect();
+    // Debian's place; the newest version last.
+    let mut versions: Vec<PathBuf> = fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| Some(entry.ok()?.path().join("bin")))
+        .collect();
+    versions.sort();
+    versions.reverse();
+    places.extend(versions);
+    places
+        .into_iter()
+        .find(|bin| has_programs(bin))
+        .ok_or_else(|| {
+            format!(
+                "PostgreSQL is missing: run ./test, which finds or installs it, or give \
+                 {BIN_VARIABLE}=DIR, or skip its tests with {SKIP_VARIABLE}=1"
+            )
+        })
+}
+
+fn has_programs(bin: &Path) -> bool {
+    bin.join("initdb").is_file() && bin.join("postgres").is_file()
+}
+
+/// The shell, as a user as whom `PostgreSQL` runs.
+fn owner_command() -> Result<Command, String> {
+    // /proc/self belongs to who runs this.
+    let is_root = fs::metadata("/proc/self").is_ok_and(|it| {
+        use std::os::unix::fs::MetadataExt as _;
+        it.uid() == 0
+    });
+    let mut command = if is_root {
+        let users = fs::read_to_string("/etc/passwd").map_err(|error| error.to_string())?;
+        let user = ["postgres", "nobody"]
+            .into_iter()
+            .find(|user| {
+                users
+                    .lines()
+                    .any(|line| line.split(':').next() == Some(user))
+            })
+            .ok_or("there is no user postgres or nobody to run PostgreSQL as")?;
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid", user, "--regid"]);
+        command.arg(if user == "nobody" { "nogroup" } else { user });
+        command.args(["--clear-groups", "sh"]);
+        command
+    } else {
+        Command::new("sh")
+    };
+    command.args(["-c", OWNER]);
+    Ok(command)
+}
+
+fn free_port() -> std::io::Result<u16> {
+    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+}
