@@ -19,6 +19,8 @@ use magpie_protocol::{
 use prost::Message as _;
 use v1::client_frame::Body;
 
+/// As long as the server's cursors are, so that the lengths in the document fit.
+const CURSOR_SIZE: u8 = 34;
 const NOW: Moment = Moment::START;
 const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/protocol.md");
 
@@ -114,7 +116,7 @@ impl Example {
         };
         let welcome = v1::Welcome {
             protocol_version: 1,
-            server_version: "magpied/0.1.0".to_owned(),
+            server_version: "0.1.0".to_owned(),
             epoch: 1,
             base: 0,
             starts_anew: true,
@@ -138,6 +140,20 @@ impl Example {
         };
     }
 
+    /// A new device's snapshot of nothing, and the end of the catch-up.
+    fn begin(&mut self) {
+        let page = EncodedPage {
+            cursor: bytes(0xd0, CURSOR_SIZE),
+            ..EncodedPage::default()
+        };
+        self.page(&page, "1: Page, a snapshot of nothing, with its cursor");
+        let page = EncodedPage {
+            caught_up: true,
+            ..page
+        };
+        self.page(&page, "2: Page that says caught_up");
+    }
+
     fn send(&mut self) {
         let message = v1::SendMessage {
             message_id: bytes(0x70, 16),
@@ -146,7 +162,9 @@ impl Example {
         };
         self.client
             .request(Body::SendMessage(message), NOW, &mut self.out);
-        let Input::Request { number, .. } = self.up("1: SendMessage to bob, critical") else {
+        let Input::Request { number, .. } =
+            self.up("1: SendMessage to bob, critical; acknowledges 2")
+        else {
             panic!()
         };
         let accepted = v1::Accepted {
@@ -158,7 +176,7 @@ impl Example {
         };
         self.server
             .reply(number, Reply::Accepted(accepted), NOW, &mut self.out);
-        let what = "1: Accepted, in reply to 1, seq 1; acknowledges 1";
+        let what = "3: Accepted, in reply to 1, seq 1; acknowledges 1";
         let Incoming::Answer {
             number,
             answer: Answer::Accepted(it),
@@ -171,38 +189,75 @@ impl Example {
         self.client.handled(number, NOW);
     }
 
-    fn page(&mut self) {
-        let event = v1::Event {
+    /// The first event of a conversation comes behind its description, also to
+    /// the device that sent it.
+    fn first_event(&mut self) {
+        let member = |user| v1::Member {
+            user: Some(user),
+            ..Default::default()
+        };
+        let conversation = v1::Conversation {
             conversation_id: bytes(0xc0, 16),
-            seq: 2,
-            sender: Some(user(0xb0, "bob")),
-            message_id: bytes(0x80, 16),
-            committed_at_ms: 1_795_430_646_000,
-            content: Some(v1::EventContent {
-                kind: Some(v1::event_content::Kind::Message(v1::Message {
-                    text: "hello!".to_owned(),
-                })),
-            }),
+            kind: v1::ConversationKind::Direct.into(),
+            title: String::new(),
+            members: vec![member(user(0xa0, "alice")), member(user(0xb0, "bob"))],
+            first_seq: 1,
+            last_seq: 0,
+            head_seq: 1,
         };
+        let event = message(1, user(0xa0, "alice"), 0x70, 1_795_430_645_700, "hi");
         let page = EncodedPage {
-            conversations: Vec::new(),
+            conversations: vec![conversation],
             events: vec![event.encode_to_vec().into()],
-            marks: Vec::new(),
-            cursor: bytes(0xe0, 8),
-            caught_up: false,
+            cursor: bytes(0xe0, CURSOR_SIZE),
+            ..EncodedPage::default()
         };
-        self.server.page(&page, &mut self.out);
-        let Incoming::Page { number, page } = self.down("2: Page with seq 2 and a cursor") else {
-            panic!()
+        let taken = self.page(
+            &page,
+            "4: Page with the description, seq 1 once more, and a cursor",
+        );
+        assert_eq!(taken.conversations, page.conversations);
+        assert_eq!(taken.events, [event]);
+    }
+
+    fn answer(&mut self) {
+        let event = message(2, user(0xb0, "bob"), 0x80, 1_795_430_646_000, "hello!");
+        let page = EncodedPage {
+            events: vec![event.encode_to_vec().into()],
+            cursor: bytes(0xf0, CURSOR_SIZE),
+            ..EncodedPage::default()
         };
-        assert_eq!(page.events, [event]);
-        self.client.handled(number, NOW);
+        let taken = self.page(&page, "5: Page with seq 2 and a cursor");
+        assert_eq!(taken.events, [event]);
         let due_at = self.client.poll_timeout().unwrap();
         self.client.handle_timeout(due_at, &mut self.out).unwrap();
-        let Input::Nothing = self.up("an acknowledgement alone, of 2: both are stored") else {
+        let Input::Nothing = self.up("an acknowledgement alone, of 5: all are stored") else {
             panic!()
         };
         assert!(self.server.is_all_acked());
+    }
+
+    fn page(&mut self, page: &EncodedPage, what: &str) -> v1::Page {
+        self.server.page(page, &mut self.out);
+        let Incoming::Page { number, page } = self.down(what) else {
+            panic!()
+        };
+        self.client.handled(number, NOW);
+        page
+    }
+}
+
+fn message(seq: u64, sender: v1::User, id: u8, committed_at_ms: i64, text: &str) -> v1::Event {
+    let text = text.to_owned();
+    v1::Event {
+        conversation_id: bytes(0xc0, 16),
+        seq,
+        sender: Some(sender),
+        message_id: bytes(id, 16),
+        committed_at_ms,
+        content: Some(v1::EventContent {
+            kind: Some(v1::event_content::Kind::Message(v1::Message { text })),
+        }),
     }
 }
 
@@ -215,8 +270,10 @@ fn example() -> String {
     };
     example.register();
     example.hello();
+    example.begin();
     example.send();
-    example.page();
+    example.first_event();
+    example.answer();
     example.text
 }
 
@@ -233,7 +290,7 @@ fn the_document_shows_the_bytes_that_the_code_writes() {
 fn the_bytes_in_the_document_decode() {
     let text = example();
     let frames: Vec<&str> = text.split(['>', '<']).skip(1).collect();
-    assert_eq!(frames.len(), 8);
+    assert_eq!(frames.len(), 11);
     let first: Vec<u8> = frames[0]
         .lines()
         .skip(1)
