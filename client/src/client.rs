@@ -128,7 +128,10 @@ pub enum Event {
         /// What the server said.
         refusal: Refusal,
     },
-    /// The end: another connection of the same device took over.
+    /// The end: another connection of the same device took over, and again soon
+    /// after this one had come back. The first time is an
+    /// [`Event::Disconnected`], since an old connection of this very device may
+    /// be what took over.
     Replaced,
 }
 

@@ -132,7 +132,7 @@ impl<'a> Connection<'a> {
         let end = match self.write_the_rest().await {
             Ok(()) => end,
             Err(error) => match end {
-                End::Stop(_) => end,
+                End::Stop(_) | End::Replaced(_) => end,
                 End::Again { .. } => error,
             },
         };

@@ -36,7 +36,11 @@ pub(crate) use self::{
     ending::refusal,
     notice::Notices,
 };
-use self::{connection::Connection, ending::End, store::Store};
+use self::{
+    connection::Connection,
+    ending::{End, Replacements},
+    store::Store,
+};
 use crate::{
     client::{Event, Options},
     error::{ConnectError, DisconnectReason, LocalError, RequestError},
@@ -98,6 +102,7 @@ pub(crate) struct Driver {
     bells: Bells,
     store: Store,
     backoff: Backoff,
+    replacements: Replacements,
     _lock: ConnectionLock,
 }
 
@@ -120,6 +125,7 @@ impl Driver {
             commands,
             bells,
             backoff: Backoff::default(),
+            replacements: Replacements::default(),
             _lock: lock,
         }
     }
@@ -135,16 +141,31 @@ impl Driver {
                     break;
                 }
                 End::Again { reason, after } => {
-                    let retry_in = self.backoff.next_delay(random()).max(after);
-                    tracing::debug!(%reason, ?retry_in, "disconnected");
-                    self.notices.push(Event::Disconnected { reason, retry_in });
-                    if !self.wait(retry_in).await {
+                    if !self.stay_away(reason, after).await {
+                        break;
+                    }
+                }
+                End::Replaced(said) => {
+                    let Some(after) = self.replacements.replaced(Instant::now(), random()) else {
+                        self.notices.push(Event::Replaced);
+                        break;
+                    };
+                    if !self.stay_away(DisconnectReason::Goodbye(said), after).await {
                         break;
                     }
                 }
             }
         }
         self.notices.end();
+    }
+
+    /// Tells the app, and waits for `after` at least; false if the app wants to
+    /// end.
+    async fn stay_away(&mut self, reason: DisconnectReason, after: Duration) -> bool {
+        let retry_in = self.backoff.next_delay(random()).max(after);
+        tracing::debug!(%reason, ?retry_in, "disconnected");
+        self.notices.push(Event::Disconnected { reason, retry_in });
+        self.wait(retry_in).await
     }
 
     /// Waits before the next try; false if the app wants to end.
@@ -186,6 +207,7 @@ impl Driver {
                 Err(error) => return End::soon(DisconnectReason::Connect(error)),
             },
         };
+        self.replacements.connected(Instant::now());
         let device = Device {
             id: credential.device,
             token,

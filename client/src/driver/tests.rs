@@ -187,7 +187,7 @@ async fn a_server_that_starts_anew_is_compared_and_not_doubled() {
 }
 
 #[tokio::test]
-async fn a_replaced_device_ends_and_a_draining_server_is_waited_for() {
+async fn a_draining_server_is_waited_for() {
     let mut story = begin();
     let (mut first, _) = story.connection().await;
     first.welcome(true).await;
@@ -197,9 +197,28 @@ async fn a_replaced_device_ends_and_a_draining_server_is_waited_for() {
         .event(|event| matches!(event, Event::Disconnected { .. }))
         .await;
     assert!(matches!(event, Event::Disconnected { retry_in, .. } if retry_in.as_millis() >= 30));
+    story.connection().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replaced_device_comes_back_once_and_stays_away_when_replaced_again() {
+    let mut story = begin();
+    let (code, action) = (v1::ErrorCode::Replaced, v1::Action::Never);
+    let (mut first, _) = story.connection().await;
+    first.welcome(true).await;
+    first.goodbye(code, action, 0).await;
+    let event = story
+        .event(|event| matches!(event, Event::Disconnected { .. }))
+        .await;
+    let Event::Disconnected { reason, retry_in } = event else {
+        panic!("another event");
+    };
+    assert!(matches!(reason, DisconnectReason::Goodbye(said) if said.code == code));
+    assert!((20..=40).contains(&retry_in.as_secs()), "{retry_in:?}");
+    // Virtual time.
+    tokio::time::sleep(retry_in).await;
     let (mut second, _) = story.connection().await;
     second.welcome(false).await;
-    let (code, action) = (v1::ErrorCode::Replaced, v1::Action::Never);
     second.goodbye(code, action, 0).await;
     story.event(|event| *event == Event::Replaced).await;
     assert_eq!(story.client.next_event().await, None);
