@@ -41,7 +41,7 @@ trap 'rm -rf "$dir"' EXIT
     >"$dir/log" 2>&1 || { cat "$dir/log" >&2; exit 1; }
 start() {
     "$bin/postgres" -D "$dir/data" -p "$port" -c listen_addresses=127.0.0.1 \
-        -c unix_socket_directories="$dir" -c max_connections=200 -c fsync=on \
+        -c unix_socket_directories="$dir" -c max_connections=200 \
         -c log_min_messages=fatal </dev/null >>"$dir/log" 2>&1 &
     pid=$!
 }

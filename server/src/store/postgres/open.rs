@@ -146,7 +146,7 @@ pub async fn open(url: &str, fresh_key: [u8; 32]) -> Result<Arc<Postgres>, OpenE
 pub async fn migrate_schema(url: &str) -> Result<Migrated, OpenError> {
     let settings = Settings::read(url)?;
     let place = settings.place();
-    let mut client = reach(&settings, &place).await?;
+    let mut client = reach(&settings, &place, PATIENCE).await?;
     check_server(&client, &place).await?;
     let migrated = migrate(&mut client, MIGRATIONS).await;
     migrated.map_err(|error| migrate_error(place, error))
@@ -159,7 +159,7 @@ pub(super) async fn open_with(
 ) -> Result<Arc<Postgres>, OpenError> {
     let settings = Settings::read(url)?;
     let place = settings.place();
-    let mut client = reach(&settings, &place).await?;
+    let mut client = reach(&settings, &place, PATIENCE).await?;
     check_server(&client, &place).await?;
     migrate(&mut client, migrations)
         .await
@@ -178,7 +178,11 @@ pub(super) async fn open_with(
 }
 
 /// Connects, as soon as the database is there.
-async fn reach(settings: &Settings, place: &str) -> Result<Client, OpenError> {
+pub(super) async fn reach(
+    settings: &Settings,
+    place: &str,
+    patience: Duration,
+) -> Result<Client, OpenError> {
     let last = parking_lot::Mutex::new(None);
     let said = AtomicBool::new(false);
     let attempts = async {
@@ -199,7 +203,7 @@ async fn reach(settings: &Settings, place: &str) -> Result<Client, OpenError> {
             tokio::time::sleep(RETRY_DELAY).await;
         }
     };
-    if let Some(done) = within(PATIENCE, attempts).await {
+    if let Some(done) = within(patience, attempts).await {
         return done;
     }
     let reason = last.lock().take();
