@@ -6,10 +6,10 @@
 //! All that was queued since the last wake leaves in one write.
 
 mod credential;
+mod signed;
 
 use std::{
     cell::RefCell,
-    collections::VecDeque,
     future::poll_fn,
     io,
     pin::Pin,
@@ -21,21 +21,21 @@ use bytes::{Buf as _, BytesMut};
 use magpie_protocol::{
     frame::{Split, split},
     moment::Moment,
-    seq::FrameNumber,
     session::{Input, Reply, ServerSession, TimedOut, Violation},
-    wire::{EncodedPage, v1},
+    wire::v1,
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     time::Sleep,
 };
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
+use self::signed::Signed;
 use crate::{
     clock::Clock,
-    delivery::Delivery,
     dispatch::{self, Dispatch},
     handler::{Accounts, Hellos},
-    hub::{Ending, Letter, Mailbox},
+    hub::Ending,
     random::Random,
 };
 
@@ -70,16 +70,6 @@ pub struct Parts {
     pub random: Random,
 }
 
-/// A signed-in device's part of its connection.
-struct Signed {
-    mailbox: Arc<Mailbox>,
-    delivery: Delivery,
-    /// Answers that wait for the window.
-    replies: VecDeque<(FrameNumber, Reply)>,
-    marks: Vec<v1::Mark>,
-    ending: Option<Ending>,
-}
-
 /// Why a connection is over.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Over {
@@ -111,12 +101,19 @@ struct Connection<S> {
     unflushed: bool,
     credential: Option<Box<Input>>,
     signed: Option<Box<Signed>>,
+    drain: CancellationToken,
+    /// Until the hello; after it the mailbox tells of a drain.
+    drained: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
     timer: Pin<Box<Sleep>>,
     timer_at: Moment,
 }
 
 /// Serves one connection whose TLS handshake is done, to its end.
-pub async fn serve<S: AsyncRead + AsyncWrite + Unpin>(stream: S, parts: Arc<Parts>) {
+pub async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
+    parts: Arc<Parts>,
+    drain: CancellationToken,
+) {
     let clock = parts.clock;
     let session = ServerSession::new(clock.now());
     let timer_at = session.poll_timeout();
@@ -129,6 +126,8 @@ pub async fn serve<S: AsyncRead + AsyncWrite + Unpin>(stream: S, parts: Arc<Part
         unflushed: false,
         credential: None,
         signed: None,
+        drained: Some(Box::pin(drain.clone().cancelled_owned())),
+        drain,
         timer: Box::pin(tokio::time::sleep_until(clock.instant(timer_at))),
         timer_at,
     };
@@ -139,16 +138,16 @@ pub async fn serve<S: AsyncRead + AsyncWrite + Unpin>(stream: S, parts: Arc<Part
         Over::NotClosed => "not_closed",
     };
     metrics::counter!(crate::metrics::CONNECTIONS_ENDED, "reason" => reason).increment(1);
-    if let Some(signed) = connection.signed {
-        connection.parts.hellos.hub.leave(&signed.mailbox);
-    }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     async fn run(&mut self) -> Over {
         loop {
-            self.handle_post();
-            self.pump();
+            if let Some(signed) = &mut self.signed {
+                signed.handle_post();
+                let (dispatch, now) = (&self.parts.dispatch, self.parts.clock.now());
+                signed.pump(&mut self.session, dispatch, now, &mut self.outbound);
+            }
             let step = poll_fn(|context| self.poll_step(context)).await;
             match step {
                 Step::Rung | Step::Read => {}
@@ -159,68 +158,27 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 }
                 Step::Over(over) => return over,
             }
-            if let Some(credential) = self.credential.take() {
+            while let Some(credential) = self.credential.take() {
                 // Boxed, so that an idle connection does not pay for its size.
                 Box::pin(self.handle_credential(*credential)).await;
-                self.consume_held();
+                if let Step::Over(over) = self.consume_held() {
+                    return over;
+                }
             }
         }
-    }
-
-    /// Takes out of the mailbox what came.
-    fn handle_post(&mut self) {
-        let Some(signed) = &mut self.signed else {
-            return;
-        };
-        let post = signed.mailbox.take();
-        for letter in post.letters {
-            match letter {
-                Letter::Reply { number, reply } => signed.replies.push_back((number, reply)),
-                Letter::Connected(generation) => signed.delivery.handle_connected(generation),
-                Letter::Page(page) => signed.delivery.handle_page(page),
-                Letter::Snapshot(page) => signed.delivery.handle_snapshot(page),
-            }
-        }
-        signed.marks.extend(post.marks);
-        signed.ending = signed.ending.or(post.ending);
-    }
-
-    /// Prepares all that may leave now.
-    fn pump(&mut self) {
-        let Some(signed) = &mut self.signed else {
-            return;
-        };
-        let now = self.parts.clock.now();
-        while self.session.can_send() && self.outbound.len() < OUTBOUND_FULL {
-            // Answers first: an `accepted` stands for an event before the others.
-            if let Some((number, reply)) = signed.replies.pop_front() {
-                self.session.reply(number, reply, now, &mut self.outbound);
-            } else if let Some(mut page) = signed.delivery.next_page() {
-                page.marks.append(&mut signed.marks);
-                let number = self.session.page(&page, &mut self.outbound);
-                signed.delivery.sent(number);
-            } else if !signed.marks.is_empty() {
-                let marks = std::mem::take(&mut signed.marks);
-                let page = EncodedPage {
-                    marks,
-                    ..Default::default()
-                };
-                self.session.page(&page, &mut self.outbound);
-            } else {
-                break;
-            }
-        }
-        let Some(ending) = signed.ending else { return };
-        if ending == Ending::Draining && self.session.unanswered() > 0 {
-            return;
-        }
-        let goodbye = self.parts.dispatch.ended(ending);
-        self.session.goodbye(&goodbye, now, &mut self.outbound);
     }
 
     fn poll_step(&mut self, context: &mut Context<'_>) -> Poll<Step> {
+        let was_full = self.outbound.len() >= OUTBOUND_FULL;
         if let Poll::Ready(Err(_)) = self.poll_write(context) {
             return Poll::Ready(Step::Over(Over::Closed));
+        }
+        if was_full && self.outbound.len() < OUTBOUND_FULL {
+            // There is room again for what was held back.
+            return Poll::Ready(Step::Rung);
+        }
+        if self.poll_drained(context) {
+            return Poll::Ready(Step::Rung);
         }
         if let Some(signed) = &self.signed
             && !self.session.is_closing()
@@ -234,6 +192,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             return Poll::Ready(step);
         }
         self.poll_timer(context).map(|()| Step::Timeout)
+    }
+
+    /// Says goodbye to a peer that has not said hello when the server drains.
+    fn poll_drained(&mut self, context: &mut Context<'_>) -> bool {
+        let Some(drained) = &mut self.drained else {
+            return false;
+        };
+        if drained.as_mut().poll(context).is_pending() {
+            return false;
+        }
+        self.drained = None;
+        let now = self.parts.clock.now();
+        let goodbye = self.parts.dispatch.ended(Ending::Draining);
+        self.session.goodbye(&goodbye, now, &mut self.outbound);
+        true
     }
 
     /// Writes what is queued, as far as the socket takes it.
@@ -389,7 +362,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     .refuse(&dispatch::invalid(&reason), &mut self.outbound);
                 return Ok(());
             }
-            Input::Goodbye => return Err(Stop::Goodbye),
+            Input::Goodbye => {
+                if let Some(signed) = &mut self.signed {
+                    signed.delivery.handle_ack(self.session.acked());
+                }
+                return Err(Stop::Goodbye);
+            }
             Input::Request { .. }
             | Input::InvalidRequest { .. }
             | Input::Unsupported { .. }
@@ -402,9 +380,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         signed.delivery.handle_ack(self.session.acked());
         match input {
             Input::Request { number, request } => {
-                self.parts
+                let reading = self
+                    .parts
                     .dispatch
                     .request(&signed.mailbox, number, request);
+                if let Some(reading) = reading {
+                    signed.read(reading, &self.parts.dispatch);
+                }
             }
             Input::InvalidRequest {
                 number,
@@ -415,17 +397,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     message_id,
                     ..dispatch::invalid(&reason)
                 };
-                signed.replies.push_back((number, Reply::Error(error)));
+                signed.answer(number, Reply::Error(error));
             }
             Input::Unsupported { number } => {
-                signed
-                    .replies
-                    .push_back((number, Reply::Error(dispatch::unsupported())));
+                signed.answer(number, Reply::Error(dispatch::unsupported()));
             }
             Input::Ping { id, cursor } => {
                 signed.delivery.handle_cursor(&cursor);
                 let after_frame = self.session.sent().get();
-                let is_sent = signed.replies.is_empty() && signed.ending.is_none();
+                let is_sent = !signed.has_unsent();
                 let checkpoint = signed
                     .delivery
                     .checkpoint()

@@ -15,7 +15,7 @@ use v1::{Action, ErrorCode};
 
 use crate::{
     handler::{HelloError, SignInError},
-    hub::{Ending, Hub, Letter, Mailbox},
+    hub::{Ending, Hub, Letter, Mailbox, Promise},
     log::{Committer, Router, Submission},
     random::Random,
     store::{Actor, Append, Command, Outcome, ReadLimit, Refusal, SharedStore, StoreError},
@@ -51,8 +51,15 @@ pub struct Dispatch {
 }
 
 impl Dispatch {
-    /// Takes a request of a signed-in device. The answer comes as a letter.
-    pub fn request(self: &Arc<Self>, from: &Arc<Mailbox>, number: FrameNumber, request: Request) {
+    /// Takes a request of a signed-in device. One that changes the log goes there,
+    /// and its answer comes as a letter; any other is given back, for
+    /// [`Self::read`] when it is its turn.
+    pub fn request(
+        &self,
+        from: &Arc<Mailbox>,
+        number: FrameNumber,
+        request: Request,
+    ) -> Option<Reading> {
         metrics::counter!(crate::metrics::REQUESTS, "kind" => kind(&request)).increment(1);
         match to_append(from, request) {
             Ok(append) => {
@@ -62,23 +69,33 @@ impl Dispatch {
                     number,
                     from,
                 });
+                None
             }
-            Err(request) => {
-                let (dispatch, from) = (Arc::clone(self), Arc::clone(from));
-                tokio::spawn(async move {
-                    let _turn = dispatch.reads.acquire().await;
-                    let revoked = request.revoked();
-                    let reply = dispatch.answer(&from, request).await;
-                    let is_done = matches!(reply, Ok(Reply::Done));
-                    let reply = reply.unwrap_or_else(|error| dispatch.unavailable(&error));
-                    from.deliver(Letter::Reply { number, reply });
-                    // After the answer, which may be for that very device.
-                    if let Some(device) = revoked.filter(|_| is_done) {
-                        dispatch.hub.end(from.user, device, Ending::Revoked);
-                    }
-                });
-            }
+            Err(request) => Some(Reading { number, request }),
         }
+    }
+
+    /// Answers a request that does not change the log. The answer comes as a letter.
+    pub fn read(self: &Arc<Self>, from: &Arc<Mailbox>, reading: Reading) {
+        let Reading { number, request } = reading;
+        let (dispatch, from) = (Arc::clone(self), Arc::clone(from));
+        tokio::spawn(async move {
+            let promise = Promise::new(&from);
+            let _turn = dispatch.reads.acquire().await;
+            if from.has_ended() {
+                promise.forget();
+                return;
+            }
+            let revoked = request.revoked();
+            let reply = dispatch.answer(&from, request).await;
+            let is_done = matches!(reply, Ok(Reply::Done));
+            let reply = reply.unwrap_or_else(|error| dispatch.unavailable(&error));
+            promise.keep(Letter::Reply { number, reply });
+            // After the answer, which may be for that very device.
+            if let Some(device) = revoked.filter(|_| is_done) {
+                dispatch.hub.end(from.user, device, Ending::Revoked);
+            }
+        });
     }
 
     async fn answer(&self, from: &Mailbox, request: Other) -> Result<Reply, StoreError> {
@@ -252,7 +269,16 @@ impl Dispatch {
     }
 }
 
+/// A request that does not change the log, waiting for its turn.
+#[derive(Debug)]
+pub struct Reading {
+    /// Names the request in its answer.
+    pub number: FrameNumber,
+    request: Other,
+}
+
 /// Requests that do not append to the log.
+#[derive(Debug)]
 enum Other {
     MarkRead {
         conversation: ConversationId,

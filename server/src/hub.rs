@@ -32,7 +32,7 @@ const EVENTS_SIZE_MAX: usize = 1024 * 1024;
 
 /// Marks that wait for one connection; further ones are dropped, as ephemeral
 /// frames may be.
-const MARKS_COUNT_MAX: usize = 256;
+pub const MARKS_COUNT_MAX: usize = 256;
 
 /// Why a connection must end.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -171,10 +171,18 @@ impl Mailbox {
             self.ended.store(true, Ordering::Release);
         }
         let mut inner = self.inner.lock();
-        inner.post.ending.get_or_insert(ending);
+        if matches!(inner.post.ending, None | Some(Ending::Draining)) {
+            inner.post.ending = Some(ending);
+        }
         inner.rung = true;
         drop(inner);
         self.wake();
+    }
+
+    /// The connection is gone: what it asked for and is not yet being committed
+    /// will not be. The device asks again on its next one.
+    pub fn close(&self) {
+        self.ended.store(true, Ordering::Release);
     }
 
     /// Whether what the connection asked for must not be committed any more.
@@ -247,6 +255,39 @@ impl Inner {
         self.overflowed = true;
         self.events = Vec::new();
         self.events_size = 0;
+    }
+}
+
+/// A letter that somebody waits for. Dropped without one (its task died), it
+/// ends the connection, so that nobody waits for ever.
+#[derive(Debug)]
+pub struct Promise(Option<Arc<Mailbox>>);
+
+impl Promise {
+    /// A promise to this connection.
+    #[must_use]
+    pub fn new(mailbox: &Arc<Mailbox>) -> Self {
+        Self(Some(Arc::clone(mailbox)))
+    }
+
+    /// Keeps it.
+    pub fn keep(mut self, letter: Letter) {
+        if let Some(mailbox) = self.0.take() {
+            mailbox.deliver(letter);
+        }
+    }
+
+    /// Nobody waits any more.
+    pub fn forget(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Promise {
+    fn drop(&mut self) {
+        if let Some(mailbox) = self.0.take() {
+            mailbox.end(Ending::Unavailable);
+        }
     }
 }
 

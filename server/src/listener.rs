@@ -42,10 +42,12 @@ pub async fn accept(
                 metrics::counter!(crate::metrics::CONNECTIONS_ACCEPTED).increment(1);
                 let (acceptor, parts) = (acceptor.clone(), Arc::clone(&parts));
                 let connections = tasks.clone();
+                let drain = drain.clone();
                 tasks.spawn(async move {
-                    if let Some(stream) = handshake(stream, peer, acceptor).await {
+                    let handshake = handshake(stream, peer, acceptor);
+                    if let Some(Some(stream)) = drain.run_until_cancelled(handshake).await {
                         // Anew, so that what the handshake needed is freed.
-                        connections.spawn(count(stream, parts));
+                        connections.spawn(count(stream, parts, drain));
                     }
                 });
             }
@@ -57,9 +59,9 @@ pub async fn accept(
     }
 }
 
-async fn count(stream: TlsStream<TcpStream>, parts: Arc<Parts>) {
+async fn count(stream: TlsStream<TcpStream>, parts: Arc<Parts>, drain: CancellationToken) {
     metrics::gauge!(crate::metrics::CONNECTIONS_OPEN).increment(1);
-    serve(stream, parts).await;
+    serve(stream, parts, drain).await;
     metrics::gauge!(crate::metrics::CONNECTIONS_OPEN).decrement(1);
 }
 

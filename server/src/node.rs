@@ -165,6 +165,8 @@ impl Node {
                 devices = self.hub.connected(),
                 "clients did not close in time"
             );
+            // What they still ask for is not done any more.
+            self.hub.end_all(Ending::Unavailable);
         }
         self.shutdown.stop.cancel();
         self.tasks.close();

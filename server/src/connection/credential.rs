@@ -1,6 +1,6 @@
 //! The credential of a connection: registered, signed in, or welcome.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use magpie_protocol::{
     limits::{
@@ -13,7 +13,7 @@ use magpie_protocol::{
 };
 
 use super::{Connection, Signed};
-use crate::{handler::Greeted, store::User};
+use crate::{handler::Greeted, hub::Ending, store::User};
 
 impl<S> Connection<S> {
     pub(super) async fn handle_credential(&mut self, credential: Input) {
@@ -82,13 +82,14 @@ impl<S> Connection<S> {
             user: Some(wire_user(&greeted.user)),
         };
         self.session.welcome(&welcome, now, &mut self.outbound);
-        self.signed = Some(Box::new(Signed {
-            mailbox: greeted.mailbox,
-            delivery: greeted.delivery,
-            replies: VecDeque::new(),
-            marks: Vec::new(),
-            ending: None,
-        }));
+        // A drain that began meanwhile may have missed the mailbox.
+        self.drained = None;
+        let ending = self.drain.is_cancelled().then_some(Ending::Draining);
+        let hub = Arc::clone(&self.parts.hellos.hub);
+        let Greeted {
+            mailbox, delivery, ..
+        } = greeted;
+        self.signed = Some(Box::new(Signed::new(hub, mailbox, delivery, ending)));
     }
 }
 

@@ -26,6 +26,15 @@ pub enum Place {
 }
 
 impl Place {
+    /// The highest position that it tells of.
+    #[must_use]
+    pub const fn seen(&self) -> Position {
+        match self {
+            Self::At(position) => *position,
+            Self::Snapshot(place) => place.at,
+        }
+    }
+
     /// Up to where the device certainly has everything.
     #[must_use]
     pub const fn confirmed(&self) -> Position {

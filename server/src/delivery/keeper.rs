@@ -25,8 +25,8 @@ use crate::{
 /// How often confirmed cursors are written down.
 const CONFIRM_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Devices in one statement: others wait for the store meanwhile.
-const CONFIRM_BATCH: usize = 500;
+/// Devices in one transaction: others wait for the store meanwhile.
+const BATCH_MAX: usize = 500;
 
 #[derive(Debug)]
 struct Confirmed {
@@ -116,10 +116,14 @@ impl Keeper {
     }
 
     async fn write_hellos(&self) {
-        let hellos = std::mem::take(&mut self.waiting.lock().hellos);
-        if hellos.is_empty() {
-            return;
+        let mut hellos = std::mem::take(&mut self.waiting.lock().hellos);
+        hellos.retain(|(_, mailbox)| !mailbox.has_ended());
+        for hellos in hellos.chunks(BATCH_MAX) {
+            self.write_hellos_of(hellos).await;
         }
+    }
+
+    async fn write_hellos_of(&self, hellos: &[(Connect, Arc<Mailbox>)]) {
         let connects: Vec<Connect> = hellos.iter().map(|(connect, _)| *connect).collect();
         match self.store.connect(&connects).await {
             Ok(generations) => {
@@ -155,7 +159,7 @@ impl Keeper {
                 cursor: it.cursor,
             })
             .collect();
-        for chunk in confirms.chunks(CONFIRM_BATCH) {
+        for chunk in confirms.chunks(BATCH_MAX) {
             match self.store.confirm(chunk).await {
                 Ok(fenced) => {
                     for device in fenced {
@@ -165,8 +169,8 @@ impl Keeper {
                     }
                 }
                 Err(error) => {
-                    // Their next confirmation says the same and more.
                     tracing::warn!(%error, "confirmed cursors were not written down");
+                    self.put_back(confirmed, delivered);
                     return;
                 }
             }
@@ -175,6 +179,20 @@ impl Keeper {
             if let Err(error) = self.announce(user, conversation, seq).await {
                 tracing::debug!(%error, "a receipt was not told");
             }
+        }
+    }
+
+    /// What could not be written is written with what came meanwhile.
+    fn put_back(
+        &self,
+        confirmed: HashMap<DeviceId, Confirmed>,
+        delivered: HashMap<(UserId, ConversationId), Seq>,
+    ) {
+        for it in confirmed.into_values().filter(|it| !it.from.has_ended()) {
+            self.confirm(&it.from, it.generation, it.cursor);
+        }
+        for ((user, conversation), seq) in delivered {
+            self.delivered(user, conversation, seq);
         }
     }
 

@@ -22,7 +22,7 @@ use std::{
 
 use bytes::Bytes;
 use magpie_protocol::{
-    id::ConversationId,
+    id::{ConversationId, DeviceId},
     seq::{FrameNumber, Position, Seq},
     wire::{EncodedPage, v1},
 };
@@ -33,7 +33,7 @@ pub use self::{
     keeper::Keeper,
 };
 use crate::{
-    hub::{Collected, Ending, Letter, Mailbox},
+    hub::{Collected, Ending, Letter, Mailbox, Promise},
     log::Router,
     store::{
         Generation, History, LogEvent, ReadLimit, SharedStore, SnapshotPage, SnapshotPlace,
@@ -65,32 +65,51 @@ pub struct Feed {
 }
 
 impl Feed {
-    /// Where a device's cursor says that it is; `None` if the cursor is of no
-    /// use and the device begins anew.
-    #[must_use]
-    pub fn open(&self, mailbox: &Mailbox, cursor: &[u8]) -> Option<Place> {
-        let cursor = self.key.open(mailbox.device, cursor)?;
-        if cursor.epoch != self.history.epoch {
-            return None;
-        }
-        let head = self.router.published();
-        if cursor.place.confirmed() > head {
-            // Authentic, and ahead of the log: the history went back.
-            tracing::error!(
-                device = %mailbox.device, %head,
-                "a device has seen more of the log than there is; was a backup restored?"
-            );
-            return None;
-        }
-        Some(cursor.place)
+    /// Where a device's cursor says that it is; `None` if it is not one of this
+    /// device and this history.
+    fn open(&self, device: DeviceId, cursor: &[u8]) -> Option<Place> {
+        let cursor = self.key.open(device, cursor)?;
+        (cursor.epoch == self.history.epoch).then_some(cursor.place)
     }
 
-    /// Where a device begins that has no cursor: at a snapshot of now.
+    /// Where a device goes on; `None` if its cursor is of no use and it begins
+    /// anew.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub async fn resume(
+        &self,
+        device: DeviceId,
+        cursor: &[u8],
+    ) -> Result<Option<Place>, StoreError> {
+        let Some(place) = self.open(device, cursor) else {
+            return Ok(None);
+        };
+        // What is routed is in the store, and mostly that is enough to know.
+        if place.seen() > self.router.published() {
+            let head = self.store.head().await?;
+            if place.seen() > head {
+                // Authentic, and ahead of the log: the history went back.
+                tracing::error!(
+                    %device, %head,
+                    "a device has seen more of the log than there is; was a backup restored?"
+                );
+                return Ok(None);
+            }
+        }
+        Ok(Some(place))
+    }
+
+    /// Where a device begins whose cursor is of no use: at a snapshot of now. One
+    /// that never had a cursor begins where it was made (`made_at`), so that all
+    /// that came since comes whole.
     #[must_use]
-    pub fn anew(&self) -> Place {
+    pub fn anew(&self, made_at: Option<Position>) -> Place {
+        let now = self.router.published();
         Place::Snapshot(SnapshotPlace {
             since: Position::ZERO,
-            at: self.router.published(),
+            at: made_at.map_or(now, |made_at| made_at.min(now)),
             below: Position::new(i64::MAX.unsigned_abs()),
         })
     }
@@ -130,6 +149,7 @@ pub struct Delivery {
     said_caught_up: bool,
     generation: Option<Generation>,
     unconfirmed: VecDeque<Sent>,
+    acked: FrameNumber,
     confirmed: Position,
 }
 
@@ -145,6 +165,7 @@ impl Delivery {
             said_caught_up: false,
             generation: None,
             unconfirmed: VecDeque::new(),
+            acked: FrameNumber::ZERO,
             confirmed: place.confirmed(),
         }
     }
@@ -163,8 +184,10 @@ impl Delivery {
             self.place,
         );
         tokio::spawn(async move {
+            let promise = Promise::new(&mailbox);
             let _permit = feed.reads.acquire().await;
             if mailbox.has_ended() {
+                promise.forget();
                 return;
             }
             let (store, user) = (&feed.store, mailbox.user);
@@ -174,7 +197,7 @@ impl Delivery {
                     Letter::Snapshot(store.snapshot_page(user, place, PAGE).await)
                 }
             };
-            mailbox.deliver(letter);
+            promise.keep(letter);
         });
     }
 
@@ -202,6 +225,7 @@ impl Delivery {
     /// The hello is written down: confirmations count from now on.
     pub fn handle_connected(&mut self, generation: Generation) {
         self.generation = Some(generation);
+        self.handle_ack(self.acked);
         self.confirm();
     }
 
@@ -247,7 +271,8 @@ impl Delivery {
         let catches_up = page.complete && !self.said_caught_up;
         let is_empty =
             page.events.is_empty() && page.conversations.is_empty() && page.marks.is_empty();
-        if is_empty && !catches_up {
+        // An empty stretch of a long log is progress, too: its cursor is sent.
+        if is_empty && page.complete && !catches_up {
             return None;
         }
         self.said_caught_up |= catches_up;
@@ -264,7 +289,7 @@ impl Delivery {
             // In this order: what is published is in the mailbox.
             let published = self.feed.router.published();
             let events = match self.mailbox.take_events() {
-                Collected::Events(events) => events,
+                Collected::Events(events) => VecDeque::from(events),
                 Collected::LettersFirst => {
                     self.mode = Mode::Live(ready);
                     return None;
@@ -274,11 +299,15 @@ impl Delivery {
                     return None;
                 }
             };
-            // What the reading of the log brought already is passed over.
-            ready = events
-                .into_iter()
-                .filter(|event| event.position > place)
-                .collect();
+            // What the reading of the log brought already is passed over, and what
+            // was routed again because the routing had failed in between.
+            let mut last = place;
+            ready = events;
+            ready.retain(|event| {
+                let is_next = event.position > last;
+                last = last.max(event.position);
+                is_next
+            });
             if ready.is_empty() {
                 self.place = Place::At(place.max(published));
             }
@@ -333,6 +362,12 @@ impl Delivery {
 
     /// The device has handled every frame up to `acked` (D7).
     pub fn handle_ack(&mut self, acked: FrameNumber) {
+        self.acked = self.acked.max(acked);
+        if self.generation.is_none() {
+            // Not before the hello is written: it sets the cursor, also downwards,
+            // and tells whether this connection is the device's newest.
+            return;
+        }
         let mut advanced = false;
         while let Some(sent) = self.unconfirmed.pop_front_if(|sent| sent.number <= acked) {
             advanced = true;
@@ -354,7 +389,7 @@ impl Delivery {
 
     /// The device says in a ping what it has stored.
     pub fn handle_cursor(&mut self, cursor: &[u8]) {
-        if let Some(Place::At(position)) = self.feed.open(&self.mailbox, cursor)
+        if let Some(Place::At(position)) = self.feed.open(self.mailbox.device, cursor)
             && position > self.confirmed
             && position <= self.place.confirmed()
         {
@@ -364,7 +399,6 @@ impl Delivery {
     }
 
     fn confirm(&self) {
-        // Not before the hello is written: it sets the cursor, also downwards.
         if let Some(generation) = self.generation {
             self.feed
                 .keeper

@@ -82,9 +82,12 @@ impl Hellos {
         };
 
         let mailbox = Arc::new(Mailbox::new(device.user.id, device.id));
-        let place = self.feed.open(&mailbox, &hello.cursor);
+        let place = self.feed.resume(device.id, &hello.cursor).await?;
         let starts_anew = place.is_none();
-        let place = place.unwrap_or_else(|| self.feed.anew());
+        let place = place.unwrap_or_else(|| {
+            let never_had_one = hello.cursor.is_empty();
+            self.feed.anew(never_had_one.then_some(device.made_at))
+        });
         self.hub.join(&mailbox);
         let at_ms = self.clock.wall_ms();
         let connect = Connect {

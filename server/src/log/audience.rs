@@ -40,26 +40,34 @@ impl Audiences {
         }
     }
 
-    /// Follows a change of membership, once its event is routed.
-    pub(super) fn apply(&mut self, event: &LogEvent) {
-        let Some(change) = &event.change else { return };
-        let Some(members) = self.of.get_mut(&event.conversation) else {
-            return;
-        };
-        let before = members.len();
-        let members = Arc::make_mut(members);
-        match change {
-            MembershipChange::Joined(users) => {
+    /// Follows who joins with this event, before it is routed: they receive it.
+    pub(super) fn begin(&mut self, event: &LogEvent) {
+        if let Some(MembershipChange::Joined(users)) = &event.change {
+            self.change(event, |members| {
                 for user in users {
                     join(members, *user, event.seq);
                 }
-            }
-            MembershipChange::Left(user) => {
-                // Nobody reads beyond the end of a membership any more.
-                members.retain(|it| it.user != *user || it.from_seq > event.seq);
-            }
+            });
         }
-        self.memberships = (self.memberships + members.len()).saturating_sub(before);
+    }
+
+    /// Follows who leaves with this event, once it is routed: it is the last one
+    /// that they receive.
+    pub(super) fn end(&mut self, event: &LogEvent) {
+        if let Some(MembershipChange::Left(user)) = &event.change {
+            self.change(event, |members| {
+                members.retain(|it| it.user != *user || it.from_seq > event.seq);
+            });
+        }
+    }
+
+    fn change(&mut self, event: &LogEvent, change: impl FnOnce(&mut Vec<Membership>)) {
+        if let Some(members) = self.of.get_mut(&event.conversation) {
+            let before = members.len();
+            let members = Arc::make_mut(members);
+            change(members);
+            self.memberships = (self.memberships + members.len()).saturating_sub(before);
+        }
     }
 }
 

@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use magpie_protocol::{id::DeviceId, limits::TEXT_SIZE_MAX, seq::FrameNumber, session::Reply};
+use magpie_protocol::{limits::TEXT_SIZE_MAX, seq::FrameNumber, session::Reply};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -125,16 +125,15 @@ impl Committer {
         metrics::histogram!(crate::metrics::COMMIT_SECONDS).record(took);
         match result {
             Ok(committed) => {
-                if routings.send(Routing { batch, committed }).await.is_err() {
+                if let Err(lost) = routings.send(Routing { batch, committed }).await {
                     tracing::error!("the routing task is gone");
+                    end_all(lost.0.batch);
                 }
             }
             Err(error) => {
                 tracing::error!(%error, requests = batch.len(), "a batch was not committed");
                 metrics::counter!(crate::metrics::COMMITS_FAILED).increment(1);
-                for submission in batch {
-                    submission.from.end(Ending::Unavailable);
-                }
+                end_all(batch);
             }
         }
     }
@@ -167,9 +166,16 @@ impl Committer {
     }
 }
 
-/// For each event of the batch, the device that needs no page of it, because its
-/// `accepted` says everything: the one whose message it is.
-fn senders(batch: &[Submission], committed: &Committed) -> Vec<Option<DeviceId>> {
+/// Nobody will answer these: their connections end, and their devices ask again.
+fn end_all(batch: Vec<Submission>) {
+    for submission in batch {
+        submission.from.end(Ending::Unavailable);
+    }
+}
+
+/// For each event of the batch, the connection that needs no page of it, because
+/// its `accepted` says everything: the one whose message it is.
+fn senders(batch: &[Submission], committed: &Committed) -> Vec<Option<Arc<Mailbox>>> {
     // Events come in the order of the requests that made them; a repeated request
     // is accepted and makes none.
     let mut accepted = batch.iter().zip(&committed.outcomes);
@@ -179,7 +185,7 @@ fn senders(batch: &[Submission], committed: &Committed) -> Vec<Option<DeviceId>>
                 if *conversation == event.conversation && *seq == event.seq)
         })?;
         let is_message = matches!(submission.append.command, Command::SendMessage { .. });
-        is_message.then_some(submission.append.actor.device)
+        is_message.then(|| Arc::clone(&submission.from))
     };
     committed.events.iter().map(sender).collect()
 }

@@ -15,7 +15,7 @@ use std::{
 };
 
 use magpie_protocol::{
-    id::{ConversationId, DeviceId, UserId},
+    id::{ConversationId, UserId},
     seq::Position,
     wire::v1,
 };
@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use super::audience::{Audiences, covers};
 use crate::{
     clock::within,
-    hub::{Hub, Wakeups},
+    hub::{Hub, Mailbox, Wakeups},
     store::{LogEvent, Membership, ReadLimit, SharedStore, StoreError},
 };
 
@@ -74,15 +74,14 @@ impl Router {
         Position::new(self.published.load(Ordering::Acquire))
     }
 
-    /// Routes a batch that this process committed. `senders` names, for each
-    /// event, the device whose message it is: it is told `accepted` and needs no
-    /// page.
+    /// Routes a batch that this process committed. `senders` has, for each event,
+    /// the connection whose message it is: it is told `accepted` and needs no page.
     pub async fn publish(
         &self,
         after: Position,
         head: Position,
         events: Vec<LogEvent>,
-        senders: &[Option<DeviceId>],
+        senders: &[Option<Arc<Mailbox>>],
         wakeups: &mut Wakeups,
     ) {
         let mut audiences = self.audiences.lock().await;
@@ -93,7 +92,7 @@ impl Router {
             }
             return;
         }
-        let senders = senders.iter().copied().chain(std::iter::repeat(None));
+        let senders = senders.iter().cloned().chain(std::iter::repeat(None));
         let events = events
             .into_iter()
             .map(Arc::new)
@@ -102,6 +101,7 @@ impl Router {
         if let Err(error) = self.route(&mut audiences, &events, wakeups).await {
             // The tailer goes on from what is published.
             tracing::warn!(%error, "events could not be routed; will read the log again");
+            self.bell.notify_one();
             return;
         }
         self.published.store(head.get(), Ordering::Release);
@@ -130,10 +130,14 @@ impl Router {
                 .into_iter()
                 .map(|event| (Arc::new(event), None))
                 .collect::<Vec<_>>();
-            self.route(&mut audiences, &events, &mut wakeups).await?;
-            self.published
-                .fetch_max(stretch.upto.get(), Ordering::AcqRel);
+            let routed = self.route(&mut audiences, &events, &mut wakeups).await;
+            if routed.is_ok() {
+                self.published
+                    .fetch_max(stretch.upto.get(), Ordering::AcqRel);
+            }
+            // Also for what was routed before an error.
             wakeups.ring();
+            routed?;
             if stretch.complete {
                 return Ok(());
             }
@@ -143,20 +147,22 @@ impl Router {
     async fn route(
         &self,
         audiences: &mut Audiences,
-        events: &[(Arc<LogEvent>, Option<DeviceId>)],
+        events: &[(Arc<LogEvent>, Option<Arc<Mailbox>>)],
         wakeups: &mut Wakeups,
     ) -> Result<(), StoreError> {
         let mut routed = 0;
         for (event, sender) in events {
+            self.audience(audiences, event.conversation).await?;
+            audiences.begin(event);
             let members = self.audience(audiences, event.conversation).await?;
             for membership in members.iter().filter(|it| covers(it, event.seq)) {
-                self.put(event, membership, *sender, wakeups);
+                self.put(event, membership, sender.as_ref(), wakeups);
                 routed += 1;
                 if routed % YIELD_AFTER == 0 {
                     tokio::task::yield_now().await;
                 }
             }
-            audiences.apply(event);
+            audiences.end(event);
         }
         Ok(())
     }
@@ -165,7 +171,7 @@ impl Router {
         &self,
         event: &Arc<LogEvent>,
         membership: &Membership,
-        sender: Option<DeviceId>,
+        sender: Option<&Arc<Mailbox>>,
         wakeups: &mut Wakeups,
     ) {
         // Somebody's first event of a conversation comes behind its description,
@@ -174,7 +180,7 @@ impl Router {
         self.hub.each_of(membership.user, |mailbox| {
             if is_first {
                 wakeups.note(mailbox, mailbox.put_detour());
-            } else if sender != Some(mailbox.device) {
+            } else if sender.is_none_or(|sender| !Arc::ptr_eq(sender, mailbox)) {
                 wakeups.note(mailbox, mailbox.put_event(event));
             }
         });

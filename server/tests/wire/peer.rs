@@ -324,6 +324,18 @@ impl Peer {
         }
     }
 
+    /// The next page that has events.
+    pub(crate) async fn page_with_events(&mut self) -> v1::Page {
+        loop {
+            if let server_frame::Body::Page(page) = self.body().await {
+                self.ack().await;
+                if !page.events.is_empty() {
+                    return page;
+                }
+            }
+        }
+    }
+
     /// Reads pages until `count` events came.
     pub(crate) async fn events(&mut self, count: usize) -> Vec<v1::Event> {
         let mut events = Vec::new();

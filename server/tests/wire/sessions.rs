@@ -70,6 +70,29 @@ async fn a_device_gets_what_follows_its_cursor() {
     assert_eq!(texts(&b.events(1).await), ["four"]);
 }
 
+/// D2: a device that connects for the first time long after it was made gets all
+/// that came since; what is older is history.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_without_a_cursor_begins_where_it_was_made() {
+    const COUNT: usize = 70;
+    let world = World::start().await;
+    let (alice, bob) = (world.register("alice").await, world.register("bob").await);
+    let (mut a, _) = world.connect(&alice, Bytes::new()).await;
+    for index in 0..COUNT {
+        a.send(text_to("bob", &index.to_string())).await;
+    }
+    let (_, pages) = world.connect(&bob, Bytes::new()).await;
+    assert_eq!(all_events(&pages).len(), COUNT);
+
+    let second = world.sign_in("bob").await;
+    a.send(text_to("bob", "since then")).await;
+    let (_, pages) = world.connect(&second, Bytes::new()).await;
+    let seqs: Vec<u64> = all_events(&pages).iter().map(|event| event.seq).collect();
+    let first_recent = COUNT as u64 - 50 + 1;
+    assert_eq!(seqs, (first_recent..=COUNT as u64 + 1).collect::<Vec<_>>());
+    assert_eq!(pages[0].conversations[0].first_seq, 1);
+}
+
 /// D3.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_id_again_gives_the_same_answer_and_no_second_event() {
@@ -346,6 +369,53 @@ async fn how_far_a_member_has_stored_and_read_is_told_and_kept() {
         (of_bob.unwrap().delivered_seq, of_bob.unwrap().read_seq),
         (1, 1)
     );
+}
+
+/// D2, D4: whoever is added while connected gets the description and then all
+/// that follows, and no cursor passes it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_who_is_added_while_connected_is_served_from_there() {
+    let world = World::start().await;
+    let (alice, bob) = (world.register("alice").await, world.register("bob").await);
+    let (mut a, _) = world.connect(&alice, Bytes::new()).await;
+    let (mut b, _) = world.connect(&bob, Bytes::new()).await;
+    let create = v1::CreateGroup {
+        message_id: fresh_id(),
+        title: "tea".to_owned(),
+        user_names: Vec::new(),
+    };
+    let conversation_id = create.message_id.clone();
+    let number = a.request(client_frame::Body::CreateGroup(create)).await;
+    assert!(matches!(
+        a.answer(number).await,
+        server_frame::Body::Accepted(_)
+    ));
+    for round in 0..2 {
+        let add = v1::AddMembers {
+            message_id: fresh_id(),
+            conversation_id: conversation_id.clone(),
+            user_names: vec!["bob".to_owned()],
+        };
+        let number = a.request(client_frame::Body::AddMembers(add)).await;
+        assert!(matches!(
+            a.answer(number).await,
+            server_frame::Body::Accepted(_)
+        ));
+        let page = b.page_with_events().await;
+        assert_eq!(page.conversations.len(), 1, "round {round}");
+        assert_eq!(page.conversations[0].first_seq, page.events[0].seq);
+        let remove = v1::RemoveMember {
+            message_id: fresh_id(),
+            conversation_id: conversation_id.clone(),
+            user_name: "bob".to_owned(),
+        };
+        let number = a.request(client_frame::Body::RemoveMember(remove)).await;
+        assert!(matches!(
+            a.answer(number).await,
+            server_frame::Body::Accepted(_)
+        ));
+        assert_eq!(b.events(1).await[0].seq, page.events[0].seq + 1);
+    }
 }
 
 /// D10: a removed member receives the removal, and nothing after it, live and later.

@@ -53,12 +53,20 @@ pub(in crate::store) async fn a_new_token_replaces_the_old_one(world: World) {
         token_hash: [8; 32],
         ..world.new_device()
     };
+    world.accept(world.to(&alice, &alice, "since then")).await;
     let put = world.store.put_device(alice.id(), &renewed, NOON).await;
     assert_eq!(put, Ok(PutDevice::Done));
     let device = world.store.device(renewed.id).await.unwrap().unwrap();
     assert_eq!(device.token_hash, [8; 32]);
+    assert_eq!(device.made_at, Position::ZERO, "it is the same device");
     assert_eq!(device.user, alice.user);
     assert_eq!(world.store.devices(alice.id()).await.unwrap().len(), 1);
+
+    let second = world.new_device();
+    let put = world.store.put_device(alice.id(), &second, NOON).await;
+    assert_eq!(put, Ok(PutDevice::Done));
+    let second = world.store.device(second.id).await.unwrap().unwrap();
+    assert_eq!(second.made_at, world.head().await);
 }
 
 pub(in crate::store) async fn a_revoked_device_is_of_no_use(world: World) {

@@ -20,8 +20,8 @@ const INSERT_USER: &str = "
     INSERT INTO users (user_id, name, password_hash, created_at_ms) VALUES (?1, ?2, ?3, ?4)";
 
 const INSERT_DEVICE: &str = "
-    INSERT INTO devices (device_id, user, name, token_hash, created_at_ms)
-    VALUES (?1, ?2, ?3, ?4, ?5)";
+    INSERT INTO devices (device_id, user, name, token_hash, created_at_ms, made_position)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
 
 const RENEW_DEVICE: &str = "
     UPDATE devices SET name = ?2, token_hash = ?3 WHERE key = ?1";
@@ -148,27 +148,35 @@ fn insert_device(
     device: &NewDevice,
     at_ms: i64,
 ) -> Result<(), StoreError> {
+    let head = rows::log_head(connection)?.position;
     connection.prepare_cached(INSERT_DEVICE)?.execute(params![
         device.id.bytes(),
         user,
         device.name.as_str(),
         device.token_hash,
-        at_ms
+        at_ms,
+        signed(head.get())
     ])?;
     Ok(())
 }
 
 pub(super) fn device(connection: &Connection, id: DeviceId) -> Result<Option<Device>, StoreError> {
     let sql = "
-        SELECT u.user_id, u.name, d.token_hash FROM devices d JOIN users u ON u.key = d.user
+        SELECT u.user_id, u.name, d.token_hash, d.made_position
+          FROM devices d JOIN users u ON u.key = d.user
          WHERE d.device_id = ?1 AND d.revoked_position IS NULL";
     let mut statement = connection.prepare_cached(sql)?;
-    let found: Option<(UserId, String, [u8; 32])> = statement
+    let found: Option<(UserId, String, [u8; 32], i64)> = statement
         .query_row([id.bytes()], |row| {
-            Ok((UserId::new(row.get(0)?), row.get(1)?, row.get(2)?))
+            Ok((
+                UserId::new(row.get(0)?),
+                row.get(1)?,
+                row.get(2)?,
+                row.get(3)?,
+            ))
         })
         .optional()?;
-    let Some((user, name, token_hash)) = found else {
+    let Some((user, name, token_hash, made_at)) = found else {
         return Ok(None);
     };
     let name = UserName::parse(&name).map_err(|reason| StoreError::Corrupt {
@@ -179,6 +187,7 @@ pub(super) fn device(connection: &Connection, id: DeviceId) -> Result<Option<Dev
         id,
         user,
         token_hash,
+        made_at: Position::new(unsigned(made_at)),
     }))
 }
 

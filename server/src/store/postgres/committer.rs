@@ -9,7 +9,7 @@
 use std::{sync::Arc, time::Duration};
 
 use deadpool_postgres::ClientWrapper;
-use tokio::{sync::Mutex, time::Instant};
+use tokio::sync::Mutex;
 
 use super::{
     batch,
@@ -18,7 +18,10 @@ use super::{
     session::{Failure, Session, get},
     settings::Settings,
 };
-use crate::store::{Append, Committed, StoreError};
+use crate::{
+    clock::Clock,
+    store::{Append, Committed, StoreError},
+};
 
 /// How long a batch of which nothing is committed is tried. (One of which
 /// something may be is tried until it is known.)
@@ -130,7 +133,8 @@ impl State {
         batch: &[Append],
         at_ms: i64,
     ) -> Result<Committed, StoreError> {
-        let give_up_at = Instant::now() + PATIENCE;
+        let clock = Clock::start();
+        let give_up_at = clock.now() + PATIENCE;
         let mut in_doubt = false;
         let mut delay = RETRY_DELAY_FIRST;
         loop {
@@ -143,7 +147,7 @@ impl State {
             let failure = ended.failure;
             let is_final = failure.is_definite() && !failure.is_passing();
             let error = StoreError::from(failure);
-            if !in_doubt && (is_final || Instant::now() >= give_up_at) {
+            if !in_doubt && (is_final || clock.now() >= give_up_at) {
                 return Err(error);
             }
             tracing::warn!(%error, in_doubt, "a batch was not committed; will try again");

@@ -50,6 +50,8 @@ CREATE TABLE devices (
     name             TEXT NOT NULL,
     token_hash       BLOB NOT NULL,
     created_at_ms    INTEGER NOT NULL,
+    -- The log head when it was made: what is older is history to it.
+    made_position    INTEGER NOT NULL,
     -- The log head when it was revoked.
     revoked_position INTEGER
 ) STRICT;
