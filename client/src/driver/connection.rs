@@ -81,6 +81,8 @@ pub(super) struct Connection<'a> {
     pub(super) caught_up: bool,
     pub(super) worked: bool,
     pub(super) forget: Option<Reply<()>>,
+    /// Nothing is begun any more: what came is written, and that is all.
+    pub(super) has_ended: bool,
 }
 
 impl<'a> Connection<'a> {
@@ -111,6 +113,7 @@ impl<'a> Connection<'a> {
             caught_up: false,
             worked: false,
             forget: None,
+            has_ended: false,
         }
     }
 
@@ -302,20 +305,22 @@ impl<'a> Connection<'a> {
         }
     }
 
-    /// The connection has ended: what has come is not thrown away.
+    /// The connection has ended: what has come is not thrown away. Afterwards no
+    /// turn is under way, so the next connection may begin one.
     async fn write_the_rest(&mut self) -> Result<(), End> {
-        for _ in 0..2 {
+        self.has_ended = true;
+        loop {
             if self.driver.store.is_busy() {
                 match self.driver.store.finished().await {
                     Ok(changes) => self.written(changes),
                     Err(error) => return Err(End::local(&error)),
                 }
             }
-            if !self.works.is_empty() {
-                self.start_turn(Load::default());
+            if self.works.is_empty() {
+                return Ok(());
             }
+            self.start_turn(Load::default());
         }
-        Ok(())
     }
 
     /// Tells the server how far everything is stored. It may be gone already.

@@ -91,9 +91,14 @@ impl Connection<'_> {
     }
 
     /// A pong's cursor, only while nothing else is under way: it must not
-    /// replace the later one of a page.
+    /// replace the later one of a page. Not once the connection has ended: it
+    /// would begin another turn, and the next session finds the cursor by itself.
     pub(super) fn take_checkpoint(&mut self) {
-        if self.driver.store.is_busy() || !self.works.is_empty() || !self.numbers.is_empty() {
+        if self.has_ended
+            || self.driver.store.is_busy()
+            || !self.works.is_empty()
+            || !self.numbers.is_empty()
+        {
             return;
         }
         if let Some(cursor) = self.session.take_checkpoint() {

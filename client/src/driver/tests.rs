@@ -4,6 +4,7 @@ mod script;
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use magpie_protocol::{
     id::DeviceId,
     seq::Seq,
@@ -16,6 +17,7 @@ use tokio::{io::DuplexStream, sync::mpsc};
 use self::script::{ALICE, CHAT, MemoryDial, Peer, begin, event};
 use crate::{
     client::Event,
+    database::FILE_NAME,
     error::{DisconnectReason, SignInError},
     home::Home,
     model::{OutboxState, Outcome},
@@ -236,6 +238,48 @@ async fn a_revoked_device_keeps_its_outbox_and_may_be_signed_in_again_by_its_use
         .await;
     assert!(!story.home.account().unwrap().unwrap().signed_in);
     assert_eq!(story.home.outbox().unwrap().len(), 1);
+}
+
+/// One thread and streams in memory: the driver takes all that has come.
+async fn driver_runs() {
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// D7.
+#[tokio::test]
+async fn a_connection_that_breaks_with_a_checkpoint_held_writes_one_turn_at_a_time() {
+    let mut story = begin();
+    let ids = [story.send("one"), story.send("two")];
+    let path = story.home.directory().join(FILE_NAME);
+    let (mut first, _) = story.connection().await;
+    first.welcome(true).await;
+    let (one, _, _) = first.message().await;
+    let (two, _, _) = first.message().await;
+    // Nothing can be written: what comes now waits behind the turn of the first
+    // answer.
+    let writer = rusqlite::Connection::open(path).unwrap();
+    writer.execute_batch("BEGIN IMMEDIATE").unwrap();
+    first.accept(one, ids[0], 1).await;
+    driver_runs().await;
+    first.accept(two, ids[1], 2).await;
+    let checkpoint = v1::Checkpoint {
+        after_frame: 2,
+        cursor: Bytes::from_static(b"far"),
+    };
+    first.session.pong(0, Some(checkpoint), &mut first.out);
+    first.flush().await;
+    drop(first);
+    driver_runs().await;
+    writer.execute_batch("COMMIT").unwrap();
+
+    let (mut second, _) = story.connection().await;
+    second.welcome(false).await;
+    story
+        .event(|event| matches!(event, Event::Connected { .. }))
+        .await;
+    assert_eq!(story.home.outbox().unwrap(), []);
 }
 
 #[tokio::test]
