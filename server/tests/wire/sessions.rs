@@ -23,6 +23,13 @@ fn all_events(pages: &[v1::Page]) -> Vec<v1::Event> {
     pages.iter().flat_map(|page| page.events.clone()).collect()
 }
 
+fn all_conversations(pages: &[v1::Page]) -> Vec<v1::Conversation> {
+    pages
+        .iter()
+        .flat_map(|page| page.conversations.clone())
+        .collect()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_reaches_every_device_of_both_and_its_sender_hears_accepted_alone() {
     let world = World::start().await;
@@ -42,8 +49,9 @@ async fn a_message_reaches_every_device_of_both_and_its_sender_hears_accepted_al
     // sender; the second message is told by `accepted` alone.
     let (_, pages) = world.connect(&alice, Bytes::new()).await;
     assert_eq!(texts(&all_events(&pages)), ["one", "two"]);
-    assert_eq!(pages[0].conversations.len(), 1);
-    assert_eq!(pages[0].conversations[0].members.len(), 2);
+    let described = all_conversations(&pages);
+    assert_eq!(described.len(), 1);
+    assert_eq!(described[0].members.len(), 2);
 }
 
 /// D2: what committed while a device was away comes with its next connection,
@@ -361,7 +369,8 @@ async fn how_far_a_member_has_stored_and_read_is_told_and_kept() {
     assert_eq!((&read.user_id, read.read_seq), (&bob.user_id, 1));
 
     let (_, pages) = world.connect(&alice, Bytes::new()).await;
-    let members = &pages[0].conversations[0].members;
+    let described = all_conversations(&pages);
+    let members = &described[0].members;
     let of_bob = members
         .iter()
         .find(|it| it.user.as_ref().unwrap().user_id == bob.user_id);
