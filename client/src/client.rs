@@ -252,7 +252,7 @@ impl Client {
         let Answer::History(history) = answered.answer else {
             return Err(RequestError::WrongAnswer);
         };
-        let events = NewEvent::parse_all(history.events, answered.raw)
+        let (events, _) = NewEvent::parse_all(history.events, answered.raw)
             .map_err(|_| RequestError::WrongAnswer)?;
         Ok(HistoryPage {
             events: events.into_iter().map(NewEvent::into_stored).collect(),

@@ -255,7 +255,7 @@ pub enum DisconnectReason {
     /// The server, or something in between, broke the protocol.
     #[error("the server broke the protocol: {0}")]
     Violation(#[from] Violation),
-    /// An event or a description in a page makes no sense.
+    /// An answer makes no sense.
     #[error("the server sent {0}")]
     Malformed(&'static str),
     /// The server ended it and said why.

@@ -147,7 +147,8 @@ pub enum Content {
     },
     /// The sender left.
     MemberLeft,
-    /// Something that this version does not know. It is stored as it came.
+    /// Something that this version does not know, or cannot read. It is stored
+    /// as it came.
     Unknown,
 }
 

@@ -13,12 +13,13 @@ use super::{Database, account::Me, conversations, gaps, stored};
 use crate::{
     error::LocalError,
     model::{Content, LocalHistory, StoredEvent, User},
+    raw,
 };
 
 /// Events of this kind count as unread.
 pub(super) const MESSAGE: i64 = 1;
 
-/// An event from the server whose ids are ids.
+/// An event from the server that has a place.
 #[derive(Clone, Debug)]
 pub(crate) struct NewEvent {
     pub(crate) conversation: ConversationId,
@@ -30,14 +31,14 @@ pub(crate) struct NewEvent {
 }
 
 impl NewEvent {
-    /// Checks what came; `Err` says what is wrong.
-    pub(crate) fn parse(event: v1::Event, raw: Bytes) -> Result<Self, &'static str> {
-        let conversation = ConversationId::try_from(event.conversation_id.as_ref())
-            .map_err(|_| "an event of no conversation")?;
+    /// Takes what came, readable or not; `None` if it is not even known where it
+    /// belongs.
+    pub(crate) fn parse(event: v1::Event, raw: Bytes) -> Option<Self> {
+        let conversation = ConversationId::try_from(event.conversation_id.as_ref()).ok()?;
         if event.seq == 0 || i64::try_from(event.seq).is_err() {
-            return Err("an event with an impossible seq");
+            return None;
         }
-        Ok(Self {
+        Some(Self {
             conversation,
             seq: Seq::new(event.seq),
             sender: event
@@ -50,18 +51,21 @@ impl NewEvent {
         })
     }
 
+    /// All that have a place, and how many have none. `Err` says what is wrong.
     pub(crate) fn parse_all(
         events: Vec<v1::Event>,
         raw: Vec<Bytes>,
-    ) -> Result<Vec<Self>, &'static str> {
+    ) -> Result<(Vec<Self>, usize), &'static str> {
         if events.len() != raw.len() {
             return Err("events that cannot be told apart");
         }
-        events
-            .into_iter()
-            .zip(raw)
-            .map(|(event, raw)| Self::parse(event, raw))
-            .collect()
+        let count = events.len();
+        let pairs = events.into_iter().zip(raw);
+        let placed: Vec<_> = pairs
+            .filter_map(|(event, raw)| Self::parse(event, raw))
+            .collect();
+        let unplaced_count = count - placed.len();
+        Ok((placed, unplaced_count))
     }
 
     fn kind(&self) -> i64 {
@@ -207,12 +211,10 @@ fn to_stored(event: v1::Event, raw: Bytes, conversation: ConversationId) -> Stor
 
 /// Reads a row of (conversation, raw).
 pub(super) fn event_at(row: &rusqlite::Row<'_>) -> rusqlite::Result<StoredEvent> {
-    let raw: Vec<u8> = row.get(1)?;
-    let raw = Bytes::from(raw);
-    let event = v1::Event::decode(raw.clone()).map_err(|error| {
-        rusqlite::Error::FromSqlConversionFailure(1, rusqlite::types::Type::Blob, Box::new(error))
-    })?;
-    Ok(to_stored(event, raw, super::conversation_at(row, 0)?))
+    let raw_event: Vec<u8> = row.get(1)?;
+    let raw_event = Bytes::from(raw_event);
+    let event = raw::event(&raw_event);
+    Ok(to_stored(event, raw_event, super::conversation_at(row, 0)?))
 }
 
 pub(super) fn newest_below(

@@ -9,7 +9,7 @@ use magpie_protocol::{
 
 use super::NewEvent;
 
-/// A page whose ids are ids.
+/// What of a page has a place.
 #[derive(Clone, Debug)]
 pub(crate) struct NewPage {
     pub(super) descriptions: Vec<(ConversationId, v1::Conversation)>,
@@ -18,32 +18,36 @@ pub(crate) struct NewPage {
     /// Empty: unchanged.
     pub(super) cursor: Bytes,
     pub(super) caught_up: bool,
+    /// What came without ids, and is left out: the device goes past it, or it
+    /// would never get past it.
+    pub(crate) unplaced_count: usize,
 }
 
 impl NewPage {
-    /// Checks a page whose events are `raw` byte for byte; `Err` says what is
+    /// Takes a page whose events are `raw` byte for byte; `Err` says what is
     /// wrong.
     pub(crate) fn parse(page: v1::Page, raw: Vec<Bytes>) -> Result<Self, &'static str> {
-        let conversation = |id: &Bytes| {
-            ConversationId::try_from(id.as_ref()).map_err(|_| "a conversation without an id")
-        };
-        let descriptions = page
+        let came_count = page.conversations.len() + page.marks.len();
+        let conversation = |id: &Bytes| ConversationId::try_from(id.as_ref()).ok();
+        let descriptions: Vec<_> = page
             .conversations
             .into_iter()
-            .map(|it| Ok((conversation(&it.conversation_id)?, it)))
-            .collect::<Result<_, &'static str>>()?;
-        let marks = page
+            .filter_map(|it| Some((conversation(&it.conversation_id)?, it)))
+            .collect();
+        let marks: Vec<_> = page
             .marks
             .into_iter()
-            .map(|it| {
-                let user = UserId::try_from(it.user_id.as_ref()).map_err(|_| "a mark of nobody")?;
+            .filter_map(|it| {
+                let user = UserId::try_from(it.user_id.as_ref()).ok()?;
                 let (delivered, read) = (Seq::new(it.delivered_seq), Seq::new(it.read_seq));
-                Ok((conversation(&it.conversation_id)?, user, delivered, read))
+                Some((conversation(&it.conversation_id)?, user, delivered, read))
             })
-            .collect::<Result<_, &'static str>>()?;
+            .collect();
+        let (events, unplaced_count) = NewEvent::parse_all(page.events, raw)?;
         Ok(Self {
+            unplaced_count: unplaced_count + came_count - descriptions.len() - marks.len(),
             descriptions,
-            events: NewEvent::parse_all(page.events, raw)?,
+            events,
             marks,
             cursor: page.cursor,
             caught_up: page.caught_up,

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use magpie_protocol::{
     id::{ConversationId, MessageId},
     seq::{FrameNumber, Seq},
-    session::{Answer, Incoming},
+    session::{Answer, Incoming, Violation},
     wire::v1::{self, Action, ErrorCode},
 };
 
@@ -28,14 +28,21 @@ fn malformed(what: &'static str) -> End {
 impl Connection<'_> {
     pub(super) fn take_frame(&mut self, frame: Bytes) -> Result<(), End> {
         let now = self.now();
-        let incoming = self
-            .session
-            .handle_frame(frame.clone(), now)
-            .map_err(|violation| End::soon(DisconnectReason::Violation(violation)))?;
-        match incoming {
+        let incoming = match self.session.handle_frame(frame.clone(), now) {
+            Err(Violation::Frame(error)) => match raw::mended(frame.clone()) {
+                // Else it would come again with every connection, and nothing
+                // behind it would.
+                Some(mended) => self.session.handle_frame(mended, now),
+                None => Err(Violation::Frame(error)),
+            },
+            incoming => incoming,
+        };
+        let violated = |violation| End::soon(DisconnectReason::Violation(violation));
+        match incoming.map_err(violated)? {
             Incoming::Welcome(welcome) => self.welcome(welcome),
             Incoming::Page { number, page } => {
                 let page = NewPage::parse(page, raw::events(frame)).map_err(malformed)?;
+                self.missed(page.unplaced_count);
                 self.works.push(Work::Page(page));
                 self.numbers.push(number);
             }
@@ -65,6 +72,19 @@ impl Connection<'_> {
             Incoming::Nothing => self.take_checkpoint(),
         }
         Ok(())
+    }
+
+    /// Came and cannot be placed: whatever event it was is a gap, if an event of
+    /// its conversation follows it.
+    fn missed(&mut self, count: usize) {
+        let before = self.driver.unplaced_count;
+        self.driver.unplaced_count = before.saturating_add(count);
+        if before == 0 && count > 0 {
+            tracing::warn!(
+                count,
+                "the server sent what cannot be placed; going past it"
+            );
+        }
     }
 
     fn end(&mut self, (work, end): (Option<Work>, End)) -> End {
@@ -201,6 +221,16 @@ impl Connection<'_> {
         Ok(())
     }
 
+    /// Nothing of what came fits into the gap: it stays visible, and is not asked
+    /// for again before somebody wants it.
+    fn leave_gap(&mut self, gap: Gap, ask: u64) {
+        match self.fill_replies.remove(&ask) {
+            // Whoever asked may have gone.
+            Some(reply) => drop(reply.send(Ok(0))),
+            None => self.works.push(Work::FillRefused(gap)),
+        }
+    }
+
     fn answer_to_fill(
         &mut self,
         gap: Gap,
@@ -210,12 +240,18 @@ impl Connection<'_> {
     ) -> Result<(), End> {
         match answer {
             Answer::History(history) => {
-                let events =
+                let (events, unplaced_count) =
                     NewEvent::parse_all(history.events, raw::events(frame)).map_err(malformed)?;
+                self.missed(unplaced_count);
+                if unplaced_count > 0 && events.is_empty() {
+                    self.leave_gap(gap, ask);
+                    return Ok(());
+                }
                 self.works.push(Work::Filled {
                     gap,
                     events,
-                    complete: history.complete,
+                    // What could not be placed exists all the same.
+                    complete: history.complete && unplaced_count == 0,
                     ask,
                 });
                 Ok(())

@@ -103,6 +103,8 @@ pub(crate) struct Driver {
     store: Store,
     backoff: Backoff,
     replacements: Replacements,
+    /// What came and could not be placed.
+    unplaced_count: usize,
     _lock: ConnectionLock,
 }
 
@@ -126,6 +128,7 @@ impl Driver {
             bells,
             backoff: Backoff::default(),
             replacements: Replacements::default(),
+            unplaced_count: 0,
             _lock: lock,
         }
     }

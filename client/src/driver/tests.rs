@@ -20,7 +20,7 @@ use crate::{
     database::FILE_NAME,
     error::{DisconnectReason, SignInError},
     home::Home,
-    model::{OutboxState, Outcome},
+    model::{Content, OutboxState, Outcome},
     server::{Server, Trust},
     sign_in::{Person, enter},
 };
@@ -169,6 +169,47 @@ async fn a_missing_event_is_fetched_before_the_device_is_caught_up() {
     story.event(|event| *event == Event::CaughtUp).await;
     let history = story.home.history(CHAT, None, 10).unwrap();
     assert_eq!((history.events.len(), history.gaps.len()), (4, 0));
+}
+
+/// D5.
+#[tokio::test]
+async fn what_cannot_be_read_stays_visible_and_stops_nothing() {
+    let mut story = begin();
+    let (mut peer, _) = story.connection().await;
+    peer.welcome(true).await;
+    // A text that is no text; no event at all; and one that breaks off in its text.
+    let mut bad_text = event(2).to_vec();
+    let text = bad_text.windows(8).position(|part| part == b"number 2");
+    bad_text[text.unwrap()] = 0xff;
+    let nothing = Bytes::from_static(&[0xff; 3]);
+    let cut = event(5).slice(..event(5).len() - 1);
+    let events = [
+        event(1),
+        bad_text.clone().into(),
+        nothing.clone(),
+        event(4),
+        cut,
+    ];
+    peer.page_of(events.to_vec(), "far", true).await;
+    // Only what cannot even be placed is missing.
+    let (number, _) = peer.request().await;
+    let history = Reply::History {
+        events: vec![nothing],
+        complete: true,
+    };
+    peer.reply(number, history).await;
+    story.event(|event| *event == Event::CaughtUp).await;
+    assert_eq!(story.home.credential().unwrap().cursor, "far");
+    let history = story.home.history(CHAT, None, 10).unwrap();
+    let shown: Vec<_> = history
+        .events
+        .iter()
+        .map(|event| (event.seq.get(), event.content == Content::Unknown))
+        .collect();
+    assert_eq!(shown, [(1, false), (2, true), (4, false), (5, true)]);
+    assert_eq!(history.events[1].raw, bad_text);
+    let gap = history.gaps[0];
+    assert_eq!((gap.from.get(), gap.to.get(), gap.on_demand), (3, 3, true));
 }
 
 #[tokio::test]

@@ -225,8 +225,18 @@ impl Peer {
         cursor: &'static str,
         caught_up: bool,
     ) -> FrameNumber {
+        let events = seqs.iter().copied().map(event).collect();
+        self.page_of(events, cursor, caught_up).await
+    }
+
+    pub(super) async fn page_of(
+        &mut self,
+        events: Vec<Bytes>,
+        cursor: &'static str,
+        caught_up: bool,
+    ) -> FrameNumber {
         let page = EncodedPage {
-            events: seqs.iter().copied().map(event).collect(),
+            events,
             cursor: Bytes::from_static(cursor.as_bytes()),
             caught_up,
             ..Default::default()
