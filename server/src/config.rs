@@ -1,8 +1,8 @@
 //! Settings: the only place that reads the command line and the environment.
 
-use std::{ffi::OsString, net::SocketAddr, path::PathBuf};
+use std::{ffi::OsString, fmt, net::SocketAddr, path::PathBuf};
 
-use clap::{Parser, error::ErrorKind};
+use clap::{Parser, Subcommand, error::ErrorKind};
 
 use crate::tls::Source;
 
@@ -10,6 +10,9 @@ use crate::tls::Source;
 #[derive(Clone, Debug, Parser)]
 #[command(name = "magpied", version, about, after_help = EXAMPLES)]
 struct Args {
+    #[command(subcommand)]
+    task: Option<Task>,
+
     /// Where clients connect (TLS); port 0 takes a free one
     #[arg(
         long,
@@ -27,6 +30,16 @@ struct Args {
         default_value = "./magpie-data"
     )]
     data_dir: PathBuf,
+
+    /// Keep everything but the certificate in PostgreSQL: postgres://USER@HOST/DATABASE
+    #[arg(
+        long,
+        env = "MAGPIE_DATABASE_URL",
+        value_name = "URL",
+        hide_env_values = true,
+        global = true
+    )]
+    database_url: Option<String>,
 
     /// Where operators look (HTTP: /metrics, /livez, /readyz), or "off"
     #[arg(
@@ -64,10 +77,19 @@ struct Args {
     json: bool,
 }
 
+/// What is done instead of serving.
+#[derive(Clone, Copy, Debug, Subcommand)]
+enum Task {
+    /// Bring the schema of the PostgreSQL database up to date, and end
+    Migrate,
+}
+
 const EXAMPLES: &str = "Examples:
   magpied                                    for development, on 127.0.0.1:7443
   magpied --listen 0.0.0.0:7443 --tls-cert chain.pem --tls-key key.pem
   magpied --listen 127.0.0.1:0 --admin-listen off --json
+  magpied --database-url postgres://magpie@db/magpie
+  magpied migrate --database-url postgres://owner@db/magpie
 
 Exit status: 0 drained, 64 a wrong setting, 1 anything else.";
 
@@ -78,12 +100,35 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Where operators look.
     pub admin_listen: Option<SocketAddr>,
-    /// Where everything is kept.
+    /// Where the certificate is kept, and everything else without a database.
     pub data_dir: PathBuf,
+    /// Where everything else is kept: the URL of a database of `PostgreSQL`. It
+    /// may hold a password and is never printed.
+    pub database_url: Option<Secret>,
+    /// Bring the schema up to date, and end.
+    pub migrate: bool,
     /// Where the certificate comes from.
     pub tls: Source,
     /// Print one JSON line when ready.
     pub json: bool,
+}
+
+/// What is never printed.
+#[derive(Clone, Eq, PartialEq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// What it is.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("***")
+    }
 }
 
 /// Why there is nothing to run.
@@ -130,6 +175,14 @@ impl Config {
                 listen: args.listen,
             },
         };
+        let migrate = matches!(args.task, Some(Task::Migrate));
+        if migrate && args.database_url.is_none() {
+            problems.push(
+                "magpied migrate needs --database-url (the embedded store is brought up to date \
+                 when it is opened)"
+                    .to_owned(),
+            );
+        }
         let is_development = matches!(tls, Source::Development { .. });
         if is_development && !args.listen.ip().is_loopback() && !args.development_certificate {
             problems.push(format!(
@@ -144,6 +197,7 @@ impl Config {
         let Args {
             listen,
             data_dir,
+            database_url,
             json,
             ..
         } = args;
@@ -151,6 +205,8 @@ impl Config {
             listen,
             admin_listen,
             data_dir,
+            database_url: database_url.map(Secret),
+            migrate,
             tls,
             json,
         })
@@ -184,6 +240,21 @@ mod tests {
         let refused = read(&["--listen", "0.0.0.0:7443"]).unwrap_err();
         assert!(refused.contains("--tls-cert"), "{refused}");
         assert!(read(&["--listen", "0.0.0.0:7443", "--development-certificate"]).is_ok());
+    }
+
+    #[test]
+    fn a_database_url_is_never_printed() {
+        let config = read(&["--database-url", "postgres://magpie:hush@db/magpie"]).unwrap();
+        assert!(!format!("{config:?}").contains("hush"));
+        let url = config.database_url.unwrap();
+        assert_eq!(url.reveal(), "postgres://magpie:hush@db/magpie");
+    }
+
+    #[test]
+    fn migrate_needs_a_database() {
+        assert!(read(&["migrate"]).unwrap_err().contains("--database-url"));
+        let config = read(&["migrate", "--database-url", "postgres://db/magpie"]).unwrap();
+        assert!(config.migrate);
     }
 
     #[test]

@@ -8,11 +8,11 @@ use std::{
 use anyhow::{Context as _, Result};
 use magpie_server::{
     clock::{Blocking, Clock},
-    config::{Config, Stop},
+    config::{Config, Secret, Stop},
     node::{Ground, Node, bind},
     random::Random,
     shutdown::Signals,
-    store::{SharedStore, embedded},
+    store::{SharedStore, embedded, postgres},
     tls,
 };
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
@@ -59,14 +59,36 @@ fn run(config: &Config) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(serve(config))
+    match &config.database_url {
+        Some(url) if config.migrate => runtime.block_on(migrate(url)),
+        _ => runtime.block_on(serve(config)),
+    }
+}
+
+async fn migrate(url: &Secret) -> Result<()> {
+    let postgres::Migrated { from, to } = postgres::migrate_schema(url.reveal()).await?;
+    let mut out = std::io::stdout().lock();
+    if from == to {
+        writeln!(out, "the schema has version {to} already")?;
+    } else {
+        writeln!(out, "the schema had version {from} and has {to} now")?;
+    }
+    Ok(())
+}
+
+async fn open_store(config: &Config, random: &Random) -> Result<SharedStore> {
+    let fresh_key = random.bytes()?;
+    Ok(match &config.database_url {
+        Some(url) => postgres::open(url.reveal(), fresh_key).await?,
+        None => embedded::open(&config.data_dir, Blocking::Pool, fresh_key)?,
+    })
 }
 
 async fn serve(config: &Config) -> Result<()> {
     let mut signals = Signals::listen().context("cannot listen for signals")?;
     let random = Random::system();
     let blocking = Blocking::Pool;
-    let store: SharedStore = embedded::open(&config.data_dir, blocking, random.bytes()?)?;
+    let store = open_store(config, &random).await?;
     let tls = tls::load(&config.tls)?;
     let ca = tls.ca.clone();
     let listener = bind(config.listen).await?;

@@ -43,17 +43,19 @@ const LOCK_HEAD: &str = "
 /// Looks up, authorises, numbers and writes messages.
 ///
 /// The subqueries with `LIMIT 1` are index probes, one a row, whatever the
-/// planner knows about the tables.
+/// planner knows about the tables; `+ 0` keeps it from the index by user, who may
+/// have many devices. Nothing is joined that the planner could join otherwise.
 const WRITE_MESSAGES: &str = "
-    WITH asked AS MATERIALIZED (
+    WITH asked AS (
         SELECT *
           FROM unnest($1::bigint[], $2::uuid[], $3::bytea[], $4::bigint[], $5::uuid[], $6::bytea[])
                WITH ORDINALITY
             AS asked (sender, id, digest, conversation, device, body, number)
     ), judged AS MATERIALIZED (
-        SELECT a.number, a.conversation, k.seq, k.committed_at_ms, k.digest = a.digest AS is_same,
+        SELECT a.*, k.seq AS known_seq, k.committed_at_ms AS known_at_ms,
+               k.digest = a.digest AS is_same,
                (SELECT true FROM devices d
-                 WHERE d.device_id = a.device AND d.user_key = a.sender
+                 WHERE d.device_id = a.device AND d.user_key + 0 = a.sender
                    AND d.revoked_position IS NULL LIMIT 1) IS TRUE AS may_act,
                (SELECT true FROM members m
                  WHERE m.user_key = a.sender AND m.conversation_key = a.conversation
@@ -64,34 +66,31 @@ const WRITE_MESSAGES: &str = "
                WHERE e.sender_key = a.sender AND e.message_id = a.id LIMIT 1
           ) k ON true
     ), fresh AS MATERIALIZED (
-        SELECT number, conversation FROM judged WHERE seq IS NULL AND may_act AND is_member
-    ), heads AS MATERIALIZED (
-        SELECT c.conversation,
-               coalesce((SELECT e.seq FROM events e WHERE e.conversation_key = c.conversation
-                          ORDER BY e.seq DESC LIMIT 1), 0) AS seq
-          FROM (SELECT DISTINCT conversation FROM fresh) c
-    ), placed AS MATERIALIZED (
-        SELECT f.number, f.conversation,
-               h.seq + row_number() OVER (PARTITION BY f.conversation ORDER BY f.number) AS seq,
+        SELECT j.number, j.sender, j.id, j.digest, j.conversation, j.body,
+               coalesce((SELECT e.seq FROM events e WHERE e.conversation_key = j.conversation
+                          ORDER BY e.seq DESC LIMIT 1), 0)
+                   + row_number() OVER (PARTITION BY j.conversation ORDER BY j.number) AS seq,
                (SELECT position FROM log_head WHERE shard = 0)
-                   + row_number() OVER (ORDER BY f.number) AS position
-          FROM fresh f JOIN heads h USING (conversation)
+                   + row_number() OVER (ORDER BY j.number) AS position
+          FROM judged j
+         WHERE j.known_seq IS NULL AND j.may_act AND j.is_member
     ), written AS (
         INSERT INTO events (position, conversation_key, seq, sender_key, committed_at_ms,
                             message_id, kind, digest, body)
-        SELECT p.position, p.conversation, p.seq, a.sender,
+        SELECT f.position, f.conversation, f.seq, f.sender,
                greatest($7, (SELECT committed_at_ms FROM log_head WHERE shard = 0)),
-               a.id, 1, a.digest, a.body
-          FROM placed p JOIN asked a USING (number)
-         ORDER BY p.position
+               f.id, 1, f.digest, f.body
+          FROM fresh f
+         ORDER BY f.position
     ), moved AS (
         UPDATE log_head
            SET position = position + (SELECT count(*) FROM fresh),
                committed_at_ms = greatest($7, committed_at_ms)
          WHERE shard = 0 AND EXISTS (SELECT FROM fresh)
     )
-    SELECT j.seq, j.committed_at_ms, j.is_same IS TRUE, j.may_act, j.is_member, p.seq, p.position
-      FROM judged j LEFT JOIN placed p USING (number)
+    SELECT j.known_seq, j.known_at_ms, j.is_same IS TRUE, j.may_act, j.is_member,
+           f.seq, f.position
+      FROM judged j LEFT JOIN fresh f USING (number)
      ORDER BY j.number";
 
 /// Appends a batch.
