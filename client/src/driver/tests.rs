@@ -229,6 +229,30 @@ async fn a_server_that_starts_anew_is_compared_and_not_doubled() {
     assert_eq!(story.home.credential().unwrap().cursor, "anew");
 }
 
+/// D11.
+#[tokio::test]
+async fn a_forgotten_cursor_stays_forgotten_until_a_page_brings_another() {
+    let mut story = begin();
+    let (mut first, _) = story.connection().await;
+    first.welcome(true).await;
+    first.page(&[1], "far", true).await;
+    story.event(|event| *event == Event::CaughtUp).await;
+    drop(first);
+    let (mut second, hello) = story.connection().await;
+    assert_eq!(hello.cursor, "far");
+    second.welcome(true).await;
+    story.event(|event| *event == Event::BeganAnew).await;
+    drop(second);
+    for _ in 0..2 {
+        let (mut peer, hello) = story.connection().await;
+        assert_eq!(hello.cursor, "");
+        peer.welcome(true).await;
+        story
+            .event(|event| matches!(event, Event::Connected { .. }))
+            .await;
+    }
+}
+
 #[tokio::test]
 async fn a_draining_server_is_waited_for() {
     let mut story = begin();
