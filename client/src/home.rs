@@ -15,7 +15,7 @@ use magpie_protocol::{
 use parking_lot::Mutex;
 
 use crate::{
-    database::{Credential, Database},
+    database::{Credential, Database, now_ms},
     error::{HomeError, LocalError},
     model::{
         Account, AuditConversation, ConversationLine, LocalHistory, NewRequest, OutboxEntry,
@@ -58,7 +58,11 @@ impl Home {
             .mode(0o700)
             .create(directory)
             .map_err(|source| HomeError::of_file(directory, source))?;
-        let database = Database::open(directory)?;
+        let mut database = Database::open(directory)?;
+        if let Err(error) = database.prune_outcomes(now_ms()) {
+            // The next one who opens it tries again.
+            tracing::debug!(%error, "old outcomes not deleted");
+        }
         Ok(Self {
             directory: directory.into(),
             database: Arc::new(Mutex::new(database)),
@@ -168,7 +172,8 @@ impl Home {
         self.database.lock().discard(id)
     }
 
-    /// What became of a queued request; `None` while it is pending.
+    /// What became of a queued request; `None` while it is pending, and again 30
+    /// days after it was done, when the home is next opened.
     ///
     /// # Errors
     ///

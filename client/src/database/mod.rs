@@ -12,6 +12,7 @@ mod conversations;
 mod events;
 mod gaps;
 mod outbox;
+mod outcomes;
 mod page;
 mod printed;
 mod schema;
@@ -31,6 +32,7 @@ pub(crate) use self::{
     account::Credential,
     conversations::line as conversation_line,
     events::NewEvent,
+    outbox::now_ms,
     page::NewPage,
     turn::{Changes, Load, Turn, Work},
 };

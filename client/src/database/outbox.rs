@@ -119,7 +119,8 @@ fn decode(frame: &[u8]) -> Option<Body> {
     v1::ClientFrame::decode(frame).ok()?.body
 }
 
-fn now_ms() -> i64 {
+/// By this device's clock, milliseconds since 1970.
+pub(crate) fn now_ms() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.map_or(0, |since| {
         i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
