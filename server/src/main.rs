@@ -1,7 +1,9 @@
 //! `magpied`: read the settings, build the parts, run until a signal.
 
 use std::{
+    fs::DirBuilder,
     io::{IsTerminal as _, Write as _},
+    os::unix::fs::DirBuilderExt as _,
     process::ExitCode,
 };
 
@@ -79,7 +81,13 @@ async fn migrate(url: &Secret) -> Result<()> {
 async fn open_store(config: &Config, random: &Random) -> Result<SharedStore> {
     let fresh_key = random.bytes()?;
     Ok(match &config.database_url {
-        Some(url) => postgres::open(url.reveal(), fresh_key).await?,
+        Some(url) => {
+            // The certificate is kept there all the same.
+            let dir = &config.data_dir;
+            let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
+            made.with_context(|| format!("the data directory {} cannot be made", dir.display()))?;
+            postgres::open(url.reveal(), fresh_key).await?
+        }
         None => embedded::open(&config.data_dir, Blocking::Pool, fresh_key)?,
     })
 }

@@ -223,8 +223,17 @@ fn is_absent(error: &tokio_postgres::Error) -> bool {
     ];
     match error.code() {
         Some(code) => passing.contains(code),
-        None => true,
+        // A certificate that is not trusted now is not trusted in a moment.
+        None => !is_mistrusted(error),
     }
+}
+
+fn is_mistrusted(error: &tokio_postgres::Error) -> bool {
+    let cause = std::error::Error::source(error);
+    cause
+        .and_then(|cause| cause.downcast_ref::<std::io::Error>())
+        .and_then(std::io::Error::get_ref)
+        .is_some_and(|cause| cause.is::<rustls::Error>())
 }
 
 async fn check_server(client: &Client, place: &str) -> Result<(), OpenError> {
