@@ -105,7 +105,11 @@ fn use_write_ahead_log(connection: &Connection) -> rusqlite::Result<()> {
 
 fn migrate(connection: &mut Connection, path: &Path) -> Result<(), HomeError> {
     let explain = |error| explain(path, error);
-    if check(connection, path)? == STEPS.len() {
+    // In one transaction: another process may be making it at this moment.
+    let look = connection.transaction().map_err(explain)?;
+    let version = check(&look, path)?;
+    drop(look);
+    if version == STEPS.len() {
         return Ok(());
     }
     let transaction = connection
@@ -188,7 +192,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("magpie.db");
         std::thread::scope(|scope| {
-            let both: Vec<_> = (0..4)
+            let both: Vec<_> = (0..8)
                 .map(|_| scope.spawn(|| open(&path).map(drop)))
                 .collect();
             for one in both {
