@@ -43,12 +43,21 @@ fn prepare(connection: &mut Connection, path: &Path) -> Result<(), HomeError> {
     connection.busy_timeout(BUSY_TIMEOUT).map_err(explain)?;
     connection.set_prepared_statement_cache_capacity(64);
     // Looked at before anything is changed: a stranger's file stays as it is.
-    check(connection, path)?;
+    look(connection, path)?;
     use_write_ahead_log(connection).map_err(explain)?;
     connection
         .execute_batch("PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;")
         .map_err(explain)?;
     migrate(connection, path)
+}
+
+/// [`check`] in one transaction: another process may be making the database at
+/// this moment.
+fn look(connection: &mut Connection, path: &Path) -> Result<usize, HomeError> {
+    let transaction = connection
+        .transaction()
+        .map_err(|error| explain(path, error))?;
+    check(&transaction, path)
 }
 
 /// Refuses what is no local database, or one of a newer version. Returns its
@@ -105,11 +114,7 @@ fn use_write_ahead_log(connection: &Connection) -> rusqlite::Result<()> {
 
 fn migrate(connection: &mut Connection, path: &Path) -> Result<(), HomeError> {
     let explain = |error| explain(path, error);
-    // In one transaction: another process may be making it at this moment.
-    let look = connection.transaction().map_err(explain)?;
-    let version = check(&look, path)?;
-    drop(look);
-    if version == STEPS.len() {
+    if look(connection, path)? == STEPS.len() {
         return Ok(());
     }
     let transaction = connection
