@@ -352,76 +352,55 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     fn handle_input(&mut self, input: Input) -> Result<(), Stop> {
-        match input {
-            Input::Hello(_) | Input::Register(_) | Input::SignIn(_) => {
-                self.credential = Some(Box::new(input));
-                return Ok(());
-            }
-            Input::InvalidAuthenticate(reason) => {
-                self.session
-                    .refuse(&dispatch::invalid(&reason), &mut self.outbound);
-                return Ok(());
-            }
-            Input::Goodbye => {
-                if let Some(signed) = &mut self.signed {
-                    signed.delivery.handle_ack(self.session.acked());
-                }
-                return Err(Stop::Goodbye);
-            }
-            Input::Request { .. }
-            | Input::InvalidRequest { .. }
-            | Input::Unsupported { .. }
-            | Input::Ping { .. }
-            | Input::Nothing => {}
+        if let Some(signed) = &mut self.signed {
+            signed.delivery.handle_ack(self.session.acked());
         }
-        let Some(signed) = &mut self.signed else {
-            return Ok(());
-        };
-        signed.delivery.handle_ack(self.session.acked());
-        match input {
-            Input::Request { number, request } => {
-                let reading = self
-                    .parts
-                    .dispatch
-                    .request(&signed.mailbox, number, request);
-                if let Some(reading) = reading {
-                    signed.read(reading, &self.parts.dispatch);
+        let dispatch = &self.parts.dispatch;
+        match (input, &mut self.signed) {
+            (input @ (Input::Hello(_) | Input::Register(_) | Input::SignIn(_)), _) => {
+                self.credential = Some(Box::new(input));
+            }
+            (Input::InvalidAuthenticate(reason), _) => {
+                let refused = dispatch::invalid(&reason);
+                self.session.refuse(&refused, &mut self.outbound);
+            }
+            (Input::Goodbye, _) => return Err(Stop::Goodbye),
+            (Input::Request { number, request }, Some(signed)) => {
+                if let Some(reading) = dispatch.request(&signed.mailbox, number, request) {
+                    signed.read(reading, dispatch);
                 }
             }
-            Input::InvalidRequest {
-                number,
-                reason,
-                message_id,
-            } => {
+            (
+                Input::InvalidRequest {
+                    number,
+                    reason,
+                    message_id,
+                },
+                Some(signed),
+            ) => {
                 let error = v1::Error {
                     message_id,
                     ..dispatch::invalid(&reason)
                 };
                 signed.answer(number, Reply::Error(error));
             }
-            Input::Unsupported { number } => {
+            (Input::Unsupported { number }, Some(signed)) => {
                 signed.answer(number, Reply::Error(dispatch::unsupported()));
             }
-            Input::Ping { id, cursor } => {
+            (Input::Ping { id, cursor }, Some(signed)) => {
                 signed.delivery.handle_cursor(&cursor);
-                let after_frame = self.session.sent().get();
-                let is_sent = !signed.has_unsent();
-                let checkpoint = signed
-                    .delivery
-                    .checkpoint()
-                    .filter(|_| is_sent)
-                    .map(|cursor| v1::Checkpoint {
-                        cursor,
-                        after_frame,
-                    });
+                let checkpoint = signed.checkpoint(self.session.sent());
                 self.session.pong(id, checkpoint, &mut self.outbound);
             }
-            Input::Hello(_)
-            | Input::Register(_)
-            | Input::SignIn(_)
-            | Input::InvalidAuthenticate(_)
-            | Input::Goodbye
-            | Input::Nothing => {}
+            // The session gives these to a signed-in device alone.
+            (
+                Input::Request { .. }
+                | Input::InvalidRequest { .. }
+                | Input::Unsupported { .. }
+                | Input::Ping { .. },
+                None,
+            )
+            | (Input::Nothing, _) => {}
         }
         Ok(())
     }

@@ -67,9 +67,16 @@ impl Signed {
         self.read_on(dispatch);
     }
 
-    /// Whether an answer waits, or the connection is about to end.
-    pub(super) fn has_unsent(&self) -> bool {
-        !self.replies.is_empty() || self.ending.is_some()
+    /// The cursor behind all that was sent, unless something waits to be sent.
+    pub(super) fn checkpoint(&mut self, after_frame: FrameNumber) -> Option<v1::Checkpoint> {
+        if !self.replies.is_empty() || self.ending.is_some() {
+            return None;
+        }
+        let cursor = self.delivery.checkpoint()?;
+        Some(v1::Checkpoint {
+            cursor,
+            after_frame: after_frame.get(),
+        })
     }
 
     /// Takes out of the mailbox what came.

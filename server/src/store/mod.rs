@@ -27,9 +27,7 @@ mod read;
 
 pub use self::{
     identity::direct_conversation,
-    read::{
-        HistoryPage, Membership, ReadLimit, SnapshotPage, SnapshotPlace, Stretch, UserPage,
-    },
+    read::{HistoryPage, Membership, ReadLimit, SnapshotPage, SnapshotPlace, Stretch, UserPage},
 };
 #[cfg(test)]
 mod conformance;

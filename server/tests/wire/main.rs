@@ -1,6 +1,14 @@
 //! A whole server on loopback, spoken to in raw frames: what it does with good
 //! ones, and with those of strangers and broken clients.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::wildcard_enum_match_arm,
+    reason = "a test stops at what it did not expect"
+)]
+
 mod hostile;
 mod peer;
 mod sessions;
