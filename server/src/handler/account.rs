@@ -76,7 +76,7 @@ impl Accounts {
     ///
     /// # Errors
     ///
-    /// [`SignInError::Hashing`].
+    /// [`SignInError::Hash`] or [`SignInError::NoRandomness`].
     pub fn new(
         store: SharedStore,
         random: Random,

@@ -19,7 +19,7 @@ const VARIANT_RFC: u128 = 0b10 << 62;
 /// whoever writes first.
 ///
 /// It has the shape of a UUIDv8, which no group may have: see
-/// [`is_direct_shaped`].
+/// `is_direct_shaped`.
 #[must_use]
 pub fn direct_conversation(a: UserId, b: UserId) -> ConversationId {
     let mut context = Context::new(&SHA256);
