@@ -45,8 +45,13 @@ start() {
         -c log_min_messages=fatal </dev/null >>"$dir/log" 2>&1 &
     pid=$!
 }
+is_running() { grep -qs '^State:.[^ZX]' "/proc/$1/status"; }
+# More than once: a process that has just been started ignores some signals.
 end() {
-    kill "-$1" "$pid" 2>/dev/null
+    while is_running "$pid"; do
+        kill "-$1" "$pid" 2>/dev/null
+        sleep 0.1
+    done
     wait "$pid" 2>/dev/null
 }
 start
@@ -56,11 +61,13 @@ while read -r command; do
         start) start ;;
         stop) end INT ;;
         kill)
+            # Stopped, it makes no more of them.
+            kill -STOP "$pid"
             children=$(cat "/proc/$pid/task/$pid/children" 2>/dev/null)
             kill -9 "$pid" $children 2>/dev/null
             wait "$pid" 2>/dev/null
             for child in $children; do
-                while grep -qs '^State:.[^ZX]' "/proc/$child/status"; do :; done
+                while is_running "$child"; do :; done
             done
             ;;
     esac
