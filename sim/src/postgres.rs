@@ -36,7 +36,9 @@ bin=$1 port=$2 tmp=$3
 cd /
 dir=$(mktemp -d "$tmp/magpie-postgres.XXXXXX" 2>/dev/null) ||
     dir=$(mktemp -d /tmp/magpie-postgres.XXXXXX) || exit 1
-trap 'rm -rf "$dir"' EXIT
+# Only the end of the pipe ends this, not a signal to the terminal's whole group.
+trap '' INT TERM HUP PIPE
+trap 'rm -rf "$dir" || { sleep 1; rm -rf "$dir"; }' EXIT
 "$bin/initdb" -D "$dir/data" -U postgres -A trust -E UTF8 --locale=C --no-sync \
     >"$dir/log" 2>&1 || { cat "$dir/log" >&2; exit 1; }
 start() {

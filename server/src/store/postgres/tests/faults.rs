@@ -158,7 +158,16 @@ async fn nothing_is_lost_when_the_database_is_killed() {
                     world.to(&alice, &bob, "hello"),
                     world.to(&bob, &alice, "hi"),
                 ];
-                let committed = world.append(&batch).await;
+                // A database that is long in coming back has this batch refused, with
+                // nothing of it committed: then it is handed in again.
+                let batch: Arc<[Append]> = Arc::from(batch);
+                let committed = loop {
+                    match world.store.append(Arc::clone(&batch), NOON).await {
+                        Ok(committed) => break committed,
+                        Err(StoreError::Unavailable { .. }) => {}
+                        Err(error) => panic!("{error}"),
+                    }
+                };
                 for outcome in committed.outcomes {
                     accepted += 1;
                     assert!(
@@ -170,6 +179,14 @@ async fn nothing_is_lost_when_the_database_is_killed() {
         };
         tokio::join!(killed, written);
     }
-    let log = world.store.stretch(Position::ZERO, ALL).await.unwrap();
+    // It may still be starting.
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let log = loop {
+        match world.store.stretch(Position::ZERO, ALL).await {
+            Ok(log) => break log,
+            Err(error) => assert!(Instant::now() < deadline, "{error}"),
+        }
+        sleep(Duration::from_millis(20)).await;
+    };
     assert_eq!(log.events.len() as u64, accepted);
 }
