@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{cluster, open_at};
 use crate::store::{
-    Outcome, SharedStore, Store as _,
+    Append, Outcome, SharedStore, Store as _, StoreError,
     conformance::{ALL, NOON, Player, World},
     postgres::Postgres,
 };
