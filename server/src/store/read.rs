@@ -93,3 +93,41 @@ pub struct HistoryPage {
     /// There are no more in the direction that was asked for.
     pub complete: bool,
 }
+
+/// What is left of a [`ReadLimit`].
+pub(in crate::store) struct Room {
+    limit: ReadLimit,
+    count: usize,
+    size: usize,
+}
+
+impl Room {
+    pub(in crate::store) const fn new(limit: ReadLimit) -> Self {
+        Self {
+            limit,
+            count: 0,
+            size: 0,
+        }
+    }
+
+    /// Takes room for so much; whether there was. For the first there always is.
+    pub(in crate::store) const fn take(&mut self, count: usize, size: usize) -> bool {
+        let count = self.count.saturating_add(count);
+        let size = self.size.saturating_add(size);
+        let is_first = self.count == 0 && self.size == 0;
+        if !is_first && (count > self.limit.count || size > self.limit.size) {
+            return false;
+        }
+        self.count = count;
+        self.size = size;
+        true
+    }
+
+    /// What is left. One more than that tells whether there is more.
+    pub(in crate::store) const fn left(&self) -> ReadLimit {
+        ReadLimit {
+            count: self.limit.count.saturating_sub(self.count),
+            size: self.limit.size.saturating_sub(self.size),
+        }
+    }
+}

@@ -7,11 +7,8 @@ use magpie_protocol::{
 };
 use rusqlite::{Connection, params};
 
-use super::{
-    pages::Room,
-    rows::{self, event_columns, event_joins, log_event, signed},
-};
-use crate::store::{HistoryPage, LogEvent, ReadLimit, StoreError};
+use super::rows::{self, event_columns, event_joins, log_event, signed};
+use crate::store::{HistoryPage, LogEvent, ReadLimit, StoreError, read::Room};
 
 /// Bytes of events in one answer: they fit into a frame with room to spare.
 const HISTORY_SIZE_MAX: usize = SERVER_FRAME_SIZE_MAX * 3 / 4;

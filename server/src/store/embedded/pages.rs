@@ -14,7 +14,7 @@ use super::{
     describe::{Interval, describe},
     rows::{self, AFTER_EVENT, event_columns, event_joins, log_event, log_head, signed, unsigned},
 };
-use crate::store::{LogEvent, ReadLimit, StoreError, Stretch, UserPage};
+use crate::store::{LogEvent, ReadLimit, StoreError, Stretch, UserPage, read::Room};
 
 /// Positions that one page of a user looks at. Who is further behind gets pages
 /// that may be empty, so that no single one takes long.
@@ -50,36 +50,6 @@ const FIND_MARKS: &str = "
       FROM marks k JOIN conversations c ON c.key = k.conversation
      WHERE k.user = ?1 AND k.read_position BETWEEN ?2 AND ?3
      ORDER BY k.read_position DESC LIMIT ?4";
-
-/// What is left of a [`ReadLimit`].
-pub(super) struct Room {
-    limit: ReadLimit,
-    count: usize,
-    size: usize,
-}
-
-impl Room {
-    pub(super) const fn new(limit: ReadLimit) -> Self {
-        Self {
-            limit,
-            count: 0,
-            size: 0,
-        }
-    }
-
-    /// Takes room for so much; whether there was. For the first there always is.
-    pub(super) const fn take(&mut self, count: usize, size: usize) -> bool {
-        let count = self.count.saturating_add(count);
-        let size = self.size.saturating_add(size);
-        let is_first = self.count == 0 && self.size == 0;
-        if !is_first && (count > self.limit.count || size > self.limit.size) {
-            return false;
-        }
-        self.count = count;
-        self.size = size;
-        true
-    }
-}
 
 pub(super) fn stretch(
     connection: &Connection,

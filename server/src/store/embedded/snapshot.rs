@@ -8,10 +8,9 @@ use rusqlite::Connection;
 use super::{
     describe::{Interval, Places, describe_whole},
     history::FIND_EVENTS_DOWN,
-    pages::Room,
     rows::{conversation_head, log_event, signed, unsigned, user_key},
 };
-use crate::store::{LogEvent, ReadLimit, SnapshotPage, SnapshotPlace, StoreError};
+use crate::store::{LogEvent, ReadLimit, SnapshotPage, SnapshotPlace, StoreError, read::Room};
 
 /// Events of each conversation; the rest is history, fetched on demand.
 pub(super) const RECENT_COUNT: usize = 50;

@@ -8,10 +8,10 @@ use magpie_protocol::{
 
 use super::{
     pages::{bounds, is_all},
-    rows::{self, Room, bounded, event_columns, event_joins, log_event},
+    rows::{self, bounded, event_columns, event_joins, log_event},
     session::{Failure, Session, get, signed},
 };
-use crate::store::{HistoryPage, LogEvent, ReadLimit};
+use crate::store::{HistoryPage, LogEvent, ReadLimit, read::Room};
 
 /// Bytes of events in one answer: they fit into a frame with room to spare.
 const HISTORY_SIZE_MAX: usize = SERVER_FRAME_SIZE_MAX * 3 / 4;

@@ -12,12 +12,10 @@ use tokio_postgres::Row;
 
 use super::{
     describe::{Interval, describe},
-    rows::{
-        self, AFTER_EVENT, FOUND_COUNT, Room, bounded, event_columns, event_joins, head, log_event,
-    },
+    rows::{self, AFTER_EVENT, FOUND_COUNT, bounded, event_columns, event_joins, head, log_event},
     session::{Failure, Session, get, get_count, get_id, limit, signed},
 };
-use crate::store::{LogEvent, ReadLimit, Stretch, UserPage};
+use crate::store::{LogEvent, ReadLimit, Stretch, UserPage, read::Room};
 
 /// Positions that one page of a user looks at. Who is further behind gets pages
 /// that may be empty, so that no single one takes long.

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::session::{Failure, Session, get, get_count, get_id, uuid};
 use crate::store::{
-    History, LogEvent, MembershipChange, ReadLimit,
+    History, LogEvent, MembershipChange,
     event::{EventKind, EventParts, encode_event, stored_change},
 };
 
@@ -135,42 +135,4 @@ pub(super) fn log_event(row: &Row) -> Result<LogEvent, Failure> {
         encoded,
         change,
     })
-}
-
-/// What is left of a [`ReadLimit`].
-pub(super) struct Room {
-    limit: ReadLimit,
-    count: usize,
-    size: usize,
-}
-
-impl Room {
-    pub(super) const fn new(limit: ReadLimit) -> Self {
-        Self {
-            limit,
-            count: 0,
-            size: 0,
-        }
-    }
-
-    /// Takes room for so much; whether there was. For the first there always is.
-    pub(super) const fn take(&mut self, count: usize, size: usize) -> bool {
-        let count = self.count.saturating_add(count);
-        let size = self.size.saturating_add(size);
-        let is_first = self.count == 0 && self.size == 0;
-        if !is_first && (count > self.limit.count || size > self.limit.size) {
-            return false;
-        }
-        self.count = count;
-        self.size = size;
-        true
-    }
-
-    /// What is left. One more than that tells whether there is more.
-    pub(super) const fn left(&self) -> ReadLimit {
-        ReadLimit {
-            count: self.limit.count.saturating_sub(self.count),
-            size: self.limit.size.saturating_sub(self.size),
-        }
-    }
 }

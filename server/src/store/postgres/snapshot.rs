@@ -8,10 +8,10 @@ use tokio_postgres::Row;
 use super::{
     describe::{Interval, describe_whole},
     history::Range,
-    rows::{Room, user_key},
+    rows::user_key,
     session::{Failure, Session, get, get_count, limit as row_limit, signed},
 };
-use crate::store::{LogEvent, ReadLimit, SnapshotPage, SnapshotPlace};
+use crate::store::{LogEvent, ReadLimit, SnapshotPage, SnapshotPlace, read::Room};
 
 /// Events of each conversation; the rest is history, fetched on demand.
 const RECENT_COUNT: usize = 50;
