@@ -68,10 +68,28 @@ impl Connection<'_> {
                     refusal,
                 }))));
             }
-            Incoming::Goodbye(goodbye) => return Err(self.end(ending::of_goodbye(goodbye))),
+            Incoming::Goodbye(goodbye) => {
+                if goodbye.action() == Action::SignIn && self.is_signing_out() {
+                    return Err(End::Stop(None));
+                }
+                return Err(self.end(ending::of_goodbye(goodbye)));
+            }
             Incoming::Nothing => self.take_checkpoint(),
         }
         Ok(())
+    }
+
+    /// Whether the credential ended because the person asked for it: the goodbye
+    /// may come before the answer, and says the same.
+    fn is_signing_out(&mut self) -> bool {
+        let asked = self
+            .purposes
+            .extract_if(|_, purpose| matches!(purpose, Purpose::SignOut(_)))
+            .next();
+        if let Some((_, Purpose::SignOut(reply))) = asked {
+            self.forget = Some(reply);
+        }
+        self.forget.is_some()
     }
 
     /// Came and cannot be placed: whatever event it was is a gap, if an event of

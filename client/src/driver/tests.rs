@@ -347,6 +347,23 @@ async fn a_connection_that_breaks_with_a_checkpoint_held_writes_one_turn_at_a_ti
     assert_eq!(story.home.outbox().unwrap(), []);
 }
 
+/// The server ends the credential, and its goodbye may overtake its answer.
+#[tokio::test]
+async fn signing_out_succeeds_though_the_goodbye_comes_before_the_answer() {
+    let mut story = begin();
+    let (mut peer, _) = story.connection().await;
+    peer.welcome(true).await;
+    let ended = async {
+        let heard = peer.input().await;
+        assert!(matches!(heard, Input::Request { .. }));
+        let (code, action) = (v1::ErrorCode::Unauthenticated, v1::Action::SignIn);
+        peer.goodbye(code, action, 0).await;
+    };
+    let (signed_out, ()) = tokio::join!(story.client.sign_out(), ended);
+    signed_out.unwrap();
+    assert!(story.home.account().unwrap().is_none());
+}
+
 #[tokio::test]
 async fn shutting_down_stores_and_says_goodbye() {
     let mut story = begin();
