@@ -7,18 +7,19 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::store::SharedStore;
+use crate::{log::Chronicle, store::SharedStore};
 
 /// Serves until `stop`.
 pub async fn serve(
     listener: TcpListener,
     metrics: PrometheusHandle,
     store: SharedStore,
+    chronicle: Arc<Chronicle>,
     drain: CancellationToken,
     stop: CancellationToken,
 ) {
     let metrics = Arc::new(metrics);
-    let ready = move || async move { readiness(&store, &drain).await };
+    let ready = move || async move { readiness(&store, &chronicle, &drain).await };
     let router = Router::new()
         .route("/livez", get(async || "alive\n"))
         .route("/readyz", get(ready))
@@ -29,18 +30,23 @@ pub async fn serve(
     }
 }
 
-async fn readiness(store: &SharedStore, drain: &CancellationToken) -> (StatusCode, &'static str) {
+async fn readiness(
+    store: &SharedStore,
+    chronicle: &Chronicle,
+    drain: &CancellationToken,
+) -> (StatusCode, String) {
+    let unavailable = |text: String| (StatusCode::SERVICE_UNAVAILABLE, text + "\n");
     if drain.is_cancelled() {
-        return (StatusCode::SERVICE_UNAVAILABLE, "draining\n");
+        return unavailable("draining".to_owned());
     }
-    match store.head().await {
-        Ok(_) => (StatusCode::OK, "ready\n"),
+    if let Some(reason) = chronicle.stopped() {
+        return unavailable(reason);
+    }
+    match store.state().await {
+        Ok(_) => (StatusCode::OK, "ready\n".to_owned()),
         Err(error) => {
             tracing::warn!(%error, "not ready");
-            (
-                StatusCode::SERVICE_UNAVAILABLE,
-                "the store is unavailable\n",
-            )
+            unavailable("the store is unavailable".to_owned())
         }
     }
 }

@@ -6,12 +6,15 @@ use clap::{Parser, Subcommand, error::ErrorKind};
 
 use crate::tls::Source;
 
+/// Shards of one log: more than a database can use at once.
+pub const DATABASE_SHARDS_MAX: u8 = 8;
+
 /// A chat server that loses nothing.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "magpied", version, about, after_help = EXAMPLES)]
 struct Args {
     #[command(subcommand)]
-    task: Option<Task>,
+    task: Option<TaskArgs>,
 
     /// Where clients connect (TLS); port 0 takes a free one
     #[arg(
@@ -40,6 +43,18 @@ struct Args {
         global = true
     )]
     database_url: Option<String>,
+
+    /// Into how many shards the log of a new database is divided: as many batches commit side by
+    /// side. Fixed when the database is made
+    #[arg(
+        long,
+        env = "MAGPIE_DATABASE_SHARDS",
+        value_name = "COUNT",
+        value_parser = clap::value_parser!(u8).range(1..=i64::from(DATABASE_SHARDS_MAX)),
+        requires = "database_url",
+        global = true
+    )]
+    database_shards: Option<u8>,
 
     /// Where operators look (HTTP: /metrics, /livez, /readyz), or "off"
     #[arg(
@@ -79,9 +94,22 @@ struct Args {
 
 /// What is done instead of serving.
 #[derive(Clone, Copy, Debug, Subcommand)]
-enum Task {
+enum TaskArgs {
     /// Bring the schema of the PostgreSQL database up to date, and end
     Migrate,
+    /// Begin a new history after an older backup was restored, or a standby took over
+    #[command(subcommand)]
+    Epoch(EpochTask),
+}
+
+#[derive(Clone, Copy, Debug, Subcommand)]
+enum EpochTask {
+    /// Begin it, and end; servers that run go on by themselves
+    New {
+        /// Sign out all devices: what was revoked after the backup was made is back otherwise
+        #[arg(long)]
+        sign_out_all: bool,
+    },
 }
 
 const EXAMPLES: &str = "Examples:
@@ -90,8 +118,35 @@ const EXAMPLES: &str = "Examples:
   magpied --listen 127.0.0.1:0 --admin-listen off --json
   magpied --database-url postgres://magpie@db/magpie
   magpied migrate --database-url postgres://owner@db/magpie
+  magpied epoch new --database-url postgres://magpie@db/magpie
 
 Exit status: 0 drained, 64 a wrong setting, 1 anything else.";
+
+/// What to do.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Task {
+    /// Serve until a signal.
+    Serve,
+    /// Bring the schema up to date, and end.
+    Migrate,
+    /// Begin a new epoch, and end.
+    NewEpoch {
+        /// Revoke all devices.
+        sign_out_all: bool,
+    },
+}
+
+impl From<Option<TaskArgs>> for Task {
+    fn from(args: Option<TaskArgs>) -> Self {
+        match args {
+            None => Self::Serve,
+            Some(TaskArgs::Migrate) => Self::Migrate,
+            Some(TaskArgs::Epoch(EpochTask::New { sign_out_all })) => {
+                Self::NewEpoch { sign_out_all }
+            }
+        }
+    }
+}
 
 /// What the server needs to know, checked.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -105,8 +160,10 @@ pub struct Config {
     /// Where everything else is kept: the URL of a database of `PostgreSQL`. It
     /// may hold a password and is never printed.
     pub database_url: Option<Secret>,
-    /// Bring the schema up to date, and end.
-    pub migrate: bool,
+    /// Shards of the log, if it is made now.
+    pub database_shards: Option<usize>,
+    /// What to do.
+    pub task: Task,
     /// Where the certificate comes from.
     pub tls: Source,
     /// Print one JSON line when ready.
@@ -175,8 +232,8 @@ impl Config {
                 listen: args.listen,
             },
         };
-        let migrate = matches!(args.task, Some(Task::Migrate));
-        if migrate && args.database_url.is_none() {
+        let task = Task::from(args.task);
+        if task == Task::Migrate && args.database_url.is_none() {
             problems.push(
                 "magpied migrate needs --database-url (the embedded store is brought up to date \
                  when it is opened)"
@@ -198,6 +255,7 @@ impl Config {
             listen,
             data_dir,
             database_url,
+            database_shards,
             json,
             ..
         } = args;
@@ -206,7 +264,8 @@ impl Config {
             admin_listen,
             data_dir,
             database_url: database_url.map(Secret),
-            migrate,
+            database_shards: database_shards.map(usize::from),
+            task,
             tls,
             json,
         })
@@ -254,7 +313,7 @@ mod tests {
     fn migrate_needs_a_database() {
         assert!(read(&["migrate"]).unwrap_err().contains("--database-url"));
         let config = read(&["migrate", "--database-url", "postgres://db/magpie"]).unwrap();
-        assert!(config.migrate);
+        assert_eq!(config.task, Task::Migrate);
     }
 
     #[test]

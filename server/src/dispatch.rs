@@ -16,9 +16,12 @@ use v1::{Action, ErrorCode};
 use crate::{
     handler::{HelloError, SignInError},
     hub::{Ending, Hub, Letter, Mailbox, Promise},
-    log::{Committer, Router, Submission},
+    log::{Committer, Marks, Submission},
     random::Random,
-    store::{Actor, Append, Command, Outcome, ReadLimit, Refusal, SharedStore, StoreError},
+    store::{
+        Actor, Append, Command, MarkRead, Outcome, ReadLimit, Refusal, SharedStore, StoreError,
+    },
+    tokens::Tokens,
 };
 
 /// Clients come back spread over this many milliseconds after a drain.
@@ -40,8 +43,10 @@ pub struct Dispatch {
     pub store: SharedStore,
     /// Changes the log.
     pub committer: Arc<Committer>,
-    /// Tells others of read marks.
-    pub router: Arc<Router>,
+    /// Moves read marks.
+    pub marks: Arc<Marks>,
+    /// Forgets revoked devices.
+    pub tokens: Arc<Tokens>,
     /// Ends revoked devices' connections.
     pub hub: Arc<Hub>,
     /// Bounds how many requests read at once.
@@ -81,7 +86,14 @@ impl Dispatch {
         let (dispatch, from) = (Arc::clone(self), Arc::clone(from));
         tokio::spawn(async move {
             let promise = Promise::new(&from);
-            let _turn = dispatch.reads.acquire().await;
+            // A mark waits for others, and reads nothing.
+            let _turn = match request {
+                Other::MarkRead { .. } => None,
+                Other::FetchHistory(_)
+                | Other::FetchConversations { .. }
+                | Other::FetchDevices
+                | Other::RevokeDevice(_) => Some(dispatch.reads.acquire().await),
+            };
             if from.has_ended() {
                 promise.forget();
                 return;
@@ -128,6 +140,7 @@ impl Dispatch {
             Other::FetchDevices => self.devices(from).await,
             Other::RevokeDevice(device) => {
                 self.store.revoke_device(from.user, device).await?;
+                self.tokens.forget(device);
                 Ok(Reply::Done)
             }
         }
@@ -139,20 +152,15 @@ impl Dispatch {
         conversation: ConversationId,
         seq: Seq,
     ) -> Result<Reply, StoreError> {
-        let Some(read) = self.store.mark_read(from.user, conversation, seq).await? else {
-            return Ok(Reply::Error(refused(Refusal::NotFound)));
+        let mark = MarkRead {
+            user: from.user,
+            conversation,
+            seq,
         };
-        let mark = v1::Mark {
-            conversation_id: conversation.to_wire(),
-            user_id: from.user.to_wire(),
-            delivered_seq: 0,
-            read_seq: read.get(),
-        };
-        if let Err(error) = self.router.announce(from.user, conversation, mark).await {
-            // Marks may be lost: the conversation's description carries them.
-            tracing::debug!(%error, "a read mark was not told");
-        }
-        Ok(Reply::Done)
+        Ok(match self.marks.move_mark(mark).await? {
+            Some(_) => Reply::Done,
+            None => Reply::Error(refused(Refusal::NotFound)),
+        })
     }
 
     async fn devices(&self, from: &Mailbox) -> Result<Reply, StoreError> {

@@ -145,15 +145,19 @@ impl Mailbox {
         !std::mem::replace(&mut inner.rung, true)
     }
 
-    /// Puts a mark in, unless there are too many. Wake the connection afterwards
-    /// if this says so.
+    /// Puts a mark in, unless there are too many. One that the user set on another
+    /// device (`own`) is not lost then: the connection reads it from the log. Wake
+    /// the connection afterwards if this says so.
     #[must_use]
-    pub fn put_mark(&self, mark: &v1::Mark) -> bool {
+    pub fn put_mark(&self, mark: &v1::Mark, own: bool) -> bool {
         let mut inner = self.inner.lock();
-        if inner.post.marks.len() >= MARKS_COUNT_MAX {
+        if inner.post.marks.len() < MARKS_COUNT_MAX {
+            inner.post.marks.push(mark.clone());
+        } else if own {
+            inner.overflow();
+        } else {
             return false;
         }
-        inner.post.marks.push(mark.clone());
         !std::mem::replace(&mut inner.rung, true)
     }
 
@@ -234,19 +238,22 @@ impl Mailbox {
         if inner.overflowed {
             return Collected::Overflowed;
         }
-        // An `accepted` must leave before the events that committed after it.
-        if !inner.post.letters.is_empty() {
+        // An `accepted` must leave before the events that committed after it, and a
+        // mark no later than a cursor behind it.
+        if !inner.post.letters.is_empty() || !inner.post.marks.is_empty() {
             return Collected::LettersFirst;
         }
         inner.events_size = 0;
         Collected::Events(std::mem::take(&mut inner.events))
     }
 
-    /// Whether there are neither letters nor events, nor were any dropped.
+    /// Whether nothing is in it, nor was anything dropped.
     #[must_use]
     pub fn is_quiet(&self) -> bool {
         let inner = self.inner.lock();
-        !inner.overflowed && inner.events.is_empty() && inner.post.letters.is_empty()
+        let post = &inner.post;
+        let is_empty = inner.events.is_empty() && post.letters.is_empty() && post.marks.is_empty();
+        !inner.overflowed && is_empty
     }
 }
 

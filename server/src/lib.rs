@@ -18,8 +18,9 @@ pub mod handler;
 pub mod delivery;
 // The committer, the router, the tailer.
 pub mod log;
-// Who is connected.
+// Who is connected, and who may connect.
 pub mod hub;
+pub mod tokens;
 // The truth.
 pub mod store;
 // The world outside.

@@ -10,11 +10,11 @@ use std::{
 use anyhow::{Context as _, Result};
 use magpie_server::{
     clock::{Blocking, Clock},
-    config::{Config, Secret, Stop},
+    config::{Config, Secret, Stop, Task},
     node::{Ground, Node, bind},
     random::Random,
     shutdown::Signals,
-    store::{SharedStore, embedded, postgres},
+    store::{NewEpoch, SharedStore, embedded, postgres},
     tls,
 };
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
@@ -61,19 +61,51 @@ fn run(config: &Config) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
-    match &config.database_url {
-        Some(url) if config.migrate => runtime.block_on(migrate(url)),
-        _ => runtime.block_on(serve(config)),
+    match config.task {
+        Task::Serve => runtime.block_on(serve(config)),
+        Task::Migrate => runtime.block_on(migrate(config)),
+        Task::NewEpoch { sign_out_all } => runtime.block_on(begin_epoch(config, sign_out_all)),
     }
 }
 
-async fn migrate(url: &Secret) -> Result<()> {
-    let postgres::Migrated { from, to } = postgres::migrate_schema(url.reveal()).await?;
+async fn migrate(config: &Config) -> Result<()> {
+    let url = config.database_url.as_ref().map_or("", Secret::reveal);
+    let postgres::Migrated { from, to } =
+        postgres::migrate_schema(url, config.database_shards).await?;
     let mut out = std::io::stdout().lock();
     if from == to {
         writeln!(out, "the schema has version {to} already")?;
     } else {
         writeln!(out, "the schema had version {from} and has {to} now")?;
+    }
+    Ok(())
+}
+
+async fn begin_epoch(config: &Config, sign_out_all: bool) -> Result<()> {
+    let begun = match &config.database_url {
+        Some(url) => postgres::begin_epoch(url.reveal(), sign_out_all).await?,
+        None => embedded::begin_epoch(&config.data_dir, sign_out_all)?,
+    };
+    let NewEpoch {
+        state,
+        devices,
+        revoked,
+    } = begun;
+    let mut out = std::io::stdout().lock();
+    writeln!(
+        out,
+        "epoch {} begins at {}; servers that run go on by themselves within seconds",
+        state.history.epoch, state.heads
+    )?;
+    if sign_out_all {
+        writeln!(out, "{revoked} devices were signed out")?;
+    } else {
+        writeln!(
+            out,
+            "{devices} devices may connect. What was made after the backup and took rights away is \
+             undone with it: revoked devices, removed members, changed passwords. If that matters, \
+             run `magpied epoch new --sign-out-all`."
+        )?;
     }
     Ok(())
 }
@@ -86,7 +118,7 @@ async fn open_store(config: &Config, random: &Random) -> Result<SharedStore> {
             let dir = &config.data_dir;
             let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
             made.with_context(|| format!("the data directory {} cannot be made", dir.display()))?;
-            postgres::open(url.reveal(), fresh_key).await?
+            postgres::open(url.reveal(), config.database_shards, fresh_key).await?
         }
         None => embedded::open(&config.data_dir, Blocking::Pool, fresh_key)?,
     })
@@ -111,6 +143,7 @@ async fn serve(config: &Config) -> Result<()> {
         clock: Clock::start(),
         random,
         blocking,
+        data_dir: Some(config.data_dir.clone()),
     };
     let node = Node::start(ground, listener, admin).await?;
     announce(config, &node, &ca, engine)?;

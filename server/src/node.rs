@@ -1,6 +1,6 @@
 //! One running server: its parts, wired; its start and its end.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::{net::TcpListener, sync::Semaphore};
@@ -15,11 +15,12 @@ use crate::{
     handler::{Accounts, Hellos, SignInError},
     hub::{Ending, Hub},
     listener,
-    log::{Committer, Router},
+    log::{Chronicle, Committer, HighWater, Marks, Router},
     random::Random,
     shutdown::Shutdown,
-    store::{SharedStore, StoreError},
+    store::{LogState, SharedStore, StoreError},
     tls::Tls,
+    tokens::Tokens,
 };
 
 /// How many connections and requests read the store at once.
@@ -62,6 +63,8 @@ pub struct Ground {
     pub random: Random,
     /// Where blocking work runs.
     pub blocking: Blocking,
+    /// Where it is written down how far the log has come, if anywhere.
+    pub data_dir: Option<PathBuf>,
 }
 
 /// A running server.
@@ -112,22 +115,31 @@ impl Node {
             .map_err(local)?;
         let parts = wire(&ground).await?;
         let hub = Arc::clone(&parts.dispatch.hub);
+        let feed = Arc::clone(&parts.hellos.feed);
 
         let shutdown = Shutdown::default();
         let (connections, tasks) = (TaskTracker::new(), TaskTracker::new());
         let (drain, stop) = (shutdown.drain.clone(), shutdown.stop.clone());
-        let router = Arc::clone(&parts.dispatch.router);
-        let tail_stop = stop.clone();
+        let (router, tail_stop) = (Arc::clone(&feed.router), stop.clone());
         tasks.spawn(async move { router.tail(tail_stop).await });
         tasks.spawn(Arc::clone(&parts.dispatch.committer).run(stop.clone()));
-        let keeper = Arc::clone(&parts.hellos.feed.keeper);
-        let keeper_stop = stop.clone();
+        tasks.spawn(Arc::clone(&parts.dispatch.marks).run(stop.clone()));
+        let (keeper, keeper_stop) = (Arc::clone(&feed.keeper), stop.clone());
         tasks.spawn(async move { keeper.run(keeper_stop).await });
+        if let Some(dir) = &ground.data_dir {
+            let file = HighWater::new(dir, &ground.store.cursor_key().await?);
+            let (feed, blocking, stop) = (Arc::clone(&feed), ground.blocking, stop.clone());
+            tasks.spawn(async move {
+                file.keep(&feed.router, &feed.chronicle, blocking, stop)
+                    .await;
+            });
+        }
         if let Some((admin, metrics)) = admin {
             tasks.spawn(admin::serve(
                 admin,
                 metrics,
                 ground.store,
+                Arc::clone(&feed.chronicle),
                 drain.clone(),
                 stop,
             ));
@@ -175,6 +187,16 @@ impl Node {
     }
 }
 
+/// Tells the store how far this node knows its log to have come.
+fn remember_high_water(ground: &Ground, cursor_key: &[u8; 32]) {
+    let Some(dir) = &ground.data_dir else { return };
+    match HighWater::new(dir, cursor_key).read() {
+        Ok(Some((epoch, reached))) => ground.store.has_been(epoch, &reached),
+        Ok(None) => {}
+        Err(error) => tracing::warn!(%error, "the high-water file cannot be read"),
+    }
+}
+
 /// Builds what connections share.
 async fn wire(ground: &Ground) -> Result<Parts, StartError> {
     let Ground {
@@ -184,12 +206,23 @@ async fn wire(ground: &Ground) -> Result<Parts, StartError> {
         blocking,
         ..
     } = ground;
-    let hub = Arc::new(Hub::default());
-    let head = store.head().await?;
-    let router = Arc::new(Router::new(Arc::clone(store), Arc::clone(&hub), head));
+    let cursor_key = store.cursor_key().await?;
+    remember_high_water(ground, &cursor_key);
+    let LogState { history, heads } = store.state().await?;
+    let (hub, tokens) = (Arc::new(Hub::default()), Arc::new(Tokens::default()));
+    let chronicle = Arc::new(Chronicle::new(Arc::clone(&hub), history));
+    let router = Arc::new(Router::new(
+        Arc::clone(store),
+        Arc::clone(&hub),
+        Arc::clone(&tokens),
+        Arc::clone(&chronicle),
+        *clock,
+        &heads,
+    ));
     let committer = Committer::new(
         Arc::clone(store),
         Arc::clone(&router),
+        Arc::clone(&chronicle),
         *clock,
         outcome_reply,
     );
@@ -199,12 +232,13 @@ async fn wire(ground: &Ground) -> Result<Parts, StartError> {
         store: Arc::clone(store),
         router: Arc::clone(&router),
         keeper,
-        key: CursorKey::new(&store.cursor_key().await?),
-        history: store.history_identity().await?,
+        key: CursorKey::new(&cursor_key),
+        chronicle,
         reads: Arc::clone(&reads),
     };
     let accounts = Accounts::new(
         Arc::clone(store),
+        Arc::clone(&tokens),
         random.clone(),
         *clock,
         *blocking,
@@ -213,12 +247,14 @@ async fn wire(ground: &Ground) -> Result<Parts, StartError> {
     let hellos = Hellos {
         feed: Arc::new(feed),
         hub: Arc::clone(&hub),
+        tokens: Arc::clone(&tokens),
         clock: *clock,
     };
     let dispatch = Dispatch {
         store: Arc::clone(store),
         committer: Arc::new(committer),
-        router,
+        marks: Arc::new(Marks::new(Arc::clone(store), router)),
+        tokens,
         hub,
         reads,
         random: random.clone(),

@@ -18,7 +18,7 @@ const LAYERS: [&[&str]; 11] = [
     &["handler"],
     &["delivery"],
     &["log"],
-    &["hub", "push"],
+    &["hub", "push", "tokens"],
     &["store"],
     &["config", "metrics", "shutdown"],
     &["clock", "random", "tls"],

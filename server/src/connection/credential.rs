@@ -70,12 +70,12 @@ impl<S> Connection<S> {
     }
 
     fn welcome(&mut self, greeted: Greeted, now: Moment) {
-        let history = self.parts.hellos.feed.history;
+        let history = self.parts.hellos.feed.chronicle.history();
         let welcome = v1::Welcome {
             protocol_version: greeted.protocol_version,
             server_version: env!("CARGO_PKG_VERSION").to_owned(),
             epoch: history.epoch,
-            base: history.base.get(),
+            base: history.base.given_out(),
             starts_anew: greeted.starts_anew,
             limits: Some(limits()),
             server_time_ms: self.parts.clock.wall_ms(),

@@ -69,7 +69,7 @@ impl Signed {
 
     /// The cursor behind all that was sent, unless something waits to be sent.
     pub(super) fn checkpoint(&mut self, after_frame: FrameNumber) -> Option<v1::Checkpoint> {
-        if !self.replies.is_empty() || self.ending.is_some() {
+        if !self.replies.is_empty() || !self.marks.is_empty() || self.ending.is_some() {
             return None;
         }
         let cursor = self.delivery.checkpoint()?;
@@ -91,6 +91,11 @@ impl Signed {
             }
         }
         let room = MARKS_COUNT_MAX.saturating_sub(self.marks.len());
+        if post.marks.len() > room {
+            // The log has what is left out of the user's own.
+            // Its own task is awake.
+            let _must_wake = self.mailbox.put_detour();
+        }
         self.marks.extend(post.marks.into_iter().take(room));
         if matches!(self.ending, None | Some(Ending::Draining)) && post.ending.is_some() {
             self.ending = post.ending;

@@ -1,7 +1,7 @@
 //! Cursors: opaque to clients, authenticated, bound to their device.
 //!
-//! Layout: format (1 byte), epoch (8), kind (1), positions (8 each, big-endian),
-//! tag (16). The tag is HMAC-SHA256, cut to 16 bytes (RFC 2104, section 5, allows
+//! Layout: format (1 byte), epoch (8), kind (1), shards (1), for each place a
+//! position in each shard (8 each), tag (16); all big-endian. The tag is HMAC-SHA256, cut to 16 bytes (RFC 2104, section 5, allows
 //! half the hash), over the device's id and everything before it. A cursor of
 //! another device, another server or another time is not one that helps.
 
@@ -9,26 +9,28 @@ use aws_lc_rs::{constant_time::verify_slices_are_equal, hmac};
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use magpie_protocol::{id::DeviceId, seq::Position};
 
-use crate::store::SnapshotPlace;
+use crate::store::{Positions, Recency, SHARDS_MAX, SnapshotPlace};
 
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
 const KIND_POSITION: u8 = 0;
 const KIND_SNAPSHOT: u8 = 1;
 const TAG_SIZE: usize = 16;
+/// Of a cursor in the middle of a snapshot of the most shards.
+const SIZE_MAX: usize = 1 + 8 + 1 + 1 + 2 * 8 * SHARDS_MAX + 2 * 8 + TAG_SIZE;
 
 /// A place in the history, as a device stores it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Place {
     /// Everything up to here is in the device's database.
-    At(Position),
+    At(Positions),
     /// In the middle of a snapshot.
     Snapshot(SnapshotPlace),
 }
 
 impl Place {
-    /// The highest position that it tells of.
+    /// The furthest place that it tells of.
     #[must_use]
-    pub const fn seen(&self) -> Position {
+    pub const fn seen(&self) -> Positions {
         match self {
             Self::At(position) => *position,
             Self::Snapshot(place) => place.at,
@@ -37,7 +39,7 @@ impl Place {
 
     /// Up to where the device certainly has everything.
     #[must_use]
-    pub const fn confirmed(&self) -> Position {
+    pub const fn confirmed(&self) -> Positions {
         match self {
             Self::At(position) => *position,
             Self::Snapshot(place) => place.since,
@@ -68,19 +70,22 @@ impl CursorKey {
     /// Writes a cursor down for this device.
     #[must_use]
     pub fn seal(&self, device: DeviceId, cursor: Cursor) -> Bytes {
-        let mut bytes = BytesMut::with_capacity(1 + 8 + 1 + 3 * 8 + TAG_SIZE);
+        let mut bytes = BytesMut::with_capacity(SIZE_MAX);
         bytes.put_u8(FORMAT);
         bytes.put_u64(cursor.epoch);
         match cursor.place {
-            Place::At(position) => {
+            Place::At(places) => {
                 bytes.put_u8(KIND_POSITION);
-                bytes.put_u64(position.get());
+                put_count(&mut bytes, &places);
+                put_each(&mut bytes, &places);
             }
             Place::Snapshot(SnapshotPlace { since, at, below }) => {
                 bytes.put_u8(KIND_SNAPSHOT);
-                bytes.put_u64(since.get());
-                bytes.put_u64(at.get());
-                bytes.put_u64(below.get());
+                put_count(&mut bytes, &since);
+                put_each(&mut bytes, &since);
+                put_each(&mut bytes, &at);
+                bytes.put_i64(below.committed_at_ms);
+                bytes.put_u64(below.position.get());
             }
         }
         let tag = self.tag(device, &bytes);
@@ -99,13 +104,16 @@ impl CursorKey {
         }
         let epoch = body.try_get_u64().ok()?;
         let kind = body.try_get_u8().ok()?;
-        let mut position = || body.try_get_u64().ok().map(Position::new);
+        let count = usize::from(body.try_get_u8().ok()?);
         let place = match kind {
-            KIND_POSITION => Place::At(position()?),
+            KIND_POSITION => Place::At(take_each(&mut body, count)?),
             KIND_SNAPSHOT => Place::Snapshot(SnapshotPlace {
-                since: position()?,
-                at: position()?,
-                below: position()?,
+                since: take_each(&mut body, count)?,
+                at: take_each(&mut body, count)?,
+                below: Recency {
+                    committed_at_ms: body.try_get_i64().ok()?,
+                    position: Position::new(body.try_get_u64().ok()?),
+                },
             }),
             _ => return None,
         };
@@ -120,9 +128,29 @@ impl CursorKey {
     }
 }
 
+fn put_count(bytes: &mut BytesMut, places: &Positions) {
+    // At most SHARDS_MAX.
+    bytes.put_u8(u8::try_from(places.count()).unwrap_or(0));
+}
+
+fn put_each(bytes: &mut BytesMut, places: &Positions) {
+    for position in places.each() {
+        bytes.put_u64(position.get());
+    }
+}
+
+fn take_each(body: &mut &[u8], count: usize) -> Option<Positions> {
+    let mut each = Vec::with_capacity(count.min(SHARDS_MAX));
+    for _ in 0..count {
+        each.push(Position::new(body.try_get_u64().ok()?));
+    }
+    Positions::from_each(&each)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::Shard;
 
     const DEVICE: DeviceId = DeviceId::new([7; 16]);
 
@@ -130,10 +158,26 @@ mod tests {
         CursorKey::new(&[1; 32])
     }
 
-    fn cursors() -> [Cursor; 2] {
-        let [since, at, below] = [3, 90, 70].map(Position::new);
-        let snapshot = SnapshotPlace { since, at, below };
-        [Place::At(at), Place::Snapshot(snapshot)].map(|place| Cursor { epoch: 2, place })
+    fn cursors() -> impl Iterator<Item = Cursor> {
+        let places = |count, number| {
+            let each: Vec<_> = Shard::all(count)
+                .map(|shard| Position::new(shard.origin().get() + number))
+                .collect();
+            Positions::from_each(&each).unwrap()
+        };
+        let of = move |count| {
+            let snapshot = SnapshotPlace {
+                since: places(count, 3),
+                at: places(count, 90),
+                below: Recency {
+                    committed_at_ms: 1_700_000_000_000,
+                    position: Position::new(70),
+                },
+            };
+            [Place::At(places(count, 90)), Place::Snapshot(snapshot)]
+        };
+        let places = [1, 2, SHARDS_MAX].into_iter().flat_map(of);
+        places.map(|place| Cursor { epoch: 2, place })
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use magpie_protocol::{
     id::{ConversationId, DeviceId, UserId},
-    seq::{Position, Seq},
+    seq::Seq,
     wire::v1,
 };
 use parking_lot::Mutex;
@@ -19,7 +19,7 @@ use crate::{
     clock::{Clock, within},
     hub::{Ending, Letter, Mailbox},
     log::Router,
-    store::{Confirm, Connect, Generation, SharedStore, StoreError},
+    store::{Confirm, Connect, Generation, Positions, SharedStore, StoreError},
 };
 
 /// How often confirmed cursors are written down.
@@ -32,7 +32,7 @@ const BATCH_MAX: usize = 500;
 struct Confirmed {
     from: Arc<Mailbox>,
     generation: Generation,
-    cursor: Position,
+    cursor: Positions,
 }
 
 #[derive(Debug, Default)]
@@ -72,7 +72,7 @@ impl Keeper {
 
     /// A device has stored everything up to `cursor`. Bounded: one entry a
     /// connected device.
-    pub fn confirm(&self, from: &Arc<Mailbox>, generation: Generation, cursor: Position) {
+    pub fn confirm(&self, from: &Arc<Mailbox>, generation: Generation, cursor: Positions) {
         let mut waiting = self.waiting.lock();
         let entry = waiting
             .confirmed
@@ -87,7 +87,7 @@ impl Keeper {
             entry.generation = generation;
             entry.cursor = cursor;
         } else if entry.generation == generation {
-            entry.cursor = entry.cursor.max(cursor);
+            entry.cursor = entry.cursor.later(&cursor);
         }
     }
 

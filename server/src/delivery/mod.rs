@@ -23,7 +23,7 @@ use std::{
 use bytes::Bytes;
 use magpie_protocol::{
     id::{ConversationId, DeviceId},
-    seq::{FrameNumber, Position, Seq},
+    seq::{FrameNumber, Seq},
     wire::{EncodedPage, v1},
 };
 use tokio::sync::Semaphore;
@@ -34,10 +34,10 @@ pub use self::{
 };
 use crate::{
     hub::{Collected, Ending, Letter, Mailbox, Promise},
-    log::Router,
+    log::{Chronicle, Router},
     store::{
-        Generation, History, LogEvent, ReadLimit, SharedStore, SnapshotPage, SnapshotPlace,
-        StoreError, UserPage,
+        Generation, LogEvent, Positions, ReadLimit, Recency, SharedStore, SnapshotPage,
+        SnapshotPlace, StoreError, UserPage,
     },
 };
 
@@ -59,7 +59,7 @@ pub struct Feed {
     /// Seals cursors.
     pub key: CursorKey,
     /// The history that cursors are of.
-    pub history: History,
+    pub chronicle: Arc<Chronicle>,
     /// Bounds how many connections read the log at once.
     pub reads: Arc<Semaphore>,
 }
@@ -69,7 +69,9 @@ impl Feed {
     /// device and this history.
     fn open(&self, device: DeviceId, cursor: &[u8]) -> Option<Place> {
         let cursor = self.key.open(device, cursor)?;
-        (cursor.epoch == self.history.epoch).then_some(cursor.place)
+        let is_ours = cursor.epoch == self.chronicle.history().epoch
+            && cursor.place.seen().count() == self.store.shard_count();
+        is_ours.then_some(cursor.place)
     }
 
     /// Where a device goes on; `None` if its cursor is of no use and it begins
@@ -87,16 +89,14 @@ impl Feed {
             return Ok(None);
         };
         // What is routed is in the store, and mostly that is enough to know.
-        if place.seen() > self.router.published() {
-            let head = self.store.head().await?;
-            if place.seen() > head {
-                // Authentic, and ahead of the log: the history went back.
-                tracing::error!(
-                    %device, %head,
-                    "a device has seen more of the log than there is; was a backup restored?"
-                );
-                return Ok(None);
-            }
+        let seen = place.seen();
+        if !self.router.published().reaches(&seen) {
+            // Authentic: so far the log has been once.
+            self.store.has_been(self.chronicle.history().epoch, &seen);
+            self.store
+                .state()
+                .await
+                .inspect_err(|error| self.chronicle.note(error))?;
         }
         Ok(Some(place))
     }
@@ -105,12 +105,12 @@ impl Feed {
     /// that never had a cursor begins where it was made (`made_at`), so that all
     /// that came since comes whole.
     #[must_use]
-    pub fn anew(&self, made_at: Option<Position>) -> Place {
+    pub fn anew(&self, made_at: Option<Positions>) -> Place {
         let now = self.router.published();
         Place::Snapshot(SnapshotPlace {
-            since: Position::ZERO,
-            at: made_at.map_or(now, |made_at| made_at.min(now)),
-            below: Position::new(i64::MAX.unsigned_abs()),
+            since: Positions::origin(now.count()),
+            at: made_at.map_or(now, |made_at| made_at.earlier(&now)),
+            below: Recency::LAST,
         })
     }
 }
@@ -134,7 +134,7 @@ enum Mode {
 #[derive(Debug)]
 struct Sent {
     number: FrameNumber,
-    confirms: Position,
+    confirms: Positions,
     /// The newest event of each conversation in it.
     newest: Vec<(ConversationId, Seq)>,
 }
@@ -150,18 +150,25 @@ pub struct Delivery {
     generation: Option<Generation>,
     unconfirmed: VecDeque<Sent>,
     acked: FrameNumber,
-    confirmed: Position,
+    confirmed: Positions,
 }
 
 impl Delivery {
-    /// A delivery that goes on at `place`.
+    /// A delivery that goes on at `place`. The mailbox is in the hub already.
     #[must_use]
     pub fn new(feed: Arc<Feed>, mailbox: Arc<Mailbox>, place: Place) -> Self {
+        // Who has missed nothing is live at once, without a question to the store.
+        let mode = match &place {
+            Place::At(place) if !feed.router.may_have_news(mailbox.user, place) => {
+                Mode::Live(VecDeque::new())
+            }
+            Place::At(_) | Place::Snapshot(_) => Mode::Behind,
+        };
         Self {
             feed,
             mailbox,
             place,
-            mode: Mode::Behind,
+            mode,
             said_caught_up: false,
             generation: None,
             unconfirmed: VecDeque::new(),
@@ -304,12 +311,14 @@ impl Delivery {
             let mut last = place;
             ready = events;
             ready.retain(|event| {
-                let is_next = event.position > last;
-                last = last.max(event.position);
+                let is_next = !last.covers(event.position);
+                if is_next {
+                    last.set(event.position);
+                }
                 is_next
             });
             if ready.is_empty() {
-                self.place = Place::At(place.max(published));
+                self.place = Place::At(place.later(&published));
             }
         }
         let mut size = 0;
@@ -321,9 +330,19 @@ impl Delivery {
             events.push(event);
         }
         self.mode = Mode::Live(ready);
-        self.place = Place::At(events.last()?.position);
+        let catches_up = !std::mem::replace(&mut self.said_caught_up, true);
+        if events.is_empty() && !catches_up {
+            return None;
+        }
+        let mut place = self.place.confirmed();
+        for event in &events {
+            place.set(event.position);
+        }
+        self.place = Place::At(place);
         metrics::counter!(crate::metrics::PAGES_SENT, "from" => "mailbox").increment(1);
-        Some(self.encode(events.iter().map(AsRef::as_ref), Vec::new()))
+        let mut page = self.encode(events.iter().map(AsRef::as_ref), Vec::new());
+        page.caught_up = catches_up;
+        Some(page)
     }
 
     fn encode<'a>(
@@ -371,7 +390,7 @@ impl Delivery {
         let mut advanced = false;
         while let Some(sent) = self.unconfirmed.pop_front_if(|sent| sent.number <= acked) {
             advanced = true;
-            self.confirmed = self.confirmed.max(sent.confirms);
+            self.confirmed = self.confirmed.later(&sent.confirms);
             for (conversation, seq) in sent.newest {
                 self.feed
                     .keeper
@@ -389,11 +408,11 @@ impl Delivery {
 
     /// The device says in a ping what it has stored.
     pub fn handle_cursor(&mut self, cursor: &[u8]) {
-        if let Some(Place::At(position)) = self.feed.open(self.mailbox.device, cursor)
-            && position > self.confirmed
-            && position <= self.place.confirmed()
+        if let Some(Place::At(stored)) = self.feed.open(self.mailbox.device, cursor)
+            && !self.confirmed.reaches(&stored)
+            && self.place.confirmed().reaches(&stored)
         {
-            self.confirmed = position;
+            self.confirmed = self.confirmed.later(&stored);
             self.confirm();
         }
     }
@@ -415,13 +434,13 @@ impl Delivery {
         if !ready.is_empty() || !self.mailbox.is_quiet() {
             return None;
         }
-        self.place = Place::At(self.place.confirmed().max(published));
+        self.place = Place::At(self.place.confirmed().later(&published));
         Some(self.seal())
     }
 
     fn seal(&self) -> Bytes {
         let cursor = Cursor {
-            epoch: self.feed.history.epoch,
+            epoch: self.feed.chronicle.history().epoch,
             place: self.place,
         };
         self.feed.key.seal(self.mailbox.device, cursor)

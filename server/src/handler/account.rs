@@ -15,6 +15,7 @@ use crate::{
     clock::{Blocking, Clock, within},
     random::{NoRandomness, Random},
     store::{Account, CreateUser, NewDevice, PutDevice, SharedStore, StoreError, User},
+    tokens::Tokens,
 };
 
 /// How long a sign-in waits for its turn at hashing before it is told to come
@@ -61,6 +62,7 @@ pub enum SignInError {
 /// Users and their passwords.
 pub struct Accounts {
     store: SharedStore,
+    tokens: Arc<Tokens>,
     random: Random,
     clock: Clock,
     blocking: Blocking,
@@ -79,6 +81,7 @@ impl Accounts {
     /// [`SignInError::Hash`] or [`SignInError::NoRandomness`].
     pub fn new(
         store: SharedStore,
+        tokens: Arc<Tokens>,
         random: Random,
         clock: Clock,
         blocking: Blocking,
@@ -93,6 +96,7 @@ impl Accounts {
         let hashing = Semaphore::new(hashing_max);
         Ok(Self {
             store,
+            tokens,
             random,
             clock,
             blocking,
@@ -174,11 +178,10 @@ impl Accounts {
         };
         let (token, device) = self.new_device(&it)?;
         let at_ms = self.clock.wall_ms();
-        match self
-            .store
-            .put_device(account.user.id, &device, at_ms)
-            .await?
-        {
+        let put = self.store.put_device(account.user.id, &device, at_ms);
+        let put = put.await;
+        self.tokens.forget(device.id);
+        match put? {
             PutDevice::Done => Ok(Credential {
                 user: account.user,
                 device: device.id,

@@ -13,7 +13,8 @@ use crate::{
     clock::Clock,
     delivery::{Delivery, Feed},
     hub::{Hub, Mailbox},
-    store::{Connect, StoreError, User},
+    store::{Connect, Device, StoreError, User},
+    tokens::Tokens,
 };
 
 /// Why a device is not welcome.
@@ -55,6 +56,8 @@ pub struct Hellos {
     pub feed: Arc<Feed>,
     /// Where connections are found.
     pub hub: Arc<Hub>,
+    /// Devices that were welcome lately.
+    pub tokens: Arc<Tokens>,
     /// For the list of devices.
     pub clock: Clock,
 }
@@ -67,19 +70,15 @@ impl Hellos {
     ///
     /// [`HelloError`].
     pub async fn greet(&self, hello: Hello) -> Result<Greeted, HelloError> {
+        if let Some(reason) = self.feed.chronicle.stopped() {
+            return Err(StoreError::Unavailable { reason }.into());
+        }
         if hello.protocol_version < PROTOCOL_VERSION_MIN {
             return Err(HelloError::TooOld {
                 version: hello.protocol_version,
             });
         }
-        let hash = token_hash(&hello.token);
-        let device = self.feed.store.device(hello.device).await?;
-        // Compared also for a device that does not exist, so that it takes as long.
-        let expected = device.as_ref().map_or([0; 32], |device| device.token_hash);
-        let is_right = verify_slices_are_equal(&hash, &expected).is_ok();
-        let Some(device) = device.filter(|_| is_right) else {
-            return Err(HelloError::Unauthenticated);
-        };
+        let device = self.authenticate(&hello).await?;
 
         let mailbox = Arc::new(Mailbox::new(device.user.id, device.id));
         let place = self.feed.resume(device.id, &hello.cursor).await?;
@@ -105,5 +104,26 @@ impl Hellos {
             protocol_version: hello.protocol_version.min(PROTOCOL_VERSION),
             starts_anew,
         })
+    }
+
+    /// The device whose token this is.
+    async fn authenticate(&self, hello: &Hello) -> Result<Device, HelloError> {
+        let hash = token_hash(&hello.token);
+        let has_token =
+            |device: &Device| verify_slices_are_equal(&hash, &device.token_hash).is_ok();
+        let known = self.tokens.get(hello.device, self.clock.now());
+        // One whose token is wrong may have a new one.
+        if let Some(device) = known.filter(has_token) {
+            return Ok(device);
+        }
+        let began = self.tokens.look_up();
+        let device = self.feed.store.device(hello.device).await?;
+        // Compared also for a device that does not exist, so that it takes as long.
+        let expected = device.as_ref().map_or([0; 32], |device| device.token_hash);
+        let is_right = verify_slices_are_equal(&hash, &expected).is_ok();
+        let device = device.filter(|_| is_right);
+        let device = device.ok_or(HelloError::Unauthenticated)?;
+        self.tokens.found(began, &device);
+        Ok(device)
     }
 }

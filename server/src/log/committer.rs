@@ -1,5 +1,6 @@
 //! Appends to the log in batches that form by themselves: while one commits, the
-//! next one collects. At low load a request commits at once.
+//! next one collects. At low load a request commits at once. Each shard of the log
+//! has its own lane, so that one's commit does not wait for another's.
 //!
 //! Batches are committed in a task of their own that no connection can cancel. A
 //! connection whose request could not be committed ends, and what it had sent
@@ -8,15 +9,18 @@
 use std::sync::Arc;
 
 use magpie_protocol::{limits::TEXT_SIZE_MAX, seq::FrameNumber, session::Reply};
-use parking_lot::Mutex;
-use tokio::sync::{Notify, mpsc};
+use tokio::{sync::mpsc, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use super::router::Router;
+use super::{
+    chronicle::Chronicle,
+    lane::Lane,
+    router::{News, Router},
+};
 use crate::{
     clock::Clock,
     hub::{Ending, Letter, Mailbox, Wakeups},
-    store::{Append, Command, Committed, LogEvent, Outcome, SharedStore},
+    store::{Append, Command, Committed, LogEvent, Outcome, Shard, SharedStore},
 };
 
 /// Requests in one batch: beyond 500 a commit takes longer without being cheaper
@@ -50,51 +54,105 @@ struct Routing {
 pub struct Committer {
     store: SharedStore,
     router: Arc<Router>,
+    chronicle: Arc<Chronicle>,
     clock: Clock,
     to_reply: ToReply,
-    queue: Mutex<Vec<Submission>>,
-    bell: Notify,
+    /// One for each shard.
+    lanes: Vec<Lane>,
+    /// Requests that are not in a lane yet. Not used if there is only one.
+    unsorted: Lane,
 }
 
 impl Committer {
     /// A committer; `to_reply` turns its outcomes into answers.
     #[must_use]
-    pub fn new(store: SharedStore, router: Arc<Router>, clock: Clock, to_reply: ToReply) -> Self {
+    pub fn new(
+        store: SharedStore,
+        router: Arc<Router>,
+        chronicle: Arc<Chronicle>,
+        clock: Clock,
+        to_reply: ToReply,
+    ) -> Self {
+        let lanes = Shard::all(store.shard_count()).map(|_| Lane::default());
         Self {
+            lanes: lanes.collect(),
             store,
             router,
+            chronicle,
             clock,
             to_reply,
-            queue: Mutex::default(),
-            bell: Notify::new(),
+            unsorted: Lane::default(),
         }
     }
 
-    /// Queues a request. Each connection has at most a window of them in the
-    /// queue, which bounds it.
+    /// Queues a request.
     pub fn submit(&self, submission: Submission) {
-        let mut queue = self.queue.lock();
-        queue.push(submission);
-        let first = queue.len() == 1;
-        drop(queue);
-        if first {
-            self.bell.notify_one();
+        match self.lanes.as_slice() {
+            [only] => only.push([submission]),
+            _ => self.unsorted.push([submission]),
         }
     }
 
     /// Commits batches until `stop`, and then what is still queued.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
-        let (routings, routed) = mpsc::channel(ROUTING_MAX);
-        let route = tokio::spawn(Arc::clone(&self).route(routed));
+        let sorted = CancellationToken::new();
+        let mut lanes = JoinSet::new();
+        for shard in Shard::all(self.lanes.len()) {
+            lanes.spawn(Arc::clone(&self).run_lane(shard, sorted.clone()));
+        }
+        self.sort(stop).await;
+        sorted.cancel();
+        while let Some(ended) = lanes.join_next().await {
+            if ended.is_err() {
+                tracing::error!("a committing task died");
+            }
+        }
+    }
+
+    /// Puts requests into their lanes, in their order.
+    async fn sort(&self, stop: CancellationToken) {
         loop {
-            let batch = self.next_batch();
-            if !batch.is_empty() {
-                self.commit(batch, &routings).await;
+            let unsorted = self.unsorted.take(BATCH_MAX);
+            if !unsorted.is_empty() {
+                self.sort_batch(unsorted).await;
             } else if stop
-                .run_until_cancelled(self.bell.notified())
+                .run_until_cancelled(self.unsorted.rung())
                 .await
                 .is_none()
             {
+                return;
+            }
+        }
+    }
+
+    async fn sort_batch(&self, batch: Vec<Submission>) {
+        let appends: Vec<Append> = batch.iter().map(|it| it.append.clone()).collect();
+        let shards = match self.store.shards_of(&appends).await {
+            Ok(shards) => shards,
+            Err(error) => {
+                tracing::warn!(%error, requests = batch.len(), "no shard was found for requests");
+                return end_all(batch);
+            }
+        };
+        for (submission, shard) in batch.into_iter().zip(shards) {
+            match self.lanes.get(shard.index()) {
+                Some(lane) => lane.push([submission]),
+                None => submission.from.end(Ending::Unavailable),
+            }
+        }
+    }
+
+    async fn run_lane(self: Arc<Self>, shard: Shard, stop: CancellationToken) {
+        let Some(lane) = self.lanes.get(shard.index()) else {
+            return;
+        };
+        let (routings, routed) = mpsc::channel(ROUTING_MAX);
+        let route = tokio::spawn(Arc::clone(&self).route(shard, routed));
+        loop {
+            let batch = lane.take(BATCH_MAX);
+            if !batch.is_empty() {
+                self.commit(shard, batch, &routings).await;
+            } else if stop.run_until_cancelled(lane.rung()).await.is_none() {
                 break;
             }
         }
@@ -104,23 +162,17 @@ impl Committer {
         }
     }
 
-    fn next_batch(&self) -> Vec<Submission> {
-        let mut queue = self.queue.lock();
-        // What a connection sent before it ended may fail, and then what it sent
-        // later must not succeed.
-        queue.retain(|it| !it.from.has_ended());
-        if queue.len() <= BATCH_MAX {
-            return std::mem::take(&mut *queue);
+    async fn commit(&self, shard: Shard, batch: Vec<Submission>, routings: &mpsc::Sender<Routing>) {
+        if self.chronicle.is_stopped() {
+            return end_all(batch);
         }
-        let rest = queue.split_off(BATCH_MAX);
-        std::mem::replace(&mut *queue, rest)
-    }
-
-    async fn commit(&self, batch: Vec<Submission>, routings: &mpsc::Sender<Routing>) {
         let appends: Arc<[Append]> = batch.iter().map(|it| it.append.clone()).collect();
         metrics::histogram!(crate::metrics::COMMIT_BATCH_SIZE).record(batch_size(&batch));
         let started_at = self.clock.now();
-        let result = self.store.append(appends, self.clock.wall_ms()).await;
+        let result = self
+            .store
+            .append(shard, appends, self.clock.wall_ms())
+            .await;
         let took = self.clock.now().since(started_at);
         metrics::histogram!(crate::metrics::COMMIT_SECONDS).record(took);
         match result {
@@ -133,12 +185,13 @@ impl Committer {
             Err(error) => {
                 tracing::error!(%error, requests = batch.len(), "a batch was not committed");
                 metrics::counter!(crate::metrics::COMMITS_FAILED).increment(1);
+                self.chronicle.note(&error);
                 end_all(batch);
             }
         }
     }
 
-    async fn route(self: Arc<Self>, mut routings: mpsc::Receiver<Routing>) {
+    async fn route(self: Arc<Self>, shard: Shard, mut routings: mpsc::Receiver<Routing>) {
         while let Some(Routing { batch, committed }) = routings.recv().await {
             let mut wakeups = Wakeups::default();
             // The answers first: whoever sees the events published has its answer.
@@ -158,9 +211,14 @@ impl Committer {
                 ..
             } = committed;
             metrics::counter!(crate::metrics::EVENTS_COMMITTED).increment(events.len() as u64);
-            self.router
-                .publish(after, head, events, &senders, &mut wakeups)
-                .await;
+            let events = events.into_iter().map(Arc::new);
+            let news = News {
+                after,
+                head,
+                events: events.zip(senders).collect(),
+                ..News::default()
+            };
+            self.router.publish(shard, news, &mut wakeups).await;
             wakeups.ring();
         }
     }

@@ -2,10 +2,18 @@
 //! was appended to live connections, the tailer finds what a doorbell lost.
 
 mod audience;
+mod chronicle;
 mod committer;
+mod high_water;
+mod lane;
+mod latest;
+mod marks;
 mod router;
 
 pub use self::{
+    chronicle::Chronicle,
     committer::{Committer, Submission},
+    high_water::HighWater,
+    marks::Marks,
     router::Router,
 };

@@ -1,5 +1,5 @@
 //! Brings what was appended to the connections of those who may read it, in the
-//! order of the log, each stretch exactly once.
+//! order of each shard of the log, each stretch exactly once.
 //!
 //! The committer hands over its own batches; the tailer reads the log itself, now
 //! and then and when a batch does not follow the last one (another node appended
@@ -22,11 +22,19 @@ use magpie_protocol::{
 use tokio::sync::{Mutex, Notify};
 use tokio_util::sync::CancellationToken;
 
-use super::audience::{Audiences, covers};
+use super::{
+    audience::{Audiences, covers},
+    chronicle::Chronicle,
+    latest::Latest,
+};
 use crate::{
-    clock::within,
-    hub::{Hub, Mailbox, Wakeups},
-    store::{LogEvent, Membership, ReadLimit, SharedStore, StoreError},
+    clock::{Clock, within},
+    hub::{Ending, Hub, Mailbox, Wakeups},
+    store::{
+        ChangedDevice, LogEvent, LogState, Membership, Positions, ReadLimit, Shard, SharedStore,
+        StoreError, UserMark,
+    },
+    tokens::Tokens,
 };
 
 /// How often the log is read for what no doorbell told of.
@@ -45,66 +53,106 @@ const MARKED_MEMBERS_MAX: usize = 64;
 /// Events routed before other tasks get a turn.
 const YIELD_AFTER: usize = 256;
 
+/// What a stretch of a shard brings.
+#[derive(Default)]
+pub(super) struct News {
+    /// Where it begins.
+    pub(super) after: Position,
+    /// Where it ends.
+    pub(super) head: Position,
+    /// In order of position; each with the connection whose message it is, if it
+    /// is here: that one is told `accepted` and needs no page.
+    pub(super) events: Vec<(Arc<LogEvent>, Option<Arc<Mailbox>>)>,
+    pub(super) marks: Vec<UserMark>,
+    pub(super) devices: Vec<ChangedDevice>,
+}
+
+/// One shard, as far as it is routed.
+struct Routed {
+    /// Held while a stretch is routed: one after the other.
+    audiences: Mutex<Audiences>,
+    published: AtomicU64,
+    latest: Latest,
+}
+
 /// The router of one process.
 pub struct Router {
     store: SharedStore,
     hub: Arc<Hub>,
-    /// Held while a stretch is routed: one after the other.
-    audiences: Mutex<Audiences>,
-    published: AtomicU64,
+    tokens: Arc<Tokens>,
+    chronicle: Arc<Chronicle>,
+    clock: Clock,
+    /// One for each shard.
+    shards: Vec<Routed>,
     bell: Notify,
 }
 
 impl Router {
-    /// A router that has served everything up to `head`: nobody is connected yet.
+    /// A router that has served everything up to `heads`: nobody is connected yet.
     #[must_use]
-    pub fn new(store: SharedStore, hub: Arc<Hub>, head: Position) -> Self {
-        Self {
-            store,
-            hub,
+    pub fn new(
+        store: SharedStore,
+        hub: Arc<Hub>,
+        tokens: Arc<Tokens>,
+        chronicle: Arc<Chronicle>,
+        clock: Clock,
+        heads: &Positions,
+    ) -> Self {
+        let shards = heads.each().map(|head| Routed {
             audiences: Mutex::default(),
             published: AtomicU64::new(head.get()),
+            latest: Latest::new(head),
+        });
+        Self {
+            shards: shards.collect(),
+            store,
+            hub,
+            tokens,
+            chronicle,
+            clock,
             bell: Notify::new(),
         }
     }
 
     /// Everything up to here was put into the mailboxes of all it is for.
     #[must_use]
-    pub fn published(&self) -> Position {
-        Position::new(self.published.load(Ordering::Acquire))
+    pub fn published(&self) -> Positions {
+        let mut published = Positions::origin(self.shards.len());
+        for shard in &self.shards {
+            published.set(shard.published());
+        }
+        published
     }
 
-    /// Routes a batch that this process committed. `senders` has, for each event,
-    /// the connection whose message it is: it is told `accepted` and needs no page.
-    pub async fn publish(
-        &self,
-        after: Position,
-        head: Position,
-        events: Vec<LogEvent>,
-        senders: &[Option<Arc<Mailbox>>],
-        wakeups: &mut Wakeups,
-    ) {
-        let mut audiences = self.audiences.lock().await;
-        if after != self.published() {
+    /// Whether something beyond `after` is for the user, or may be. Ask once the
+    /// connection is in the hub: what comes from then on is in its mailbox.
+    #[must_use]
+    pub fn may_have_news(&self, user: UserId, after: &Positions) -> bool {
+        let shards = self.shards.iter().zip(after.each());
+        let mut news = shards.map(|(shard, after)| shard.latest.may_have_news(user, after));
+        after.count() != self.shards.len() || news.any(|may_have_news| may_have_news)
+    }
+
+    /// Routes what this process committed.
+    pub(super) async fn publish(&self, shard: Shard, news: News, wakeups: &mut Wakeups) {
+        let Some(routed) = self.shards.get(shard.index()) else {
+            return;
+        };
+        let mut audiences = routed.audiences.lock().await;
+        if news.after != routed.published() {
             // Somebody else appended in between, or the tailer was faster.
-            if head > self.published() {
+            if news.head > routed.published() {
                 self.bell.notify_one();
             }
             return;
         }
-        let senders = senders.iter().cloned().chain(std::iter::repeat(None));
-        let events = events
-            .into_iter()
-            .map(Arc::new)
-            .zip(senders)
-            .collect::<Vec<_>>();
-        if let Err(error) = self.route(&mut audiences, &events, wakeups).await {
+        if let Err(error) = self.route(routed, &mut audiences, &news, wakeups).await {
             // The tailer goes on from what is published.
             tracing::warn!(%error, "events could not be routed; will read the log again");
             self.bell.notify_one();
             return;
         }
-        self.published.store(head.get(), Ordering::Release);
+        routed.publish(news.head);
     }
 
     /// Reads the log forward for ever: now and then, and when the bell rings.
@@ -116,49 +164,105 @@ impl Router {
             }
             if let Err(error) = self.catch_up().await {
                 tracing::warn!(%error, "the log could not be read; will try again");
+                self.chronicle.note(&error);
             }
         }
     }
 
     async fn catch_up(&self) -> Result<(), StoreError> {
+        let began_at = self.clock.now();
+        let state = self.store.state().await?;
+        if state.history.epoch != self.chronicle.history().epoch {
+            self.begin_epoch(&state).await;
+        }
+        if self.chronicle.is_stopped() {
+            return Ok(());
+        }
+        for shard in &self.shards {
+            self.catch_up_shard(shard).await?;
+        }
+        self.tokens.log_was_read(began_at);
+        Ok(())
+    }
+
+    async fn catch_up_shard(&self, routed: &Routed) -> Result<(), StoreError> {
         loop {
-            let mut audiences = self.audiences.lock().await;
-            let stretch = self.store.stretch(self.published(), STRETCH).await?;
+            let mut audiences = routed.audiences.lock().await;
+            let after = routed.published();
+            let stretch = self.store.stretch(after, STRETCH).await?;
+            let events = stretch.events.into_iter();
+            let news = News {
+                after,
+                head: stretch.upto,
+                events: events.map(|event| (Arc::new(event), None)).collect(),
+                marks: stretch.marks,
+                devices: stretch.devices,
+            };
             let mut wakeups = Wakeups::default();
-            let events = stretch
-                .events
-                .into_iter()
-                .map(|event| (Arc::new(event), None))
-                .collect::<Vec<_>>();
-            let routed = self.route(&mut audiences, &events, &mut wakeups).await;
-            if routed.is_ok() {
-                self.published
-                    .fetch_max(stretch.upto.get(), Ordering::AcqRel);
+            let done = self
+                .route(routed, &mut audiences, &news, &mut wakeups)
+                .await;
+            if done.is_ok() {
+                routed.publish(news.head);
             }
             // Also for what was routed before an error.
             wakeups.ring();
-            routed?;
+            done?;
             if stretch.complete {
                 return Ok(());
             }
         }
     }
 
+    /// Forgets the history that was, and serves another one.
+    async fn begin_epoch(&self, state: &LogState) {
+        self.chronicle
+            .stop("a new epoch begins; all devices connect anew".to_owned());
+        for (routed, head) in self.shards.iter().zip(state.heads.each()) {
+            let mut audiences = routed.audiences.lock().await;
+            *audiences = Audiences::default();
+            routed.latest.reset(head);
+            routed.publish(head);
+        }
+        self.tokens.forget_all();
+        self.chronicle.begin(state.history);
+    }
+
     async fn route(
         &self,
+        routed: &Routed,
         audiences: &mut Audiences,
-        events: &[(Arc<LogEvent>, Option<Arc<Mailbox>>)],
+        news: &News,
         wakeups: &mut Wakeups,
     ) -> Result<(), StoreError> {
-        let mut routed = 0;
-        for (event, sender) in events {
-            self.audience(audiences, event.conversation).await?;
+        for changed in &news.devices {
+            self.tokens.forget(changed.device);
+            if changed.is_revoked {
+                self.hub.end(changed.user, changed.device, Ending::Revoked);
+            }
+        }
+        // Before the events, whose pages' cursors pass them.
+        for mark in &news.marks {
+            routed.latest.note(mark.user, mark.position);
+            let members = self.audience(routed, audiences, mark.conversation).await?;
+            let wire = v1::Mark {
+                conversation_id: mark.conversation.to_wire(),
+                user_id: mark.user.to_wire(),
+                delivered_seq: 0,
+                read_seq: mark.seq.get(),
+            };
+            self.put_mark(&members, mark.user, &wire, wakeups);
+        }
+        let mut count = 0;
+        for (event, sender) in &news.events {
+            self.audience(routed, audiences, event.conversation).await?;
             audiences.begin(event);
-            let members = self.audience(audiences, event.conversation).await?;
+            let members = self.audience(routed, audiences, event.conversation).await?;
             for membership in members.iter().filter(|it| covers(it, event.seq)) {
+                routed.latest.note(membership.user, event.position);
                 self.put(event, membership, sender.as_ref(), wakeups);
-                routed += 1;
-                if routed % YIELD_AFTER == 0 {
+                count += 1;
+                if count % YIELD_AFTER == 0 {
                     tokio::task::yield_now().await;
                 }
             }
@@ -188,6 +292,7 @@ impl Router {
 
     async fn audience(
         &self,
+        routed: &Routed,
         audiences: &mut Audiences,
         conversation: ConversationId,
     ) -> Result<Arc<Vec<Membership>>, StoreError> {
@@ -196,7 +301,7 @@ impl Router {
         }
         let members = self
             .store
-            .memberships(conversation, self.published())
+            .memberships(conversation, routed.published())
             .await?;
         let members = Arc::new(members);
         audiences.insert(conversation, Arc::clone(&members));
@@ -211,20 +316,47 @@ impl Router {
         conversation: ConversationId,
         mark: v1::Mark,
     ) -> Result<(), StoreError> {
+        let shard = Shard::of_conversation(conversation, self.shards.len());
+        let Some(routed) = self.shards.get(shard.index()) else {
+            return Ok(());
+        };
         let members = {
-            let mut audiences = self.audiences.lock().await;
-            self.audience(&mut audiences, conversation).await?
+            let mut audiences = routed.audiences.lock().await;
+            self.audience(routed, &mut audiences, conversation).await?
         };
         let mut wakeups = Wakeups::default();
-        let is_small = members.len() <= MARKED_MEMBERS_MAX;
-        for member in members.iter() {
-            if is_small || member.user == user {
-                self.hub.each_of(member.user, |mailbox| {
-                    wakeups.note(mailbox, mailbox.put_mark(&mark));
-                });
-            }
-        }
+        self.put_mark(&members, user, &mark, &mut wakeups);
         wakeups.ring();
         Ok(())
+    }
+
+    fn put_mark(
+        &self,
+        members: &[Membership],
+        user: UserId,
+        mark: &v1::Mark,
+        wakeups: &mut Wakeups,
+    ) {
+        let is_small = members.len() <= MARKED_MEMBERS_MAX;
+        // Who left may still read, and has other devices.
+        let own = std::iter::once(user);
+        let others = members.iter().map(|member| member.user);
+        let others = others.filter(|other| is_small && *other != user);
+        for member in own.chain(others) {
+            self.hub.each_of(member, |mailbox| {
+                wakeups.note(mailbox, mailbox.put_mark(mark, member == user));
+            });
+        }
+    }
+}
+
+impl Routed {
+    fn published(&self) -> Position {
+        Position::new(self.published.load(Ordering::Acquire))
+    }
+
+    /// Called with the audiences locked.
+    fn publish(&self, head: Position) {
+        self.published.store(head.get(), Ordering::Release);
     }
 }

@@ -13,10 +13,7 @@ pub(super) mod pages;
 
 use std::{
     any::Any,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::atomic::{AtomicU64, Ordering},
 };
 
 use magpie_protocol::{
@@ -28,8 +25,8 @@ use magpie_protocol::{
 use prost::Message as _;
 
 use super::{
-    Account, Actor, Append, Command, Committed, CreateUser, LogEvent, NewDevice, Outcome,
-    ReadLimit, Refusal, SharedStore, User, UserPage,
+    Account, Actor, Append, Command, CreateUser, LogEvent, MarkRead, NewDevice, Outcome, Positions,
+    ReadLimit, Refusal, Shard, SharedStore, User, UserPage,
 };
 
 /// More than any test has.
@@ -37,6 +34,13 @@ pub(super) const ALL: ReadLimit = ReadLimit {
     count: 100_000,
     size: 100_000_000,
 };
+
+/// Most stories happen in a log of one shard.
+impl PartialEq<Position> for Positions {
+    fn eq(&self, position: &Position) -> bool {
+        *self == Self::from(*position)
+    }
+}
 
 /// The time at which tests happen.
 pub(super) const NOON: i64 = 1_700_000_000_000;
@@ -49,6 +53,16 @@ pub(super) struct World {
     pub(super) store: SharedStore,
     _guard: Box<dyn Any + Send>,
     ids: AtomicU64,
+}
+
+/// What became of a batch.
+#[derive(Debug)]
+pub(super) struct Appended {
+    pub(super) after: Positions,
+    pub(super) head: Positions,
+    pub(super) outcomes: Vec<Outcome>,
+    /// Shard by shard.
+    pub(super) events: Vec<LogEvent>,
 }
 
 /// A user with a device.
@@ -134,11 +148,39 @@ impl World {
         self.request(from, send(Target::Conversation(to), text))
     }
 
-    pub(super) async fn append(&self, batch: &[Append]) -> Committed {
-        let batch: Arc<[Append]> = batch.into();
-        let committed = self.store.append(batch, NOON).await.unwrap();
-        assert!(committed.head >= committed.after);
-        committed
+    /// Appends a batch, to as many shards as it goes to.
+    pub(super) async fn append(&self, batch: &[Append]) -> Appended {
+        let after = self.heads().await;
+        let mut appended = Appended {
+            after,
+            head: after,
+            outcomes: Vec::new(),
+            events: Vec::new(),
+        };
+        let shards = self.store.shards_of(batch).await.unwrap();
+        let mut outcomes: Vec<Option<Outcome>> = vec![None; batch.len()];
+        for shard in Shard::all(self.store.shard_count()) {
+            let numbers = (0..batch.len()).filter(|number| shards[*number] == shard);
+            let numbers: Vec<usize> = numbers.collect();
+            if numbers.is_empty() {
+                continue;
+            }
+            let part = numbers.iter().map(|number| batch[*number].clone());
+            let committed = self
+                .store
+                .append(shard, part.collect(), NOON)
+                .await
+                .unwrap();
+            assert!(committed.head >= committed.after);
+            assert_eq!(committed.after, after.in_shard(shard));
+            appended.head.set(committed.head);
+            appended.events.extend(committed.events);
+            for (number, outcome) in numbers.into_iter().zip(committed.outcomes) {
+                outcomes[number] = Some(outcome);
+            }
+        }
+        appended.outcomes = outcomes.into_iter().flatten().collect();
+        appended
     }
 
     /// Appends one request. Returns where it is.
@@ -181,12 +223,36 @@ impl World {
         self.accept(self.request(by, remove(from, who))).await.1
     }
 
+    /// The head of a log of one shard.
     pub(super) async fn head(&self) -> Position {
-        self.store.head().await.unwrap()
+        self.heads().await.in_shard(Shard::FIRST)
     }
 
-    pub(super) async fn page(&self, of: &Player, after: Position, limit: ReadLimit) -> UserPage {
+    pub(super) async fn heads(&self) -> Positions {
+        self.store.state().await.unwrap().heads
+    }
+
+    pub(super) async fn page(
+        &self,
+        of: &Player,
+        after: impl Into<Positions>,
+        limit: ReadLimit,
+    ) -> UserPage {
+        let after = after.into();
         self.store.user_page(of.id(), after, limit).await.unwrap()
+    }
+
+    /// Moves a mark. Where it is now.
+    pub(super) async fn mark(&self, of: &Player, id: ConversationId, to: u64) -> Option<u64> {
+        let shard = Shard::of_conversation(id, self.store.shard_count());
+        let mark = MarkRead {
+            user: of.id(),
+            conversation: id,
+            seq: seq(to),
+        };
+        let marked = self.store.mark_read(shard, &[mark]).await.unwrap();
+        assert!(marked.head >= marked.after);
+        marked.marks[0].map(Seq::get)
     }
 
     /// The description of a conversation as this user has it.
@@ -287,6 +353,8 @@ macro_rules! suite {
                 a_page_holds_one_event_however_large
                 a_page_ends_before_a_second_beginning
                 a_mark_never_falls_and_is_in_the_next_page
+                the_tailer_reads_marks_and_changed_devices
+                who_is_far_behind_reads_the_same
                 a_mark_goes_no_further_than_the_reader
                 delivered_is_what_a_device_has_stored
                 conversations_are_listed_in_pages

@@ -5,9 +5,10 @@ use aws_lc_rs::digest::{Context, SHA256};
 use magpie_protocol::{
     id::{ConversationId, UserId},
     text::UserName,
+    wire::Target,
 };
 
-use super::Command;
+use super::{Append, Command};
 
 // Where a UUID says its version and variant (RFC 9562, sections 4.1 and 4.2).
 const VERSION: u128 = 0xf << 76;
@@ -28,6 +29,24 @@ pub fn direct_conversation(a: UserId, b: UserId) -> ConversationId {
     context.update(&a.max(b).bytes());
     let bits = u128::from_be_bytes(finish(context)) & !VERSION & !VARIANT;
     ConversationId::new((bits | VERSION_8 | VARIANT_RFC).to_be_bytes())
+}
+
+/// Where a request goes, if it says so and to somebody who is found.
+#[must_use]
+pub(super) fn destination(
+    append: &Append,
+    find: impl Fn(&UserName) -> Option<UserId>,
+) -> Option<ConversationId> {
+    match &append.command {
+        Command::SendMessage { to, .. } => match to {
+            Target::Conversation(id) => Some(*id),
+            Target::User(name) => Some(direct_conversation(append.actor.user, find(name)?)),
+        },
+        Command::CreateGroup { .. } => Some(ConversationId::new(append.id.bytes())),
+        Command::AddMembers { conversation, .. }
+        | Command::RemoveMember { conversation, .. }
+        | Command::LeaveGroup { conversation } => Some(*conversation),
+    }
 }
 
 /// Whether an id has the shape of a direct conversation's.

@@ -4,9 +4,11 @@
 //! What is here is the truth; everything else in the server is a cache of it and
 //! may vanish at any moment.
 //!
-//! The log head orders everything: a batch takes it, and under that lock seq,
-//! position, the check for known message ids and the authorisation of each
-//! command are exact. Positions follow commit order, so a cursor is one number.
+//! A shard's head orders everything in it: a batch takes it, and under that lock
+//! seq, position, the check for known message ids and the authorisation of each
+//! command are exact. Positions follow commit order, so a cursor is one number
+//! for each shard. Whatever a device or a node must learn of takes a position,
+//! read marks and changes of credentials too.
 
 use std::sync::Arc;
 
@@ -24,10 +26,16 @@ mod event;
 mod identity;
 pub mod postgres;
 mod read;
+mod seen;
+mod shard;
 
 pub use self::{
     identity::direct_conversation,
-    read::{HistoryPage, Membership, ReadLimit, SnapshotPage, SnapshotPlace, Stretch, UserPage},
+    read::{
+        ChangedDevice, HistoryPage, Membership, ReadLimit, Recency, SnapshotPage, SnapshotPlace,
+        Stretch, UserMark, UserPage,
+    },
+    shard::{Positions, SHARDS_MAX, Shard},
 };
 #[cfg(test)]
 mod conformance;
@@ -47,6 +55,19 @@ pub enum StoreError {
     Corrupt {
         /// For the operator's log; never for a client.
         what: String,
+    },
+    /// The log is less far than it was: an older backup was restored, or a
+    /// standby took over that had not everything. Nothing may be written, because
+    /// positions would be given out twice.
+    #[error(
+        "the log went back: it had come to {reached}, now it is at {found}; if an older backup was \
+         restored, run `magpied epoch new`"
+    )]
+    WentBack {
+        /// How far it had come, and in which epoch.
+        reached: String,
+        /// What there is now.
+        found: String,
     },
 }
 
@@ -108,8 +129,8 @@ pub struct Device {
     pub user: User,
     /// SHA-256 of its token.
     pub token_hash: [u8; 32],
-    /// The log head when it was made: what is older is history to it.
-    pub made_at: Position,
+    /// The log's heads when it was made: what is older is history to it.
+    pub made_at: Positions,
 }
 
 /// One line of the list of devices.
@@ -135,7 +156,7 @@ pub struct Connect {
     /// Which device.
     pub device: DeviceId,
     /// Its cursor, which replaces the stored one, also downwards.
-    pub cursor: Position,
+    pub cursor: Positions,
     /// Milliseconds since 1970, for the list of devices.
     pub at_ms: i64,
 }
@@ -149,7 +170,30 @@ pub struct Confirm {
     /// nothing.
     pub generation: Generation,
     /// Everything up to here is in the device's database.
-    pub cursor: Position,
+    pub cursor: Positions,
+}
+
+/// A read mark to move.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct MarkRead {
+    /// Whose.
+    pub user: UserId,
+    /// In which conversation.
+    pub conversation: ConversationId,
+    /// As far as they have read. At most the newest event they may read counts.
+    pub seq: Seq,
+}
+
+/// Read marks that are written down.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Marked {
+    /// The head before them.
+    pub after: Position,
+    /// The head behind them: those that moved stand here, and nothing else does.
+    pub head: Position,
+    /// For each, the mark as it is now; `None` if there is no such conversation
+    /// for this user.
+    pub marks: Vec<Option<Seq>>,
 }
 
 /// Who asks for a change of the log.
@@ -278,9 +322,9 @@ pub enum MembershipChange {
 /// A batch that is committed.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Committed {
-    /// The head before the batch: what follows is this batch alone.
+    /// The shard's head before the batch: what follows is this batch alone.
     pub after: Position,
-    /// The head behind the batch.
+    /// The shard's head behind the batch.
     pub head: Position,
     /// One for each [`Append`], in their order.
     pub outcomes: Vec<Outcome>,
@@ -293,8 +337,28 @@ pub struct Committed {
 pub struct History {
     /// Rises when the history may have gone back.
     pub epoch: u64,
-    /// The position at which it began.
-    pub base: Position,
+    /// The place at which it began.
+    pub base: Positions,
+}
+
+/// Which history the log is of, and how far it goes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct LogState {
+    /// The identity of the history.
+    pub history: History,
+    /// The last position given out, in each shard.
+    pub heads: Positions,
+}
+
+/// A history that was begun.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct NewEpoch {
+    /// The history and where it begins.
+    pub state: LogState,
+    /// Devices that may connect to it.
+    pub devices: u64,
+    /// Devices that were revoked now.
+    pub revoked: u64,
 }
 
 /// What an engine must do. All of it is durable when it returns.
@@ -303,14 +367,21 @@ pub trait Store: Send + Sync + 'static {
     /// The engine's name, as in the ready line.
     fn engine(&self) -> &'static str;
 
-    /// The identity of the history.
-    async fn history_identity(&self) -> Result<History, StoreError>;
+    /// Which history this is, and how far it goes.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::WentBack`] if it had come further once.
+    async fn state(&self) -> Result<LogState, StoreError>;
+
+    /// The log has been here in this epoch, as somebody knows from elsewhere.
+    fn has_been(&self, epoch: u64, reached: &Positions);
 
     /// 32 random bytes that all nodes of this log share: the key of cursors.
     async fn cursor_key(&self) -> Result<[u8; 32], StoreError>;
 
-    /// The last position given out.
-    async fn head(&self) -> Result<Position, StoreError>;
+    /// How many shards the log has; never changes.
+    fn shard_count(&self) -> usize;
 
     /// The account with this name.
     async fn account(&self, name: &UserName) -> Result<Option<Account>, StoreError>;
@@ -348,8 +419,11 @@ pub trait Store: Send + Sync + 'static {
     /// has passed: their connection is fenced.
     async fn confirm(&self, confirms: &[Confirm]) -> Result<Vec<DeviceId>, StoreError>;
 
-    /// Appends a batch to the log, in its order, in one transaction under the
-    /// log head's lock.
+    /// To which shards these requests go.
+    async fn shards_of(&self, batch: &[Append]) -> Result<Vec<Shard>, StoreError>;
+
+    /// Appends a batch to a shard of the log, in its order, in one transaction
+    /// under the lock of the shard's head. All of it goes to this shard.
     ///
     /// For each: a known (user, id) gives the same outcome again, or a conflict;
     /// then the actor is authorised; then it is done. `at_ms` is the time of day;
@@ -359,21 +433,25 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// Nothing of the batch is committed. (An engine that cannot know finds out
     /// before it returns.)
-    async fn append(&self, batch: Arc<[Append]>, at_ms: i64) -> Result<Committed, StoreError>;
+    async fn append(
+        &self,
+        shard: Shard,
+        batch: Arc<[Append]>,
+        at_ms: i64,
+    ) -> Result<Committed, StoreError>;
 
-    /// The log after `after`, for the tailer.
+    /// A shard of the log after `after`, for the tailer.
     async fn stretch(&self, after: Position, limit: ReadLimit) -> Result<Stretch, StoreError>;
 
     /// What follows `after` in the log for this user. See [`UserPage`].
     async fn user_page(
         &self,
         user: UserId,
-        after: Position,
+        after: Positions,
         limit: ReadLimit,
     ) -> Result<UserPage, StoreError>;
 
-    /// A snapshot's next page for this user. A first page has `below` above all
-    /// positions.
+    /// A snapshot's next page for this user.
     async fn snapshot_page(
         &self,
         user: UserId,
@@ -407,15 +485,8 @@ pub trait Store: Send + Sync + 'static {
         limit: ReadLimit,
     ) -> Result<(Vec<v1::Conversation>, bool), StoreError>;
 
-    /// Moves the user's read mark forward, at most to the newest event they may
-    /// read. Returns the mark as it is now; `None` if there is no such
-    /// conversation for them.
-    async fn mark_read(
-        &self,
-        user: UserId,
-        conversation: ConversationId,
-        seq: Seq,
-    ) -> Result<Option<Seq>, StoreError>;
+    /// Moves read marks in one shard forward, under the lock of its head.
+    async fn mark_read(&self, shard: Shard, marks: &[MarkRead]) -> Result<Marked, StoreError>;
 }
 
 /// The store, shared.

@@ -1,23 +1,51 @@
 //! What is read of the log, and how much of it at once.
 
 use magpie_protocol::{
-    id::UserId,
+    id::{ConversationId, DeviceId, UserId},
     seq::{Position, Seq},
     wire::v1,
 };
 
-use super::LogEvent;
+use super::{LogEvent, Positions};
 
-/// A stretch of the log.
+/// A stretch of a shard of the log.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Stretch {
     /// Its events, in order of position.
     pub events: Vec<LogEvent>,
-    /// Everything up to here is in `events`: the head, or the last event if
+    /// Read marks that were moved in it and not again since.
+    pub marks: Vec<UserMark>,
+    /// Devices whose credential changed in it and not again since.
+    pub devices: Vec<ChangedDevice>,
+    /// Everything up to here is in this stretch: the head, or the last event if
     /// there were more than the limit.
     pub upto: Position,
     /// There was nothing beyond `upto` when this was read.
     pub complete: bool,
+}
+
+/// How far a user has read.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct UserMark {
+    /// The place that moving it took.
+    pub position: Position,
+    /// Who.
+    pub user: UserId,
+    /// What.
+    pub conversation: ConversationId,
+    /// The last event that they have read.
+    pub seq: Seq,
+}
+
+/// A device that was revoked, or was given another token.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct ChangedDevice {
+    /// Whose.
+    pub user: UserId,
+    /// Which.
+    pub device: DeviceId,
+    /// It may not connect any more.
+    pub is_revoked: bool,
 }
 
 /// How much to read at once. At least one event is read, however large.
@@ -29,19 +57,54 @@ pub struct ReadLimit {
     pub size: usize,
 }
 
+impl Stretch {
+    /// Ends the stretch before marks that were not read, if some were not.
+    pub(in crate::store) fn cut_marks(&mut self) {
+        if self.marks.len() >= STRETCH_MARKS_MAX
+            && let Some(last) = self.marks.last()
+        {
+            self.cut_at(last.position.previous());
+        }
+    }
+
+    /// Ends the stretch here: events up to here were read, and all marks.
+    pub(in crate::store) fn cut_at(&mut self, position: Position) {
+        self.marks.retain(|mark| mark.position <= position);
+        self.upto = position;
+        self.complete = false;
+    }
+}
+
+/// Read marks in one stretch: many more than take one position.
+pub(in crate::store) const STRETCH_MARKS_MAX: usize = 10_000;
+
+/// Positions that one page of a user looks at. Who is further behind gets pages
+/// that may be empty, so that no single one takes long. (In tests few, so that
+/// short logs have several.)
+pub(in crate::store) const WINDOW_COUNT: u64 = if cfg!(test) { 20 } else { 20_000 };
+
+/// Further behind the head than this, a user's conversations are asked one by
+/// one whether they changed: 10,000 of them take less time than so much of the
+/// log.
+pub(in crate::store) const FAR_COUNT: u64 = if cfg!(test) { 30 } else { 100_000 };
+
+/// Read marks in one page; the newest are kept. (A description carries the
+/// current ones too.)
+pub(in crate::store) const MARK_COUNT_MAX: i64 = 1_000;
+
 /// A page of what follows a device's cursor.
 #[derive(Clone, Debug, PartialEq)]
 pub struct UserPage {
     /// For each of the user's memberships that begins in this page, and for
     /// those described by a snapshot: its conversation.
     pub conversations: Vec<v1::Conversation>,
-    /// The events of the user's conversations, in order of position, each within
-    /// a membership interval of the user.
+    /// The events of the user's conversations, shard by shard in order of
+    /// position, each within a membership interval of the user.
     pub events: Vec<LogEvent>,
-    /// The user's own read marks that were set since the cursor.
+    /// The user's own read marks that were moved since the cursor.
     pub marks: Vec<v1::Mark>,
     /// Everything for the user up to here is in this page or an earlier one.
-    pub upto: Position,
+    pub upto: Positions,
     /// There was nothing for the user beyond `upto` when this was read.
     pub complete: bool,
 }
@@ -54,12 +117,29 @@ pub struct UserPage {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct SnapshotPlace {
     /// The device holds everything up to here already.
-    pub since: Position,
-    /// The head when the snapshot began: it shows the log as of then.
-    pub at: Position,
-    /// Conversations whose last event (at or below `at`) is at or above this
-    /// were sent.
-    pub below: Position,
+    pub since: Positions,
+    /// The heads when the snapshot began: it shows the log as of then.
+    pub at: Positions,
+    /// Conversations whose last event (at or below `at`) was then or later were
+    /// sent.
+    pub below: Recency,
+}
+
+/// When an event was committed: an order over all shards.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Recency {
+    /// Milliseconds since 1970.
+    pub committed_at_ms: i64,
+    /// Of events of the same millisecond.
+    pub position: Position,
+}
+
+impl Recency {
+    /// Later than all events.
+    pub const LAST: Self = Self {
+        committed_at_ms: i64::MAX,
+        position: Position::new(i64::MAX.unsigned_abs()),
+    };
 }
 
 /// A page of a snapshot.

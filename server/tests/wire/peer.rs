@@ -69,6 +69,7 @@ impl World {
             clock: Clock::start(),
             random,
             blocking: Blocking::Pool,
+            data_dir: Some(dir.path().to_owned()),
         };
         let node = Node::start(ground, listener, None).await.unwrap();
         Self {

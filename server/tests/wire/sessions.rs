@@ -11,7 +11,7 @@ use magpie_protocol::{
         v1::{self, Action, ErrorCode, client_frame, server_frame},
     },
 };
-use magpie_server::store::{Actor, Append, Command};
+use magpie_server::store::{Actor, Append, Command, Shard};
 
 use crate::peer::{World, fresh_id, hello, text_of, text_to};
 
@@ -334,7 +334,7 @@ async fn an_event_that_no_doorbell_told_of_is_found_in_the_log() {
     for text in ["two", "three"] {
         world
             .store
-            .append(Arc::new([append(text)]), 0)
+            .append(Shard::FIRST, Arc::new([append(text)]), 0)
             .await
             .unwrap();
     }

@@ -3,9 +3,7 @@
 use magpie_protocol::{id::DeviceId, seq::Position};
 
 use super::{NOON, Player, World};
-use crate::store::{
-    Account, Confirm, Connect, CreateUser, Generation, History, NewDevice, PutDevice,
-};
+use crate::store::{Account, Confirm, Connect, CreateUser, Generation, NewDevice, PutDevice};
 
 pub(in crate::store) async fn a_name_is_given_once(world: World) {
     let alice = world.player("alice").await;
@@ -132,7 +130,7 @@ pub(in crate::store) async fn an_older_connection_is_fenced(world: World) {
     let device = bob.actor.device;
     let hello = Connect {
         device,
-        cursor: Position::ZERO,
+        cursor: Position::ZERO.into(),
         at_ms: NOON,
     };
     let generations = world.store.connect(&[hello, hello]).await.unwrap();
@@ -144,9 +142,8 @@ pub(in crate::store) async fn an_older_connection_is_fenced(world: World) {
 }
 
 pub(in crate::store) async fn the_history_has_an_identity_and_a_key(world: World) {
-    let identity = world.store.history_identity().await.unwrap();
-    let (epoch, base) = (1, Position::ZERO);
-    assert_eq!(identity, History { epoch, base });
+    let state = world.store.state().await.unwrap();
+    assert_eq!((state.history.epoch, state.history.base), (1, state.heads));
     assert_ne!(world.store.cursor_key().await.unwrap(), [0; 32]);
     assert_eq!(world.head().await, Position::ZERO);
 }
@@ -154,7 +151,7 @@ pub(in crate::store) async fn the_history_has_an_identity_and_a_key(world: World
 async fn connect(world: &World, device: DeviceId, cursor: u64) -> Option<Generation> {
     let hello = Connect {
         device,
-        cursor: Position::new(cursor),
+        cursor: Position::new(cursor).into(),
         at_ms: NOON,
     };
     world.store.connect(&[hello]).await.unwrap()[0]
@@ -164,7 +161,7 @@ async fn confirm(world: &World, device: DeviceId, generation: u64, cursor: u64) 
     let confirm = Confirm {
         device,
         generation: Generation(generation),
-        cursor: Position::new(cursor),
+        cursor: Position::new(cursor).into(),
     };
     world.store.confirm(&[confirm]).await.unwrap()
 }

@@ -9,7 +9,8 @@ use magpie_protocol::{
 
 use super::{ALL, Player, World, add, create, decoded, remove, seq, seqs};
 use crate::store::{
-    Append, Command, Membership, MembershipChange, Refusal, SnapshotPlace, direct_conversation,
+    Append, Command, Membership, MembershipChange, Recency, Refusal, SnapshotPlace,
+    direct_conversation,
 };
 
 pub(in crate::store) async fn a_group_begins_with_its_members(world: World) {
@@ -105,8 +106,7 @@ pub(in crate::store) async fn a_stranger_finds_nothing(world: World) {
             assert_eq!(world.refuse(request).await, Refusal::NotFound);
         }
         assert_eq!(history(&world, &eve, conversation).await, None);
-        let mark = world.store.mark_read(eve.id(), conversation, seq(1)).await;
-        assert_eq!(mark, Ok(None));
+        assert_eq!(world.mark(&eve, conversation, 1).await, None);
     }
     let page = world.page(&eve, Position::ZERO, ALL).await;
     assert_eq!((page.events, page.conversations), (vec![], vec![]));
@@ -130,8 +130,7 @@ pub(in crate::store) async fn a_removed_member_reads_up_to_the_removal(world: Wo
     let described = world.described(&bob, tea).await;
     let range = (described.first_seq, described.last_seq, described.head_seq);
     assert_eq!(range, (3, 5, 5));
-    let mark = world.store.mark_read(bob.id(), tea, seq(6)).await;
-    assert_eq!(mark, Ok(Some(seq(5))));
+    assert_eq!(world.mark(&bob, tea, 6).await, Some(5));
 }
 
 /// D10.
@@ -149,9 +148,9 @@ pub(in crate::store) async fn who_comes_back_has_two_memberships(world: World) {
     // The whole range: what lies before the hole can be fetched.
     assert_eq!((described.first_seq, described.last_seq), (1, 0));
     let place = SnapshotPlace {
-        since: Position::ZERO,
-        at: world.head().await,
-        below: Position::new(i64::MAX.unsigned_abs()),
+        since: Position::ZERO.into(),
+        at: world.heads().await,
+        below: Recency::LAST,
     };
     let page = world.store.snapshot_page(bob.id(), place, ALL).await;
     let page = page.unwrap();
@@ -186,11 +185,7 @@ pub(in crate::store) async fn who_left_does_not_learn_who_came_later(world: Worl
     world.remove(&alice, tea, &bob).await;
     world.add(&alice, tea, &[&eve]).await;
     world.accept(world.post(&alice, tea, "welcome")).await;
-    world
-        .store
-        .mark_read(alice.id(), tea, seq(4))
-        .await
-        .unwrap();
+    world.mark(&alice, tea, 4).await;
     let described = world.described(&bob, tea).await;
     let [alone] = &described.members[..] else {
         panic!("{described:?}");

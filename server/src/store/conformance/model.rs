@@ -16,9 +16,12 @@ use proptest::{
     test_runner::{Config, TestRunner},
 };
 
-use super::{ALL, Opened, Player, World, add, create, pages::conversation_id, remove, seq, seqs};
+use super::{
+    ALL, Opened, Player, World, add, create, decoded, pages::conversation_id, remove, seq, seqs,
+};
 use crate::store::{
-    Append, Command, LogEvent, MembershipChange, Outcome, ReadLimit, SnapshotPlace,
+    Append, Command, LogEvent, MembershipChange, Outcome, Positions, ReadLimit, Recency, Shard,
+    SnapshotPlace,
 };
 
 /// One step: who does what, with whom, in which of the groups that were made.
@@ -83,6 +86,15 @@ where
     run.unwrap();
 }
 
+/// So many positions into each shard, but not beyond `end`.
+fn behind(end: &Positions, count: u64) -> Positions {
+    let each = end.each().map(|end| {
+        let origin = Shard::of(end).origin().get();
+        Position::new(origin + count).min(end)
+    });
+    Positions::from_each(&each.collect::<Vec<_>>()).unwrap()
+}
+
 struct Model {
     world: World,
     players: Vec<Player>,
@@ -114,7 +126,7 @@ impl Model {
             asked.extend(self.request(*player, *step));
         }
         let committed = self.world.append(&asked).await;
-        let mut events = committed.events.into_iter();
+        let mut events = committed.events;
         for (request, outcome) in asked.iter().zip(&committed.outcomes) {
             let accepted = matches!(outcome, Outcome::Accepted { .. });
             assert_eq!(
@@ -123,10 +135,13 @@ impl Model {
                 "{request:?}: {outcome:?}"
             );
             if accepted {
-                self.take(events.next().expect("an event for each accepted request"));
+                let id = request.id.to_wire();
+                let made = events.iter().position(|it| decoded(it).message_id == id);
+                let made = made.expect("an event for each accepted request");
+                self.take(events.remove(made));
             }
         }
-        assert_eq!(events.next(), None);
+        assert_eq!(events, []);
     }
 
     /// The request of a step; none if there is no such group yet.
@@ -206,11 +221,14 @@ impl Model {
     }
 
     async fn compare_pages(&self, player: &Player, count: usize, since: u64) {
-        let since = Position::new(since).min(self.world.head().await);
-        let expected: Vec<_> = self
+        let heads = self.world.heads().await;
+        let since = behind(&heads, since);
+        // In the order of shards, and in each in that of the log.
+        let expected = self
             .readable(player)
-            .filter(|it| it.position > since)
-            .collect();
+            .filter(|it| !since.covers(it.position));
+        let mut expected: Vec<_> = expected.collect();
+        expected.sort_by_key(|it| it.position);
         for limit in [
             ALL,
             ReadLimit { count, ..ALL },
@@ -227,7 +245,7 @@ impl Model {
                     });
                     assert!(first.is_some(), "described without beginning");
                 }
-                assert!(page.upto > after || page.complete);
+                assert!(page.upto != after || page.complete);
                 after = page.upto;
                 read.extend(page.events);
                 if page.complete {
@@ -235,16 +253,16 @@ impl Model {
                 }
             }
             assert_eq!(read.iter().collect::<Vec<_>>(), expected);
-            assert_eq!(after, self.world.head().await);
+            assert_eq!(after, heads);
         }
     }
 
     async fn compare_snapshots(&self, player: &Player, count: usize, since: u64, at: u64) {
-        let at = Position::new(at).min(self.world.head().await);
-        let since = Position::new(since).min(at);
-        let expected = self.snapshot(player, since, at);
+        let at = behind(&self.world.heads().await, at);
+        let since = behind(&at, since);
+        let expected = self.snapshot(player, &since, &at);
         for limit in [ALL, ReadLimit { count, ..ALL }] {
-            let below = Position::new(u64::MAX);
+            let below = Recency::LAST;
             let mut next = Some(SnapshotPlace { since, at, below });
             let mut read: Vec<(ConversationId, Vec<u64>)> = Vec::new();
             while let Some(place) = next {
@@ -271,11 +289,11 @@ impl Model {
     fn snapshot(
         &self,
         player: &Player,
-        since: Position,
-        at: Position,
+        since: &Positions,
+        at: &Positions,
     ) -> Vec<(ConversationId, Vec<u64>)> {
         let mut runs: BTreeMap<ConversationId, Vec<&LogEvent>> = BTreeMap::new();
-        for event in self.readable(player).filter(|event| event.position <= at) {
+        for event in self.readable(player).filter(|it| at.covers(it.position)) {
             let run = runs.entry(event.conversation).or_default();
             // A beginning is a new membership, also directly behind an old one.
             let begins = matches!(&event.change, Some(MembershipChange::Joined(joined))
@@ -286,10 +304,12 @@ impl Model {
             run.push(event);
         }
         let mut runs: Vec<_> = runs.into_iter().collect();
-        runs.retain(|(_, run)| run.last().is_some_and(|last| last.position > since));
+        runs.retain(|(_, run)| run.last().is_some_and(|last| !since.covers(last.position)));
         runs.sort_by_key(|(_, run)| Reverse(run.last().map(|last| last.position)));
         let new = |run: Vec<&LogEvent>| {
-            let new = run.into_iter().filter(|event| event.position > since);
+            let new = run
+                .into_iter()
+                .filter(|event| !since.covers(event.position));
             new.map(|event| event.seq.get()).collect::<Vec<_>>()
         };
         runs.into_iter()

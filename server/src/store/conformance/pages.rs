@@ -7,7 +7,10 @@ use magpie_protocol::{
 };
 
 use super::{ALL, Player, World, seq, seqs};
-use crate::store::{Append, Command, Confirm, Connect, ReadLimit, SnapshotPlace};
+use crate::store::{
+    Append, ChangedDevice, Command, Confirm, Connect, LogEvent, MarkRead, NewDevice, ReadLimit,
+    Recency, Shard, SnapshotPlace, UserMark,
+};
 
 pub(in crate::store) async fn a_page_describes_what_begins_in_it(world: World) {
     let (alice, bob) = (world.player("alice").await, world.player("bob").await);
@@ -60,8 +63,7 @@ pub(in crate::store) async fn a_mark_never_falls_and_is_in_the_next_page(world: 
     world.accept(world.to(&alice, &bob, "two")).await;
     let cursor = world.head().await;
     for (asked, marked) in [(0, 0), (2, 2), (1, 2)] {
-        let mark = world.store.mark_read(bob.id(), direct, seq(asked)).await;
-        assert_eq!(mark, Ok(Some(seq(marked))));
+        assert_eq!(world.mark(&bob, direct, asked).await, Some(marked));
     }
     let page = world.page(&bob, cursor, ALL).await;
     let marks: Vec<_> = page.marks.iter().map(|mark| mark.read_seq).collect();
@@ -76,11 +78,94 @@ pub(in crate::store) async fn a_mark_never_falls_and_is_in_the_next_page(world: 
     assert_eq!(later.marks, []);
 }
 
+pub(in crate::store) async fn the_tailer_reads_marks_and_changed_devices(world: World) {
+    let (alice, bob) = (world.player("alice").await, world.player("bob").await);
+    let (direct, _) = world.accept(world.to(&alice, &bob, "one")).await;
+    world.accept(world.to(&alice, &bob, "two")).await;
+    let after = world.head().await;
+    let marks = [(&bob, 1), (&alice, 2), (&bob, 2)].map(|(of, to)| MarkRead {
+        user: of.id(),
+        conversation: direct,
+        seq: seq(to),
+    });
+    let marked = world.store.mark_read(Shard::FIRST, &marks).await.unwrap();
+    assert_eq!(marked.after, after);
+    let again = world.store.mark_read(Shard::FIRST, &marks).await.unwrap();
+    assert_eq!((again.after, again.head), (marked.head, marked.head));
+    let renewed = NewDevice {
+        id: bob.actor.device,
+        ..world.new_device()
+    };
+    world.store.put_device(bob.id(), &renewed, 0).await.unwrap();
+    let tablet = world.new_device();
+    world.store.put_device(bob.id(), &tablet, 0).await.unwrap();
+    world
+        .store
+        .revoke_device(bob.id(), tablet.id)
+        .await
+        .unwrap();
+
+    let stretch = world.store.stretch(after, ALL).await.unwrap();
+    assert_eq!((stretch.upto, stretch.complete), (world.head().await, true));
+    let mark = |of: &Player, to| UserMark {
+        position: marked.head,
+        user: of.id(),
+        conversation: direct,
+        seq: seq(to),
+    };
+    let mut found = stretch.marks;
+    found.sort_by_key(|mark| mark.user);
+    let mut expected = [mark(&alice, 2), mark(&bob, 2)];
+    expected.sort_by_key(|mark| mark.user);
+    assert_eq!(found, expected);
+    let changed = |device, is_revoked| ChangedDevice {
+        user: bob.id(),
+        device,
+        is_revoked,
+    };
+    let mut devices = stretch.devices;
+    devices.sort_by_key(|changed| changed.is_revoked);
+    let expected = [changed(renewed.id, false), changed(tablet.id, true)];
+    assert_eq!(devices, expected);
+    let later = world.store.stretch(stretch.upto, ALL).await.unwrap();
+    assert_eq!((later.marks, later.devices), (vec![], vec![]));
+}
+
+pub(in crate::store) async fn who_is_far_behind_reads_the_same(world: World) {
+    let (alice, bob) = (world.player("alice").await, world.player("bob").await);
+    let mut expected: Vec<LogEvent> = Vec::new();
+    for round in 0..12 {
+        let notes = (0..10).map(|_| world.to(&alice, &alice, "note"));
+        let mut batch: Vec<Append> = notes.collect();
+        if round % 3 == 0 {
+            batch.push(world.to(&alice, &bob, "hello"));
+            batch.push(world.to(&bob, &bob, "note"));
+        }
+        let committed = world.append(&batch).await;
+        let for_bob = committed.events.into_iter().skip(10);
+        expected.extend(for_bob);
+    }
+    let mut read = Vec::new();
+    let mut after = Position::ZERO.into();
+    loop {
+        let limit = ReadLimit { count: 3, ..ALL };
+        let page = world.page(&bob, after, limit).await;
+        read.extend(page.events);
+        after = page.upto;
+        if page.complete {
+            break;
+        }
+    }
+    assert_eq!(read, expected);
+    assert_eq!(after, world.head().await);
+}
+
 pub(in crate::store) async fn a_mark_goes_no_further_than_the_reader(world: World) {
     let (alice, bob) = (world.player("alice").await, world.player("bob").await);
     let (direct, _) = world.accept(world.to(&alice, &bob, "one")).await;
-    let mark = world.store.mark_read(bob.id(), direct, seq(u64::MAX)).await;
-    assert_eq!(mark, Ok(Some(seq(1))));
+    assert_eq!(world.mark(&bob, direct, u64::MAX).await, Some(1));
+    let eve = world.player("eve").await;
+    assert_eq!(world.mark(&eve, direct, 1).await, None);
 }
 
 pub(in crate::store) async fn delivered_is_what_a_device_has_stored(world: World) {
@@ -95,7 +180,7 @@ pub(in crate::store) async fn delivered_is_what_a_device_has_stored(world: World
     let device = bob.actor.device;
     let hello = Connect {
         device,
-        cursor: Position::ZERO,
+        cursor: Position::ZERO.into(),
         at_ms: 0,
     };
     let generation = world.store.connect(&[hello]).await.unwrap()[0].unwrap();
@@ -104,7 +189,7 @@ pub(in crate::store) async fn delivered_is_what_a_device_has_stored(world: World
         let confirm = Confirm {
             device,
             generation,
-            cursor,
+            cursor: cursor.into(),
         };
         world.store.confirm(&[confirm]).await.unwrap();
         let stored = committed.events.iter();
@@ -187,9 +272,9 @@ pub(in crate::store) async fn a_snapshot_has_the_newest_events_of_each_conversat
         .await;
 
     let first = SnapshotPlace {
-        since: Position::ZERO,
-        at,
-        below: Position::new(u64::MAX),
+        since: Position::ZERO.into(),
+        at: at.into(),
+        below: Recency::LAST,
     };
     let limit = ReadLimit { count: 1, ..ALL };
     let page = world
@@ -207,7 +292,10 @@ pub(in crate::store) async fn a_snapshot_has_the_newest_events_of_each_conversat
     assert_eq!(page.conversations, [world.described(&bob, coffee).await]);
     assert_eq!((seqs(&page.events), page.next), (vec![1], None));
 
-    let nothing_new = SnapshotPlace { since: at, ..first };
+    let nothing_new = SnapshotPlace {
+        since: at.into(),
+        ..first
+    };
     let page = world
         .store
         .snapshot_page(bob.id(), nothing_new, ALL)
@@ -223,7 +311,7 @@ pub(in crate::store) async fn a_user_without_conversations_has_caught_up(world: 
         .accept(world.request(&alice, Command::LeaveGroup { conversation: tea }))
         .await;
     let page = world.page(&bob, Position::ZERO, ALL).await;
-    assert_eq!((page.upto, page.complete), (world.head().await, true));
+    assert_eq!((page.upto, page.complete), (world.heads().await, true));
     assert_eq!(page.events, []);
 }
 

@@ -12,8 +12,8 @@ use super::{
     writer::Writer,
 };
 use crate::store::{
-    Account, Confirm, Connect, CreateUser, Device, DeviceLine, Generation, NewDevice, PutDevice,
-    StoreError, User,
+    Account, Confirm, Connect, CreateUser, Device, DeviceLine, Generation, NewDevice, Positions,
+    PutDevice, Shard, StoreError, User,
 };
 
 const INSERT_USER: &str = "
@@ -24,17 +24,17 @@ const INSERT_DEVICE: &str = "
     VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
 
 const RENEW_DEVICE: &str = "
-    UPDATE devices SET name = ?2, token_hash = ?3 WHERE key = ?1";
+    UPDATE devices SET name = ?2, token_hash = ?3, changed_position = ?4 WHERE key = ?1";
 
 /// Revokes a device of a user, unless it is revoked already.
 const REVOKE_DEVICE: &str = "
-    UPDATE devices SET revoked_position = ?3
-     WHERE device_id = ?1 AND user = ?2 AND revoked_position IS NULL";
+    UPDATE devices SET is_revoked = 1, changed_position = ?3
+     WHERE device_id = ?1 AND user = ?2 AND NOT is_revoked";
 
 /// Sets a device's cursor, also downwards, and fences its older connections.
 const CONNECT_DEVICE: &str = "
     INSERT INTO cursors (device, generation, cursor, last_seen_at_ms)
-    SELECT key, 1, ?2, ?3 FROM devices WHERE device_id = ?1 AND revoked_position IS NULL
+    SELECT key, 1, ?2, ?3 FROM devices WHERE device_id = ?1 AND NOT is_revoked
     ON CONFLICT (device) DO UPDATE
        SET generation = generation + 1,
            cursor = excluded.cursor,
@@ -110,11 +110,14 @@ pub(super) fn put_device(
         match find_device(connection, device.id)? {
             None => insert_device(connection, user, device, at_ms)?,
             Some(found) if found.user == user && !found.is_revoked => {
+                let position = rows::log_head(connection)?.position.next();
                 connection.prepare_cached(RENEW_DEVICE)?.execute(params![
                     found.key,
                     device.name.as_str(),
-                    device.token_hash
+                    device.token_hash,
+                    signed(position.get())
                 ])?;
+                rows::move_head(connection, position)?;
             }
             Some(_) => return Ok(PutDevice::Refused),
         }
@@ -130,7 +133,7 @@ struct FoundDevice {
 }
 
 fn find_device(connection: &Connection, id: DeviceId) -> Result<Option<FoundDevice>, StoreError> {
-    let sql = "SELECT key, user, revoked_position IS NOT NULL FROM devices WHERE device_id = ?1";
+    let sql = "SELECT key, user, is_revoked FROM devices WHERE device_id = ?1";
     let mut statement = connection.prepare_cached(sql)?;
     let found = statement.query_row([id.bytes()], |row| {
         Ok(FoundDevice {
@@ -164,7 +167,7 @@ pub(super) fn device(connection: &Connection, id: DeviceId) -> Result<Option<Dev
     let sql = "
         SELECT u.user_id, u.name, d.token_hash, d.made_position
           FROM devices d JOIN users u ON u.key = d.user
-         WHERE d.device_id = ?1 AND d.revoked_position IS NULL";
+         WHERE d.device_id = ?1 AND NOT d.is_revoked";
     let mut statement = connection.prepare_cached(sql)?;
     let found: Option<(UserId, String, [u8; 32], i64)> = statement
         .query_row([id.bytes()], |row| {
@@ -187,7 +190,7 @@ pub(super) fn device(connection: &Connection, id: DeviceId) -> Result<Option<Dev
         id,
         user,
         token_hash,
-        made_at: Position::new(unsigned(made_at)),
+        made_at: Position::new(unsigned(made_at)).into(),
     }))
 }
 
@@ -198,7 +201,7 @@ pub(super) fn devices(
     let sql = "
         SELECT d.device_id, d.name, d.created_at_ms, c.last_seen_at_ms
           FROM users u
-          JOIN devices d ON d.user = u.key AND d.revoked_position IS NULL
+          JOIN devices d ON d.user = u.key AND NOT d.is_revoked
           LEFT JOIN cursors c ON c.device = d.key
          WHERE u.user_id = ?1 ORDER BY d.key";
     let line = |row: &Row<'_>| {
@@ -223,12 +226,15 @@ pub(super) fn revoke_device(
         let Some(user) = rows::user_key(connection, user)? else {
             return Ok(false);
         };
-        let head = rows::log_head(connection)?.position;
+        let position = rows::log_head(connection)?.position.next();
         let revoked = connection.prepare_cached(REVOKE_DEVICE)?.execute(params![
             device.bytes(),
             user,
-            signed(head.get())
+            signed(position.get())
         ])?;
+        if revoked > 0 {
+            rows::move_head(connection, position)?;
+        }
         caches.revoked(device);
         Ok(revoked > 0)
     })
@@ -241,7 +247,7 @@ pub(super) fn connect(
     writer.transaction(|connection, _caches| {
         let mut statement = connection.prepare_cached(CONNECT_DEVICE)?;
         let generations = hellos.iter().map(|hello| {
-            let cursor = signed(hello.cursor.get());
+            let cursor = signed(place(&hello.cursor).get());
             let generation = statement
                 .query_row(params![hello.device.bytes(), cursor, hello.at_ms], |row| {
                     row.get(0)
@@ -272,7 +278,7 @@ pub(super) fn confirm(
 fn confirm_one(connection: &Connection, confirm: &Confirm) -> Result<bool, StoreError> {
     let sql = "
         SELECT d.key, d.user FROM devices d JOIN cursors c ON c.device = d.key
-         WHERE d.device_id = ?1 AND d.revoked_position IS NULL AND c.generation = ?2";
+         WHERE d.device_id = ?1 AND NOT d.is_revoked AND c.generation = ?2";
     let generation = signed(confirm.generation.0);
     let found: Option<(i64, i64)> = connection
         .prepare_cached(sql)?
@@ -285,7 +291,7 @@ fn confirm_one(connection: &Connection, confirm: &Confirm) -> Result<bool, Store
     };
     // No device can have stored what is not in the log yet.
     let head: Position = rows::log_head(connection)?.position;
-    let cursor = signed(confirm.cursor.min(head).get());
+    let cursor = signed(place(&confirm.cursor).min(head).get());
     connection
         .prepare_cached(ADVANCE_CURSOR)?
         .execute(params![device, generation, cursor])?;
@@ -293,4 +299,9 @@ fn confirm_one(connection: &Connection, confirm: &Confirm) -> Result<bool, Store
         .prepare_cached(ADVANCE_DELIVERED)?
         .execute(params![user, cursor])?;
     Ok(true)
+}
+
+/// The one shard's place.
+fn place(cursor: &Positions) -> Position {
+    cursor.in_shard(Shard::FIRST)
 }

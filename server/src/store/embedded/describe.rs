@@ -14,10 +14,10 @@ use super::{
     rows::{self, OPEN_END, conversation_head, signed, unsigned},
     writer::{ConversationKind, Writer},
 };
-use crate::store::{Membership, ReadLimit, StoreError};
+use crate::store::{MarkRead, Marked, Membership, ReadLimit, StoreError};
 
 /// One stretch of a conversation that a user may read.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(super) struct Interval {
     pub(super) conversation: i64,
     pub(super) from_seq: i64,
@@ -263,38 +263,56 @@ const ADVANCE_READ_MARK: &str = "
        SET read_seq = excluded.read_seq, read_position = excluded.read_position
      WHERE read_seq < excluded.read_seq";
 
-pub(super) fn mark_read(
-    writer: &mut Writer,
-    user: UserId,
-    conversation: ConversationId,
-    seq: Seq,
-) -> Result<Option<Seq>, StoreError> {
+/// Moves read marks. Those that move take the next position, all the same.
+pub(super) fn mark_read(writer: &mut Writer, marks: &[MarkRead]) -> Result<Marked, StoreError> {
     writer.transaction(|connection, _caches| {
-        let user = rows::user_key(connection, user)?;
-        let conversation = rows::conversation_key(connection, conversation)?;
-        let (Some(user), Some(conversation)) = (user, conversation) else {
-            return Ok(None);
+        let after = rows::log_head(connection)?.position;
+        let mut moved = Marked {
+            after,
+            head: after,
+            marks: Vec::with_capacity(marks.len()),
         };
-        let Some(interval) = latest_interval(connection, user, conversation)? else {
-            return Ok(None);
-        };
-        let seq = signed(seq.get()).min(interval.last_seq(connection)?);
-        if seq > 0 {
-            let head = signed(rows::log_head(connection)?.position.get());
-            connection.prepare_cached(ADVANCE_READ_MARK)?.execute([
-                user,
-                conversation,
-                seq,
-                head,
-            ])?;
+        for mark in marks {
+            let (now, has_moved) = mark_one(connection, mark, after.next())?;
+            moved.marks.push(now);
+            if has_moved {
+                moved.head = after.next();
+            }
         }
-        let sql = "SELECT read_seq FROM marks WHERE user = ?1 AND conversation = ?2";
-        let mark: Option<i64> = connection
-            .prepare_cached(sql)?
-            .query_row([user, conversation], |row| row.get(0))
-            .optional()?;
-        Ok(Some(Seq::new(unsigned(mark.unwrap_or(0)))))
+        if moved.head > after {
+            rows::move_head(connection, moved.head)?;
+        }
+        Ok(moved)
     })
+}
+
+/// Returns the mark as it is now, and whether it moved.
+fn mark_one(
+    connection: &Connection,
+    mark: &MarkRead,
+    position: Position,
+) -> Result<(Option<Seq>, bool), StoreError> {
+    let user = rows::user_key(connection, mark.user)?;
+    let conversation = rows::conversation_key(connection, mark.conversation)?;
+    let (Some(user), Some(conversation)) = (user, conversation) else {
+        return Ok((None, false));
+    };
+    let Some(interval) = latest_interval(connection, user, conversation)? else {
+        return Ok((None, false));
+    };
+    let seq = signed(mark.seq.get()).min(interval.last_seq(connection)?);
+    let position = signed(position.get());
+    let mut has_moved = false;
+    if seq > 0 {
+        let mut advance = connection.prepare_cached(ADVANCE_READ_MARK)?;
+        has_moved = advance.execute([user, conversation, seq, position])? > 0;
+    }
+    let sql = "SELECT read_seq FROM marks WHERE user = ?1 AND conversation = ?2";
+    let mark: Option<i64> = connection
+        .prepare_cached(sql)?
+        .query_row([user, conversation], |row| row.get(0))
+        .optional()?;
+    Ok((Some(Seq::new(unsigned(mark.unwrap_or(0)))), has_moved))
 }
 
 fn latest_interval(

@@ -28,19 +28,20 @@ use std::{fs::File, sync::Arc};
 use async_trait::async_trait;
 use magpie_protocol::{
     id::{ConversationId, DeviceId, UserId},
-    seq::{Position, Seq},
+    seq::Position,
     text::UserName,
     wire::{FetchHistory, v1},
 };
 use parking_lot::Mutex;
 use rusqlite::Connection;
 
-pub use self::open::{OpenError, open};
+pub use self::open::{OpenError, begin_epoch, open};
 use self::{checkpoint::Checkpoints, readers::Readers, writer::Writer};
 use super::{
     Account, Append, Committed, Confirm, Connect, CreateUser, Device, DeviceLine, Generation,
-    History, HistoryPage, Membership, NewDevice, PutDevice, ReadLimit, SnapshotPage, SnapshotPlace,
-    Store, StoreError, Stretch, UserPage,
+    HistoryPage, LogState, MarkRead, Marked, Membership, NewDevice, Positions, PutDevice,
+    ReadLimit, Shard, SnapshotPage, SnapshotPlace, Store, StoreError, Stretch, UserPage,
+    seen::Seen,
 };
 use crate::clock::Blocking;
 
@@ -48,6 +49,7 @@ use crate::clock::Blocking;
 pub struct Embedded {
     shared: Arc<Shared>,
     blocking: Blocking,
+    seen: Seen,
 }
 
 /// What work on other threads holds on to.
@@ -107,17 +109,22 @@ impl Store for Embedded {
         "embedded"
     }
 
-    async fn history_identity(&self) -> Result<History, StoreError> {
-        self.read(rows::history_identity).await
+    async fn state(&self) -> Result<LogState, StoreError> {
+        let state = self.read(rows::state).await?;
+        self.seen.check(&state)?;
+        Ok(state)
+    }
+
+    fn has_been(&self, epoch: u64, reached: &Positions) {
+        self.seen.note(epoch, reached);
     }
 
     async fn cursor_key(&self) -> Result<[u8; 32], StoreError> {
         self.read(rows::cursor_key).await
     }
 
-    async fn head(&self) -> Result<Position, StoreError> {
-        self.read(|connection| Ok(rows::log_head(connection)?.position))
-            .await
+    fn shard_count(&self) -> usize {
+        1
     }
 
     async fn account(&self, name: &UserName) -> Result<Option<Account>, StoreError> {
@@ -175,7 +182,16 @@ impl Store for Embedded {
             .await
     }
 
-    async fn append(&self, batch: Arc<[Append]>, at_ms: i64) -> Result<Committed, StoreError> {
+    async fn shards_of(&self, batch: &[Append]) -> Result<Vec<Shard>, StoreError> {
+        Ok(vec![Shard::FIRST; batch.len()])
+    }
+
+    async fn append(
+        &self,
+        _shard: Shard,
+        batch: Arc<[Append]>,
+        at_ms: i64,
+    ) -> Result<Committed, StoreError> {
         self.write(move |writer| append::append(writer, &batch, at_ms))
             .await
     }
@@ -188,9 +204,10 @@ impl Store for Embedded {
     async fn user_page(
         &self,
         user: UserId,
-        after: Position,
+        after: Positions,
         limit: ReadLimit,
     ) -> Result<UserPage, StoreError> {
+        let after = after.in_shard(Shard::FIRST);
         self.read(move |connection| pages::user_page(connection, user, after, limit))
             .await
     }
@@ -233,13 +250,9 @@ impl Store for Embedded {
             .await
     }
 
-    async fn mark_read(
-        &self,
-        user: UserId,
-        conversation: ConversationId,
-        seq: Seq,
-    ) -> Result<Option<Seq>, StoreError> {
-        self.write(move |writer| describe::mark_read(writer, user, conversation, seq))
+    async fn mark_read(&self, _shard: Shard, marks: &[MarkRead]) -> Result<Marked, StoreError> {
+        let marks = marks.to_vec();
+        self.write(move |writer| describe::mark_read(writer, &marks))
             .await
     }
 }

@@ -20,7 +20,10 @@ use super::{
     rows,
     writer::Writer,
 };
-use crate::{clock::Blocking, store::StoreError};
+use crate::{
+    clock::Blocking,
+    store::{NewEpoch, StoreError, seen::Seen},
+};
 
 /// The database inside the data directory.
 pub(super) const DATABASE_FILE: &str = "magpie.db";
@@ -45,6 +48,12 @@ pub enum OpenError {
         path: PathBuf,
         /// What the system says.
         reason: io::Error,
+    },
+    /// There is no log.
+    #[error("there is no database {}", path.display())]
+    Absent {
+        /// The file.
+        path: PathBuf,
     },
     /// Nothing can be written there.
     #[error("{} cannot be written: {reason}", path.display())]
@@ -145,7 +154,52 @@ pub fn open(
         _lock: lock,
     };
     let shared = Arc::new(shared);
-    Ok(Arc::new(Embedded { shared, blocking }))
+    Ok(Arc::new(Embedded {
+        shared,
+        blocking,
+        seen: Seen::default(),
+    }))
+}
+
+/// Begins a new epoch of the log in the directory `dir`: the history may have
+/// gone back. Fences all connections, and revokes all devices if `sign_out_all`.
+///
+/// # Errors
+///
+/// [`OpenError`]: nothing has changed then.
+pub fn begin_epoch(dir: &Path, sign_out_all: bool) -> Result<NewEpoch, OpenError> {
+    let path = dir.join(DATABASE_FILE);
+    if !path.exists() {
+        return Err(OpenError::Absent { path });
+    }
+    let _lock = lock_directory(dir)?;
+    let refused = |error: rusqlite::Error| database_error(&path, error);
+    let mut connection = connect(&path, true).map_err(refused)?;
+    write_ahead(&connection, &path)?;
+    migrate(&mut connection, MIGRATIONS).map_err(|error| migrate_error(&path, error))?;
+    let transaction = connection.transaction().map_err(refused)?;
+    let run = |sql: &str| transaction.execute(sql, []).map_err(refused);
+    run("INSERT INTO epochs (epoch, base)
+         SELECT (SELECT max(epoch) + 1 FROM epochs), position FROM log_head")?;
+    run("UPDATE cursors SET generation = generation + 1")?;
+    let mut revoked = 0;
+    if sign_out_all {
+        revoked = run("UPDATE devices SET is_revoked = 1 WHERE NOT is_revoked")?;
+    }
+    let state = rows::state(&transaction).map_err(|error| OpenError::Damaged {
+        path: path.clone(),
+        reason: error.to_string(),
+    })?;
+    let sql = "SELECT count(*) FROM devices WHERE NOT is_revoked";
+    let devices: i64 = transaction
+        .query_row(sql, [], |row| row.get(0))
+        .map_err(refused)?;
+    transaction.commit().map_err(refused)?;
+    Ok(NewEpoch {
+        state,
+        devices: rows::unsigned(devices),
+        revoked: revoked as u64,
+    })
 }
 
 fn lock_directory(dir: &Path) -> Result<File, OpenError> {
@@ -247,11 +301,11 @@ fn check(connection: &Connection, path: &Path) -> Result<(), OpenError> {
         Ok((rows::log_head(connection)?.position, rows::unsigned(last)))
     };
     let (head, last) = read().map_err(|error| damaged(error.to_string()))?;
-    if head.get() == last {
+    if last <= head.get() {
         return Ok(());
     }
     Err(damaged(format!(
-        "the log ends at position {last}, but should at {head}"
+        "the log's last event is at position {last}, beyond its head at {head}"
     )))
 }
 

@@ -1,35 +1,36 @@
 //! Reading the log forward: all of it, or what is for one user.
 
-use std::collections::HashSet;
+use std::{
+    cmp::Reverse,
+    collections::{BinaryHeap, HashSet},
+};
 
 use magpie_protocol::{
-    id::{ConversationId, UserId},
-    seq::Position,
+    id::{ConversationId, DeviceId, UserId},
+    seq::{Position, Seq},
     wire::v1,
 };
 use prost::Message as _;
 use rusqlite::{Connection, params};
 
 use super::{
-    describe::{Interval, describe},
-    rows::{self, AFTER_EVENT, event_columns, event_joins, log_event, log_head, signed, unsigned},
+    describe::{Interval, Places, describe},
+    rows::{
+        self, AFTER_EVENT, conversation_head, event_columns, event_joins, log_event, log_head,
+        signed, unsigned,
+    },
 };
-use crate::store::{LogEvent, ReadLimit, StoreError, Stretch, UserPage, read::Room};
-
-/// Positions that one page of a user looks at. Who is further behind gets pages
-/// that may be empty, so that no single one takes long.
-pub(super) const WINDOW_COUNT: u64 = 20_000;
-
-/// Read marks in one page; the newest are kept. (A description carries the
-/// current ones too.)
-const MARK_COUNT_MAX: i64 = 1_000;
+use crate::store::{
+    ChangedDevice, LogEvent, ReadLimit, StoreError, Stretch, UserMark, UserPage,
+    read::{FAR_COUNT, MARK_COUNT_MAX, Room, STRETCH_MARKS_MAX, WINDOW_COUNT},
+};
 
 pub(super) const FIND_STRETCH: &str = concat!(
     "SELECT ",
     event_columns!(),
     " FROM events e",
     event_joins!(),
-    "WHERE e.position > ?1 ORDER BY e.position"
+    "WHERE e.position > ?1 AND e.position <= ?2 ORDER BY e.position"
 );
 
 /// The events of a user's memberships in a window of the log. The order of the
@@ -45,40 +46,99 @@ pub(super) const FIND_USER_EVENTS: &str = concat!(
     "WHERE e.position > ?2 AND e.position <= ?3 ORDER BY e.position"
 );
 
+/// The user's memberships that did not end before a position.
+const FIND_INTERVALS: &str = "
+    SELECT conversation, from_seq, to_seq, to_position FROM members
+     WHERE user = ?1 AND to_position > ?2";
+
+const FIND_EVENT: &str = concat!(
+    "SELECT ",
+    event_columns!(),
+    " FROM events e",
+    event_joins!(),
+    "WHERE e.conversation = ?1 AND e.seq = ?2"
+);
+
 const FIND_MARKS: &str = "
     SELECT c.conversation_id, k.read_seq
       FROM marks k JOIN conversations c ON c.key = k.conversation
-     WHERE k.user = ?1 AND k.read_position BETWEEN ?2 AND ?3
+     WHERE k.user = ?1 AND k.read_position > ?2 AND k.read_position <= ?3
      ORDER BY k.read_position DESC LIMIT ?4";
+
+const FIND_MOVED_MARKS: &str = "
+    SELECT k.read_position, u.user_id, c.conversation_id, k.read_seq
+      FROM marks k JOIN users u ON u.key = k.user JOIN conversations c ON c.key = k.conversation
+     WHERE k.read_position > ?1 AND k.read_position <= ?2
+     ORDER BY k.read_position LIMIT ?3";
+
+const FIND_CHANGED_DEVICES: &str = "
+    SELECT u.user_id, d.device_id, d.is_revoked
+      FROM devices d JOIN users u ON u.key = d.user
+     WHERE d.changed_position > ?1 AND d.changed_position <= ?2";
 
 pub(super) fn stretch(
     connection: &Connection,
     after: Position,
     limit: ReadLimit,
 ) -> Result<Stretch, StoreError> {
-    let head = log_head(connection)?.position;
-    let mut statement = connection.prepare_cached(FIND_STRETCH)?;
-    let mut rows = statement.query([signed(after.get())])?;
+    let head = log_head(connection)?.position.max(after);
     let mut room = Room::new(limit);
-    let mut events: Vec<LogEvent> = Vec::new();
+    let mut stretch = Stretch {
+        events: Vec::new(),
+        marks: moved_marks(connection, after, head)?,
+        devices: Vec::new(),
+        upto: head,
+        complete: true,
+    };
+    stretch.cut_marks();
+    let mut statement = connection.prepare_cached(FIND_STRETCH)?;
+    let mut rows = statement.query([signed(after.get()), signed(stretch.upto.get())])?;
     while let Some(row) = rows.next()? {
         let event = log_event(connection, row)?;
         if !room.take(1, event.encoded.len()) {
-            let upto = events.last().map_or(after, |event| event.position);
-            let complete = false;
-            return Ok(Stretch {
-                events,
-                upto,
-                complete,
-            });
+            stretch.cut_at(stretch.events.last().map_or(after, |event| event.position));
+            break;
         }
-        events.push(event);
+        stretch.events.push(event);
     }
-    Ok(Stretch {
-        events,
-        upto: head.max(after),
-        complete: true,
-    })
+    stretch.devices = changed_devices(connection, after, stretch.upto)?;
+    Ok(stretch)
+}
+
+fn moved_marks(
+    connection: &Connection,
+    after: Position,
+    upto: Position,
+) -> Result<Vec<UserMark>, StoreError> {
+    let mut statement = connection.prepare_cached(FIND_MOVED_MARKS)?;
+    let count = i64::try_from(STRETCH_MARKS_MAX).unwrap_or(i64::MAX);
+    let range = [signed(after.get()), signed(upto.get()), count];
+    let marks = statement.query_map(range, |row| {
+        Ok(UserMark {
+            position: Position::new(unsigned(row.get(0)?)),
+            user: UserId::new(row.get(1)?),
+            conversation: ConversationId::new(row.get(2)?),
+            seq: Seq::new(unsigned(row.get(3)?)),
+        })
+    })?;
+    Ok(marks.collect::<Result<_, _>>()?)
+}
+
+fn changed_devices(
+    connection: &Connection,
+    after: Position,
+    upto: Position,
+) -> Result<Vec<ChangedDevice>, StoreError> {
+    let mut statement = connection.prepare_cached(FIND_CHANGED_DEVICES)?;
+    let range = [signed(after.get()), signed(upto.get())];
+    let devices = statement.query_map(range, |row| {
+        Ok(ChangedDevice {
+            user: UserId::new(row.get(0)?),
+            device: DeviceId::new(row.get(1)?),
+            is_revoked: row.get(2)?,
+        })
+    })?;
+    Ok(devices.collect::<Result<_, _>>()?)
 }
 
 pub(super) fn user_page(
@@ -89,64 +149,130 @@ pub(super) fn user_page(
 ) -> Result<UserPage, StoreError> {
     // The first statement of the snapshot; all others see the same log.
     let head = log_head(connection)?.position.max(after);
-    let window_end = head.min(Position::new(after.get().saturating_add(WINDOW_COUNT)));
+    let is_far = head.get() - after.get() > FAR_COUNT;
+    let mut end = head;
+    if !is_far {
+        end = head.min(Position::new(after.get().saturating_add(WINDOW_COUNT)));
+    }
     let mut page = UserPage {
         conversations: Vec::new(),
         events: Vec::new(),
         marks: Vec::new(),
-        upto: window_end,
-        complete: window_end == head,
+        upto: end.into(),
+        complete: end == head,
     };
     let Some(key) = rows::user_key(connection, user)? else {
         return Ok(page);
     };
-    if !read_window(connection, key, after, limit, &mut page)? {
-        page.upto = page.events.last().map_or(after, |event| event.position);
+    let mut filling = Filling {
+        connection,
+        room: Room::new(limit),
+        begun: HashSet::new(),
+        page: &mut page,
+    };
+    let is_all = match is_far {
+        true => filling.read_conversations(key, signed(after.get()))?,
+        false => filling.read_log(key, after, end)?,
+    };
+    if !is_all {
+        end = page.events.last().map_or(after, |event| event.position);
+        page.upto = end.into();
         page.complete = false;
     }
-    page.marks = marks(connection, user, key, after, page.upto)?;
+    page.marks = marks(connection, user, key, after, end)?;
     Ok(page)
 }
 
-/// Reads events up to `page.upto`; false if the page was full before.
-fn read_window(
-    connection: &Connection,
-    user: i64,
-    after: Position,
-    limit: ReadLimit,
-    page: &mut UserPage,
-) -> Result<bool, StoreError> {
-    let mut statement = connection.prepare_cached(FIND_USER_EVENTS)?;
-    let window = [user, signed(after.get()), signed(page.upto.get())];
-    let mut rows = statement.query(window)?;
-    let mut room = Room::new(limit);
-    let mut described = HashSet::new();
-    while let Some(row) = rows.next()? {
-        let event = log_event(connection, row)?;
-        let interval = Interval::from_row(row, AFTER_EVENT)?;
+/// A page while it fills up.
+struct Filling<'a> {
+    connection: &'a Connection,
+    room: Room,
+    /// Conversations that it describes.
+    begun: HashSet<i64>,
+    page: &'a mut UserPage,
+}
+
+impl Filling<'_> {
+    /// Reads a stretch of the log; false if there was no room for all of it.
+    fn read_log(&mut self, user: i64, after: Position, upto: Position) -> Result<bool, StoreError> {
+        let mut statement = self.connection.prepare_cached(FIND_USER_EVENTS)?;
+        let window = [user, signed(after.get()), signed(upto.get())];
+        let mut rows = statement.query(window)?;
+        while let Some(row) = rows.next()? {
+            let event = log_event(self.connection, row)?;
+            let interval = Interval::from_row(row, AFTER_EVENT)?;
+            if !self.take(event, &interval)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Reads what each of the user's conversations holds beyond `after`; false
+    /// if there was no room for all of it.
+    fn read_conversations(&mut self, user: i64, after: i64) -> Result<bool, StoreError> {
+        // The next event of each, the earliest in the log first.
+        let mut next = BinaryHeap::new();
+        let mut statement = self.connection.prepare_cached(FIND_INTERVALS)?;
+        let intervals = statement.query_map([user, after], |row| Interval::from_row(row, 0))?;
+        for interval in intervals {
+            let interval = interval?;
+            let (mut last, mut position) =
+                conversation_head(self.connection, interval.conversation)?;
+            if !interval.is_open() {
+                (last, position) = (interval.to_seq, interval.to_position);
+            }
+            if position > after {
+                let mut places = Places::new(self.connection, interval.conversation, last);
+                let seq = interval.from_seq.max(places.newest_at(after)? + 1);
+                next.push(Reverse((places.position(seq)?, seq, last, interval)));
+            }
+        }
+        let mut statement = self.connection.prepare_cached(FIND_EVENT)?;
+        while let Some(Reverse((_, seq, last, interval))) = next.pop() {
+            let mut rows = statement.query([interval.conversation, seq])?;
+            let row = rows.next()?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
+            let event = log_event(self.connection, row)?;
+            if !self.take(event, &interval)? {
+                return Ok(false);
+            }
+            if seq < last {
+                let mut places = Places::new(self.connection, interval.conversation, last);
+                next.push(Reverse((
+                    places.position(seq + 1)?,
+                    seq + 1,
+                    last,
+                    interval,
+                )));
+            }
+        }
+        Ok(true)
+    }
+
+    /// Takes an event into the page; false if there is no room for it.
+    fn take(&mut self, event: LogEvent, interval: &Interval) -> Result<bool, StoreError> {
         let begins = unsigned(interval.from_seq) == event.seq.get();
         // A page describes a conversation before its events, so it can show one
         // beginning only: who came back within a page gets the rest in the next.
-        if begins && !described.insert(interval.conversation) {
+        if begins && !self.begun.insert(interval.conversation) {
             return Ok(false);
         }
         let description = begins
-            .then(|| describe(connection, &interval))
+            .then(|| describe(self.connection, interval))
             .transpose()?;
         let described_size = description
             .as_ref()
             .map_or(0, v1::Conversation::encoded_len);
-        if !room.take(1, event.encoded.len() + described_size) {
+        if !self.room.take(1, event.encoded.len() + described_size) {
             return Ok(false);
         }
-        page.conversations.extend(description);
-        page.events.push(event);
+        self.page.conversations.extend(description);
+        self.page.events.push(event);
+        Ok(true)
     }
-    Ok(true)
 }
 
-/// The user's own marks that were set while the log's head was in this page.
-/// Both ends count: a mark takes no position of its own.
+/// The user's own marks that moved in this stretch.
 fn marks(
     connection: &Connection,
     user: UserId,

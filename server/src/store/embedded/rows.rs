@@ -7,7 +7,7 @@ use magpie_protocol::{
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, params};
 
 use crate::store::{
-    History, LogEvent, MembershipChange, StoreError,
+    History, LogEvent, LogState, MembershipChange, StoreError,
     event::{EventKind, EventParts, encode_event, stored_change},
 };
 
@@ -66,14 +66,27 @@ pub(super) fn log_head(connection: &Connection) -> Result<LogHead, StoreError> {
     })?)
 }
 
-pub(super) fn history_identity(connection: &Connection) -> Result<History, StoreError> {
+/// Gives out positions up to this one, to what is no event.
+pub(super) fn move_head(connection: &Connection, to: Position) -> Result<(), StoreError> {
+    let sql = "UPDATE log_head SET position = ?1 WHERE one = 1";
+    connection
+        .prepare_cached(sql)?
+        .execute([signed(to.get())])?;
+    Ok(())
+}
+
+pub(super) fn state(connection: &Connection) -> Result<LogState, StoreError> {
     let sql = "SELECT epoch, base FROM epochs ORDER BY epoch DESC LIMIT 1";
-    Ok(connection.prepare_cached(sql)?.query_row([], |row| {
+    let history = connection.prepare_cached(sql)?.query_row([], |row| {
         Ok(History {
             epoch: unsigned(row.get(0)?),
-            base: Position::new(unsigned(row.get(1)?)),
+            base: Position::new(unsigned(row.get(1)?)).into(),
         })
-    })?)
+    })?;
+    Ok(LogState {
+        history,
+        heads: log_head(connection)?.position.into(),
+    })
 }
 
 pub(super) fn cursor_key(connection: &Connection) -> Result<[u8; 32], StoreError> {

@@ -10,7 +10,9 @@ use super::{
     history::FIND_EVENTS_DOWN,
     rows::{conversation_head, log_event, signed, unsigned, user_key},
 };
-use crate::store::{LogEvent, ReadLimit, SnapshotPage, SnapshotPlace, StoreError, read::Room};
+use crate::store::{
+    LogEvent, ReadLimit, Shard, SnapshotPage, SnapshotPlace, StoreError, read::Room,
+};
 
 /// Events of each conversation; the rest is history, fetched on demand.
 pub(super) const RECENT_COUNT: usize = 50;
@@ -46,7 +48,7 @@ pub(super) fn snapshot_page(
     let mut below = place.below;
     for changed in changed(connection, user, place)? {
         let description = describe_whole(connection, user, &changed.interval)?;
-        let since = signed(place.since.get());
+        let since = signed(place.since.in_shard(Shard::FIRST).get());
         let size = description.encoded_len();
         let events = recent(connection, &changed, since, limit.size.saturating_sub(size))?;
         let size = size
@@ -60,7 +62,7 @@ pub(super) fn snapshot_page(
         }
         page.conversations.push(description);
         page.events.extend(events);
-        below = Position::new(unsigned(changed.last_position));
+        below.position = Position::new(unsigned(changed.last_position));
     }
     Ok(page)
 }
@@ -68,14 +70,16 @@ pub(super) fn snapshot_page(
 /// What is still to be shown, the most recently changed first.
 ///
 /// One look-up for each conversation of the user, for each page: nothing that
-/// must be written with every message tells their order.
+/// must be written with every message tells their order. (The positions of the
+/// one shard do, without the time.)
 fn changed(
     connection: &Connection,
     user: i64,
     place: SnapshotPlace,
 ) -> Result<Vec<Changed>, StoreError> {
-    let at = signed(place.at.get());
-    let shown = signed(place.since.get())..=at.min(signed(place.below.previous().get()));
+    let at = signed(place.at.in_shard(Shard::FIRST).get());
+    let since = signed(place.since.in_shard(Shard::FIRST).get());
+    let shown = since..=at.min(signed(place.below.position.previous().get()));
     let mut statement = connection.prepare_cached(FIND_LATEST)?;
     let intervals = statement.query_map([user, at], |row| Interval::from_row(row, 0))?;
     let mut all = Vec::new();

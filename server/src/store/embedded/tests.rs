@@ -13,8 +13,9 @@ use super::{
 use crate::{
     clock::Blocking,
     store::{
-        StoreError,
+        Shard, StoreError,
         conformance::{ALL, Opened, World, suite},
+        read::WINDOW_COUNT,
     },
 };
 
@@ -153,12 +154,19 @@ fn another_file_is_refused() {
 }
 
 #[test]
-fn a_log_that_lacks_its_end_is_damaged() {
-    let dir = closed();
-    change(&dir, "UPDATE log_head SET position = 7");
+fn a_log_that_is_ahead_of_its_head_is_damaged() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::new((open_at(dir.path()).unwrap(), Box::new(())));
+    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    runtime.unwrap().block_on(async {
+        let alice = world.player("alice").await;
+        world.accept(world.to(&alice, &alice, "note")).await;
+    });
+    drop(world);
+    change(&dir, "UPDATE log_head SET position = 0");
     let refused = refused(dir.path());
     assert!(
-        refused.ends_with("the log ends at position 0, but should at 7"),
+        refused.ends_with("the log's last event is at position 1, beyond its head at 0"),
         "{refused}"
     );
 }
@@ -185,7 +193,10 @@ async fn a_failed_batch_leaves_nothing() {
          BEGIN SELECT RAISE(ABORT, 'disk full'); END",
     );
     let batch: Arc<[_]> = (0..3).map(|_| world.to(&alice, &bob, "word")).collect();
-    let failed = world.store.append(Arc::clone(&batch), 0).await;
+    let failed = world
+        .store
+        .append(Shard::FIRST, Arc::clone(&batch), 0)
+        .await;
     assert!(
         matches!(failed, Err(StoreError::Unavailable { .. })),
         "{failed:?}"
@@ -202,16 +213,11 @@ async fn a_page_looks_at_a_bounded_stretch_of_the_log() {
     let dir = tempfile::tempdir().unwrap();
     let world = World::new((open_at(dir.path()).unwrap(), Box::new(dir)));
     let (alice, bob) = (world.player("alice").await, world.player("bob").await);
-    let notes = pages::WINDOW_COUNT + 10;
-    for _ in 0..notes.div_ceil(1_000) {
-        let batch: Vec<_> = (0..1_000)
-            .map(|_| world.to(&alice, &alice, "note"))
-            .collect();
-        world.append(&batch).await;
-    }
+    let notes = (0..WINDOW_COUNT + 5).map(|_| world.to(&alice, &alice, "note"));
+    world.append(&notes.collect::<Vec<_>>()).await;
     world.accept(world.to(&alice, &bob, "at last")).await;
     let first = world.page(&bob, Position::ZERO, ALL).await;
-    assert_eq!(first.upto, Position::new(pages::WINDOW_COUNT));
+    assert_eq!(first.upto, Position::new(WINDOW_COUNT));
     assert_eq!((first.events, first.complete), (vec![], false));
     let second = world.page(&bob, first.upto, ALL).await;
     assert_eq!((second.events.len(), second.complete), (1, true));

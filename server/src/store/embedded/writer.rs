@@ -206,7 +206,7 @@ impl Caches {
         }
         let sql = "
             SELECT u.user_id FROM devices d JOIN users u ON u.key = d.user
-             WHERE d.device_id = ?1 AND d.revoked_position IS NULL";
+             WHERE d.device_id = ?1 AND NOT d.is_revoked";
         let mut statement = connection.prepare_cached(sql)?;
         let owner: Option<UserId> = statement
             .query_row([device.bytes()], |row| row.get(0).map(UserId::new))

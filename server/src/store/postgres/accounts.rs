@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use deadpool_postgres::Object;
 use magpie_protocol::{
     id::{DeviceId, UserId},
-    seq::Position,
     text::UserName,
 };
 use tokio_postgres::Row;
@@ -13,7 +12,8 @@ use uuid::Uuid;
 
 use super::{
     connections::Connections,
-    session::{Failure, Session, get, get_count, get_id, signed, uuid},
+    rows::{get_places, places_text},
+    session::{Failure, Params, Session, get, get_count, get_id, signed, uuid},
 };
 use crate::store::{
     Account, Confirm, Connect, CreateUser, Device, DeviceLine, Generation, NewDevice, PutDevice,
@@ -37,55 +37,72 @@ const INSERT_USER: &str = "
      UNION ALL
     SELECT key FROM users WHERE user_id = $1 AND name = $2";
 
-/// Makes a device of a user, or gives the same one a new token; changes nothing
-/// if it was revoked or is another's.
-const PUT_DEVICE: &str = "
-    INSERT INTO devices AS d (device_id, user_key, name, token_hash, created_at_ms, made_position)
-    SELECT $1, u.key, $3, $4, $5, (SELECT position FROM log_head WHERE shard = 0)
-      FROM users u WHERE u.user_id = $2
-        ON CONFLICT (device_id) DO UPDATE
-       SET name = excluded.name, token_hash = excluded.token_hash
-     WHERE d.user_key = excluded.user_key AND d.revoked_position IS NULL";
+const IS_THERE: &str = "SELECT EXISTS (SELECT FROM devices WHERE device_id = $1)";
+
+/// Makes a device of a user; changes nothing if there is one with this id.
+const INSERT_DEVICE: &str = "
+    INSERT INTO devices (device_id, user_key, name, token_hash, created_at_ms, made_positions)
+    SELECT $1, u.key, $3, $4, $5, heads() FROM users u WHERE u.user_id = $2
+        ON CONFLICT (device_id) DO NOTHING";
+
+/// Gives a device of a user a new token, unless it was revoked. It takes a
+/// position, under the lock of the first head, so that all nodes forget the old
+/// token when they have read the log up to there.
+const RENEW_DEVICE: &str = "
+    WITH head AS MATERIALIZED (
+        SELECT position + 1 AS position FROM log_head WHERE shard = 0 FOR NO KEY UPDATE
+    ), renewed AS (
+        UPDATE devices d
+           SET name = $3, token_hash = $4, changed_position = head.position
+          FROM head, users u
+         WHERE d.device_id = $1 AND u.key = d.user_key AND u.user_id = $2 AND NOT d.is_revoked
+        RETURNING d.changed_position
+    )
+    UPDATE log_head h SET position = r.changed_position FROM renewed r WHERE h.shard = 0";
 
 const FIND_DEVICE: &str = "
-    SELECT u.user_id, u.name, d.token_hash, d.made_position
+    SELECT u.user_id, u.name, d.token_hash, d.made_positions
       FROM devices d JOIN users u ON u.key = d.user_key
-     WHERE d.device_id = $1 AND d.revoked_position IS NULL";
+     WHERE d.device_id = $1 AND NOT d.is_revoked";
 
 const FIND_DEVICES: &str = "
     SELECT d.device_id, d.name, d.created_at_ms, c.last_seen_at_ms
       FROM users u
-      JOIN devices d ON d.user_key = u.key AND d.revoked_position IS NULL
+      JOIN devices d ON d.user_key = u.key AND NOT d.is_revoked
       LEFT JOIN cursors c ON c.device_key = d.key
      WHERE u.user_id = $1 ORDER BY d.key";
 
-/// Revokes a device of a user, unless it is revoked already. Under the log
-/// head's lock: whatever the device still appends is in the log before this
-/// returns.
+/// Revokes a device of a user, unless it is revoked already. Under the locks of
+/// all heads, in their order: whatever the device still appends is in the log
+/// before this returns. It takes a position, as above.
 const REVOKE_DEVICE: &str = "
-    WITH head AS MATERIALIZED (
-        SELECT position FROM log_head WHERE shard = 0 FOR NO KEY UPDATE
+    WITH heads AS MATERIALIZED (
+        SELECT shard, position FROM log_head ORDER BY shard FOR NO KEY UPDATE
+    ), revoked AS (
+        UPDATE devices d SET is_revoked = true, changed_position = heads.position + 1
+          FROM heads, users u
+         WHERE d.device_id = $1 AND u.key = d.user_key AND u.user_id = $2 AND NOT d.is_revoked
+           AND heads.shard = 0
+        RETURNING d.changed_position
     )
-    UPDATE devices d SET revoked_position = head.position
-      FROM head, users u
-     WHERE d.device_id = $1 AND u.key = d.user_key AND u.user_id = $2
-       AND d.revoked_position IS NULL";
+    UPDATE log_head h SET position = r.changed_position FROM revoked r WHERE h.shard = 0";
 
 const IS_REVOKED: &str = "
     SELECT EXISTS (SELECT FROM devices d JOIN users u ON u.key = d.user_key
-                    WHERE d.device_id = $1 AND u.user_id = $2 AND d.revoked_position IS NOT NULL)";
+                    WHERE d.device_id = $1 AND u.user_id = $2 AND d.is_revoked)";
 
 /// The devices of these ids that are not revoked.
 const FIND_DEVICE_KEYS: &str = "
-    SELECT device_id, key FROM devices WHERE device_id = ANY($1) AND revoked_position IS NULL";
+    SELECT device_id, key FROM devices WHERE device_id = ANY($1) AND NOT is_revoked";
 
 /// Sets devices' cursors, also downwards, and fences their older connections: by
 /// as many generations as there are hellos. In ascending order of the keys, so
 /// that two nodes never wait for each other.
 const CONNECT_DEVICES: &str = "
     INSERT INTO cursors AS c (device_key, generation, cursor, last_seen_at_ms)
-    SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[])
-               AS hello (device, count, cursor, at_ms)
+    SELECT hello.device, hello.count, hello.cursor::bigint[], hello.at_ms
+      FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::bigint[])
+           AS hello (device, count, cursor, at_ms)
      ORDER BY hello.device
         ON CONFLICT (device_key) DO UPDATE
        SET generation = c.generation + excluded.generation,
@@ -101,23 +118,23 @@ const CONNECT_DEVICES: &str = "
 const CONFIRM_DEVICES: &str = "
     WITH confirmed AS MATERIALIZED (
         SELECT d.key, d.device_id, d.user_key, v.generation,
-               least(v.cursor, (SELECT position FROM log_head WHERE shard = 0)) AS cursor
-          FROM unnest($1::uuid[], $2::bigint[], $3::bigint[]) AS v (device_id, generation, cursor)
-          JOIN devices d ON d.device_id = v.device_id AND d.revoked_position IS NULL
+               earlier(v.cursor::bigint[], (SELECT heads())) AS cursor
+          FROM unnest($1::uuid[], $2::bigint[], $3::text[]) AS v (device_id, generation, cursor)
+          JOIN devices d ON d.device_id = v.device_id AND NOT d.is_revoked
     ), locked AS MATERIALIZED (
         SELECT v.device_id, v.user_key, v.key, v.generation, v.cursor
           FROM cursors c JOIN confirmed v ON v.key = c.device_key AND v.generation = c.generation
          ORDER BY c.device_key
            FOR NO KEY UPDATE OF c
     ), advanced AS (
-        UPDATE cursors c SET cursor = l.cursor
-          FROM (SELECT key, max(cursor) AS cursor FROM locked GROUP BY key) l
-         WHERE c.device_key = l.key AND c.cursor < l.cursor
+        UPDATE cursors c SET cursor = later(c.cursor, l.cursor)
+          FROM (SELECT key, latest(cursor) AS cursor FROM locked GROUP BY key) l
+         WHERE c.device_key = l.key AND c.cursor IS DISTINCT FROM later(c.cursor, l.cursor)
     ), delivered_to AS (
-        INSERT INTO delivered AS d (user_key, position)
-        SELECT user_key, max(cursor) FROM locked GROUP BY user_key ORDER BY user_key
-            ON CONFLICT (user_key) DO UPDATE SET position = excluded.position
-         WHERE d.position < excluded.position
+        INSERT INTO delivered AS d (user_key, positions)
+        SELECT user_key, latest(cursor) FROM locked GROUP BY user_key ORDER BY user_key
+            ON CONFLICT (user_key) DO UPDATE SET positions = later(d.positions, excluded.positions)
+         WHERE d.positions IS DISTINCT FROM later(d.positions, excluded.positions)
     )
     SELECT device_id, generation FROM locked";
 
@@ -214,18 +231,19 @@ async fn put(
     device: &NewDevice,
     at_ms: i64,
 ) -> Result<PutDevice, Failure> {
-    let changed = session
-        .execute(
-            PUT_DEVICE,
-            &[
-                &uuid(device.id.bytes()),
-                &uuid(user.bytes()),
-                &device.name.as_str(),
-                &device.token_hash.as_slice(),
-                &at_ms,
-            ],
-        )
-        .await?;
+    let (id, user) = (uuid(device.id.bytes()), uuid(user.bytes()));
+    let (name, hash) = (device.name.as_str(), device.token_hash.as_slice());
+    let renewal: Params<'_> = &[&id, &user, &name, &hash];
+    let is_there: bool = get(&session.one(IS_THERE, &[&id]).await?, 0)?;
+    let mut changed = 0;
+    if !is_there {
+        let params: Params<'_> = &[&id, &user, &name, &hash, &at_ms];
+        changed = session.execute(INSERT_DEVICE, params).await?;
+    }
+    // Also if somebody else was faster.
+    if changed == 0 {
+        changed = session.execute(RENEW_DEVICE, renewal).await?;
+    }
     Ok(match changed {
         0 => PutDevice::Refused,
         _ => PutDevice::Done,
@@ -250,7 +268,7 @@ pub(super) async fn device(session: Session<'_>, id: DeviceId) -> Result<Option<
         id,
         user,
         token_hash,
-        made_at: Position::new(get_count(&row, 3)?),
+        made_at: get_places(&row, 3)?,
     }))
 }
 
@@ -321,10 +339,8 @@ async fn connect_all(
         }
     }
     let counts: Vec<i64> = last.values().map(|(count, _)| *count).collect();
-    let cursors: Vec<i64> = last
-        .values()
-        .map(|(_, it)| signed(it.cursor.get()))
-        .collect();
+    let cursors = last.values().map(|(_, it)| places_text(&it.cursor));
+    let cursors: Vec<String> = cursors.collect();
     let times: Vec<i64> = last.values().map(|(_, it)| it.at_ms).collect();
     let devices: Vec<i64> = last.keys().copied().collect();
     let params: [&(dyn tokio_postgres::types::ToSql + Sync); 4] =
@@ -357,7 +373,8 @@ pub(super) async fn confirm(
 async fn confirm_all(session: Session<'_>, confirms: &[Confirm]) -> Result<Vec<DeviceId>, Failure> {
     let ids: Vec<Uuid> = confirms.iter().map(|it| uuid(it.device.bytes())).collect();
     let generations: Vec<i64> = confirms.iter().map(|it| signed(it.generation.0)).collect();
-    let cursors: Vec<i64> = confirms.iter().map(|it| signed(it.cursor.get())).collect();
+    let cursors = confirms.iter().map(|it| places_text(&it.cursor));
+    let cursors: Vec<String> = cursors.collect();
     let params: [&(dyn tokio_postgres::types::ToSql + Sync); 3] = [&ids, &generations, &cursors];
     let mut current = BTreeSet::new();
     for row in session.rows(CONFIRM_DEVICES, &params).await? {

@@ -1,4 +1,4 @@
-//! A batch in one transaction, under the log head's lock.
+//! A batch in one transaction, under the lock of its shard's head.
 //!
 //! Messages into conversations that exist, nearly everything, are written by one
 //! statement that is sent together with the transaction's begin, its lock and
@@ -25,20 +25,14 @@ use super::{
     committer::Ended,
     known::{Known, Person},
     log::Log,
-    session::{Failure, Params, Session, get, get_count, uuid},
+    rows::{LOCK_HEAD, number},
+    session::{Failure, Session, UnderLock, get, get_count, uuid},
 };
 use crate::store::{
-    Append, Command, Committed, LogEvent, Outcome, Refusal,
+    Append, Command, Committed, LogEvent, Outcome, Refusal, Shard,
     event::{EventParts, encode_event},
     identity::request_digest,
 };
-
-/// Takes the log head: whoever else appends waits until our commit is visible
-/// and flushed. It writes to the write-ahead log, so that the commit waits for
-/// the disk and the standby even if nothing else was written: a repeat is
-/// answered only when what it repeats is safe.
-const LOCK_HEAD: &str = "
-    SELECT position, committed_at_ms FROM log_head WHERE shard = 0 FOR NO KEY UPDATE";
 
 /// Looks up, authorises, numbers and writes messages.
 ///
@@ -56,7 +50,7 @@ const WRITE_MESSAGES: &str = "
                k.digest = a.digest AS is_same,
                (SELECT true FROM devices d
                  WHERE d.device_id = a.device AND d.user_key + 0 = a.sender
-                   AND d.revoked_position IS NULL LIMIT 1) IS TRUE AS may_act,
+                   AND NOT d.is_revoked LIMIT 1) IS TRUE AS may_act,
                (SELECT true FROM members m
                  WHERE m.user_key = a.sender AND m.conversation_key = a.conversation
                    AND m.to_position = 9223372036854775807 LIMIT 1) IS TRUE AS is_member
@@ -70,7 +64,7 @@ const WRITE_MESSAGES: &str = "
                coalesce((SELECT e.seq FROM events e WHERE e.conversation_key = j.conversation
                           ORDER BY e.seq DESC LIMIT 1), 0)
                    + row_number() OVER (PARTITION BY j.conversation ORDER BY j.number) AS seq,
-               (SELECT position FROM log_head WHERE shard = 0)
+               (SELECT position FROM log_head WHERE shard = $8)
                    + row_number() OVER (ORDER BY j.number) AS position
           FROM judged j
          WHERE j.known_seq IS NULL AND j.may_act AND j.is_member
@@ -78,7 +72,7 @@ const WRITE_MESSAGES: &str = "
         INSERT INTO events (position, conversation_key, seq, sender_key, committed_at_ms,
                             message_id, kind, digest, body)
         SELECT f.position, f.conversation, f.seq, f.sender,
-               greatest($7, (SELECT committed_at_ms FROM log_head WHERE shard = 0)),
+               greatest($7, (SELECT committed_at_ms FROM log_head WHERE shard = $8)),
                f.id, 1, f.digest, f.body
           FROM fresh f
          ORDER BY f.position
@@ -86,25 +80,46 @@ const WRITE_MESSAGES: &str = "
         UPDATE log_head
            SET position = position + (SELECT count(*) FROM fresh),
                committed_at_ms = greatest($7, committed_at_ms)
-         WHERE shard = 0 AND EXISTS (SELECT FROM fresh)
+         WHERE shard = $8 AND EXISTS (SELECT FROM fresh)
     )
     SELECT j.known_seq, j.known_at_ms, j.is_same IS TRUE, j.may_act, j.is_member,
            f.seq, f.position
       FROM judged j LEFT JOIN fresh f USING (number)
      ORDER BY j.number";
 
-/// Appends a batch.
+/// Appends a batch to a shard, of so many.
 pub(super) async fn append(
     session: Session<'_>,
     known: &mut Known,
+    shard: ShardOf,
     batch: &[Append],
     at_ms: i64,
 ) -> Result<Committed, Ended> {
     known.learn(session, batch).await?;
+    let mut destinations = batch.iter().filter_map(|append| known.destination(append));
+    if destinations.any(|conversation| !shard.holds(conversation)) {
+        let strayed = "a request came to the wrong shard of the log";
+        return Err(Failure::Unavailable(strayed.to_owned()).into());
+    }
+    let shard = shard.shard;
     let parts = split(known, batch);
     match parts.as_slice() {
-        [Part::Messages(messages)] => append_at_once(session, messages, at_ms).await,
-        parts => append_in_parts(session, known, parts, at_ms).await,
+        [Part::Messages(messages)] => append_at_once(session, shard, messages, at_ms).await,
+        parts => append_in_parts(session, known, shard, parts, at_ms).await,
+    }
+}
+
+/// A shard of a log.
+#[derive(Clone, Copy)]
+pub(super) struct ShardOf {
+    pub(super) shard: Shard,
+    /// How many there are.
+    pub(super) count: usize,
+}
+
+impl ShardOf {
+    fn holds(self, conversation: ConversationId) -> bool {
+        Shard::of_conversation(conversation, self.count) == self.shard
     }
 }
 
@@ -193,10 +208,11 @@ struct Columns<'a> {
     devices: Vec<Uuid>,
     bodies: Vec<&'a [u8]>,
     at_ms: i64,
+    shard: i32,
 }
 
 impl<'a> Columns<'a> {
-    fn of(rows: &'a [MessageRow<'_>], at_ms: i64) -> Self {
+    fn of(rows: &'a [MessageRow<'_>], shard: Shard, at_ms: i64) -> Self {
         // No key is 0.
         let sender = |row: &MessageRow<'_>| row.sender.as_ref().map_or(0, |sender| sender.key);
         let actors = rows.iter().map(|row| row.append.actor);
@@ -211,10 +227,11 @@ impl<'a> Columns<'a> {
             devices: actors.map(|actor| uuid(actor.device.bytes())).collect(),
             bodies: rows.iter().map(|row| row.body.as_slice()).collect(),
             at_ms,
+            shard: number(shard),
         }
     }
 
-    fn params(&self) -> [&(dyn tokio_postgres::types::ToSql + Sync); 7] {
+    fn params(&self) -> [&(dyn tokio_postgres::types::ToSql + Sync); 8] {
         [
             &self.senders,
             &self.ids,
@@ -223,6 +240,7 @@ impl<'a> Columns<'a> {
             &self.devices,
             &self.bodies,
             &self.at_ms,
+            &self.shard,
         ]
     }
 }
@@ -328,32 +346,17 @@ impl Progress {
 /// Everything in one round trip.
 async fn append_at_once(
     session: Session<'_>,
+    shard: Shard,
     messages: &[MessageRow<'_>],
     at_ms: i64,
 ) -> Result<Committed, Ended> {
-    let lock = session
-        .statements
-        .prepare(session.client, LOCK_HEAD)
-        .await?;
-    let write = session
-        .statements
-        .prepare(session.client, WRITE_MESSAGES)
-        .await?;
-    let columns = Columns::of(messages, at_ms);
+    let columns = Columns::of(messages, shard, at_ms);
     let params = columns.params();
-    let params: Params<'_> = &params;
-    // Polled in this order, so that they are sent in this order.
-    let (begun, locked, written, committed) = tokio::join!(
-        biased;
-        session.client.batch_execute("BEGIN"),
-        session.client.query_one(&lock, &[]),
-        session.client.query(&write, params),
-        session.client.batch_execute("COMMIT"),
-    );
-    let outcome = begun
-        .and_then(|()| Ok((locked?, written?)))
-        .and_then(|done| committed.map(|()| done));
-    let (locked, written) = outcome.map_err(|error| in_doubt(error.into()))?;
+    let done = session.under_lock(shard, WRITE_MESSAGES, &params).await;
+    let (locked, written) = done.map_err(|failed| match failed {
+        UnderLock::Before(error) => error.into(),
+        UnderLock::Sent(error) => in_doubt(error.into()),
+    })?;
     let read = || -> Result<Committed, Failure> {
         let mut progress = Progress::begin(&locked, at_ms)?;
         progress.take(messages, &written)?;
@@ -366,7 +369,7 @@ async fn append_at_once(
 fn in_doubt(failure: Failure) -> Ended {
     let in_doubt = match failure {
         // It is committed, and our answer to it is wrong: again will not help.
-        Failure::Corrupt(_) => false,
+        Failure::Final(_) => false,
         Failure::Database(_) | Failure::Unavailable(_) => !failure.is_definite(),
     };
     Ended { failure, in_doubt }
@@ -375,16 +378,17 @@ fn in_doubt(failure: Failure) -> Ended {
 async fn append_in_parts(
     session: Session<'_>,
     known: &Known,
+    shard: Shard,
     parts: &[Part<'_>],
     at_ms: i64,
 ) -> Result<Committed, Ended> {
     session.client.batch_execute("BEGIN").await?;
-    let locked = session.one(LOCK_HEAD, &[]).await?;
+    let locked = session.one(LOCK_HEAD, &[&number(shard)]).await?;
     let mut progress = Progress::begin(&locked, at_ms)?;
     for part in parts {
         match part {
             Part::Messages(messages) => {
-                let columns = Columns::of(messages, progress.committed_at_ms);
+                let columns = Columns::of(messages, shard, progress.committed_at_ms);
                 let rows = session.rows(WRITE_MESSAGES, &columns.params()).await?;
                 progress.take(messages, &rows)?;
             }

@@ -30,7 +30,7 @@ use crate::store::{
 const JUDGE: &str = "
     SELECT k.seq, k.committed_at_ms, k.digest,
            EXISTS (SELECT FROM devices d
-                    WHERE d.device_id = $3 AND d.user_key = $1 AND d.revoked_position IS NULL),
+                    WHERE d.device_id = $3 AND d.user_key = $1 AND NOT d.is_revoked),
            c.key, c.kind,
            EXISTS (SELECT FROM members m
                     WHERE m.user_key = $1 AND m.conversation_key = c.key

@@ -1,5 +1,5 @@
-//! The one connection of this node that appends, and what happens when it fails
-//! in the middle.
+//! The one connection of this node that appends to a shard, and what happens when
+//! it fails in the middle.
 //!
 //! A batch whose outcome is unknown is run again with the same ids on a fresh
 //! connection: its lock on the log head waits for the orphaned backend to end
@@ -12,15 +12,16 @@ use deadpool_postgres::ClientWrapper;
 use tokio::sync::Mutex;
 
 use super::{
-    batch,
+    batch::{self, ShardOf},
     connections::{Link, Warnings},
     known::Known,
+    rows,
     session::{Failure, Session, get},
     settings::Settings,
 };
 use crate::{
     clock::Clock,
-    store::{Append, Committed, StoreError},
+    store::{Append, Committed, Positions, StoreError, seen::Seen},
 };
 
 /// How long a batch of which nothing is committed is tried. (One of which
@@ -52,6 +53,8 @@ pub(super) struct Committer(Arc<Shared>);
 
 struct Shared {
     settings: Settings,
+    shard: ShardOf,
+    seen: Arc<Seen>,
     state: Mutex<State>,
 }
 
@@ -67,6 +70,7 @@ struct Open {
     client: ClientWrapper,
     warnings: Warnings,
     backend: Backend,
+    epoch: u64,
     known: Known,
 }
 
@@ -99,9 +103,13 @@ impl From<tokio_postgres::Error> for Ended {
 
 impl Committer {
     /// Connects when it is first needed.
-    pub(super) fn new(settings: Settings) -> Self {
-        let state = Mutex::default();
-        Self(Arc::new(Shared { settings, state }))
+    pub(super) fn new(settings: Settings, shard: ShardOf, seen: Arc<Seen>) -> Self {
+        Self(Arc::new(Shared {
+            settings,
+            shard,
+            seen,
+            state: Mutex::default(),
+        }))
     }
 
     /// Appends a batch. See [`crate::store::Store::append`].
@@ -115,7 +123,7 @@ impl Committer {
         // way.
         let work = tokio::spawn(async move {
             let mut state = shared.state.lock().await;
-            state.append(&shared.settings, &batch, at_ms).await
+            state.append(&shared, &batch, at_ms).await
         });
         work.await.unwrap_or_else(|_| {
             Err(StoreError::Unavailable {
@@ -129,7 +137,7 @@ impl State {
     /// Tries until the outcome is known.
     async fn append(
         &mut self,
-        settings: &Settings,
+        shared: &Shared,
         batch: &[Append],
         at_ms: i64,
     ) -> Result<Committed, StoreError> {
@@ -138,7 +146,7 @@ impl State {
         let mut in_doubt = false;
         let mut delay = RETRY_DELAY_FIRST;
         loop {
-            let ended = match self.attempt(settings, batch, at_ms).await {
+            let ended = match self.attempt(shared, batch, at_ms).await {
                 Ok(committed) => return Ok(committed),
                 Err(ended) => ended,
             };
@@ -147,7 +155,9 @@ impl State {
             let failure = ended.failure;
             let is_final = failure.is_definite() && !failure.is_passing();
             let error = StoreError::from(failure);
-            if !in_doubt && (is_final || clock.now() >= give_up_at) {
+            // What is in doubt then is so for ever; the devices ask again.
+            let went_back = matches!(error, StoreError::WentBack { .. });
+            if went_back || !in_doubt && (is_final || clock.now() >= give_up_at) {
                 return Err(error);
             }
             tracing::warn!(%error, in_doubt, "a batch was not committed; will try again");
@@ -158,13 +168,13 @@ impl State {
 
     async fn attempt(
         &mut self,
-        settings: &Settings,
+        shared: &Shared,
         batch: &[Append],
         at_ms: i64,
     ) -> Result<Committed, Ended> {
         if self.open.as_ref().is_none_or(Open::is_closed) {
             self.hang_up();
-            self.open = Some(Open::connect(settings).await?);
+            self.open = Some(Open::connect(shared).await?);
         }
         let Some(open) = &mut self.open else {
             return Err(Failure::Unavailable("not connected".to_owned()).into());
@@ -172,18 +182,18 @@ impl State {
         if let Some(orphan) = self.orphan.take() {
             open.end(orphan).await?;
         }
-        let session = Session {
-            client: &open.client,
-            statements: &open.client.statement_cache,
-        };
+        let session = Session::over(&open.client);
         open.warnings.take();
-        let committed = batch::append(session, &mut open.known, batch, at_ms).await?;
+        let committed = batch::append(session, &mut open.known, shared.shard, batch, at_ms).await?;
         if open.warnings.take() {
             return Err(Ended {
                 failure: Failure::Unavailable("the commit came with a warning".to_owned()),
                 in_doubt: true,
             });
         }
+        let mut reached = Positions::origin(shared.shard.count);
+        reached.set(committed.head);
+        shared.seen.note(open.epoch, &reached);
         Ok(committed)
     }
 
@@ -196,12 +206,12 @@ impl State {
 }
 
 impl Open {
-    async fn connect(settings: &Settings) -> Result<Self, Failure> {
+    async fn connect(shared: &Shared) -> Result<Self, Failure> {
         let Link {
             client,
             task,
             warnings,
-        } = Link::connect(settings).await?;
+        } = Link::connect(&shared.settings).await?;
         let client = ClientWrapper::new(client, task);
         client.batch_execute(SET_UP).await?;
         let row = client.query_one(FIND_BACKEND, &[]).await?;
@@ -209,10 +219,14 @@ impl Open {
             process: get(&row, 0)?,
             began_at: get(&row, 1)?,
         };
+        // A backup is not restored under a living connection.
+        let state = rows::state(Session::over(&client)).await?;
+        shared.seen.check(&state)?;
         Ok(Self {
             client,
             warnings,
             backend,
+            epoch: state.history.epoch,
             known: Known::default(),
         })
     }

@@ -12,10 +12,10 @@ use uuid::Uuid;
 use super::{
     accounts::{ATTEMPTS, until_known},
     connections::Connections,
-    rows::{self, OPEN_END},
-    session::{Failure, Session, get, get_count, get_id, limit as row_limit, signed, uuid},
+    rows::{self, OPEN_END, number},
+    session::{Failure, Params, Session, get, get_count, get_id, limit as row_limit, signed, uuid},
 };
-use crate::store::{Membership, ReadLimit};
+use crate::store::{MarkRead, Marked, Membership, ReadLimit, Shard};
 
 /// One stretch of a conversation that a user may read.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -24,17 +24,19 @@ pub(super) struct Interval {
     pub(super) from_seq: i64,
     pub(super) to_seq: i64,
     pub(super) to_position: i64,
+    pub(super) shard: i32,
 }
 
 impl Interval {
-    /// From a row of `conversation, from_seq, to_seq, to_position`, beginning
-    /// at the column `first`.
+    /// From a row of `conversation, from_seq, to_seq, to_position, shard`,
+    /// beginning at the column `first`.
     pub(super) fn from_row(row: &Row, first: usize) -> Result<Self, Failure> {
         Ok(Self {
             conversation: get(row, first)?,
             from_seq: get(row, first + 1)?,
             to_seq: get(row, first + 2)?,
             to_position: get(row, first + 3)?,
+            shard: get(row, first + 4)?,
         })
     }
 
@@ -62,9 +64,9 @@ const DESCRIBE: &str = "
 /// Who was removed does not learn who came later.
 const FIND_MEMBERS: &str = "
     SELECT i.number, u.user_id, u.name, m.from_seq, coalesce(k.read_seq, 0),
-           seq_at(i.conversation, i.head, coalesce(d.position, 0))
-      FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) WITH ORDINALITY
-        AS i (conversation, at, head, number)
+           seq_at(i.conversation, i.head, coalesce(d.positions[i.shard + 1], 0))
+      FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::integer[]) WITH ORDINALITY
+        AS i (conversation, at, head, shard, number)
       JOIN members m ON m.conversation_key = i.conversation
                     AND m.to_position > i.at AND m.from_position <= i.at
       JOIN users u ON u.key = m.user_key
@@ -106,7 +108,9 @@ pub(super) async fn describe(
     }
     // An end above this one is an open one, if this membership is open.
     let at: Vec<i64> = until.iter().map(|end| (*end).min(OPEN_END - 1)).collect();
-    for row in session.rows(FIND_MEMBERS, &[&keys, &at, &heads]).await? {
+    let shards: Vec<i32> = intervals.iter().map(|it| it.shard).collect();
+    let params: Params<'_> = &[&keys, &at, &heads, &shards];
+    for row in session.rows(FIND_MEMBERS, params).await? {
         let number = usize::try_from(get::<i64>(&row, 0)? - 1).ok();
         if let Some(conversation) = number.and_then(|number| described.get_mut(number)) {
             let member = member(&row, conversation.head_seq)?;
@@ -159,7 +163,9 @@ fn member(row: &Row, head: u64) -> Result<v1::Member, Failure> {
 /// The user's latest membership of each conversation, in ascending order of the
 /// conversations' ids.
 const FIND_CONVERSATIONS: &str = "
-    SELECT DISTINCT ON (c.conversation_id) m.conversation_key, m.from_seq, m.to_seq, m.to_position
+    SELECT DISTINCT ON (c.conversation_id)
+           m.conversation_key, m.from_seq, m.to_seq, m.to_position,
+           (m.from_position >> 56)::integer
       FROM members m JOIN conversations c ON c.key = m.conversation_key
      WHERE m.user_key = $1 AND ($2::uuid IS NULL OR c.conversation_id > $2)
      ORDER BY c.conversation_id, m.from_seq DESC LIMIT $3";
@@ -226,53 +232,83 @@ pub(super) async fn memberships(
     rows.iter().map(membership).collect()
 }
 
-/// Moves a read mark forward, at most to the newest event that the user may
-/// read. An older mark changes nothing, so marks may arrive in any order.
-///
-/// Under the log head's lock: a mark carries the position at which it was set,
-/// and a page that ends behind that position must already see it.
-const ADVANCE_READ_MARK: &str = "
+/// Moves read marks forward, at most to the newest event that each user may
+/// read. An older mark changes nothing, so marks may arrive in any order. Those
+/// that move take the next position, all the same.
+const ADVANCE_READ_MARKS: &str = "
     WITH latest AS MATERIALIZED (
-        SELECT m.user_key, m.conversation_key, least($3, CASE
+        SELECT a.number, u.key AS user_key, c.key AS conversation_key,
+               least(a.seq, CASE
                    WHEN m.to_position = 9223372036854775807
-                   THEN coalesce((SELECT e.seq FROM events e
-                                   WHERE e.conversation_key = m.conversation_key
+                   THEN coalesce((SELECT e.seq FROM events e WHERE e.conversation_key = c.key
                                    ORDER BY e.seq DESC LIMIT 1), 0)
                    ELSE m.to_seq END) AS seq
-          FROM members m
-          JOIN users u ON u.key = m.user_key
-          JOIN conversations c ON c.key = m.conversation_key
-         WHERE u.user_id = $1 AND c.conversation_id = $2
-         ORDER BY m.from_seq DESC LIMIT 1
-    ), head AS MATERIALIZED (
-        SELECT position FROM log_head WHERE shard = 0 FOR NO KEY UPDATE
+          FROM unnest($2::uuid[], $3::uuid[], $4::bigint[]) WITH ORDINALITY
+            AS a (user_id, conversation_id, seq, number)
+          JOIN users u ON u.user_id = a.user_id
+          JOIN conversations c ON c.conversation_id = a.conversation_id
+         CROSS JOIN LATERAL (
+               SELECT m.to_seq, m.to_position FROM members m
+                WHERE m.user_key = u.key AND m.conversation_key = c.key
+                ORDER BY m.from_seq DESC LIMIT 1) m
     ), advanced AS (
         INSERT INTO marks AS k (user_key, conversation_key, read_seq, read_position)
-        SELECT l.user_key, l.conversation_key, l.seq, head.position FROM latest l, head
-         WHERE l.seq > 0
+        SELECT l.user_key, l.conversation_key, max(l.seq),
+               (SELECT position + 1 FROM log_head WHERE shard = $1)
+          FROM latest l WHERE l.seq > 0
+         GROUP BY l.user_key, l.conversation_key
+         ORDER BY l.user_key, l.conversation_key
             ON CONFLICT (user_key, conversation_key) DO UPDATE
            SET read_seq = excluded.read_seq, read_position = excluded.read_position
          WHERE k.read_seq < excluded.read_seq
-        RETURNING k.read_seq
+        RETURNING user_key, conversation_key, read_seq
+    ), moved AS (
+        UPDATE log_head SET position = position + 1
+         WHERE shard = $1 AND EXISTS (SELECT FROM advanced)
     )
-    SELECT greatest((SELECT read_seq FROM advanced), k.read_seq, 0)
+    SELECT l.number, greatest(a.read_seq, k.read_seq, 0), EXISTS (SELECT FROM advanced)
       FROM latest l
+      LEFT JOIN advanced a USING (user_key, conversation_key)
       LEFT JOIN marks k USING (user_key, conversation_key)";
 
 pub(super) async fn mark_read(
     connections: &Connections,
-    user: UserId,
-    conversation: ConversationId,
-    seq: Seq,
-) -> Result<Option<Seq>, Failure> {
-    let (user, conversation) = (uuid(user.bytes()), uuid(conversation.bytes()));
-    let seq = signed(seq.get());
+    shard: Shard,
+    marks: &[MarkRead],
+) -> Result<Marked, Failure> {
     until_known!(async {
         let taken = connections.take().await?;
-        let session = Session::over(&taken);
-        let row = session
-            .first(ADVANCE_READ_MARK, &[&user, &conversation, &seq])
-            .await?;
-        row.map(|row| get_count(&row, 0).map(Seq::new)).transpose()
+        try_mark_read(Session::over(&taken), shard, marks).await
     })
+}
+
+async fn try_mark_read(
+    session: Session<'_>,
+    shard: Shard,
+    marks: &[MarkRead],
+) -> Result<Marked, Failure> {
+    let users: Vec<Uuid> = marks.iter().map(|it| uuid(it.user.bytes())).collect();
+    let conversations = marks.iter().map(|it| uuid(it.conversation.bytes()));
+    let conversations: Vec<Uuid> = conversations.collect();
+    let seqs: Vec<i64> = marks.iter().map(|it| signed(it.seq.get())).collect();
+    let params: Params<'_> = &[&number(shard), &users, &conversations, &seqs];
+    let (head, rows) = session
+        .under_lock(shard, ADVANCE_READ_MARKS, params)
+        .await?;
+    let after = Position::new(get_count(&head, 0)?);
+    let mut marked = Marked {
+        after,
+        head: after,
+        marks: vec![None; marks.len()],
+    };
+    for row in &rows {
+        let number = usize::try_from(get::<i64>(row, 0)? - 1).ok();
+        if let Some(mark) = number.and_then(|number| marked.marks.get_mut(number)) {
+            *mark = Some(Seq::new(get_count(row, 1)?));
+        }
+        if get(row, 2)? {
+            marked.head = after.next();
+        }
+    }
+    Ok(marked)
 }

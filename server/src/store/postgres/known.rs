@@ -16,7 +16,7 @@ use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::session::{Failure, Session, get, get_id, uuid};
-use crate::store::{Append, Command, identity::direct_conversation};
+use crate::store::{Append, Command, identity::destination};
 
 /// Entries of one of the maps; a full one is emptied. About 20 MB.
 const COUNT_MAX: usize = 200_000;
@@ -139,19 +139,7 @@ impl Known {
 
     /// Where a command goes, if it says so and to somebody who exists.
     pub(super) fn destination(&self, append: &Append) -> Option<ConversationId> {
-        match &append.command {
-            Command::SendMessage { to, .. } => match to {
-                Target::Conversation(id) => Some(*id),
-                Target::User(name) => {
-                    let peer = self.names.get(name)?;
-                    Some(direct_conversation(append.actor.user, peer.id))
-                }
-            },
-            Command::CreateGroup { .. } => Some(ConversationId::new(append.id.bytes())),
-            Command::AddMembers { conversation, .. }
-            | Command::RemoveMember { conversation, .. }
-            | Command::LeaveGroup { conversation } => Some(*conversation),
-        }
+        destination(append, |name| self.names.get(name).map(|peer| peer.id))
     }
 
     fn make_room(&mut self) {

@@ -25,7 +25,7 @@ const INSERT_CONVERSATION: &str = "
 /// Writes an event, and the new head with it.
 const INSERT_EVENT: &str = "
     WITH moved AS (
-        UPDATE log_head SET position = $1, committed_at_ms = $6 WHERE shard = 0
+        UPDATE log_head SET position = $1, committed_at_ms = $6 WHERE shard = $1::bigint >> 56
     )
     INSERT INTO events (position, conversation_key, seq, sender_key, kind, committed_at_ms,
                         message_id, digest, body)

@@ -8,6 +8,8 @@
 use aws_lc_rs::digest::{SHA256, digest};
 use tokio_postgres::{Client, Transaction};
 
+use crate::store::SHARDS_MAX;
+
 /// One step.
 pub(super) struct Migration {
     /// 1, 2, 3, ...
@@ -88,11 +90,21 @@ pub struct Migrated {
     pub to: i32,
 }
 
+/// Makes the heads of a new log, and its first epoch.
+const MAKE_HEADS: &str = "
+    WITH made AS (
+        INSERT INTO log_head (shard, position, committed_at_ms)
+        SELECT shard, shard::bigint << 56, 0 FROM generate_series(0, $1::integer - 1) AS shard
+        RETURNING shard, position
+    )
+    INSERT INTO epochs (epoch, base) SELECT 1, array_agg(position ORDER BY shard) FROM made";
+
 /// Brings the schema to the newest version, in one transaction: all of it is
-/// done or nothing.
+/// done or nothing. A log that is made gets so many shards.
 pub(super) async fn migrate(
     client: &mut Client,
     migrations: &[Migration],
+    shards: usize,
 ) -> Result<Migrated, MigrateError> {
     let known = migrations.last().map_or(0, |migration| migration.version);
     let from = check(client, migrations, known).await?;
@@ -112,6 +124,10 @@ pub(super) async fn migrate(
     let applied = transaction.query(FIND_APPLIED, &[]).await?.len();
     for migration in migrations.iter().skip(applied) {
         apply(&transaction, migration).await?;
+    }
+    if applied == 0 {
+        let shards = i32::try_from(shards.clamp(1, SHARDS_MAX)).unwrap_or(1);
+        transaction.execute(MAKE_HEADS, &[&shards]).await?;
     }
     transaction.commit().await?;
     let to = check(client, migrations, known).await?;

@@ -1,7 +1,8 @@
 //! The `PostgreSQL` engine: the same log, for more than one machine can hold.
 //!
-//! One connection of each node appends, under the lock of the log head's row,
-//! which orders the batches of all nodes; a few others do everything else.
+//! One connection of each node appends to each shard, under the lock of the
+//! shard's head, a row, which orders the batches of all nodes; a few others do
+//! everything else.
 //! Nothing that another node may change is remembered between transactions.
 
 mod accounts;
@@ -10,12 +11,14 @@ mod command;
 mod committer;
 mod connections;
 mod describe;
+mod epoch;
 mod history;
 mod known;
 mod log;
 mod migrations;
 mod open;
 mod pages;
+mod routes;
 mod rows;
 mod session;
 mod settings;
@@ -29,7 +32,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use magpie_protocol::{
     id::{ConversationId, DeviceId, UserId},
-    seq::{Position, Seq},
+    seq::Position,
     text::UserName,
     wire::{FetchHistory, v1},
 };
@@ -37,23 +40,37 @@ use magpie_protocol::{
 use self::{
     committer::Committer,
     connections::{Connections, snapshot},
+    routes::Routes,
     session::Session,
 };
 pub use self::{
     migrations::Migrated,
-    open::{OpenError, migrate_schema, open},
+    open::{OpenError, begin_epoch, migrate_schema, open},
     settings::SettingsError,
 };
 use super::{
     Account, Append, Committed, Confirm, Connect, CreateUser, Device, DeviceLine, Generation,
-    History, HistoryPage, Membership, NewDevice, PutDevice, ReadLimit, SnapshotPage, SnapshotPlace,
-    Store, StoreError, Stretch, UserPage,
+    HistoryPage, LogState, MarkRead, Marked, Membership, NewDevice, Positions, PutDevice,
+    ReadLimit, Shard, SnapshotPage, SnapshotPlace, Store, StoreError, Stretch, UserPage,
+    seen::Seen,
 };
 
 /// A store in a database of `PostgreSQL`.
 pub struct Postgres {
     connections: Connections,
-    committer: Committer,
+    /// One for each shard, in their order.
+    committers: Vec<Committer>,
+    routes: Routes,
+    seen: Arc<Seen>,
+}
+
+impl Postgres {
+    fn committer(&self, shard: Shard) -> Result<&Committer, StoreError> {
+        let committer = self.committers.get(shard.index());
+        committer.ok_or_else(|| StoreError::Corrupt {
+            what: format!("shard {shard} of a log of {}", self.committers.len()),
+        })
+    }
 }
 
 #[async_trait]
@@ -62,9 +79,15 @@ impl Store for Postgres {
         "postgresql"
     }
 
-    async fn history_identity(&self) -> Result<History, StoreError> {
+    async fn state(&self) -> Result<LogState, StoreError> {
         let taken = self.connections.take().await?;
-        Ok(rows::history_identity(Session::over(&taken)).await?)
+        let state = rows::state(Session::over(&taken)).await?;
+        self.seen.check(&state)?;
+        Ok(state)
+    }
+
+    fn has_been(&self, epoch: u64, reached: &Positions) {
+        self.seen.note(epoch, reached);
     }
 
     async fn cursor_key(&self) -> Result<[u8; 32], StoreError> {
@@ -72,9 +95,8 @@ impl Store for Postgres {
         Ok(rows::cursor_key(Session::over(&taken)).await?)
     }
 
-    async fn head(&self) -> Result<Position, StoreError> {
-        let taken = self.connections.take().await?;
-        Ok(rows::head(Session::over(&taken)).await?)
+    fn shard_count(&self) -> usize {
+        self.committers.len()
     }
 
     async fn account(&self, name: &UserName) -> Result<Option<Account>, StoreError> {
@@ -122,8 +144,27 @@ impl Store for Postgres {
         Ok(accounts::confirm(&self.connections, confirms).await?)
     }
 
-    async fn append(&self, batch: Arc<[Append]>, at_ms: i64) -> Result<Committed, StoreError> {
-        self.committer.append(batch, at_ms).await
+    async fn shards_of(&self, batch: &[Append]) -> Result<Vec<Shard>, StoreError> {
+        let count = self.committers.len();
+        Ok(self
+            .routes
+            .shards_of(&self.connections, count, batch)
+            .await?)
+    }
+
+    async fn append(
+        &self,
+        shard: Shard,
+        batch: Arc<[Append]>,
+        at_ms: i64,
+    ) -> Result<Committed, StoreError> {
+        let committed = self.committer(shard)?.append(batch, at_ms).await;
+        if committed.is_err() {
+            // Perhaps because a name is not whose it was, in a database that was
+            // restored.
+            self.routes.forget();
+        }
+        committed
     }
 
     async fn stretch(&self, after: Position, limit: ReadLimit) -> Result<Stretch, StoreError> {
@@ -135,7 +176,7 @@ impl Store for Postgres {
     async fn user_page(
         &self,
         user: UserId,
-        after: Position,
+        after: Positions,
         limit: ReadLimit,
     ) -> Result<UserPage, StoreError> {
         let mut taken = self.connections.take().await?;
@@ -184,12 +225,7 @@ impl Store for Postgres {
         Ok(describe::conversations(Session::of(&snapshot), user, after, limit).await?)
     }
 
-    async fn mark_read(
-        &self,
-        user: UserId,
-        conversation: ConversationId,
-        seq: Seq,
-    ) -> Result<Option<Seq>, StoreError> {
-        Ok(describe::mark_read(&self.connections, user, conversation, seq).await?)
+    async fn mark_read(&self, shard: Shard, marks: &[MarkRead]) -> Result<Marked, StoreError> {
+        Ok(describe::mark_read(&self.connections, shard, marks).await?)
     }
 }

@@ -12,12 +12,19 @@ use tokio_postgres::{Client, error::SqlState};
 
 use super::{
     Postgres,
+    batch::ShardOf,
     committer::Committer,
     connections::{Connections, Link},
+    epoch,
     migrations::{MIGRATIONS, MigrateError, Migrated, Migration, migrate},
+    routes::Routes,
+    session::Failure,
     settings::{Settings, SettingsError, reason},
 };
-use crate::clock::within;
+use crate::{
+    clock::within,
+    store::{NewEpoch, Shard, StoreError, seen::Seen},
+};
 
 /// How long the database may be absent at start: it may be starting as well.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -115,6 +122,19 @@ pub enum OpenError {
         /// Of the migration.
         version: i32,
     },
+    /// The log was made with another number of shards.
+    #[error(
+        "the log in the database {place} has {found} shard(s), not {asked}: their number is fixed \
+         when the database is made"
+    )]
+    Shards {
+        /// Host, port and database.
+        place: String,
+        /// How many there are.
+        found: usize,
+        /// How many were asked for.
+        asked: usize,
+    },
     /// What is in it does not fit together: restore a backup.
     #[error("the database {place} is damaged: {reason}")]
     Damaged {
@@ -128,42 +148,62 @@ pub enum OpenError {
 /// Opens the store at this URL and brings its schema up to date, if the URL's
 /// role may.
 ///
-/// `fresh_key` is random: the key of cursors, if there is none yet. A database
-/// that is absent is waited for, 10 s.
+/// `shards`: how many shards the log gets if it is made now, by default one; one
+/// that is there must have so many. `fresh_key` is random: the key of cursors, if
+/// there is none yet. A database that is absent is waited for, 10 s.
 ///
 /// # Errors
 ///
 /// [`OpenError`]: nothing is open then, and no message was changed.
-pub async fn open(url: &str, fresh_key: [u8; 32]) -> Result<Arc<Postgres>, OpenError> {
-    open_with(url, fresh_key, MIGRATIONS).await
+pub async fn open(
+    url: &str,
+    shards: Option<usize>,
+    fresh_key: [u8; 32],
+) -> Result<Arc<Postgres>, OpenError> {
+    open_with(url, shards, fresh_key, MIGRATIONS).await
 }
 
-/// Brings the schema of the database at this URL up to date.
+/// Brings the schema of the database at this URL up to date. `shards` as for
+/// [`open`].
 ///
 /// # Errors
 ///
 /// [`OpenError`]: nothing has changed then.
-pub async fn migrate_schema(url: &str) -> Result<Migrated, OpenError> {
+pub async fn migrate_schema(url: &str, shards: Option<usize>) -> Result<Migrated, OpenError> {
+    let (client, _, migrated) = connect(&Settings::read(url)?, shards, MIGRATIONS).await?;
+    drop(client);
+    Ok(migrated)
+}
+
+/// Begins a new epoch of the log in the database at this URL: the history may
+/// have gone back. Fences all connections, and revokes all devices if
+/// `sign_out_all`.
+///
+/// # Errors
+///
+/// [`OpenError`]: nothing has changed then.
+pub async fn begin_epoch(url: &str, sign_out_all: bool) -> Result<NewEpoch, OpenError> {
     let settings = Settings::read(url)?;
-    let place = settings.place();
-    let mut client = reach(&settings, &place, PATIENCE).await?;
-    check_server(&client, &place).await?;
-    let migrated = migrate(&mut client, MIGRATIONS).await;
-    migrated.map_err(|error| migrate_error(place, error))
+    let (mut client, _, _) = connect(&settings, None, MIGRATIONS).await?;
+    let begun = epoch::begin(&mut client, sign_out_all).await;
+    begun.map_err(|failure| match failure {
+        Failure::Database(error) => refused(&settings.place(), &error),
+        other @ (Failure::Unavailable(_) | Failure::Final(_)) => OpenError::Refused {
+            place: settings.place(),
+            reason: StoreError::from(other).to_string(),
+        },
+    })
 }
 
 pub(super) async fn open_with(
     url: &str,
+    shards: Option<usize>,
     fresh_key: [u8; 32],
     migrations: &[Migration],
 ) -> Result<Arc<Postgres>, OpenError> {
     let settings = Settings::read(url)?;
     let place = settings.place();
-    let mut client = reach(&settings, &place, PATIENCE).await?;
-    check_server(&client, &place).await?;
-    migrate(&mut client, migrations)
-        .await
-        .map_err(|error| migrate_error(place.clone(), error))?;
+    let (client, count, _) = connect(&settings, shards, migrations).await?;
     let refused = |error: tokio_postgres::Error| refused(&place, &error);
     keep_cursor_key(&client, fresh_key).await.map_err(refused)?;
     check_log(&client, &place).await?;
@@ -171,10 +211,44 @@ pub(super) async fn open_with(
         place: place.clone(),
         reason,
     })?;
+    let seen = Arc::new(Seen::default());
+    let committer = |shard| {
+        let shard = ShardOf { shard, count };
+        Committer::new(settings.clone(), shard, Arc::clone(&seen))
+    };
     Ok(Arc::new(Postgres {
         connections,
-        committer: Committer::new(settings),
+        committers: Shard::all(count).map(committer).collect(),
+        routes: Routes::default(),
+        seen: Arc::clone(&seen),
     }))
+}
+
+/// Connects to a database that can be used, with its schema up to date. Says how
+/// many shards its log has.
+async fn connect(
+    settings: &Settings,
+    shards: Option<usize>,
+    migrations: &[Migration],
+) -> Result<(Client, usize, Migrated), OpenError> {
+    let place = settings.place();
+    let mut client = reach(settings, &place, PATIENCE).await?;
+    check_server(&client, &place).await?;
+    let migrated = migrate(&mut client, migrations, shards.unwrap_or(1)).await;
+    let migrated = migrated.map_err(|error| migrate_error(place.clone(), error))?;
+    let sql = "SELECT count(*) FROM log_head";
+    let count = client.query_one(sql, &[]).await;
+    let count = count.and_then(|row| row.try_get::<_, i64>(0));
+    let count = count.map_err(|error| refused(&place, &error))?;
+    let found = usize::try_from(count).unwrap_or(0);
+    match shards {
+        Some(asked) if asked != found => Err(OpenError::Shards {
+            place,
+            found,
+            asked,
+        }),
+        Some(_) | None => Ok((client, found, migrated)),
+    }
 }
 
 /// Connects, as soon as the database is there.
@@ -273,25 +347,27 @@ async fn keep_cursor_key(
 /// A cheap sign of damage, in one statement: other nodes append meanwhile.
 async fn check_log(client: &Client, place: &str) -> Result<(), OpenError> {
     let sql = "
-        SELECT position, (SELECT coalesce(max(e.position), 0) FROM events e)
-          FROM log_head WHERE shard = 0";
+        SELECT h.shard, h.position & ~(255::bigint << 56), last.position & ~(255::bigint << 56)
+          FROM log_head h
+         CROSS JOIN LATERAL (
+               SELECT e.position FROM events e
+                WHERE e.position < (h.shard + 1)::bigint << 56
+                ORDER BY e.position DESC LIMIT 1) last
+         WHERE last.position > h.position";
     let row = client.query_opt(sql, &[]).await;
-    let row = row.map_err(|error| refused(place, &error))?;
-    let damaged = |reason: String| OpenError::Damaged {
-        place: place.to_owned(),
-        reason,
-    };
-    let row = row.ok_or_else(|| damaged("the log has no head".to_owned()))?;
-    let column = |number: usize| row.try_get::<_, i64>(number);
-    let (head, last) = column(0)
-        .and_then(|head| Ok((head, column(1)?)))
-        .map_err(|error| refused(place, &error))?;
-    if head == last {
+    let Some(row) = row.map_err(|error| refused(place, &error))? else {
         return Ok(());
-    }
-    Err(damaged(format!(
-        "the log ends at position {last}, but should at {head}"
-    )))
+    };
+    let read = || -> Result<(i32, i64, i64), tokio_postgres::Error> {
+        Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?))
+    };
+    let (shard, head, last) = read().map_err(|error| refused(place, &error))?;
+    Err(OpenError::Damaged {
+        place: place.to_owned(),
+        reason: format!(
+            "the last event of shard {shard} is at position {last}, beyond its head at {head}"
+        ),
+    })
 }
 
 fn refused(place: &str, error: &tokio_postgres::Error) -> OpenError {

@@ -3,8 +3,8 @@
 use std::collections::{HashMap, HashSet};
 
 use magpie_protocol::{
-    id::{ConversationId, UserId},
-    seq::Position,
+    id::{ConversationId, DeviceId, UserId},
+    seq::{Position, Seq},
     wire::v1,
 };
 use prost::Message as _;
@@ -12,18 +12,15 @@ use tokio_postgres::Row;
 
 use super::{
     describe::{Interval, describe},
-    rows::{self, AFTER_EVENT, FOUND_COUNT, bounded, event_columns, event_joins, head, log_event},
-    session::{Failure, Session, get, get_count, get_id, limit, signed},
+    rows::{
+        self, AFTER_EVENT, FOUND_COUNT, bounded, event_columns, event_joins, head, heads, log_event,
+    },
+    session::{Failure, Params, Session, get, get_count, get_id, limit as row_limit, signed},
 };
-use crate::store::{LogEvent, ReadLimit, Stretch, UserPage, read::Room};
-
-/// Positions that one page of a user looks at. Who is further behind gets pages
-/// that may be empty, so that no single one takes long.
-const WINDOW_COUNT: u64 = 20_000;
-
-/// Read marks in one page; the newest are kept. (A description carries the
-/// current ones too.)
-const MARK_COUNT_MAX: i64 = 1_000;
+use crate::store::{
+    ChangedDevice, Positions, ReadLimit, Shard, Stretch, UserMark, UserPage,
+    read::{FAR_COUNT, MARK_COUNT_MAX, Room, STRETCH_MARKS_MAX, WINDOW_COUNT},
+};
 
 /// Memberships that are described with one statement.
 const DESCRIBED_COUNT: usize = 16;
@@ -33,13 +30,20 @@ const FIND_STRETCH: &str = concat!(
     event_columns!(),
     " FROM",
     bounded!(
-        "SELECT * FROM events WHERE position > $1 ORDER BY position LIMIT $2",
+        "SELECT * FROM events WHERE position > $1 AND position <= $2 ORDER BY position LIMIT $3",
         "e.position",
-        "$3"
+        "$4"
     ),
     event_joins!(),
     "ORDER BY e.position"
 );
+
+/// What tells the membership by which an event is read.
+macro_rules! user_columns {
+    () => {
+        ", e.conversation_key, e.from_seq, e.to_seq, e.to_position, (e.position >> 56)::integer"
+    };
+}
 
 /// The events of a user's memberships in a window of the log. The order of the
 /// join is fixed: the log first, by position, so that a full page ends it; then
@@ -47,7 +51,8 @@ const FIND_STRETCH: &str = concat!(
 const FIND_USER_EVENTS: &str = concat!(
     "SELECT ",
     event_columns!(),
-    ", e.conversation_key, e.from_seq, e.to_seq, e.to_position FROM",
+    user_columns!(),
+    " FROM",
     bounded!(
         "SELECT l.*, m.from_seq, m.to_seq, m.to_position
            FROM (SELECT * FROM events WHERE position > $2 AND position <= $3
@@ -64,11 +69,55 @@ const FIND_USER_EVENTS: &str = concat!(
     "ORDER BY e.position"
 );
 
+/// The same, by asking each of the user's conversations of the shard what it
+/// holds beyond a place: one look-up for each, and bisection where something is.
+const FIND_USER_EVENTS_FAR: &str = concat!(
+    "SELECT ",
+    event_columns!(),
+    user_columns!(),
+    " FROM",
+    bounded!(
+        "SELECT l.*, m.from_seq, m.to_seq, m.to_position
+           FROM (SELECT m.conversation_key, m.from_seq, m.to_seq, m.to_position,
+                        greatest(m.from_seq, 1 + seq_at(m.conversation_key, last.seq, $2)) AS first
+                   FROM members m
+                  CROSS JOIN LATERAL (
+                        SELECT e.seq, e.position FROM events e
+                         WHERE e.conversation_key = m.conversation_key AND e.seq <= m.to_seq
+                         ORDER BY e.seq DESC LIMIT 1) last
+                  WHERE m.user_key = $1 AND m.to_position > $2
+                    AND m.from_position >> 56 = $2::bigint >> 56 AND last.position > $2 OFFSET 0) m
+          CROSS JOIN LATERAL (
+                SELECT * FROM events e
+                 WHERE e.conversation_key = m.conversation_key
+                   AND e.seq >= m.first AND e.seq <= m.to_seq AND e.position <= $3
+                 ORDER BY e.seq LIMIT $4) l
+          ORDER BY l.position LIMIT $4",
+        "e.position",
+        "$5"
+    ),
+    event_joins!(),
+    "ORDER BY e.position"
+);
+
 const FIND_MARKS: &str = "
     SELECT c.conversation_id, k.read_seq
       FROM marks k JOIN conversations c ON c.key = k.conversation_key
-     WHERE k.user_key = $1 AND k.read_position BETWEEN $2 AND $3
+     WHERE k.user_key = $1 AND k.read_position > $2 AND k.read_position <= $3
      ORDER BY k.read_position DESC LIMIT $4";
+
+const FIND_MOVED_MARKS: &str = "
+    SELECT k.read_position, u.user_id, c.conversation_id, k.read_seq
+      FROM (SELECT * FROM marks WHERE read_position > $1 AND read_position <= $2
+             ORDER BY read_position LIMIT $3) k
+      JOIN users u ON u.key = k.user_key
+      JOIN conversations c ON c.key = k.conversation_key
+     ORDER BY k.read_position";
+
+const FIND_CHANGED_DEVICES: &str = "
+    SELECT u.user_id, d.device_id, d.is_revoked
+      FROM devices d JOIN users u ON u.key = d.user_key
+     WHERE d.changed_position > $1 AND d.changed_position <= $2";
 
 /// Whether all that was found is in `rows`, which are at most `wanted` and one.
 pub(super) fn is_all(rows: &[Row], taken: usize, wanted: usize) -> Result<bool, Failure> {
@@ -80,9 +129,9 @@ pub(super) fn is_all(rows: &[Row], taken: usize, wanted: usize) -> Result<bool, 
 }
 
 /// How many rows to ask for, and how many bytes of bodies.
-pub(super) fn bounds(limit_of: ReadLimit) -> (i64, i64) {
-    let count = limit(limit_of.count).saturating_add(1).max(2);
-    (count, limit(limit_of.size))
+pub(super) fn bounds(limit: ReadLimit) -> (i64, i64) {
+    let count = row_limit(limit.count).saturating_add(1).max(2);
+    (count, row_limit(limit.size))
 }
 
 pub(super) async fn stretch(
@@ -90,95 +139,180 @@ pub(super) async fn stretch(
     after: Position,
     limit: ReadLimit,
 ) -> Result<Stretch, Failure> {
-    let head = head(session).await?;
+    let head = head(session, Shard::of(after)).await?.max(after);
+    let mut stretch = Stretch {
+        events: Vec::new(),
+        marks: moved_marks(session, after, head).await?,
+        devices: Vec::new(),
+        upto: head,
+        complete: true,
+    };
+    stretch.cut_marks();
     let (count, size) = bounds(limit);
-    let params: [&(dyn tokio_postgres::types::ToSql + Sync); 3] =
-        [&signed(after.get()), &count, &size];
-    let rows = session.rows(FIND_STRETCH, &params).await?;
+    let upto = signed(stretch.upto.get());
+    let params: Params<'_> = &[&signed(after.get()), &upto, &count, &size];
+    let rows = session.rows(FIND_STRETCH, params).await?;
     let mut room = Room::new(limit);
-    let mut events: Vec<LogEvent> = Vec::with_capacity(rows.len());
     for row in &rows {
         let event = log_event(row)?;
         if !room.take(1, event.encoded.len()) {
             break;
         }
-        events.push(event);
+        stretch.events.push(event);
     }
-    let complete = is_all(&rows, events.len(), limit.count.max(1))?;
-    let last = events.last().map_or(after, |event| event.position);
-    Ok(Stretch {
-        upto: if complete { head.max(after) } else { last },
-        events,
-        complete,
-    })
+    if !is_all(&rows, stretch.events.len(), limit.count.max(1))? {
+        stretch.cut_at(stretch.events.last().map_or(after, |event| event.position));
+    }
+    stretch.devices = changed_devices(session, after, stretch.upto).await?;
+    Ok(stretch)
+}
+
+async fn moved_marks(
+    session: Session<'_>,
+    after: Position,
+    upto: Position,
+) -> Result<Vec<UserMark>, Failure> {
+    let (after, upto) = (signed(after.get()), signed(upto.get()));
+    let params: Params<'_> = &[&after, &upto, &row_limit(STRETCH_MARKS_MAX)];
+    let mark = |row: &Row| {
+        Ok(UserMark {
+            position: Position::new(get_count(row, 0)?),
+            user: UserId::new(get_id(row, 1)?),
+            conversation: ConversationId::new(get_id(row, 2)?),
+            seq: Seq::new(get_count(row, 3)?),
+        })
+    };
+    let rows = session.rows(FIND_MOVED_MARKS, params).await?;
+    rows.iter().map(mark).collect()
+}
+
+async fn changed_devices(
+    session: Session<'_>,
+    after: Position,
+    upto: Position,
+) -> Result<Vec<ChangedDevice>, Failure> {
+    let (after, upto) = (signed(after.get()), signed(upto.get()));
+    let device = |row: &Row| {
+        Ok(ChangedDevice {
+            user: UserId::new(get_id(row, 0)?),
+            device: DeviceId::new(get_id(row, 1)?),
+            is_revoked: get(row, 2)?,
+        })
+    };
+    let rows = session.rows(FIND_CHANGED_DEVICES, &[&after, &upto]).await?;
+    rows.iter().map(device).collect()
 }
 
 pub(super) async fn user_page(
     session: Session<'_>,
     user: UserId,
-    after: Position,
+    after: Positions,
     limit: ReadLimit,
 ) -> Result<UserPage, Failure> {
     // The first statement of the snapshot; all others see the same log.
-    let head = head(session).await?.max(after);
-    let window_end = head.min(Position::new(after.get().saturating_add(WINDOW_COUNT)));
+    let heads = heads(session).await?.later(&after);
     let mut page = UserPage {
         conversations: Vec::new(),
         events: Vec::new(),
         marks: Vec::new(),
-        upto: window_end,
-        complete: window_end == head,
+        upto: heads,
+        complete: true,
     };
     let Some(key) = rows::user_key(session, user).await? else {
         return Ok(page);
     };
-    if !read_window(session, key, after, limit, &mut page).await? {
-        page.upto = page.events.last().map_or(after, |event| event.position);
-        page.complete = false;
+    page.upto = after;
+    let mut filling = Filling {
+        session,
+        user: key,
+        room: Room::new(limit),
+        begun: HashSet::new(),
+        page: &mut page,
+    };
+    // One shard after the other: nobody is promised an order between them.
+    for head in heads.each() {
+        if !filling.read(after.in_shard(Shard::of(head)), head).await? {
+            filling.page.complete = false;
+            break;
+        }
     }
-    page.marks = marks(session, user, key, after, page.upto).await?;
+    for upto in page.upto.each() {
+        let after = after.in_shard(Shard::of(upto));
+        if upto > after {
+            page.marks
+                .extend(marks(session, user, key, after, upto).await?);
+        }
+    }
     Ok(page)
 }
 
-/// Reads events up to `page.upto`; false if the page was full before.
-async fn read_window(
-    session: Session<'_>,
+/// A page while it fills up.
+struct Filling<'a> {
+    session: Session<'a>,
     user: i64,
-    after: Position,
-    limit: ReadLimit,
-    page: &mut UserPage,
-) -> Result<bool, Failure> {
-    let (count, size) = bounds(limit);
-    let window = (signed(after.get()), signed(page.upto.get()));
-    let params: [&(dyn tokio_postgres::types::ToSql + Sync); 5] =
-        [&user, &window.0, &window.1, &count, &size];
-    let rows = session.rows(FIND_USER_EVENTS, &params).await?;
-    let mut room = Room::new(limit);
-    let mut begun = HashSet::new();
-    let mut descriptions = Descriptions::of(&rows)?;
-    for row in &rows {
-        let event = log_event(row)?;
-        let interval = Interval::from_row(row, AFTER_EVENT)?;
-        let begins = signed(event.seq.get()) == interval.from_seq;
-        // A page describes a conversation before its events, so it can show one
-        // beginning only: who came back within a page gets the rest in the next.
-        if begins && !begun.insert(interval.conversation) {
-            return Ok(false);
+    room: Room,
+    /// Conversations that it describes.
+    begun: HashSet<i64>,
+    page: &'a mut UserPage,
+}
+
+impl Filling<'_> {
+    /// Reads a shard on from `after`; false if not up to its head.
+    async fn read(&mut self, after: Position, head: Position) -> Result<bool, Failure> {
+        if after == head {
+            return Ok(true);
         }
-        let description = match begins {
-            true => Some(descriptions.take(session, &interval).await?),
-            false => None,
+        let (statement, end) = match head.get() - after.get() > FAR_COUNT {
+            true => (FIND_USER_EVENTS_FAR, head),
+            false => {
+                let window_end = Position::new(after.get().saturating_add(WINDOW_COUNT));
+                (FIND_USER_EVENTS, head.min(window_end))
+            }
         };
-        let described_size = description
-            .as_ref()
-            .map_or(0, v1::Conversation::encoded_len);
-        if !room.take(1, event.encoded.len() + described_size) {
-            return Ok(false);
-        }
-        page.conversations.extend(description);
-        page.events.push(event);
+        let (count, size) = bounds(self.room.left());
+        let (from, to) = (signed(after.get()), signed(end.get()));
+        let params: Params<'_> = &[&self.user, &from, &to, &count, &size];
+        let rows = self.session.rows(statement, params).await?;
+        let is_all = self.take(&rows).await?;
+        let last = self.page.events.last().map(|event| event.position);
+        let last = last.filter(|last| Shard::of(*last) == Shard::of(after));
+        self.page.upto.set(match is_all {
+            true => end,
+            false => last.unwrap_or(after),
+        });
+        Ok(is_all && end == head)
     }
-    is_all(&rows, page.events.len(), limit.count.max(1))
+
+    /// Takes events into the page; false if there was no room for all of them.
+    async fn take(&mut self, rows: &[Row]) -> Result<bool, Failure> {
+        let mut descriptions = Descriptions::of(rows)?;
+        let left = self.room.left().count.max(1);
+        let mut taken = 0;
+        for row in rows {
+            let event = log_event(row)?;
+            let interval = Interval::from_row(row, AFTER_EVENT)?;
+            let begins = signed(event.seq.get()) == interval.from_seq;
+            // A page describes a conversation before its events, so it can show one
+            // beginning only: who came back within a page gets the rest in the next.
+            if begins && !self.begun.insert(interval.conversation) {
+                return Ok(false);
+            }
+            let description = match begins {
+                true => Some(descriptions.take(self.session, &interval).await?),
+                false => None,
+            };
+            let described_size = description
+                .as_ref()
+                .map_or(0, v1::Conversation::encoded_len);
+            if !self.room.take(1, event.encoded.len() + described_size) {
+                return Ok(false);
+            }
+            self.page.conversations.extend(description);
+            self.page.events.push(event);
+            taken += 1;
+        }
+        is_all(rows, taken, left)
+    }
 }
 
 /// What the memberships that begin in some rows are described as, a few at a
@@ -218,8 +352,7 @@ impl Descriptions {
     }
 }
 
-/// The user's own marks that were set while the log's head was in this page.
-/// Both ends count: a mark takes no position of its own.
+/// The user's own marks that moved in this stretch of a shard.
 async fn marks(
     session: Session<'_>,
     user: UserId,

@@ -7,29 +7,76 @@ use magpie_protocol::{
 use tokio_postgres::Row;
 use uuid::Uuid;
 
-use super::session::{Failure, Session, get, get_count, get_id, uuid};
+use super::session::{Failure, Session, get, get_count, get_id, signed, uuid};
 use crate::store::{
-    History, LogEvent, MembershipChange,
+    History, LogEvent, LogState, MembershipChange, Positions, Shard,
     event::{EventKind, EventParts, encode_event, stored_change},
 };
 
 /// The end of a membership that has not ended. See the schema.
 pub(super) const OPEN_END: i64 = i64::MAX;
 
-const FIND_HEAD: &str = "SELECT position FROM log_head WHERE shard = 0";
+/// The lock that orders a shard: whoever else takes positions there waits until
+/// our commit is visible and flushed. It writes to the write-ahead log, so that
+/// the commit waits for the disk and the standby even if nothing else was
+/// written: a repeat is answered only when what it repeats is safe.
+pub(super) const LOCK_HEAD: &str = "
+    SELECT position, committed_at_ms FROM log_head WHERE shard = $1 FOR NO KEY UPDATE";
 
-pub(super) async fn head(session: Session<'_>) -> Result<Position, Failure> {
-    let row = session.one(FIND_HEAD, &[]).await?;
+const FIND_HEADS: &str = "SELECT heads()";
+
+/// In one statement, so that both are of the same moment.
+const FIND_STATE: &str = "
+    SELECT epoch, base, heads() FROM epochs ORDER BY epoch DESC LIMIT 1";
+
+const FIND_HEAD: &str = "SELECT position FROM log_head WHERE shard = $1";
+
+pub(super) async fn heads(session: Session<'_>) -> Result<Positions, Failure> {
+    get_places(&session.one(FIND_HEADS, &[]).await?, 0)
+}
+
+pub(super) async fn head(session: Session<'_>, shard: Shard) -> Result<Position, Failure> {
+    let row = session.one(FIND_HEAD, &[&number(shard)]).await?;
     Ok(Position::new(get_count(&row, 0)?))
 }
 
-pub(super) async fn history_identity(session: Session<'_>) -> Result<History, Failure> {
-    let sql = "SELECT epoch, base FROM epochs ORDER BY epoch DESC LIMIT 1";
-    let row = session.one(sql, &[]).await?;
-    Ok(History {
+pub(super) async fn state(session: Session<'_>) -> Result<LogState, Failure> {
+    let row = session.one(FIND_STATE, &[]).await?;
+    let history = History {
         epoch: get_count(&row, 0)?,
-        base: Position::new(get_count(&row, 1)?),
+        base: get_places(&row, 1)?,
+    };
+    Ok(LogState {
+        history,
+        heads: get_places(&row, 2)?,
     })
+}
+
+/// A column that holds a place in all shards.
+pub(super) fn get_places(row: &Row, column: usize) -> Result<Positions, Failure> {
+    let each: Vec<i64> = get(row, column)?;
+    let each: Vec<Position> = each
+        .iter()
+        .map(|position| Position::new(position.unsigned_abs()))
+        .collect();
+    Positions::from_each(&each).ok_or_else(|| Failure::corrupt(format!("the place {each:?}")))
+}
+
+/// A place in all shards, as a parameter.
+pub(super) fn each_signed(places: &Positions) -> Vec<i64> {
+    places.each().map(|place| signed(place.get())).collect()
+}
+
+/// Places in all shards, as one parameter: `PostgreSQL` has no arrays of arrays
+/// of any length, so each is written as text.
+pub(super) fn places_text(places: &Positions) -> String {
+    let each: Vec<String> = places.each().map(|place| place.get().to_string()).collect();
+    format!("{{{}}}", each.join(","))
+}
+
+/// A shard, as a parameter.
+pub(super) fn number(shard: Shard) -> i32 {
+    i32::try_from(shard.index()).unwrap_or(0)
 }
 
 pub(super) async fn cursor_key(session: Session<'_>) -> Result<[u8; 32], Failure> {

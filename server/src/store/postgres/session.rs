@@ -8,8 +8,11 @@ use tokio_postgres::{
 };
 use uuid::Uuid;
 
-use super::settings::reason;
-use crate::store::StoreError;
+use super::{
+    rows::{LOCK_HEAD, number},
+    settings::reason,
+};
+use crate::store::{Shard, StoreError};
 
 /// What every connection is told first.
 ///
@@ -40,13 +43,13 @@ pub(super) enum Failure {
     Database(tokio_postgres::Error),
     /// There is no connection to be had.
     Unavailable(String),
-    /// It holds something impossible.
-    Corrupt(String),
+    /// It is not what it was, or holds something impossible: again will not help.
+    Final(StoreError),
 }
 
 impl Failure {
     pub(super) fn corrupt(what: impl Into<String>) -> Self {
-        Self::Corrupt(what.into())
+        Self::Final(StoreError::Corrupt { what: what.into() })
     }
 
     /// Whether the database said so and undid everything. If not, it may have
@@ -57,7 +60,7 @@ impl Failure {
                 .as_db_error()
                 .is_some_and(|said| said.parsed_severity() == Some(Severity::Error)),
             Self::Unavailable(_) => false,
-            Self::Corrupt(_) => true,
+            Self::Final(_) => true,
         }
     }
 
@@ -66,7 +69,7 @@ impl Failure {
     pub(super) fn is_repeatable(&self) -> bool {
         match self {
             Self::Database(_) => self.is_passing() || !self.is_definite(),
-            Self::Unavailable(_) | Self::Corrupt(_) => false,
+            Self::Unavailable(_) | Self::Final(_) => false,
         }
     }
 
@@ -80,6 +83,9 @@ impl Failure {
                 SqlState::T_R_SERIALIZATION_FAILURE,
                 SqlState::T_R_DEADLOCK_DETECTED,
                 SqlState::LOCK_NOT_AVAILABLE,
+                // The same id in another shard, committed at the same time: it is
+                // a conflict, and found the next time.
+                SqlState::UNIQUE_VIOLATION,
             ]
             .contains(code)
         })
@@ -96,7 +102,9 @@ impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Unavailable { reason } => Self::Unavailable(reason),
-            StoreError::Corrupt { what } => Self::Corrupt(what),
+            error @ (StoreError::Corrupt { .. } | StoreError::WentBack { .. }) => {
+                Self::Final(error)
+            }
         }
     }
 }
@@ -128,7 +136,24 @@ impl From<Failure> for StoreError {
                 Self::Unavailable { reason }
             }
             Failure::Unavailable(reason) => Self::Unavailable { reason },
-            Failure::Corrupt(what) => Self::Corrupt { what },
+            Failure::Final(error) => error,
+        }
+    }
+}
+
+/// When a statement under a lock failed.
+#[derive(Debug)]
+pub(super) enum UnderLock {
+    /// Before anything was sent.
+    Before(tokio_postgres::Error),
+    /// When the commit was sent already.
+    Sent(tokio_postgres::Error),
+}
+
+impl From<UnderLock> for Failure {
+    fn from(failed: UnderLock) -> Self {
+        match failed {
+            UnderLock::Before(error) | UnderLock::Sent(error) => Self::Database(error),
         }
     }
 }
@@ -173,6 +198,38 @@ impl<'a> Session<'a> {
     pub(super) async fn one(self, sql: &str, params: Params<'_>) -> Result<Row, Failure> {
         let row = self.first(sql, params).await?;
         row.ok_or_else(|| Failure::corrupt("a row that is always there is missing"))
+    }
+
+    /// Runs a statement in a transaction under the lock of a shard's head, all in
+    /// one round trip: the lock is never held across a network wait. Returns the
+    /// head's row as [`LOCK_HEAD`] reads it, and the statement's rows.
+    ///
+    /// The statement's snapshot is taken behind the lock.
+    pub(super) async fn under_lock(
+        self,
+        shard: Shard,
+        sql: &str,
+        params: Params<'_>,
+    ) -> Result<(Row, Vec<Row>), UnderLock> {
+        let lock = self.statements.prepare(self.client, LOCK_HEAD).await;
+        let lock = lock.map_err(UnderLock::Before)?;
+        let statement = self.statements.prepare(self.client, sql).await;
+        let statement = statement.map_err(UnderLock::Before)?;
+        let shard = number(shard);
+        let of_shard: Params<'_> = &[&shard];
+        // Polled in this order, so that they are sent in this order, and all of
+        // them at once.
+        let (begun, locked, done, committed) = tokio::join!(
+            biased;
+            self.client.batch_execute("BEGIN"),
+            self.client.query_one(&lock, of_shard),
+            self.client.query(&statement, params),
+            self.client.batch_execute("COMMIT"),
+        );
+        let outcome = begun
+            .and_then(|()| Ok((locked?, done?)))
+            .and_then(|done| committed.map(|()| done));
+        outcome.map_err(UnderLock::Sent)
     }
 
     /// Returns how many rows it changed.

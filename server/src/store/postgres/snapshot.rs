@@ -8,10 +8,10 @@ use tokio_postgres::Row;
 use super::{
     describe::{Interval, describe_whole},
     history::Range,
-    rows::user_key,
-    session::{Failure, Session, get, get_count, limit as row_limit, signed},
+    rows::{each_signed, user_key},
+    session::{Failure, Params, Session, get, get_count, limit as row_limit, signed},
 };
-use crate::store::{LogEvent, ReadLimit, SnapshotPage, SnapshotPlace, read::Room};
+use crate::store::{LogEvent, ReadLimit, Recency, Shard, SnapshotPage, SnapshotPlace, read::Room};
 
 /// Events of each conversation; the rest is history, fetched on demand.
 const RECENT_COUNT: usize = 50;
@@ -19,44 +19,52 @@ const RECENT_COUNT: usize = 50;
 /// Memberships that are described with one statement.
 const DESCRIBED_COUNT: usize = 16;
 
-/// The user's latest membership of each conversation, as of a position, with the
-/// last event at or below that position that the user may read; those that
-/// changed since, the most recently changed first.
+/// The user's latest membership of each conversation, as of a place, with the
+/// last event up to there that the user may read; those that changed since, the
+/// most recently changed first.
 ///
 /// One look-up for each conversation of the user, for each page: nothing that
 /// must be written with every message tells their order.
 const FIND_CHANGED: &str = "
-    SELECT m.conversation_key, m.from_seq, m.to_seq, m.to_position, e.seq, e.position
+    SELECT m.conversation_key, m.from_seq, m.to_seq, m.to_position, m.shard,
+           e.seq, e.committed_at_ms, e.position
       FROM (SELECT DISTINCT ON (conversation_key)
-                   conversation_key, from_seq, to_seq, to_position
-              FROM members WHERE user_key = $1 AND from_position <= $2
+                   conversation_key, from_seq, to_seq, to_position,
+                   (from_position >> 56)::integer AS shard,
+                   ($2::bigint[])[(from_position >> 56) + 1] AS at
+              FROM members
+             WHERE user_key = $1 AND from_position <= ($2::bigint[])[(from_position >> 56) + 1]
              ORDER BY conversation_key, from_seq DESC) m
      CROSS JOIN LATERAL (
-           SELECT CASE WHEN m.to_position <= $2 THEN m.to_seq ELSE seq_at(
+           SELECT CASE WHEN m.to_position <= m.at THEN m.to_seq ELSE seq_at(
                       m.conversation_key,
                       (SELECT h.seq FROM events h WHERE h.conversation_key = m.conversation_key
                         ORDER BY h.seq DESC LIMIT 1),
-                      $2) END AS seq OFFSET 0) last
+                      m.at) END AS seq OFFSET 0) last
      CROSS JOIN LATERAL (
-           SELECT e.seq, e.position FROM events e
+           SELECT e.seq, e.committed_at_ms, e.position FROM events e
             WHERE e.conversation_key = m.conversation_key AND e.seq = last.seq LIMIT 1) e
-     WHERE e.position > $3 AND e.position < $4
-     ORDER BY e.position DESC LIMIT $5";
+     WHERE e.position > ($3::bigint[])[m.shard + 1]
+       AND (e.committed_at_ms, e.position) < ($4, $5)
+     ORDER BY e.committed_at_ms DESC, e.position DESC LIMIT $6";
 
 /// A conversation that changed.
 struct Changed {
     interval: Interval,
     /// The last event that the user may read, of those the snapshot shows.
     last_seq: i64,
-    last_position: Position,
+    last: Recency,
 }
 
 impl Changed {
     fn of(row: &Row) -> Result<Self, Failure> {
         Ok(Self {
             interval: Interval::from_row(row, 0)?,
-            last_seq: get(row, 4)?,
-            last_position: Position::new(get_count(row, 5)?),
+            last_seq: get(row, 5)?,
+            last: Recency {
+                committed_at_ms: get(row, 6)?,
+                position: Position::new(get_count(row, 7)?),
+            },
         })
     }
 }
@@ -77,11 +85,11 @@ pub(super) async fn snapshot_page(
     };
     // Each has an event, so there is no room for more than that many.
     let count = row_limit(limit.count).saturating_add(1).max(2);
-    let (at, since) = (signed(place.at.get()), signed(place.since.get()));
-    let below = signed(place.below.get());
-    let params: [&(dyn tokio_postgres::types::ToSql + Sync); 5] =
-        [&user, &at, &since, &below, &count];
-    let rows = session.rows(FIND_CHANGED, &params).await?;
+    let (at, since) = (each_signed(&place.at), each_signed(&place.since));
+    let below = place.below;
+    let (below_ms, below_position) = (below.committed_at_ms, signed(below.position.get()));
+    let params: Params<'_> = &[&user, &at, &since, &below_ms, &below_position, &count];
+    let rows = session.rows(FIND_CHANGED, params).await?;
     let changed: Vec<Changed> = rows.iter().map(Changed::of).collect::<Result<_, _>>()?;
     let mut room = Room::new(limit);
     let mut below = place.below;
@@ -90,6 +98,7 @@ pub(super) async fn snapshot_page(
         let described = describe_whole(session, user, &intervals).await?;
         for (changed, description) in some.iter().zip(described) {
             let size = description.encoded_len();
+            let since = place.since.in_shard(Shard::of(changed.last.position));
             let events = recent(session, changed, since, limit.size.saturating_sub(size)).await?;
             let events_size: usize = events.iter().map(|event| event.encoded.len()).sum();
             if !room.take(events.len(), size + events_size) {
@@ -98,7 +107,7 @@ pub(super) async fn snapshot_page(
             }
             page.conversations.push(description);
             page.events.extend(events);
-            below = changed.last_position;
+            below = changed.last;
         }
     }
     Ok(page)
@@ -109,7 +118,7 @@ pub(super) async fn snapshot_page(
 async fn recent(
     session: Session<'_>,
     changed: &Changed,
-    since: i64,
+    since: Position,
     size_max: usize,
 ) -> Result<Vec<LogEvent>, Failure> {
     let mut room = Room::new(ReadLimit {
@@ -123,7 +132,7 @@ async fn recent(
     };
     let mut events = Vec::new();
     range.read(session, true, &mut room, &mut events).await?;
-    events.retain(|event| signed(event.position.get()) > since);
+    events.retain(|event| event.position > since);
     events.reverse();
     Ok(events)
 }

@@ -9,14 +9,14 @@ use std::sync::Arc;
 use magpie_sim::postgres::{self, Cluster};
 
 use super::{Postgres, open};
-use crate::store::conformance::{Opened, suite};
+use crate::store::conformance::{self, Opened, suite};
 
 fn cluster() -> &'static Cluster {
     postgres::shared().unwrap()
 }
 
 async fn open_at(url: &str) -> Arc<Postgres> {
-    open(url, [5; 32]).await.unwrap()
+    open(url, None, [5; 32]).await.unwrap()
 }
 
 async fn open_empty() -> Opened {
@@ -25,3 +25,17 @@ async fn open_empty() -> Opened {
 }
 
 suite!(open_empty, unless postgres::is_skipped());
+
+/// The same in a log of two shards.
+#[test]
+fn random_histories_in_two_shards_read_like_the_model() {
+    if postgres::is_skipped() {
+        return;
+    }
+    conformance::model::check(async || {
+        let url = cluster().create_database().await.unwrap();
+        let store = open(&url, Some(2), [5; 32]).await.unwrap();
+        let opened: Opened = (store, Box::new(()));
+        opened
+    });
+}

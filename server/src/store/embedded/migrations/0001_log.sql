@@ -17,8 +17,9 @@ CREATE TABLE epochs (
 
 INSERT INTO epochs (epoch, base) VALUES (1, 0);
 
--- One row: the last position given out and the time of its commit, which never
--- falls.
+-- One row: the last position given out and the time of the last event's commit,
+-- which never falls. Events take positions, moved read marks (a batch of them
+-- takes one), and changes of credentials.
 CREATE TABLE log_head (
     one             INTEGER PRIMARY KEY CHECK (one = 1),
     position        INTEGER NOT NULL,
@@ -52,11 +53,13 @@ CREATE TABLE devices (
     created_at_ms    INTEGER NOT NULL,
     -- The log head when it was made: what is older is history to it.
     made_position    INTEGER NOT NULL,
-    -- The log head when it was revoked.
-    revoked_position INTEGER
+    is_revoked       INTEGER NOT NULL DEFAULT 0,
+    -- The position that its revocation took, or its latest token.
+    changed_position INTEGER
 ) STRICT;
 
 CREATE INDEX devices_by_user ON devices (user);
+CREATE INDEX devices_by_change ON devices (changed_position) WHERE changed_position IS NOT NULL;
 
 -- A device's connections. Narrow for the same reason as `delivered`.
 CREATE TABLE cursors (
@@ -74,7 +77,7 @@ CREATE TABLE conversations (
     title           TEXT NOT NULL
 ) STRICT;
 
--- The log. Positions are dense; the table is in their order. References are not
+-- The log, in the order of positions. References are not
 -- declared, because checking them would cost two look-ups an event: the one
 -- writer has just read both rows.
 CREATE TABLE events (
@@ -116,9 +119,10 @@ CREATE TABLE marks (
     user          INTEGER NOT NULL REFERENCES users (key),
     conversation  INTEGER NOT NULL REFERENCES conversations (key),
     read_seq      INTEGER NOT NULL,
-    -- The log head when it was set.
+    -- The position that moving it took.
     read_position INTEGER NOT NULL,
     PRIMARY KEY (user, conversation)
 ) STRICT, WITHOUT ROWID;
 
-CREATE INDEX marks_by_position ON marks (user, read_position);
+CREATE INDEX marks_by_user ON marks (user, read_position);
+CREATE INDEX marks_by_change ON marks (read_position);

@@ -2,6 +2,11 @@
 --
 -- Ids appear once, in the table of what they name; everything else refers to it
 -- by its key, so that indexes stay small.
+--
+-- A position holds the shard of the log that it is of in its upper byte
+-- (`position >> 56`), so that each shard's positions are a range. A place in all
+-- shards (a cursor, the log's heads) is an array with a position of each, in
+-- their order.
 
 -- Facts about the whole: `cursor_key` (32 bytes).
 CREATE TABLE facts (
@@ -11,22 +16,39 @@ CREATE TABLE facts (
 
 -- The identity of the history. A new epoch begins whenever it may have gone back.
 CREATE TABLE epochs (
-    epoch bigint PRIMARY KEY,
-    base  bigint NOT NULL
+    epoch      bigint PRIMARY KEY,
+    base       bigint[] NOT NULL,
+    started_at timestamptz NOT NULL DEFAULT now()
 );
 
-INSERT INTO epochs (epoch, base) VALUES (1, 0);
-
--- One row for each shard of the log (there is one): the last position given out
--- and the time of its commit, which never falls. Whoever appends locks the row
--- first. Nearly empty pages keep its many versions on one page.
+-- One row for each shard of the log, made with the schema and never afterwards:
+-- the last position given out and the time of the last event's commit, which
+-- never falls. Whoever takes positions locks the row first: for events, for
+-- moved read marks (a batch of them takes one), and for changes of credentials
+-- (in shard 0). Nearly empty pages keep its many versions on one page.
 CREATE TABLE log_head (
     shard           integer PRIMARY KEY,
     position        bigint NOT NULL,
     committed_at_ms bigint NOT NULL
 ) WITH (fillfactor = 10);
 
-INSERT INTO log_head (shard, position, committed_at_ms) VALUES (0, 0, 0);
+CREATE FUNCTION heads() RETURNS bigint[]
+LANGUAGE sql STABLE AS $$ SELECT array_agg(position ORDER BY shard) FROM log_head $$;
+
+-- The later, and the earlier, of two places, shard by shard.
+CREATE FUNCTION later(a bigint[], b bigint[]) RETURNS bigint[]
+LANGUAGE sql IMMUTABLE STRICT AS $$
+    SELECT array_agg(greatest(p.a, p.b) ORDER BY p.shard)
+      FROM unnest(a, b) WITH ORDINALITY AS p (a, b, shard)
+$$;
+
+CREATE FUNCTION earlier(a bigint[], b bigint[]) RETURNS bigint[]
+LANGUAGE sql IMMUTABLE STRICT AS $$
+    SELECT array_agg(least(p.a, p.b) ORDER BY p.shard)
+      FROM unnest(a, b) WITH ORDINALITY AS p (a, b, shard)
+$$;
+
+CREATE AGGREGATE latest(bigint[]) (SFUNC = later, STYPE = bigint[]);
 
 CREATE TABLE users (
     key           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -39,8 +61,8 @@ CREATE TABLE users (
 -- How far any of a user's devices has ever stored: never falls. Narrow, and with
 -- room on its pages, because it is written all the time.
 CREATE TABLE delivered (
-    user_key bigint PRIMARY KEY REFERENCES users (key),
-    position bigint NOT NULL
+    user_key  bigint PRIMARY KEY REFERENCES users (key),
+    positions bigint[] NOT NULL
 ) WITH (fillfactor = 60);
 
 -- A revoked device keeps its row, so that its id is of no use to anybody.
@@ -51,19 +73,21 @@ CREATE TABLE devices (
     name             text NOT NULL,
     token_hash       bytea NOT NULL,
     created_at_ms    bigint NOT NULL,
-    -- The log head when it was made: what is older is history to it.
-    made_position    bigint NOT NULL,
-    -- The log head when it was revoked.
-    revoked_position bigint
+    -- The log's heads when it was made: what is older is history to it.
+    made_positions   bigint[] NOT NULL,
+    is_revoked       boolean NOT NULL DEFAULT false,
+    -- The position that its revocation took, or its latest token.
+    changed_position bigint
 );
 
 CREATE INDEX devices_by_user ON devices (user_key);
+CREATE INDEX devices_by_change ON devices (changed_position) WHERE changed_position IS NOT NULL;
 
 -- A device's connections. Narrow for the same reason as `delivered`.
 CREATE TABLE cursors (
     device_key      bigint PRIMARY KEY REFERENCES devices (key),
     generation      bigint NOT NULL,
-    cursor          bigint NOT NULL,
+    cursor          bigint[] NOT NULL,
     last_seen_at_ms bigint
 ) WITH (fillfactor = 60);
 
@@ -117,12 +141,13 @@ CREATE TABLE marks (
     user_key         bigint NOT NULL REFERENCES users (key),
     conversation_key bigint NOT NULL REFERENCES conversations (key),
     read_seq         bigint NOT NULL,
-    -- The log head when it was set.
+    -- The position that moving it took.
     read_position    bigint NOT NULL,
     PRIMARY KEY (user_key, conversation_key)
 );
 
-CREATE INDEX marks_by_position ON marks (user_key, read_position);
+CREATE INDEX marks_by_user ON marks (user_key, read_position);
+CREATE INDEX marks_by_change ON marks (read_position);
 
 -- The seq of the newest event of a conversation at or below a position; 0 if
 -- there is none. `last_seq` is the newest that is looked at.

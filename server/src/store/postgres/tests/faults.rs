@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{cluster, open_at};
 use crate::store::{
-    Append, Outcome, SharedStore, Store as _, StoreError,
+    Append, Outcome, Shard, SharedStore, Store as _, StoreError,
     conformance::{ALL, NOON, Player, World},
     postgres::Postgres,
 };
@@ -49,7 +49,7 @@ async fn pair(world: &World) -> (Player, Player) {
 
 async fn until_head_is(store: &Postgres, head: u64) {
     let deadline = Instant::now() + Duration::from_secs(20);
-    while store.head().await.unwrap() != Position::new(head) {
+    while store.state().await.unwrap().heads != Position::new(head) {
         assert!(Instant::now() < deadline, "the head is never {head}");
         sleep(Duration::from_millis(5)).await;
     }
@@ -77,11 +77,13 @@ async fn a_commit_whose_answer_is_lost_is_found() {
     let (alice, bob) = pair(world).await;
     through.proxy.swallow(Direction::Down);
     let hello = world.to(&alice, &bob, "hello");
-    let (committed, ()) = tokio::join!(world.append(std::slice::from_ref(&hello)), async {
+    let batch = Arc::from([hello.clone()]);
+    let (committed, ()) = tokio::join!(world.store.append(Shard::FIRST, batch, NOON), async {
         until_head_is(&through.beside, 3).await;
         through.proxy.cut_all();
         through.proxy.pass();
     });
+    let committed = committed.unwrap();
     let Outcome::Accepted { seq, .. } = committed.outcomes[0] else {
         panic!("{:?}", committed.outcomes);
     };
@@ -107,13 +109,13 @@ async fn a_batch_whose_connection_breaks_is_there_once() {
     let transaction = blocker.transaction().await.unwrap();
     let lock = "SELECT FROM log_head FOR UPDATE";
     transaction.batch_execute(lock).await.unwrap();
-    let hello = [world.to(&alice, &bob, "hello")];
-    let (committed, ()) = tokio::join!(world.append(&hello), async {
+    let hello = Arc::from([world.to(&alice, &bob, "hello")]);
+    let (committed, ()) = tokio::join!(world.store.append(Shard::FIRST, hello, NOON), async {
         until_waiting(&watcher).await;
         through.proxy.cut_all();
         transaction.rollback().await.unwrap();
     });
-    assert_eq!(committed.head, Position::new(3));
+    assert_eq!(committed.unwrap().head, Position::new(3));
     let log = through.beside.stretch(Position::ZERO, ALL).await.unwrap();
     assert_eq!(log.events.len(), 3);
 }
@@ -129,7 +131,10 @@ async fn a_batch_is_committed_though_nobody_waits_for_it() {
     let (alice, bob) = pair(world).await;
     through.proxy.stall(Direction::Down);
     let batch = Arc::from([world.to(&alice, &bob, "hello")]);
-    let waited = tokio::time::timeout(Duration::from_millis(50), world.store.append(batch, NOON));
+    let waited = tokio::time::timeout(
+        Duration::from_millis(50),
+        world.store.append(Shard::FIRST, batch, NOON),
+    );
     assert!(waited.await.is_err());
     through.proxy.pass();
     until_head_is(&through.beside, 3).await;
@@ -162,7 +167,11 @@ async fn nothing_is_lost_when_the_database_is_killed() {
                 // nothing of it committed: then it is handed in again.
                 let batch: Arc<[Append]> = Arc::from(batch);
                 let committed = loop {
-                    match world.store.append(Arc::clone(&batch), NOON).await {
+                    match world
+                        .store
+                        .append(Shard::FIRST, Arc::clone(&batch), NOON)
+                        .await
+                    {
                         Ok(committed) => break committed,
                         Err(StoreError::Unavailable { .. }) => {}
                         Err(error) => panic!("{error}"),

@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 use super::{cluster, open_at};
 use crate::store::{
-    Append, Outcome, SharedStore,
+    Append, Outcome, Shard, SharedStore, StoreError,
     conformance::{ALL, NOON, Player, World, decoded, send},
 };
 
@@ -111,7 +111,15 @@ async fn write(
             sent.push(fresh.clone());
             batch.push(fresh);
         }
-        let committed = store.append(batch.as_slice().into(), NOON).await.unwrap();
+        let asked: Arc<[Append]> = batch.as_slice().into();
+        // Refused with nothing committed, when its connections died for too long.
+        let committed = loop {
+            match store.append(Shard::FIRST, Arc::clone(&asked), NOON).await {
+                Ok(committed) => break committed,
+                Err(StoreError::Unavailable { .. }) => {}
+                Err(error) => panic!("{error}"),
+            }
+        };
         for (append, outcome) in batch.iter().zip(committed.outcomes) {
             let Outcome::Accepted {
                 conversation, seq, ..

@@ -36,12 +36,12 @@ async fn the_schema_is_made_once() {
         return;
     }
     let url = cluster().create_database().await.unwrap();
-    let made = migrate_schema(&url).await.unwrap();
+    let made = migrate_schema(&url, None).await.unwrap();
     assert_eq!((made.from, made.to), (0, 1));
-    let again = migrate_schema(&url).await.unwrap();
+    let again = migrate_schema(&url, None).await.unwrap();
     assert_eq!((again.from, again.to), (1, 1));
     let first = open_at(&url).await;
-    let second = open(&url, [6; 32]).await.unwrap();
+    let second = open(&url, None, [6; 32]).await.unwrap();
     assert_eq!(second.cursor_key().await, first.cursor_key().await);
     assert_eq!(first.engine(), "postgresql");
 }
@@ -54,7 +54,7 @@ async fn nodes_that_start_together_make_one_schema() {
     let url = cluster().create_database().await.unwrap();
     let (a, b, c) = tokio::join!(open_at(&url), open_at(&url), open_at(&url));
     assert_eq!(a.cursor_key().await, b.cursor_key().await);
-    assert_eq!(b.head().await, c.head().await);
+    assert_eq!(b.state().await, c.state().await);
 }
 
 #[tokio::test]
@@ -69,7 +69,7 @@ async fn a_schema_that_is_not_ours_is_refused() {
     open_at(&url).await;
     let too_new = "UPDATE magpie_migrations SET oldest = 2 WHERE version = 2";
     client(&url).await.batch_execute(too_new).await.unwrap();
-    let refused = refusal(open(&url, [5; 32]).await);
+    let refused = refusal(open(&url, None, [5; 32]).await);
     assert!(refused.contains("its schema has version 2"), "{refused}");
 
     let url = cluster().create_database().await.unwrap();
@@ -79,13 +79,13 @@ async fn a_schema_that_is_not_ours_is_refused() {
         oldest: 1,
         sql: "SELECT 1",
     }];
-    let refused = refusal(open_with(&url, [5; 32], &changed).await);
+    let refused = refusal(open_with(&url, None, [5; 32], &changed).await);
     assert!(refused.contains("another migration 1"), "{refused}");
 
     let url = cluster().create_database().await.unwrap();
     let foreign = "CREATE TABLE users (name text)";
     client(&url).await.batch_execute(foreign).await.unwrap();
-    let refused = refusal(open(&url, [5; 32]).await);
+    let refused = refusal(open(&url, None, [5; 32]).await);
     assert!(refused.contains("\"users\" already exists"), "{refused}");
 }
 
@@ -106,10 +106,10 @@ async fn a_step_that_fails_leaves_the_schema_as_it_was() {
         step(2, "CREATE TABLE extra (key bigint)"),
         step(3, "CREATE TABLE extra (key bigint)"),
     ];
-    let refused = refusal(open_with(&url, [5; 32], &broken).await);
+    let refused = refusal(open_with(&url, None, [5; 32], &broken).await);
     assert!(refused.contains("already exists"), "{refused}");
     open_at(&url).await;
-    assert!(open_with(&url, [5; 32], &broken[..2]).await.is_ok());
+    assert!(open_with(&url, None, [5; 32], &broken[..2]).await.is_ok());
 }
 
 #[tokio::test]
@@ -123,10 +123,10 @@ async fn a_role_that_may_not_change_the_schema_is_told_who_may() {
     let make = format!("CREATE ROLE {role} LOGIN");
     owner.batch_execute(&make).await.unwrap();
     let as_clerk = url.replace("//postgres@", &format!("//{role}@"));
-    let refused = refusal(open(&as_clerk, [5; 32]).await);
+    let refused = refusal(open(&as_clerk, None, [5; 32]).await);
     assert!(refused.contains("`magpied migrate`"), "{refused}");
 
-    migrate_schema(&url).await.unwrap();
+    migrate_schema(&url, None).await.unwrap();
     let grant = format!(
         "GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA public TO {role};
          GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO {role}"
@@ -153,7 +153,7 @@ async fn a_database_that_would_lose_messages_is_refused() {
     cluster.stop().unwrap();
     cluster.restart().unwrap();
     // It may still be starting: that is waited for.
-    let refused = refusal(open(&url, [5; 32]).await);
+    let refused = refusal(open(&url, None, [5; 32]).await);
     assert!(refused.contains("fsync=off"), "{refused}");
 }
 

@@ -1,0 +1,49 @@
+//! Beginning a new epoch.
+
+use tokio_postgres::Client;
+
+use super::{
+    rows::get_places,
+    session::{Failure, get, get_count},
+};
+use crate::store::{History, LogState, NewEpoch};
+
+/// Nobody takes positions meanwhile.
+const LOCK_HEADS: &str = "SELECT FROM log_head ORDER BY shard FOR UPDATE";
+
+const INSERT_EPOCH: &str = "
+    INSERT INTO epochs (epoch, base) SELECT max(epoch) + 1, heads() FROM epochs
+    RETURNING epoch, base";
+
+/// Whatever connections of before still confirm changes nothing.
+const FENCE_ALL: &str = "UPDATE cursors SET generation = generation + 1";
+
+const REVOKE_ALL: &str = "UPDATE devices SET is_revoked = true WHERE NOT is_revoked";
+
+const COUNT_DEVICES: &str = "SELECT count(*) FROM devices WHERE NOT is_revoked";
+
+pub(super) async fn begin(client: &mut Client, sign_out_all: bool) -> Result<NewEpoch, Failure> {
+    let transaction = client.transaction().await?;
+    transaction.query(LOCK_HEADS, &[]).await?;
+    let row = transaction.query_one(INSERT_EPOCH, &[]).await?;
+    transaction.execute(FENCE_ALL, &[]).await?;
+    let mut revoked = 0;
+    if sign_out_all {
+        revoked = transaction.execute(REVOKE_ALL, &[]).await?;
+    }
+    let devices: i64 = get(&transaction.query_one(COUNT_DEVICES, &[]).await?, 0)?;
+    transaction.commit().await?;
+    let base = get_places(&row, 1)?;
+    let history = History {
+        epoch: get_count(&row, 0)?,
+        base,
+    };
+    Ok(NewEpoch {
+        state: LogState {
+            history,
+            heads: base,
+        },
+        devices: devices.unsigned_abs(),
+        revoked,
+    })
+}

@@ -1,0 +1,90 @@
+//! To which shard of the log a request goes.
+
+use std::collections::HashMap;
+
+use magpie_protocol::{id::UserId, text::UserName, wire::Target};
+use parking_lot::Mutex;
+
+use super::{
+    connections::Connections,
+    session::{Failure, Session, get, get_id},
+};
+use crate::store::{Append, Command, Shard, identity::destination};
+
+/// Names that are remembered; when there are more, all are forgotten. About
+/// 20 MB.
+const COUNT_MAX: usize = 200_000;
+
+const FIND_IDS: &str = "SELECT name, user_id FROM users WHERE name = ANY($1)";
+
+/// Whose names are whose: never changes, so what was read stays true, unless the
+/// database is another one now.
+#[derive(Default)]
+pub(super) struct Routes(Mutex<HashMap<UserName, UserId>>);
+
+impl Routes {
+    /// The shards of some requests, of so many. One to nobody goes anywhere.
+    pub(super) async fn shards_of(
+        &self,
+        connections: &Connections,
+        count: usize,
+        batch: &[Append],
+    ) -> Result<Vec<Shard>, Failure> {
+        if count <= 1 {
+            return Ok(vec![Shard::FIRST; batch.len()]);
+        }
+        self.learn(connections, batch).await?;
+        let ids = self.0.lock();
+        let shard = |append| {
+            let destination = destination(append, |name| ids.get(name).copied());
+            destination.map_or(Shard::FIRST, |id| Shard::of_conversation(id, count))
+        };
+        Ok(batch.iter().map(shard).collect())
+    }
+
+    pub(super) fn forget(&self) {
+        self.0.lock().clear();
+    }
+
+    async fn learn(&self, connections: &Connections, batch: &[Append]) -> Result<(), Failure> {
+        let unknown: Vec<&str> = {
+            let mut ids = self.0.lock();
+            if ids.len() >= COUNT_MAX {
+                ids.clear();
+            }
+            let names = batch.iter().filter_map(peer);
+            let unknown = names.filter(|name| !ids.contains_key(*name));
+            unknown.map(UserName::as_str).collect()
+        };
+        if unknown.is_empty() {
+            return Ok(());
+        }
+        let taken = connections.take().await?;
+        let rows = Session::over(&taken).rows(FIND_IDS, &[&unknown]).await?;
+        let mut ids = self.0.lock();
+        for row in &rows {
+            let name = UserName::parse(get(row, 0)?);
+            let name = name.map_err(|reason| Failure::corrupt(reason.to_string()))?;
+            ids.insert(name, UserId::new(get_id(row, 1)?));
+        }
+        Ok(())
+    }
+}
+
+/// The user to whose direct conversation a request goes, if it names one.
+fn peer(append: &Append) -> Option<&UserName> {
+    match &append.command {
+        Command::SendMessage {
+            to: Target::User(name),
+            ..
+        } => Some(name),
+        Command::SendMessage {
+            to: Target::Conversation(_),
+            ..
+        }
+        | Command::CreateGroup { .. }
+        | Command::AddMembers { .. }
+        | Command::RemoveMember { .. }
+        | Command::LeaveGroup { .. } => None,
+    }
+}
