@@ -164,7 +164,7 @@ impl Keeper {
                 Ok(fenced) => {
                     for device in fenced {
                         if let Some(it) = confirmed.get(&device) {
-                            it.from.end(Ending::Replaced);
+                            self.end_fenced(&it.from).await;
                         }
                     }
                 }
@@ -180,6 +180,17 @@ impl Keeper {
                 tracing::debug!(%error, "a receipt was not told");
             }
         }
+    }
+
+    /// Ends a connection of which nothing counts any more: a newer one took over,
+    /// or the device was revoked.
+    async fn end_fenced(&self, from: &Mailbox) {
+        let ending = match self.store.device(from.device).await {
+            Ok(Some(_)) => Ending::Replaced,
+            Ok(None) => Ending::Revoked,
+            Err(_) => Ending::Unavailable,
+        };
+        from.end(ending);
     }
 
     /// What could not be written is written with what came meanwhile.

@@ -9,6 +9,9 @@
     reason = "a test stops at what it did not expect"
 )]
 
+mod counted;
+mod epochs;
 mod hostile;
 mod peer;
+mod reconnects;
 mod sessions;

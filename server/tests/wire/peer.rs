@@ -11,7 +11,7 @@ use magpie_protocol::{
 };
 use magpie_server::{
     clock::{Blocking, Clock},
-    node::{Ground, Node, bind},
+    node::{Ground, Node, StartError, bind},
     random::Random,
     store::{SharedStore, embedded},
     tls::{self, Source},
@@ -54,11 +54,15 @@ impl World {
     }
 
     async fn start_in(dir: TempDir) -> Self {
-        let random = Random::system();
+        let key = Random::system().bytes().unwrap();
+        let store = embedded::open(dir.path(), Blocking::Pool, key).unwrap();
+        Self::start_on(dir, store).await.unwrap()
+    }
+
+    /// A server on this store; its other files are in `dir`.
+    pub(crate) async fn start_on(dir: TempDir, store: SharedStore) -> Result<Self, StartError> {
         let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let key = random.bytes().unwrap();
-        let store: SharedStore = embedded::open(dir.path(), Blocking::Pool, key).unwrap();
         let source = Source::Development {
             dir: dir.path().into(),
             listen: address,
@@ -67,17 +71,23 @@ impl World {
             store: Arc::clone(&store),
             tls: tls::load(&source).unwrap(),
             clock: Clock::start(),
-            random,
+            random: Random::system(),
             blocking: Blocking::Pool,
             data_dir: Some(dir.path().to_owned()),
         };
-        let node = Node::start(ground, listener, None).await.unwrap();
-        Self {
+        let node = Node::start(ground, listener, None).await?;
+        Ok(Self {
             node,
             address,
             store,
             dir,
-        }
+        })
+    }
+
+    /// Drains the server. What is left of it.
+    pub(crate) async fn stop(self) -> TempDir {
+        self.node.drain().await;
+        self.dir
     }
 
     /// Drains the server and starts another on the same store.

@@ -3,6 +3,7 @@
 mod faults;
 mod nodes;
 mod opening;
+mod plans;
 
 use std::sync::Arc;
 

@@ -1,0 +1,192 @@
+//! How the database finds what it is asked for.
+
+use std::{sync::Arc, time::Duration};
+
+use magpie_protocol::{
+    seq::Position,
+    wire::{FetchHistory, HistoryFrom},
+};
+use magpie_sim::postgres;
+use tokio::time::{Instant, sleep};
+use tokio_postgres::Client;
+
+use super::{cluster, open_at};
+use crate::store::{
+    Confirm, Connect, Positions, ReadLimit, Recency, Shard, SharedStore, SnapshotPlace,
+    conformance::{ALL, Player, World, seq},
+};
+
+/// Alice and Bob in so many groups of two, three messages in each, by whole
+/// statements. Everything is in the database as a server would have written it.
+const MAKE_GROUPS: &str = "
+    INSERT INTO conversations (conversation_id, kind, title)
+    SELECT gen_random_uuid(), 2, 'group ' || g FROM generate_series(1, $1::integer) g";
+
+const MAKE_MEMBERS: &str = "
+    INSERT INTO members (user_key, conversation_key, from_seq, from_position, to_seq, to_position)
+    SELECT u.key, c.key, 1, (SELECT position FROM log_head) + c.key, 9223372036854775807, 9223372036854775807
+      FROM users u, conversations c WHERE c.kind = 2";
+
+/// The first message of each group, then the second, then the third.
+const MAKE_EVENTS: &str = "
+    INSERT INTO events (position, conversation_key, seq, sender_key, committed_at_ms, message_id,
+                        kind, digest, body)
+    SELECT (SELECT position FROM log_head) + (round.seq - 1) * (SELECT max(key) FROM conversations) + c.key,
+           c.key, round.seq, (SELECT min(key) FROM users), 0, gen_random_uuid(), 1, 'digest', ''
+      FROM conversations c, generate_series(1, 3) AS round (seq) WHERE c.kind = 2";
+
+const MOVE_HEAD: &str = "UPDATE log_head SET position = (SELECT max(position) FROM events)";
+
+async fn make_groups(client: &Client, count: i32) {
+    client.execute(MAKE_GROUPS, &[&count]).await.unwrap();
+    for sql in [MAKE_MEMBERS, MAKE_EVENTS, MOVE_HEAD, "ANALYZE"] {
+        client.batch_execute(sql).await.unwrap();
+    }
+}
+
+/// Everything that a server ever asks, for two users with many conversations.
+async fn ask_everything(world: &World, alice: &Player, bob: &Player) {
+    let store = &world.store;
+    let heads = world.heads().await;
+    let (direct, _) = world.accept(world.to(alice, bob, "hello")).await;
+    let tea = world.group(alice, &[bob]).await;
+    world.remove(alice, tea, bob).await;
+    world.add(alice, tea, &[bob]).await;
+    world.accept(world.post(bob, tea, "tea?")).await;
+    world.mark(bob, direct, 1).await;
+    store.account(&alice.name()).await.unwrap();
+    let device = world.new_device();
+    for _ in 0..2 {
+        store.put_device(bob.id(), &device, 0).await.unwrap();
+    }
+    store.devices(bob.id()).await.unwrap();
+    store.device(device.id).await.unwrap();
+    let hello = Connect {
+        device: device.id,
+        cursor: heads,
+        at_ms: 0,
+    };
+    let generation = store.connect(&[hello]).await.unwrap()[0].unwrap();
+    let confirm = Confirm {
+        device: device.id,
+        generation,
+        cursor: world.heads().await,
+    };
+    store.confirm(&[confirm]).await.unwrap();
+    store
+        .stretch(heads.in_shard(Shard::FIRST), ALL)
+        .await
+        .unwrap();
+    store.memberships(tea, Position::ZERO).await.unwrap();
+    let few = ReadLimit { count: 10, ..ALL };
+    let limits = [few, ALL];
+    for (after, limit) in [(heads, ALL), (Positions::origin(1), few)]
+        .into_iter()
+        .zip(limits)
+    {
+        store.user_page(bob.id(), after.0, limit).await.unwrap();
+    }
+    let place = SnapshotPlace {
+        since: Positions::origin(1),
+        at: heads,
+        below: Recency::LAST,
+    };
+    store.snapshot_page(bob.id(), place, few).await.unwrap();
+    store.conversations(bob.id(), None, few).await.unwrap();
+    for from in [HistoryFrom::Before(seq(9)), HistoryFrom::After(seq(1))] {
+        let request = FetchHistory {
+            conversation: tea,
+            from,
+            limit: 10,
+        };
+        store.history(bob.id(), request).await.unwrap();
+    }
+    store.revoke_device(bob.id(), device.id).await.unwrap();
+}
+
+/// The planner is told to avoid reading whole tables; where it did all the same,
+/// there is no index for what was asked.
+#[tokio::test]
+async fn no_statement_reads_a_whole_table() {
+    if postgres::is_skipped() {
+        return;
+    }
+    let url = cluster().create_database().await.unwrap();
+    let client = cluster().connect(url.rsplit('/').next().unwrap()).await;
+    let client = client.unwrap();
+    let store: SharedStore = open_at(&url).await;
+    let world = World::new((store, Box::new(())));
+    let (alice, bob) = (world.player("alice").await, world.player("bob").await);
+    make_groups(&client, 2_000).await;
+    let scans = "SELECT coalesce(sum(seq_scan), 0)::bigint, coalesce(sum(idx_scan), 0)::bigint
+                   FROM pg_stat_user_tables
+                  WHERE relname NOT IN ('log_head', 'epochs', 'facts', 'magpie_migrations')";
+    let count = async || -> (i64, i64) {
+        let row = client.query_one(scans, &[]).await.unwrap();
+        (row.get(0), row.get(1))
+    };
+    flush_statistics(&client).await;
+    let (whole, _) = count().await;
+    ask_everything(&world, &alice, &bob).await;
+    // Backends report what they did at the latest when they end.
+    drop(world);
+    let others = "SELECT count(*) FROM pg_stat_activity
+                   WHERE datname = current_database() AND pid <> pg_backend_pid()
+                     AND backend_type = 'client backend'";
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while client
+        .query_one(others, &[])
+        .await
+        .unwrap()
+        .get::<_, i64>(0)
+        > 0
+    {
+        assert!(Instant::now() < deadline, "the store's backends never end");
+        sleep(Duration::from_millis(10)).await;
+    }
+    let (whole_now, by_index) = count().await;
+    assert!(
+        by_index > 100,
+        "only {by_index} look-ups: nothing was asked"
+    );
+    assert_eq!(whole_now - whole, 0, "whole tables were read");
+
+    // The counter counts.
+    let whole_table = "SELECT count(*) FROM events WHERE body = 'sought'";
+    client.query_one(whole_table, &[]).await.unwrap();
+    flush_statistics(&client).await;
+    assert!(count().await.0 > whole_now);
+}
+
+/// So that what this connection did does not count as the store's.
+async fn flush_statistics(client: &Client) {
+    // New in PostgreSQL 15; before, they were sent at the end of a statement.
+    let sql = "SELECT pg_stat_force_next_flush()
+                WHERE EXISTS (SELECT FROM pg_proc WHERE proname = 'pg_stat_force_next_flush')";
+    drop(client.query(sql, &[]).await);
+}
+
+/// A page of who was long away names what changed, and looks at nothing else.
+#[tokio::test]
+async fn a_large_account_catches_up_on_what_changed() {
+    if postgres::is_skipped() {
+        return;
+    }
+    let url = cluster().create_database().await.unwrap();
+    let client = cluster().connect(url.rsplit('/').next().unwrap()).await;
+    let client = client.unwrap();
+    let store: SharedStore = open_at(&url).await;
+    let world = World::new((Arc::clone(&store), Box::new(())));
+    let (alice, bob) = (world.player("alice").await, world.player("bob").await);
+    make_groups(&client, 3_000).await;
+    let after = world.heads().await;
+    let (direct, _) = world.accept(world.to(&alice, &bob, "first")).await;
+    // Much of the log is not for them.
+    let gap = "UPDATE log_head SET position = position + 1000000";
+    client.batch_execute(gap).await.unwrap();
+    world.accept(world.post(&alice, direct, "second")).await;
+    let page = world.page(&bob, after, ALL).await;
+    assert!(page.complete);
+    assert_eq!(page.events.len(), 2);
+    assert_eq!(page.upto, world.heads().await);
+}

@@ -1,0 +1,88 @@
+//! A store that notes what it is asked.
+
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use magpie_protocol::{
+    id::{ConversationId, DeviceId, UserId},
+    seq::Position,
+    text::UserName,
+    wire::{FetchHistory, v1},
+};
+use magpie_server::store::{
+    Account, Append, Committed, Confirm, Connect, CreateUser, Device, DeviceLine, Generation,
+    HistoryPage, LogState, MarkRead, Marked, Membership, NewDevice, Positions, PutDevice,
+    ReadLimit, Shard, SharedStore, SnapshotPage, SnapshotPlace, Store, StoreError, Stretch,
+    UserPage,
+};
+
+/// A store, and the names of what it was asked.
+pub(crate) struct Counted {
+    store: SharedStore,
+    asked: Mutex<Vec<&'static str>>,
+}
+
+impl Counted {
+    pub(crate) fn new(store: SharedStore) -> Arc<Self> {
+        let asked = Mutex::default();
+        Arc::new(Self { store, asked })
+    }
+
+    /// What it was asked since this was last called.
+    pub(crate) fn take(&self) -> Vec<&'static str> {
+        std::mem::take(&mut self.asked.lock().unwrap())
+    }
+
+    fn note(&self, what: &'static str) -> &SharedStore {
+        self.asked.lock().unwrap().push(what);
+        &self.store
+    }
+}
+
+/// Notes a question and passes it on.
+macro_rules! pass_on {
+    ($($name:ident($($arg:ident: $kind:ty),*) -> $answer:ty;)*) => {
+        #[async_trait]
+        impl Store for Counted {
+            fn engine(&self) -> &'static str {
+                self.store.engine()
+            }
+
+            fn shard_count(&self) -> usize {
+                self.store.shard_count()
+            }
+
+            fn has_been(&self, epoch: u64, reached: &Positions) {
+                self.store.has_been(epoch, reached);
+            }
+
+            $(async fn $name(&self, $($arg: $kind),*) -> Result<$answer, StoreError> {
+                self.note(stringify!($name)).$name($($arg),*).await
+            })*
+        }
+    };
+}
+
+pass_on! {
+    state() -> LogState;
+    cursor_key() -> [u8; 32];
+    account(name: &UserName) -> Option<Account>;
+    create_user(account: &Account, device: &NewDevice, at_ms: i64) -> CreateUser;
+    put_device(user: UserId, device: &NewDevice, at_ms: i64) -> PutDevice;
+    device(id: DeviceId) -> Option<Device>;
+    devices(user: UserId) -> Vec<DeviceLine>;
+    revoke_device(user: UserId, device: DeviceId) -> bool;
+    connect(hellos: &[Connect]) -> Vec<Option<Generation>>;
+    confirm(confirms: &[Confirm]) -> Vec<DeviceId>;
+    shards_of(batch: &[Append]) -> Vec<Shard>;
+    append(shard: Shard, batch: Arc<[Append]>, at_ms: i64) -> Committed;
+    stretch(after: Position, limit: ReadLimit) -> Stretch;
+    user_page(user: UserId, after: Positions, limit: ReadLimit) -> UserPage;
+    snapshot_page(user: UserId, place: SnapshotPlace, limit: ReadLimit) -> SnapshotPage;
+    memberships(conversation: ConversationId, ended_after: Position) -> Vec<Membership>;
+    history(user: UserId, request: FetchHistory) -> Option<HistoryPage>;
+    conversations(
+        user: UserId, after: Option<ConversationId>, limit: ReadLimit
+    ) -> (Vec<v1::Conversation>, bool);
+    mark_read(shard: Shard, marks: &[MarkRead]) -> Marked;
+}

@@ -1,0 +1,131 @@
+//! A log that goes back, as after the restore of an older backup.
+
+use bytes::Bytes;
+use magpie_protocol::wire::v1::{self, server_frame};
+use magpie_server::store::{SharedStore, postgres as store};
+use magpie_sim::postgres;
+use tempfile::TempDir;
+use tokio_postgres::Client;
+
+use crate::peer::{Device, World, hello, text_to};
+
+/// A database whose log can be set back.
+struct Database {
+    url: String,
+    client: Client,
+}
+
+impl Database {
+    async fn create() -> Self {
+        let cluster = postgres::shared().unwrap();
+        let url = cluster.create_database().await.unwrap();
+        let name = url.rsplit('/').next().unwrap();
+        let client = cluster.connect(name).await.unwrap();
+        Self { url, client }
+    }
+
+    async fn open(&self) -> SharedStore {
+        store::open(&self.url, None, [7; 32]).await.unwrap()
+    }
+
+    /// Forgets the last event, as an older backup would.
+    async fn set_back(&self) {
+        let sql = "DELETE FROM events WHERE position = (SELECT max(position) FROM events);
+                   UPDATE log_head SET position = (SELECT max(position) FROM events)";
+        self.client.batch_execute(sql).await.unwrap();
+    }
+}
+
+/// Alice, who has written twice, and her cursor behind that.
+async fn alice_writes(world: &World) -> (Device, Bytes) {
+    let alice = world.register("alice").await;
+    let (mut peer, _) = world.connect(&alice, Bytes::new()).await;
+    peer.send(text_to("alice", "one")).await;
+    peer.send(text_to("alice", "two")).await;
+    drop(peer);
+    let (_, pages) = world.connect(&alice, Bytes::new()).await;
+    (alice, pages.last().unwrap().cursor.clone())
+}
+
+async fn refused(world: &World, device: &Device, cursor: &Bytes) -> bool {
+    let mut peer = world.peer().await;
+    peer.control(hello(device, cursor.clone())).await;
+    match peer.body().await {
+        server_frame::Body::Goodbye(goodbye) => {
+            assert_eq!(goodbye.code(), v1::ErrorCode::Unavailable, "{goodbye:?}");
+            true
+        }
+        server_frame::Body::Welcome(_) => false,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// D11. Nobody is served until a new epoch began; then everybody begins anew.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_falls_under_a_living_server_stops_it_until_a_new_epoch() {
+    if postgres::is_skipped() {
+        return;
+    }
+    let database = Database::create().await;
+    let world = World::start_on(TempDir::new().unwrap(), database.open().await).await;
+    let world = world.unwrap();
+    let (alice, cursor) = alice_writes(&world).await;
+    let (mut peer, _) = world.connect(&alice, cursor.clone()).await;
+    database.set_back().await;
+    let goodbye = peer.goodbye().await;
+    assert_eq!(goodbye.action(), v1::Action::Reconnect, "{goodbye:?}");
+    assert!(refused(&world, &alice, &cursor).await);
+
+    let begun = store::begin_epoch(&database.url, false).await.unwrap();
+    assert_eq!((begun.state.history.epoch, begun.devices), (2, 1));
+    while refused(&world, &alice, &cursor).await {
+        tokio::task::yield_now().await;
+    }
+    let mut peer = world.peer().await;
+    peer.control(hello(&alice, cursor)).await;
+    let server_frame::Body::Welcome(welcome) = peer.body().await else {
+        panic!("not welcome");
+    };
+    assert_eq!((welcome.epoch, welcome.starts_anew), (2, true));
+    let accepted = peer.send(text_to("alice", "two, again")).await;
+    assert_eq!(accepted.seq, 2);
+}
+
+/// D11. A server that is started on an older backup knows how far it had come.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_does_not_start_on_a_log_that_went_back() {
+    if postgres::is_skipped() {
+        return;
+    }
+    let database = Database::create().await;
+    let world = World::start_on(TempDir::new().unwrap(), database.open().await).await;
+    let world = world.unwrap();
+    alice_writes(&world).await;
+    let dir = world.stop().await;
+    database.set_back().await;
+    let refused = match World::start_on(dir, database.open().await).await {
+        Ok(_) => panic!("it was started"),
+        Err(error) => error.to_string(),
+    };
+    assert!(refused.contains("`magpied epoch new`"), "{refused}");
+}
+
+/// D11. A device's cursor is authentic: so far the log has been once.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cursor_beyond_the_log_stops_the_server() {
+    if postgres::is_skipped() {
+        return;
+    }
+    let database = Database::create().await;
+    let world = World::start_on(TempDir::new().unwrap(), database.open().await).await;
+    let world = world.unwrap();
+    let (alice, cursor) = alice_writes(&world).await;
+    world.stop().await;
+    database.set_back().await;
+    let fresh = TempDir::new().unwrap();
+    let world = World::start_on(fresh, database.open().await).await.unwrap();
+    let bob = world.register("bob").await;
+    assert!(!refused(&world, &bob, &Bytes::new()).await);
+    assert!(refused(&world, &alice, &cursor).await);
+    assert!(refused(&world, &bob, &Bytes::new()).await);
+}
