@@ -39,7 +39,7 @@ pub(crate) enum Failure {
     #[error("another process holds the connection of {home}; end it first")]
     InUse { home: String },
     #[error("{count} in the outbox would be lost; `magpie sync` sends it, --force gives it up")]
-    OutboxHolds { count: usize },
+    OutboxHolds { count: u64 },
     #[error("{0}")]
     Refused(Refusal),
     #[error("{0}")]

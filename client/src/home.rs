@@ -15,7 +15,7 @@ use magpie_protocol::{
 use parking_lot::Mutex;
 
 use crate::{
-    database::{Credential, Database, now_ms},
+    database::{Credential, Database, OutboxPlace, now_ms},
     error::{HomeError, LocalError},
     model::{
         Account, AuditConversation, ConversationLine, LocalHistory, NewRequest, OutboxEntry,
@@ -40,6 +40,35 @@ pub struct Home {
 #[derive(Debug)]
 pub struct ConnectionLock {
     _file: File,
+}
+
+/// The entries of an outbox, read in pages.
+#[derive(Debug)]
+pub struct Outbox {
+    database: Arc<Mutex<Database>>,
+    page: std::vec::IntoIter<(OutboxPlace, OutboxEntry)>,
+    /// Of the last entry given out; none once there are no more.
+    place: Option<OutboxPlace>,
+}
+
+/// Entries of the outbox read at once. With the longest texts this is 4 MiB.
+const OUTBOX_PAGE: usize = 256;
+
+impl Iterator for Outbox {
+    type Item = Result<OutboxEntry, LocalError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.page.len() == 0 {
+            let read = self.database.lock().outbox(self.place.take()?, OUTBOX_PAGE);
+            match read {
+                Ok(page) => self.page = page.into_iter(),
+                Err(error) => return Some(Err(error)),
+            }
+        }
+        let (place, entry) = self.page.next()?;
+        self.place = Some(place);
+        Some(Ok(entry))
+    }
 }
 
 const CA_FILE_NAME: &str = "ca.pem";
@@ -132,14 +161,29 @@ impl Home {
         self.database.lock().history(conversation, before, limit)
     }
 
-    /// What is queued and not done, in the order in which it was queued; what
-    /// was refused for good stays there, marked as failed.
+    /// What is queued and not done, in the order in which it was queued, read
+    /// marks last; what was refused for good stays there, marked as failed.
+    ///
+    /// It is read in pages, so the longest outbox needs little memory. What is
+    /// answered or queued meanwhile may be in it or not. The error of a page is
+    /// the last item.
+    #[must_use]
+    pub fn outbox(&self) -> Outbox {
+        Outbox {
+            database: Arc::clone(&self.database),
+            page: Vec::new().into_iter(),
+            place: Some(OutboxPlace::START),
+        }
+    }
+
+    /// How many entries [`Self::outbox`] has, and those that only a newer
+    /// version can read.
     ///
     /// # Errors
     ///
     /// [`LocalError`].
-    pub fn outbox(&self) -> Result<Vec<OutboxEntry>, LocalError> {
-        self.database.lock().outbox()
+    pub fn outbox_count(&self) -> Result<u64, LocalError> {
+        self.database.lock().outbox_count()
     }
 
     /// Queues a request, durably: once this returns, it will be sent, by this
@@ -285,5 +329,70 @@ impl Home {
             .and_then(|()| File::open(&next)?.sync_all())
             .and_then(|()| std::fs::rename(&next, &path))
             .map_err(|source| HomeError::of_file(&path, source))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use magpie_protocol::id::{DeviceId, UserId};
+
+    use super::*;
+    use crate::model::Operation;
+
+    fn home(directory: &Path) -> Home {
+        let home = Home::open(directory).unwrap();
+        let account = Account {
+            user_id: UserId::new([1; 16]),
+            name: "alice".to_owned(),
+            device_id: DeviceId::new([2; 16]),
+            device_name: String::new(),
+            server: "localhost:7443".to_owned(),
+            signed_in: true,
+        };
+        home.database.lock().signed_in(&account, &[3; 32]).unwrap();
+        home
+    }
+
+    fn message(text: usize) -> NewRequest {
+        NewRequest::Send {
+            to: Recipient::Conversation(ConversationId::new([4; 16])),
+            text: text.to_string().try_into().unwrap(),
+        }
+    }
+
+    /// D9.
+    #[test]
+    fn a_long_outbox_is_read_page_by_page_and_whole() {
+        let directory = tempfile::tempdir().unwrap();
+        let home = home(directory.path());
+        for count in [0, 1, OUTBOX_PAGE - 1, OUTBOX_PAGE, 2 * OUTBOX_PAGE + 1] {
+            let queued: Vec<_> = home.outbox().map(|entry| entry.unwrap().id).collect();
+            let more = (queued.len()..count).map(message).collect();
+            let ids = [queued, home.queue_all(more).unwrap()].concat();
+            assert_eq!(home.outbox_count().unwrap(), u64::try_from(count).unwrap());
+            let mut outbox = home.outbox();
+            for id in ids {
+                assert_eq!(outbox.next().unwrap().unwrap().id, id);
+                assert!(outbox.page.len() < OUTBOX_PAGE);
+            }
+            assert!(outbox.next().is_none());
+            assert!(outbox.next().is_none());
+        }
+    }
+
+    #[test]
+    fn an_entry_that_is_queued_while_the_outbox_is_read_comes_in_its_place() {
+        let directory = tempfile::tempdir().unwrap();
+        let home = home(directory.path());
+        home.queue_all((0..OUTBOX_PAGE).map(message).collect())
+            .unwrap();
+        let mut outbox = home.outbox();
+        outbox.next().unwrap().unwrap();
+        home.queue(message(OUTBOX_PAGE)).unwrap();
+        let last = outbox.last().unwrap().unwrap();
+        let Operation::Send { text, .. } = last.operation else {
+            panic!("{last:?}");
+        };
+        assert_eq!(text, OUTBOX_PAGE.to_string());
     }
 }

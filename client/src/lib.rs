@@ -62,7 +62,7 @@ pub use magpie_protocol::{
 pub use self::{
     client::{Client, Event, From, Options},
     error::{ConnectError, DisconnectReason, HomeError, LocalError, RequestError, SignInError},
-    home::{ConnectionLock, Home},
+    home::{ConnectionLock, Home, Outbox},
     model::{
         Acceptance, Account, AuditConversation, AuditLine, Content, ConversationKind,
         ConversationLine, ConversationPage, DeviceLine, Gap, HistoryPage, InvalidRecipient,

@@ -60,7 +60,7 @@ pub(crate) async fn login(context: &Context, typed: Credentials) -> Result<Exit,
 
 pub(crate) async fn logout(context: &Context, force: bool) -> Result<Exit, Failure> {
     let account = context.account()?;
-    let count = context.home.outbox()?.len();
+    let count = context.home.outbox_count()?;
     if count > 0 && !force {
         return Err(Failure::OutboxHolds { count });
     }

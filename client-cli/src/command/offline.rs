@@ -23,8 +23,8 @@ pub(crate) fn conversations(context: &Context) -> Result<Exit, Failure> {
 
 pub(crate) fn outbox(context: &Context) -> Result<Exit, Failure> {
     context.account()?;
-    for entry in context.home.outbox()? {
-        context.output.line(&Line::outbox(entry))?;
+    for entry in context.home.outbox() {
+        context.output.line(&Line::outbox(entry?))?;
     }
     Ok(Exit::Done)
 }

@@ -66,11 +66,14 @@ fn count_outcome(outcome: &Outcome, sent: &mut u64, failed: &mut u64) {
 
 /// What the outbox holds that still has to be sent.
 fn pending(context: &Context) -> Result<HashSet<MessageId>, Failure> {
-    let entries = context.home.outbox()?.into_iter();
-    Ok(entries
-        .filter(|entry| entry.state == OutboxState::Pending)
-        .map(|entry| entry.id)
-        .collect())
+    let mut pending = HashSet::new();
+    for entry in context.home.outbox() {
+        let entry = entry?;
+        if entry.state == OutboxState::Pending {
+            pending.insert(entry.id);
+        }
+    }
+    Ok(pending)
 }
 
 /// The outcomes that nobody told us of; once caught up.

@@ -9,6 +9,7 @@
 mod account;
 mod audit;
 mod conversations;
+mod entries;
 mod events;
 mod gaps;
 mod outbox;
@@ -31,6 +32,7 @@ use rusqlite::{Connection, Row, Transaction, TransactionBehavior};
 pub(crate) use self::{
     account::Credential,
     conversations::line as conversation_line,
+    entries::OutboxPlace,
     events::NewEvent,
     outbox::now_ms,
     page::NewPage,

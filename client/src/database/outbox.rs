@@ -14,9 +14,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
 use super::{Database, account, conversation_at, conversations, message_id_at, seq_at, stored};
 use crate::{
     error::LocalError,
-    model::{
-        Acceptance, NewRequest, Operation, OutboxEntry, OutboxState, Outcome, Recipient, Refusal,
-    },
+    model::{Acceptance, NewRequest, Outcome, Recipient, Refusal},
 };
 
 /// A request that waits to be sent.
@@ -72,50 +70,7 @@ fn body(id: MessageId, request: NewRequest) -> Result<Body, (Recipient, Option<S
     })
 }
 
-fn operation(body: Body) -> Option<Operation> {
-    let conversation = |id: &[u8]| ConversationId::try_from(id).ok();
-    Some(match body {
-        Body::SendMessage(it) => Operation::Send {
-            to: match it.to? {
-                v1::send_message::To::UserName(name) => {
-                    Recipient::User(UserName::parse(&name).ok()?)
-                }
-                v1::send_message::To::ConversationId(id) => {
-                    Recipient::Conversation(conversation(&id)?)
-                }
-            },
-            text: it.text,
-        },
-        Body::CreateGroup(it) => Operation::CreateGroup {
-            title: it.title,
-            names: it.user_names,
-        },
-        Body::AddMembers(it) => Operation::AddMembers {
-            conversation: conversation(&it.conversation_id)?,
-            names: it.user_names,
-        },
-        Body::RemoveMember(it) => Operation::RemoveMember {
-            conversation: conversation(&it.conversation_id)?,
-            name: it.user_name,
-        },
-        Body::LeaveGroup(it) => Operation::Leave {
-            conversation: conversation(&it.conversation_id)?,
-        },
-        Body::Hello(_)
-        | Body::Register(_)
-        | Body::SignIn(_)
-        | Body::Ping(_)
-        | Body::Goodbye(_)
-        | Body::MarkRead(_)
-        | Body::FetchHistory(_)
-        | Body::FetchConversations(_)
-        | Body::FetchDevices(_)
-        | Body::RevokeDevice(_)
-        | Body::SignOut(_) => return None,
-    })
-}
-
-fn decode(frame: &[u8]) -> Option<Body> {
+pub(super) fn decode(frame: &[u8]) -> Option<Body> {
     v1::ClientFrame::decode(frame).ok()?.body
 }
 
@@ -171,7 +126,7 @@ fn queue(
     Ok(id)
 }
 
-fn refusal_at(row: &Row<'_>, index: usize) -> rusqlite::Result<Option<Refusal>> {
+pub(super) fn refusal_at(row: &Row<'_>, index: usize) -> rusqlite::Result<Option<Refusal>> {
     let Some(code) = row.get::<_, Option<i32>>(index)? else {
         return Ok(None);
     };
@@ -182,10 +137,6 @@ fn refusal_at(row: &Row<'_>, index: usize) -> rusqlite::Result<Option<Refusal>> 
         after: std::time::Duration::ZERO,
         message: row.get(index + 2)?,
     }))
-}
-
-fn state(refusal: Option<Refusal>) -> OutboxState {
-    refusal.map_or(OutboxState::Pending, OutboxState::Failed)
 }
 
 impl Database {
@@ -202,43 +153,6 @@ impl Database {
             .collect::<Result<_, _>>()?;
         transaction.commit()?;
         Ok(ids)
-    }
-
-    pub(crate) fn outbox(&mut self) -> Result<Vec<OutboxEntry>, LocalError> {
-        let view = self.connection.transaction()?;
-        let mut entries = Vec::new();
-        let mut sends = view.prepare_cached(
-            "SELECT id, frame, queued_at_ms, code, action, message FROM outbox ORDER BY place",
-        )?;
-        let mut rows = sends.query([])?;
-        while let Some(row) = rows.next()? {
-            let frame: Vec<u8> = row.get(1)?;
-            if let Some(operation) = decode(&frame).and_then(operation) {
-                entries.push(OutboxEntry {
-                    id: message_id_at(row, 0)?,
-                    operation,
-                    queued_at_ms: row.get(2)?,
-                    state: state(refusal_at(row, 3)?),
-                });
-            }
-        }
-        let mut reads = view.prepare_cached(
-            "SELECT id, conversation, seq, queued_at_ms, code, action, message
-               FROM reads ORDER BY place",
-        )?;
-        let mut rows = reads.query([])?;
-        while let Some(row) = rows.next()? {
-            entries.push(OutboxEntry {
-                id: message_id_at(row, 0)?,
-                operation: Operation::MarkRead {
-                    conversation: conversation_at(row, 1)?,
-                    seq: seq_at(row, 2)?,
-                },
-                queued_at_ms: row.get(3)?,
-                state: state(refusal_at(row, 4)?),
-            });
-        }
-        Ok(entries)
     }
 
     pub(crate) fn discard(&mut self, id: MessageId) -> Result<bool, LocalError> {

@@ -8,9 +8,10 @@ use magpie_protocol::{
 };
 use prost::Message as _;
 
-use super::{Changes, Database, Load, NewEvent, NewPage, Turn, Work};
+use super::{Changes, Database, Load, NewEvent, NewPage, OutboxPlace, Turn, Work};
 use crate::model::{
-    Acceptance, Account, Content, Gap, NewRequest, OutboxState, Outcome, Recipient, Refusal,
+    Acceptance, Account, Content, Gap, NewRequest, OutboxEntry, OutboxState, Outcome, Recipient,
+    Refusal,
 };
 
 const ALICE: UserId = UserId::new([0xa; 16]);
@@ -75,6 +76,17 @@ impl Device {
             text: text.to_owned().try_into().unwrap(),
         };
         self.database.queue_all(vec![send]).unwrap()[0]
+    }
+
+    /// In the smallest pages.
+    fn outbox(&self) -> Vec<OutboxEntry> {
+        let mut place = OutboxPlace::START;
+        std::iter::from_fn(|| {
+            let (at, entry) = self.database.outbox(place, 1).unwrap().pop()?;
+            place = at;
+            Some(entry)
+        })
+        .collect()
     }
 
     fn cursor(&self) -> Bytes {
@@ -232,15 +244,12 @@ fn an_accepted_message_moves_from_the_outbox_to_the_history() {
     let mut device = device();
     let id = device.send("hello");
     assert_eq!(device.database.outcome(id).unwrap(), None);
-    assert_eq!(
-        device.database.outbox().unwrap()[0].state,
-        OutboxState::Pending
-    );
+    assert_eq!(device.outbox()[0].state, OutboxState::Pending);
 
     let changes = device.work(vec![Work::Accepted { id, at: at(1) }]);
     assert_eq!(changes.accepted, [(id, at(1))]);
     let mut device = device.reopen();
-    assert_eq!(device.database.outbox().unwrap(), []);
+    assert_eq!(device.outbox(), []);
     let outcome = device.database.outcome(id).unwrap();
     assert_eq!(outcome, Some(Outcome::Accepted(at(1))));
     let history = device.database.history(CHAT, None, 10).unwrap();
@@ -264,7 +273,7 @@ fn an_own_message_that_a_page_brings_leaves_the_outbox() {
     page.events[0].message_id = id.to_wire();
     let changes = device.page(page);
     assert_eq!(changes.accepted, [(id, at(1))]);
-    assert_eq!(device.database.outbox().unwrap(), []);
+    assert_eq!(device.outbox(), []);
     device.work(vec![Work::Accepted { id, at: at(1) }]);
     assert_eq!(device.shown(), (vec![1], vec![]));
 }
@@ -285,14 +294,14 @@ fn a_refused_message_stays_marked_until_it_is_discarded() {
         refusal: refusal.clone(),
     }]);
     let mut device = device.reopen();
-    let entry = device.database.outbox().unwrap().remove(0);
+    let entry = device.outbox().remove(0);
     assert_eq!(entry.state, OutboxState::Failed(refusal.clone()));
     assert_eq!(
         device.database.outcome(id).unwrap(),
         Some(Outcome::Failed(refusal))
     );
     assert!(device.database.discard(id).unwrap());
-    assert_eq!(device.database.outbox().unwrap(), []);
+    assert_eq!(device.outbox(), []);
 }
 
 /// D5, D4.
@@ -415,6 +424,9 @@ fn read_marks_leave_as_one_and_answer_all() {
         .database
         .queue_all(vec![mark(Some(2)), mark(None)])
         .unwrap();
+    let message = device.send("behind the marks, listed before them");
+    let listed: Vec<_> = device.outbox().iter().map(|entry| entry.id).collect();
+    assert_eq!(listed, [message, ids[0], ids[1]]);
     assert_eq!(device.database.conversations().unwrap()[0].unread, 0);
     let load = Load {
         reads: true,
@@ -447,7 +459,7 @@ fn a_new_history_forgets_the_cursor_and_keeps_events_and_outbox() {
     assert!(device.work(vec![welcome(2)]).began_anew);
     assert_eq!(device.cursor(), "");
     assert_eq!(device.shown().0, [1, 2]);
-    assert_eq!(device.database.outbox().unwrap().len(), 1);
+    assert_eq!(device.outbox().len(), 1);
 }
 
 /// D6.

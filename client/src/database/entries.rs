@@ -1,0 +1,163 @@
+//! The outbox as a person looks at it, page by page.
+
+use magpie_protocol::{
+    id::ConversationId,
+    text::UserName,
+    wire::v1::{self, client_frame::Body},
+};
+
+use super::{
+    Database, conversation_at, message_id_at,
+    outbox::{decode, refusal_at},
+    seq_at,
+};
+use crate::{
+    error::LocalError,
+    model::{Operation, OutboxEntry, OutboxState, Recipient, Refusal},
+};
+
+/// Where an entry stands in the outbox: behind all requests come the read marks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum OutboxPlace {
+    Request(i64),
+    Read(i64),
+}
+
+impl OutboxPlace {
+    /// Before everything.
+    pub(crate) const START: Self = Self::Request(0);
+}
+
+impl Database {
+    /// The entries behind a place, in the person's order, at most `limit`; fewer
+    /// only at the end. Read marks stand behind everything else.
+    pub(crate) fn outbox(
+        &self,
+        behind: OutboxPlace,
+        limit: usize,
+    ) -> Result<Vec<(OutboxPlace, OutboxEntry)>, LocalError> {
+        let mut entries = Vec::new();
+        if let OutboxPlace::Request(place) = behind {
+            self.requests_behind(place, limit, &mut entries)?;
+        }
+        self.reads_behind(behind, limit, &mut entries)?;
+        Ok(entries)
+    }
+
+    fn requests_behind(
+        &self,
+        place: i64,
+        limit: usize,
+        entries: &mut Vec<(OutboxPlace, OutboxEntry)>,
+    ) -> Result<(), LocalError> {
+        let mut ask = self.connection.prepare_cached(
+            "SELECT id, frame, queued_at_ms, code, action, message, place
+               FROM outbox WHERE place > ?1 ORDER BY place",
+        )?;
+        let mut rows = ask.query([place])?;
+        // No limit in SQL: what this version cannot read is passed over.
+        while entries.len() < limit
+            && let Some(row) = rows.next()?
+        {
+            let frame: Vec<u8> = row.get(1)?;
+            if let Some(operation) = decode(&frame).and_then(operation) {
+                let entry = OutboxEntry {
+                    id: message_id_at(row, 0)?,
+                    operation,
+                    queued_at_ms: row.get(2)?,
+                    state: state(refusal_at(row, 3)?),
+                };
+                entries.push((OutboxPlace::Request(row.get(6)?), entry));
+            }
+        }
+        Ok(())
+    }
+
+    fn reads_behind(
+        &self,
+        behind: OutboxPlace,
+        limit: usize,
+        entries: &mut Vec<(OutboxPlace, OutboxEntry)>,
+    ) -> Result<(), LocalError> {
+        let place = match behind {
+            OutboxPlace::Request(_) => 0,
+            OutboxPlace::Read(place) => place,
+        };
+        let mut ask = self.connection.prepare_cached(
+            "SELECT id, conversation, seq, queued_at_ms, code, action, message, place
+               FROM reads WHERE place > ?1 ORDER BY place",
+        )?;
+        let mut rows = ask.query([place])?;
+        while entries.len() < limit
+            && let Some(row) = rows.next()?
+        {
+            let entry = OutboxEntry {
+                id: message_id_at(row, 0)?,
+                operation: Operation::MarkRead {
+                    conversation: conversation_at(row, 1)?,
+                    seq: seq_at(row, 2)?,
+                },
+                queued_at_ms: row.get(3)?,
+                state: state(refusal_at(row, 4)?),
+            };
+            entries.push((OutboxPlace::Read(row.get(7)?), entry));
+        }
+        Ok(())
+    }
+
+    /// How many entries there are, those of a newer version included.
+    pub(crate) fn outbox_count(&self) -> Result<u64, LocalError> {
+        let count: i64 = self
+            .connection
+            .prepare_cached("SELECT (SELECT count(*) FROM outbox) + (SELECT count(*) FROM reads)")?
+            .query_row([], |row| row.get(0))?;
+        Ok(count.cast_unsigned())
+    }
+}
+
+fn operation(body: Body) -> Option<Operation> {
+    let conversation = |id: &[u8]| ConversationId::try_from(id).ok();
+    Some(match body {
+        Body::SendMessage(it) => Operation::Send {
+            to: match it.to? {
+                v1::send_message::To::UserName(name) => {
+                    Recipient::User(UserName::parse(&name).ok()?)
+                }
+                v1::send_message::To::ConversationId(id) => {
+                    Recipient::Conversation(conversation(&id)?)
+                }
+            },
+            text: it.text,
+        },
+        Body::CreateGroup(it) => Operation::CreateGroup {
+            title: it.title,
+            names: it.user_names,
+        },
+        Body::AddMembers(it) => Operation::AddMembers {
+            conversation: conversation(&it.conversation_id)?,
+            names: it.user_names,
+        },
+        Body::RemoveMember(it) => Operation::RemoveMember {
+            conversation: conversation(&it.conversation_id)?,
+            name: it.user_name,
+        },
+        Body::LeaveGroup(it) => Operation::Leave {
+            conversation: conversation(&it.conversation_id)?,
+        },
+        Body::Hello(_)
+        | Body::Register(_)
+        | Body::SignIn(_)
+        | Body::Ping(_)
+        | Body::Goodbye(_)
+        | Body::MarkRead(_)
+        | Body::FetchHistory(_)
+        | Body::FetchConversations(_)
+        | Body::FetchDevices(_)
+        | Body::RevokeDevice(_)
+        | Body::SignOut(_) => return None,
+    })
+}
+
+fn state(refusal: Option<Refusal>) -> OutboxState {
+    refusal.map_or(OutboxState::Pending, OutboxState::Failed)
+}
