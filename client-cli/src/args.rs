@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use magpie_client::{ConversationId, DeviceId, DeviceName, Recipient, Seq, Title, UserName};
 
+use crate::colour::ColourChoice;
+
 /// Chat from the command line.
 ///
 /// A home is a directory that is one device of one user. What you send is
@@ -50,6 +52,11 @@ pub(crate) struct Global {
     #[arg(long, global = true)]
     pub(crate) json: bool,
 
+    /// Whether to colour what people read: `NO_COLOR` and `CLICOLOR_FORCE` decide
+    /// beside the terminal when it is auto
+    #[arg(long, global = true, value_name = "WHEN", value_enum, default_value_t)]
+    pub(crate) color: ColourChoice,
+
     /// How long to wait for the server without an answer; 0: for ever
     #[arg(long, global = true, value_name = "SECONDS", default_value_t = 30)]
     pub(crate) timeout: u64,
@@ -58,14 +65,23 @@ pub(crate) struct Global {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Make a user, and this home their first device
+    ///
+    /// Refused if the home holds somebody, naming them. Repeating it after a lost
+    /// answer is the same registration.
     #[command(after_help = "Example:\n  magpie --home ./alice register alice")]
     Register(Credentials),
 
     /// Make this home another device of a user
+    ///
+    /// A home that the server has signed out may be signed in again by the same
+    /// user and keeps its history and outbox.
     #[command(after_help = "Example:\n  magpie --home ./phone login alice --device-name phone")]
     Login(Credentials),
 
     /// End this device's credential and empty the home
+    ///
+    /// Refused while the outbox holds something, failed entries included, unless
+    /// it is forced.
     #[command(after_help = "Example:\n  magpie logout")]
     Logout {
         /// Even though the outbox holds something, which is lost then
@@ -73,7 +89,7 @@ pub(crate) enum Command {
         force: bool,
     },
 
-    /// Whose device this is
+    /// Whose device this is (works offline)
     #[command(after_help = "Example:\n  magpie whoami --json")]
     Whoami,
 
@@ -96,11 +112,15 @@ pub(crate) enum Command {
     },
 
     /// Send a message, or each line of standard input
+    ///
+    /// Ends when each is accepted or refused. What an earlier run left in the
+    /// outbox goes first, in order.
     #[command(
         after_help = "Examples:\n  magpie send @bob 'hello'\n  seq 1000 | magpie send @bob\n  magpie send --queue @bob 'later'"
     )]
     Send {
         /// @NAME or a conversation's id
+        #[arg(value_name = "WHOM")]
         to: Recipient,
         /// The message; without it, each line of standard input is one
         text: Option<String>,
@@ -110,13 +130,19 @@ pub(crate) enum Command {
     },
 
     /// Chat with a person or a group; /quit ends it
+    ///
+    /// Shows the newest 20 events, then what comes. Each line typed is sent; the
+    /// end of the input ends it too.
     #[command(after_help = "Example:\n  magpie chat @bob")]
     Chat {
         /// @NAME or a conversation's id
+        #[arg(value_name = "WHOM")]
         to: Recipient,
     },
 
     /// Print messages as they come, each once per home
+    ///
+    /// Connects again for ever. Ctrl-C ends it.
     #[command(after_help = "Examples:\n  magpie listen\n  magpie listen --until-idle 2 --json")]
     Listen {
         /// End once caught up and this long without an event
@@ -133,9 +159,13 @@ pub(crate) enum Command {
     Conversations,
 
     /// Print a conversation, oldest first (works offline)
+    ///
+    /// The newest events of those asked for. What is not here is fetched if the
+    /// server can be reached within 5 seconds, else shown as a gap.
     #[command(after_help = "Examples:\n  magpie history @bob\n  magpie history @bob --before 51")]
     History {
         /// @NAME or a conversation's id
+        #[arg(value_name = "WHOM")]
         of: Recipient,
         /// Only events below this seq
         #[arg(long, value_name = "SEQ", value_parser = seq)]
@@ -149,6 +179,7 @@ pub(crate) enum Command {
     #[command(after_help = "Example:\n  magpie read @bob")]
     Read {
         /// @NAME or a conversation's id
+        #[arg(value_name = "WHOM")]
         of: Recipient,
     },
 
@@ -157,6 +188,8 @@ pub(crate) enum Command {
     Outbox,
 
     /// Compare the local database with the server's log
+    ///
+    /// Each difference is a line; the last line has the totals.
     #[command(after_help = "Example:\n  magpie audit && echo 'nothing is missing'")]
     Audit,
 }
@@ -208,6 +241,7 @@ pub(crate) enum GroupCommand {
     )]
     Add {
         /// The group's id
+        #[arg(value_name = "ID")]
         conversation: ConversationId,
         /// Whom
         #[arg(value_name = "@NAME", value_parser = user_name, required = true)]
@@ -219,6 +253,7 @@ pub(crate) enum GroupCommand {
     )]
     Remove {
         /// The group's id
+        #[arg(value_name = "ID")]
         conversation: ConversationId,
         /// Whom
         #[arg(value_name = "@NAME", value_parser = user_name)]
@@ -228,6 +263,7 @@ pub(crate) enum GroupCommand {
     #[command(after_help = "Example:\n  magpie group leave 0190163d-8694-739b-aea5-966c26f8ad91")]
     Leave {
         /// The group's id
+        #[arg(value_name = "ID")]
         conversation: ConversationId,
     },
 }

@@ -1,12 +1,13 @@
 //! What every command starts from: the flags, the home, the output.
 
-use std::{env, path::PathBuf, time::Duration};
+use std::{collections::HashMap, env, path::PathBuf, time::Duration};
 
 use magpie_client::{Account, ConversationId, Home, Recipient, Server};
 
 use crate::{
     args::Global,
     failure::Failure,
+    line::place,
     output::Output,
     trust::{self, DEFAULT_SERVER},
 };
@@ -27,7 +28,7 @@ impl Context {
         };
         Ok(Self {
             home: Home::open(&directory)?,
-            output: Output::new(global.json),
+            output: Output::new(&global),
             global,
         })
     }
@@ -81,6 +82,33 @@ impl Context {
         let lines = self.home.conversations()?;
         let known = lines.iter().any(|line| line.id == id);
         if known { Ok(id) } else { Err(unknown()) }
+    }
+}
+
+/// How conversations are called; asked for once.
+#[derive(Debug)]
+pub(crate) struct Places<'context> {
+    pub(crate) context: &'context Context,
+    known: HashMap<ConversationId, String>,
+}
+
+impl<'context> Places<'context> {
+    pub(crate) fn new(context: &'context Context) -> Self {
+        Self {
+            context,
+            known: HashMap::new(),
+        }
+    }
+
+    /// Its name, or its id while it has none.
+    pub(crate) fn of(&mut self, id: ConversationId) -> Result<String, Failure> {
+        if !self.known.contains_key(&id) {
+            let named = self.context.home.conversations()?.into_iter();
+            let named = named.filter(|line| !line.title.is_empty());
+            self.known = named.map(|line| (line.id, place(&line))).collect();
+        }
+        let place = self.known.get(&id).cloned();
+        Ok(place.unwrap_or_else(|| id.to_string()))
     }
 }
 

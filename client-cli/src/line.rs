@@ -1,7 +1,13 @@
 //! Every line that this program prints, once for people and once for programs.
 //! `docs/cli.md` describes them; fields may be added, never renamed.
 
+mod people;
+#[cfg(test)]
+pub(crate) mod samples;
+
 use std::fmt;
+
+pub(crate) use people::place;
 
 use magpie_client::{
     Acceptance, Account, Content, ConversationId, ConversationKind, ConversationLine, DeviceId,
@@ -9,11 +15,7 @@ use magpie_client::{
 };
 use serde::{Serialize, Serializer};
 
-use crate::{
-    failure::Failure,
-    moment::{rfc3339, short},
-    printable::Printable,
-};
+use crate::{failure::Failure, moment::rfc3339};
 
 /// An id or anything else that is written as it is displayed.
 #[derive(Debug)]
@@ -41,13 +43,7 @@ pub(crate) enum Line {
     LoggedOut {
         user: String,
     },
-    Device {
-        device_id: Shown<DeviceId>,
-        device_name: String,
-        created_at: String,
-        last_seen_at: Option<String>,
-        current: bool,
-    },
+    Device(DeviceFields),
     Revoked {
         device_id: Shown<DeviceId>,
     },
@@ -74,14 +70,7 @@ pub(crate) enum Line {
         conversation_id: Shown<ConversationId>,
         seq: u64,
     },
-    Message {
-        message_id: Option<Shown<MessageId>>,
-        conversation_id: Shown<ConversationId>,
-        seq: u64,
-        sender: Option<String>,
-        text: String,
-        sent_at: String,
-    },
+    Message(MessageFields),
     Event(EventFields),
     Gap {
         conversation_id: Shown<ConversationId>,
@@ -103,14 +92,7 @@ pub(crate) enum Line {
         message_id: Option<Shown<MessageId>>,
         message: String,
     },
-    Audit {
-        conversations: u64,
-        events: u64,
-        missing: u64,
-        extra: u64,
-        different: u64,
-        unfetched: u64,
-    },
+    Audit(AuditFields),
 }
 
 /// An account and this device.
@@ -137,6 +119,41 @@ impl From<Account> for AccountFields {
     }
 }
 
+/// A device as the list shows it.
+#[derive(Debug, Serialize)]
+pub(crate) struct DeviceFields {
+    device_id: Shown<DeviceId>,
+    device_name: String,
+    created_at: String,
+    last_seen_at: Option<String>,
+    current: bool,
+}
+
+/// A message.
+#[derive(Debug, Serialize)]
+pub(crate) struct MessageFields {
+    message_id: Option<Shown<MessageId>>,
+    conversation_id: Shown<ConversationId>,
+    seq: u64,
+    sender: Option<String>,
+    text: String,
+    sent_at: String,
+    /// Where it was said, for people who watch several conversations.
+    #[serde(skip)]
+    place: Option<String>,
+}
+
+/// The totals of an audit.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct AuditFields {
+    pub(crate) conversations: u64,
+    pub(crate) events: u64,
+    pub(crate) missing: u64,
+    pub(crate) extra: u64,
+    pub(crate) different: u64,
+    pub(crate) unfetched: u64,
+}
+
 /// A change of a group, or an event that this version does not know.
 #[derive(Debug, Serialize)]
 pub(crate) struct EventFields {
@@ -150,6 +167,8 @@ pub(crate) struct EventFields {
     title: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     members: Option<Vec<String>>,
+    #[serde(skip)]
+    place: Option<String>,
 }
 
 /// A conversation as the list shows it.
@@ -215,27 +234,28 @@ impl Line {
     }
 
     pub(crate) fn device(device: DeviceLine) -> Self {
-        Self::Device {
+        Self::Device(DeviceFields {
             device_id: Shown(device.id),
             device_name: device.name,
             created_at: rfc3339(device.created_at_ms),
             last_seen_at: device.last_seen_at_ms.map(rfc3339),
             current: device.current,
-        }
+        })
     }
 
     pub(crate) fn event(event: StoredEvent) -> Self {
         let names = |users: Vec<User>| Some(users.into_iter().map(|user| user.name).collect());
         let (kind, title, members) = match event.content {
             Content::Message { text } => {
-                return Self::Message {
+                return Self::Message(MessageFields {
                     message_id: event.message_id.map(Shown),
                     conversation_id: Shown(event.conversation),
                     seq: event.seq.get(),
                     sender: event.sender.map(|user| user.name),
                     text,
                     sent_at: rfc3339(event.committed_at_ms),
-                };
+                    place: None,
+                });
             }
             Content::GroupCreated { title, members } => {
                 ("group_created", Some(title), names(members))
@@ -256,7 +276,18 @@ impl Line {
             sent_at: rfc3339(event.committed_at_ms),
             title,
             members,
+            place: None,
         })
+    }
+
+    /// Says to people in which conversation it happened.
+    pub(crate) fn in_place(mut self, of: String) -> Self {
+        if let Self::Message(MessageFields { place, .. }) | Self::Event(EventFields { place, .. }) =
+            &mut self
+        {
+            *place = Some(of);
+        }
+        self
     }
 
     pub(crate) fn conversation(line: ConversationLine) -> Self {
@@ -310,147 +341,4 @@ impl Line {
             code,
         })
     }
-}
-
-/// For people: what others wrote cannot move their cursor or change colours.
-impl fmt::Display for Line {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Registered(fields) => write!(out, "registered {fields}"),
-            Self::LoggedIn(fields) => write!(out, "logged in {fields}"),
-            Self::Whoami(fields) => fields.fmt(out),
-            Self::LoggedOut { user } => write!(out, "logged out {user}"),
-            Self::Device {
-                device_id,
-                device_name,
-                last_seen_at,
-                current,
-                ..
-            } => {
-                let seen = last_seen_at.as_deref().map_or("never seen".into(), short);
-                let here = if *current { "  this one" } else { "" };
-                write!(out, "{device_id}  {seen}  {}{here}", Printable(device_name))
-            }
-            Self::Revoked { device_id } => write!(out, "revoked {device_id}"),
-            Self::Queued { message_id } => write!(out, "queued {message_id}"),
-            Self::Accepted {
-                conversation_id,
-                seq,
-                ..
-            } => write!(out, "sent: {seq} in {conversation_id}"),
-            Self::Pending { message_id } => write!(out, "pending {message_id}: it stays queued"),
-            Self::Error { message, .. } => write!(out, "refused: {}", Printable(message)),
-            Self::Read { seq, .. } => write!(out, "read up to {seq}"),
-            Self::Message {
-                seq,
-                sender,
-                text,
-                sent_at,
-                ..
-            } => {
-                let (at, sender) = (short(sent_at), name(sender.as_ref()));
-                write!(out, "{at} {seq} {sender}: {}", Printable(text))
-            }
-            Self::Event(fields) => fields.fmt(out),
-            Self::Gap {
-                from_seq, to_seq, ..
-            } => write!(out, "... {from_seq} to {to_seq} are not fetched yet"),
-            Self::CaughtUp => write!(out, "-- caught up --"),
-            Self::Synced {
-                events,
-                sent,
-                failed,
-            } => write!(out, "synced: {events} new, {sent} sent, {failed} failed"),
-            Self::Conversation(fields) => fields.fmt(out),
-            Self::Outbox(fields) => fields.fmt(out),
-            Self::Difference {
-                conversation_id,
-                message,
-                ..
-            } => write!(out, "{conversation_id} {message}"),
-            Self::Audit {
-                conversations,
-                events,
-                missing,
-                extra,
-                different,
-                unfetched,
-            } => write!(
-                out,
-                "{conversations} conversations, {events} events: {missing} missing, {extra} extra, \
-                 {different} different; {unfetched} not fetched yet"
-            ),
-        }
-    }
-}
-
-impl fmt::Display for AccountFields {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{} on {}", self.user, self.server)?;
-        write!(out, ", device {}", self.device_id)?;
-        if !self.device_name.is_empty() {
-            write!(out, " ({})", Printable(&self.device_name))?;
-        }
-        if !self.signed_in {
-            write!(out, ", signed out by the server")?;
-        }
-        Ok(())
-    }
-}
-
-impl fmt::Display for EventFields {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let sender = name(self.sender.as_ref());
-        let members = self.members.as_deref().unwrap_or_default().join(", ");
-        write!(out, "{} {} * {sender} ", short(&self.sent_at), self.seq)?;
-        match self.kind {
-            "group_created" => {
-                let title = self.title.as_deref().unwrap_or_default();
-                write!(out, "made {} with {members}", Printable(title))
-            }
-            "members_added" => write!(out, "added {members}"),
-            "member_removed" => write!(out, "removed {members}"),
-            "member_left" => write!(out, "left"),
-            _ => write!(out, "did something that this version does not know"),
-        }
-    }
-}
-
-impl fmt::Display for ConversationFields {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let at = if self.kind == "direct" { "@" } else { "" };
-        write!(
-            out,
-            "{}  {at}{}",
-            self.conversation_id,
-            Printable(&self.title)
-        )?;
-        if self.unread > 0 {
-            write!(out, "  {} unread", self.unread)?;
-        }
-        if let Some(at) = &self.last_event_at {
-            write!(out, "  {}", short(at))?;
-        }
-        Ok(())
-    }
-}
-
-impl fmt::Display for OutboxFields {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{}  {} {}", self.message_id, self.state, self.kind)?;
-        if let Some(to) = &self.to {
-            write!(out, " to {to}")?;
-        }
-        if let Some(text) = &self.text {
-            write!(out, ": {}", Printable(text))?;
-        }
-        if let Some(code) = &self.code {
-            write!(out, "  ({code})")?;
-        }
-        Ok(())
-    }
-}
-
-fn name(sender: Option<&String>) -> &str {
-    sender.map_or("somebody", String::as_str)
 }

@@ -6,14 +6,17 @@
 
 mod args;
 mod carrier;
+mod colour;
 mod command;
 mod context;
 mod failure;
 mod line;
 mod moment;
 mod output;
+mod paint;
 mod password;
 mod printable;
+mod progress;
 mod trust;
 mod wait;
 
@@ -30,7 +33,7 @@ use crate::{
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let output = Output::new(arguments.global.json);
+    let output = Output::new(&arguments.global);
     match run(arguments) {
         Ok(exit) => exit.into(),
         Err(failure) => {
@@ -61,5 +64,5 @@ fn report(output: &Output, failure: &Failure) {
         // If standard output is gone too, the exit code has to do.
         drop(output.line(&Line::failure(failure)));
     }
-    output.note(&failure.to_string());
+    output.failure(&failure.to_string());
 }

@@ -207,6 +207,6 @@ pub(crate) fn give_up(
     if !pending {
         return Ok(open.exit());
     }
-    context.output.note(&failure.to_string());
+    context.output.failure(&failure.to_string());
     Ok(failure.exit())
 }

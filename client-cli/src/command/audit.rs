@@ -17,7 +17,7 @@ use crate::{
     carrier::{Carrier, Patience},
     context::Context,
     failure::{Exit, Failure},
-    line::{Line, Shown},
+    line::{AuditFields, Line, Shown},
 };
 
 const HISTORY_MAX: u32 = 200;
@@ -47,8 +47,9 @@ pub(crate) async fn run(context: &Context) -> Result<Exit, Failure> {
     .await;
     carrier.shutdown().await;
     audited?;
-    context.output.line(&totals.line())?;
-    Ok(totals.exit())
+    let exit = totals.exit();
+    context.output.line(&Line::Audit(totals.0))?;
+    Ok(exit)
 }
 
 struct Auditing<'run> {
@@ -152,9 +153,9 @@ impl Auditing<'_> {
             (events, gaps)
         });
         let verdict = compare(&events, &gaps, &server);
-        self.totals.conversations += 1;
-        self.totals.events += u64::try_from(events.len()).unwrap_or(u64::MAX);
-        self.totals.unfetched += verdict.unfetched;
+        self.totals.0.conversations += 1;
+        self.totals.0.events += u64::try_from(events.len()).unwrap_or(u64::MAX);
+        self.totals.0.unfetched += verdict.unfetched;
         for difference in &verdict.differences {
             self.context
                 .output
@@ -224,29 +225,22 @@ fn server_entry(event: &StoredEvent) -> Entry {
 }
 
 #[derive(Debug, Default)]
-struct Totals {
-    conversations: u64,
-    events: u64,
-    missing: u64,
-    extra: u64,
-    different: u64,
-    unfetched: u64,
-}
+struct Totals(AuditFields);
 
 impl Totals {
     /// Counts a difference and describes it.
     fn difference(&mut self, id: ConversationId, difference: &Difference) -> Line {
         let (kind, entry) = match difference {
             Difference::Missing(entry) => {
-                self.missing += 1;
+                self.0.missing += 1;
                 ("missing", entry)
             }
             Difference::Extra(entry) => {
-                self.extra += 1;
+                self.0.extra += 1;
                 ("extra", entry)
             }
             Difference::Different { local, .. } => {
-                self.different += 1;
+                self.0.different += 1;
                 ("different", local)
             }
         };
@@ -260,21 +254,10 @@ impl Totals {
     }
 
     const fn exit(&self) -> Exit {
-        if self.missing == 0 && self.extra == 0 && self.different == 0 {
+        if self.0.missing == 0 && self.0.extra == 0 && self.0.different == 0 {
             Exit::Done
         } else {
             Exit::Refused
-        }
-    }
-
-    const fn line(&self) -> Line {
-        Line::Audit {
-            conversations: self.conversations,
-            events: self.events,
-            missing: self.missing,
-            extra: self.extra,
-            different: self.different,
-            unfetched: self.unfetched,
         }
     }
 }

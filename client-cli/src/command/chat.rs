@@ -112,7 +112,7 @@ impl Chat<'_> {
             })?;
         }
         let failure = self.carrier.timed_out(patience);
-        self.context.output.note(&failure.to_string());
+        self.context.output.failure(&failure.to_string());
         Ok(failure.exit())
     }
 

@@ -12,7 +12,7 @@ use tokio::{
 
 use crate::{
     carrier::{Carrier, Noticed},
-    context::Context,
+    context::{Context, Places},
     failure::{Exit, Failure},
     line::Line,
 };
@@ -23,10 +23,11 @@ const BATCH_MAX: usize = 256;
 pub(crate) async fn run(context: &Context, until_idle: Option<u64>) -> Result<Exit, Failure> {
     let mut carrier = Carrier::own(context)?;
     let mut stop = Stop::new()?;
+    let mut places = Places::new(context);
     let until_idle = until_idle.map(Duration::from_secs);
     // Some while this session is caught up: since when it is quiet.
     let mut quiet_since: Option<Instant> = None;
-    print_new(context, &mut stop).await?;
+    print_new(&mut places, &mut stop).await?;
     loop {
         let idle_at = until_idle.and_then(|idle| quiet_since.map(|since| since + idle));
         let noticed = tokio::select! {
@@ -35,7 +36,7 @@ pub(crate) async fn run(context: &Context, until_idle: Option<u64>) -> Result<Ex
             noticed = carrier.next() => noticed?,
             () = at(idle_at) => break,
         };
-        let printed = print_new(context, &mut stop).await?;
+        let printed = print_new(&mut places, &mut stop).await?;
         match noticed {
             Noticed::CaughtUp => {
                 context.output.line(&Line::CaughtUp)?;
@@ -54,7 +55,8 @@ pub(crate) async fn run(context: &Context, until_idle: Option<u64>) -> Result<Ex
 }
 
 /// Prints what is not printed yet; true if there was something.
-async fn print_new(context: &Context, stop: &mut Stop) -> Result<bool, Failure> {
+async fn print_new(places: &mut Places<'_>, stop: &mut Stop) -> Result<bool, Failure> {
+    let context = places.context;
     let mut printed = false;
     loop {
         let events = context.home.unprinted(BATCH_MAX)?;
@@ -63,7 +65,11 @@ async fn print_new(context: &Context, stop: &mut Stop) -> Result<bool, Failure> 
         }
         for event in events {
             let mark = (event.conversation, event.seq);
-            context.output.line(&Line::event(event))?;
+            let mut line = Line::event(event);
+            if !context.output.is_json() {
+                line = line.in_place(places.of(mark.0)?);
+            }
+            context.output.line(&line)?;
             context.home.mark_printed(&[mark])?;
             printed = true;
         }

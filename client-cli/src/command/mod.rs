@@ -9,6 +9,7 @@ mod history;
 mod input;
 mod listen;
 mod offline;
+mod outbox;
 mod read;
 mod send;
 mod sync;
@@ -21,8 +22,7 @@ use crate::{
 
 /// Does what was typed.
 pub(crate) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
-    let context = Context::open(arguments.global)?;
-    let context = &context;
+    let context = &Context::open(arguments.global)?;
     match arguments.command {
         Command::Register(credentials) => account::register(context, credentials).await,
         Command::Login(credentials) => account::login(context, credentials).await,
@@ -40,7 +40,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
         Command::Conversations => offline::conversations(context),
         Command::History { of, before, limit } => history::run(context, &of, before, limit).await,
         Command::Read { of } => read::run(context, of).await,
-        Command::Outbox => offline::outbox(context),
+        Command::Outbox => outbox::run(context),
         Command::Audit => audit::run(context).await,
     }
 }

@@ -1,5 +1,4 @@
-//! Commands that only read the local database: `whoami`, `conversations`,
-//! `outbox`.
+//! Commands that only read the local database: `whoami`, `conversations`.
 
 use crate::{
     context::Context,
@@ -17,14 +16,6 @@ pub(crate) fn conversations(context: &Context) -> Result<Exit, Failure> {
     context.account()?;
     for line in context.home.conversations()? {
         context.output.line(&Line::conversation(line))?;
-    }
-    Ok(Exit::Done)
-}
-
-pub(crate) fn outbox(context: &Context) -> Result<Exit, Failure> {
-    context.account()?;
-    for entry in context.home.outbox() {
-        context.output.line(&Line::outbox(entry?))?;
     }
     Ok(Exit::Done)
 }

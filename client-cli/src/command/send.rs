@@ -4,9 +4,8 @@
 //! to earlier ones come in. A bounded number of them is open at a time, so that
 //! a million lines need no more memory than a thousand.
 
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal as _};
 
-use indicatif::{ProgressBar, ProgressStyle};
 use magpie_client::{MessageText, NewRequest, Recipient};
 use tokio::sync::mpsc::Receiver;
 
@@ -16,6 +15,7 @@ use crate::{
     context::Context,
     failure::{Exit, Failure},
     line::{Line, Shown},
+    progress::Progress,
     wait::{Open, give_up, until_answered},
 };
 
@@ -118,11 +118,15 @@ impl Sending<'_> {
     async fn send_lines(&self, mut lines: Lines) -> Result<Exit, Failure> {
         let mut carrier = Carrier::any(self.context)?;
         let mut open = Open::default();
-        let bar = bar(self.context);
+        // Who types the lines sees them move.
+        let is_typed = io::stdin().is_terminal();
+        let progress = (!is_typed)
+            .then(|| self.context.output.progress("sent"))
+            .flatten();
         let ended = self
-            .send_while_answered(&mut lines, &mut carrier, &mut open, &bar)
+            .send_while_answered(&mut lines, &mut carrier, &mut open, progress.as_ref())
             .await;
-        bar.finish_and_clear();
+        drop(progress);
         let result = match ended {
             Ok(()) => Ok(open.exit()),
             Err(failure @ (Failure::Output(_) | Failure::Input(_))) => Err(failure),
@@ -137,7 +141,7 @@ impl Sending<'_> {
         lines: &mut Lines,
         carrier: &mut Carrier<'_>,
         open: &mut Open,
-        bar: &ProgressBar,
+        progress: Option<&Progress>,
     ) -> Result<(), Failure> {
         let mut patience = Patience::new(self.context.timeout());
         let mut batch = Vec::new();
@@ -145,8 +149,10 @@ impl Sending<'_> {
         let mut look = false;
         loop {
             let printed = open.printed();
-            bar.suspend(|| open.print_answered(self.context, look))?;
-            bar.set_position(open.printed());
+            open.print_answered(self.context, look)?;
+            if let Some(progress) = progress {
+                progress.set(open.printed());
+            }
             if open.printed() > printed {
                 patience.restart();
             }
@@ -197,17 +203,4 @@ impl Sending<'_> {
         }
         give_up(self.context, &open, pending, failure)
     }
-}
-
-/// A long send shows that it moves, to a person at a terminal and nobody else.
-fn bar(context: &Context) -> ProgressBar {
-    let person = io::stderr().is_terminal() && !io::stdin().is_terminal();
-    if context.output.is_json() || !person {
-        return ProgressBar::hidden();
-    }
-    let bar = ProgressBar::new_spinner();
-    if let Ok(style) = ProgressStyle::with_template("{spinner} {pos} sent, {per_sec}") {
-        bar.set_style(style);
-    }
-    bar
 }

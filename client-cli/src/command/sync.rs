@@ -17,6 +17,7 @@ pub(crate) async fn run(context: &Context) -> Result<Exit, Failure> {
     let mut pending = pending(context)?;
     let (mut events, mut sent, mut failed) = (0, 0, 0);
     let mut caught_up = false;
+    let progress = context.output.progress("events and requests");
     while !caught_up || !pending.is_empty() {
         let noticed = tokio::select! {
             biased;
@@ -41,8 +42,12 @@ pub(crate) async fn run(context: &Context) -> Result<Exit, Failure> {
             }
             Noticed::Connected | Noticed::Disconnected => continue,
         }
+        if let Some(progress) = &progress {
+            progress.set(events + sent + failed);
+        }
         patience.restart();
     }
+    drop(progress);
     carrier.shutdown().await;
     context.output.line(&Line::Synced {
         events,

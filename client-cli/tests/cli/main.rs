@@ -6,4 +6,6 @@ mod exits;
 mod holding;
 mod queueing;
 #[cfg(test)] // lets the lints know that these are tests, whose way to fail is to panic
+mod terminal;
+#[cfg(test)] // as above
 mod world;

@@ -116,9 +116,20 @@ impl World {
         home: &str,
         arguments: impl IntoIterator<Item = I>,
     ) -> Command {
+        let mut command = self.for_people(home, ["--json"]);
+        command.args(arguments);
+        command
+    }
+
+    /// A `magpie` command for a home, without `--json`; not started yet.
+    pub(crate) fn for_people<I: AsRef<OsStr>>(
+        &self,
+        home: &str,
+        arguments: impl IntoIterator<Item = I>,
+    ) -> Command {
         let mut command = Command::new(MAGPIE);
         command
-            .args(["--json", "--server", &self.address])
+            .args(["--server", &self.address])
             .arg("--ca")
             .arg(&self.ca)
             .arg("--home")
@@ -128,6 +139,9 @@ impl World {
             .env_remove("MAGPIE_SERVER")
             .env_remove("MAGPIE_CA")
             .env_remove("MAGPIE_HOME")
+            .env_remove("NO_COLOR")
+            .env_remove("CLICOLOR")
+            .env_remove("CLICOLOR_FORCE")
             .current_dir(self.directory.path())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

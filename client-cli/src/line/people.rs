@@ -1,0 +1,332 @@
+//! What a person reads: columns that line up, what varies in width last.
+
+use std::fmt::{self, Display, Write};
+
+use magpie_client::{ConversationKind, ConversationLine};
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+
+use super::{
+    AccountFields, AuditFields, ConversationFields, DeviceFields, EventFields, Line, MessageFields,
+    OutboxFields,
+};
+use crate::{
+    moment::short,
+    paint::{Painter, Part},
+    printable::Printable,
+};
+
+/// Columns that most names, titles and numbers fit in; a wider one pushes the
+/// rest of its line.
+const NAME_WIDTH: usize = 10;
+const PLACE_WIDTH: usize = 14;
+const SEQ_WIDTH: usize = 4;
+const MOMENT_WIDTH: usize = 19;
+
+/// Columns of a title in `listen`; the rest of a longer one is left out.
+const PLACE_WIDTH_MAX: usize = 24;
+
+impl Line {
+    /// The line for people, without its end. What others wrote cannot move their
+    /// cursor or change colours.
+    pub(crate) fn for_people(&self, coloured: bool) -> Result<String, fmt::Error> {
+        let mut to = Painter::new(coloured);
+        self.paint(&mut to)?;
+        Ok(to.finish())
+    }
+
+    fn paint(&self, to: &mut Painter) -> fmt::Result {
+        match self {
+            Self::Registered(fields) => fields.paint("registered ", to),
+            Self::LoggedIn(fields) => fields.paint("logged in ", to),
+            Self::Whoami(fields) => fields.paint("", to),
+            Self::LoggedOut { user } => write!(to, "logged out {user}"),
+            Self::Device(fields) => fields.paint(to),
+            Self::Revoked { device_id } => write!(to, "revoked {device_id}"),
+            Self::Queued { message_id } => {
+                to.paint(Part::Waits, "queued")?;
+                aside(to, format_args!(" {message_id}"))
+            }
+            Self::Accepted {
+                conversation_id,
+                seq,
+                ..
+            } => {
+                to.paint(Part::Done, "accepted")?;
+                write!(to, ": {seq}")?;
+                aside(to, format_args!(" in {conversation_id}"))
+            }
+            Self::Pending { message_id } => {
+                to.paint(Part::Waits, "pending")?;
+                write!(to, ": it stays queued")?;
+                aside(to, format_args!(" as {message_id}"))
+            }
+            Self::Error { message, .. } => {
+                to.paint(Part::Wrong, "refused")?;
+                write!(to, ": {message}")
+            }
+            Self::Read { seq, .. } => write!(to, "read up to {seq}"),
+            Self::Message(fields) => fields.paint(to),
+            Self::Event(fields) => fields.paint(to),
+            Self::Gap {
+                from_seq, to_seq, ..
+            } => aside(
+                to,
+                format_args!("... {from_seq} to {to_seq} are not fetched yet"),
+            ),
+            Self::CaughtUp => aside(to, "-- caught up --"),
+            Self::Conversation(fields) => fields.paint(to),
+            Self::Outbox(fields) => fields.paint(to),
+            Self::Difference {
+                conversation_id,
+                message,
+                ..
+            } => {
+                aside(to, conversation_id)?;
+                to.write_char(' ')?;
+                to.paint(Part::Wrong, message)
+            }
+            Self::Synced {
+                events,
+                sent,
+                failed,
+            } => {
+                write!(to, "synced: {events} new, {sent} sent, ")?;
+                count_of_wrong(to, *failed, "failed")
+            }
+            Self::Audit(fields) => fields.paint(to),
+        }
+    }
+}
+
+impl DeviceFields {
+    fn paint(&self, to: &mut Painter) -> fmt::Result {
+        let seen = self.last_seen_at.as_deref();
+        let seen = seen.map_or_else(|| "never seen".to_owned(), short);
+        aside(to, &self.device_id)?;
+        write!(to, "  {seen:MOMENT_WIDTH$}  ")?;
+        let here = if self.current { "this one" } else { "" };
+        to.column(Part::Done, here, "this one".len())?;
+        write!(to, "  {}", self.device_name)
+    }
+}
+
+impl MessageFields {
+    fn paint(&self, to: &mut Painter) -> fmt::Result {
+        head(to, &self.sent_at, self.place.as_deref(), self.seq)?;
+        let sender = name(self.sender.as_ref());
+        let column = format!("{sender}:");
+        to.column(Part::User(sender), column, NAME_WIDTH)?;
+        write!(to, " {}", self.text)
+    }
+}
+
+impl AuditFields {
+    fn paint(&self, to: &mut Painter) -> fmt::Result {
+        let (conversations, events) = (self.conversations, self.events);
+        write!(to, "{conversations} conversations, {events} events: ")?;
+        count_of_wrong(to, self.missing, "missing, ")?;
+        count_of_wrong(to, self.extra, "extra, ")?;
+        count_of_wrong(to, self.different, "different; ")?;
+        write!(to, "{} not fetched yet", self.unfetched)
+    }
+}
+
+impl AccountFields {
+    fn paint(&self, done: &str, to: &mut Painter) -> fmt::Result {
+        write!(to, "{done}")?;
+        to.paint(Part::User(&self.user), &self.user)?;
+        write!(to, " on {}", self.server)?;
+        aside(to, format_args!(", device {}", self.device_id))?;
+        if !self.device_name.is_empty() {
+            write!(to, " ({})", self.device_name)?;
+        }
+        if !self.signed_in {
+            to.write_str(", ")?;
+            to.paint(Part::Wrong, "signed out by the server")?;
+        }
+        Ok(())
+    }
+}
+
+impl EventFields {
+    fn paint(&self, to: &mut Painter) -> fmt::Result {
+        head(to, &self.sent_at, self.place.as_deref(), self.seq)?;
+        let sender = name(self.sender.as_ref());
+        to.write_str("* ")?;
+        to.paint(Part::User(sender), sender)?;
+        let members = self.members.as_deref().unwrap_or_default().join(", ");
+        match self.kind {
+            "group_created" => {
+                to.write_str(" made ")?;
+                to.paint(Part::Place, self.title.as_deref().unwrap_or_default())?;
+                write!(to, " with {members}")
+            }
+            "members_added" => write!(to, " added {members}"),
+            "member_removed" => write!(to, " removed {members}"),
+            "member_left" => write!(to, " left"),
+            _ => write!(to, " did something that this version does not know"),
+        }
+    }
+}
+
+impl ConversationFields {
+    fn paint(&self, to: &mut Painter) -> fmt::Result {
+        let at = self
+            .last_event_at
+            .as_deref()
+            .map_or_else(String::new, short);
+        let unread = match self.unread {
+            0 => String::new(),
+            unread => format!("{unread} unread"),
+        };
+        aside(to, &self.conversation_id)?;
+        to.write_str("  ")?;
+        to.column(Part::Aside, at, MOMENT_WIDTH)?;
+        to.write_str("  ")?;
+        to.column(Part::Waits, unread, "100 unread".len())?;
+        to.write_str("  ")?;
+        let sign = if self.kind == "direct" { "@" } else { "" };
+        to.paint(Part::Place, format_args!("{sign}{}", self.title))?;
+        if self.last_seq.is_some() {
+            aside(to, "  no longer a member")?;
+        }
+        Ok(())
+    }
+}
+
+impl OutboxFields {
+    fn paint(&self, to: &mut Painter) -> fmt::Result {
+        aside(to, &self.message_id)?;
+        to.write_str("  ")?;
+        let part = if self.code.is_some() {
+            Part::Wrong
+        } else {
+            Part::Waits
+        };
+        to.column(part, self.state, "pending".len())?;
+        write!(to, "  {:13}", self.kind)?;
+        if let Some(whom) = &self.to {
+            write!(to, " to ")?;
+            to.paint(Part::Place, whom)?;
+        }
+        if let Some(text) = &self.text {
+            write!(to, ": {text}")?;
+        }
+        if let Some(code) = &self.code {
+            to.write_str("  ")?;
+            to.paint(Part::Wrong, format_args!("({code})"))?;
+        }
+        Ok(())
+    }
+}
+
+/// How a conversation is called beside what happens in it; not all of a long
+/// title.
+pub(crate) fn place(line: &ConversationLine) -> String {
+    let sign = match line.kind {
+        ConversationKind::Direct => "@",
+        ConversationKind::Group | ConversationKind::Unknown => "",
+    };
+    let whole = format!("{sign}{}", Printable(&line.title));
+    if whole.width() <= PLACE_WIDTH_MAX {
+        return whole;
+    }
+    let mut cut = String::new();
+    for character in whole.chars() {
+        if cut.width() + character.width().unwrap_or(0) >= PLACE_WIDTH_MAX {
+            break;
+        }
+        cut.push(character);
+    }
+    cut + "…"
+}
+
+/// When, where if several conversations are shown, and the number.
+fn head(to: &mut Painter, at: &str, place: Option<&str>, seq: u64) -> fmt::Result {
+    aside(to, short(at))?;
+    if let Some(place) = place {
+        to.write_str("  ")?;
+        to.column(Part::Place, place, PLACE_WIDTH)?;
+    }
+    aside(to, format_args!(" {seq:SEQ_WIDTH$} "))
+}
+
+fn aside(to: &mut Painter, text: impl Display) -> fmt::Result {
+    to.paint(Part::Aside, text)
+}
+
+/// A count that had better be 0.
+fn count_of_wrong(to: &mut Painter, count: u64, of: &str) -> fmt::Result {
+    if count == 0 {
+        write!(to, "0 {of}")
+    } else {
+        to.paint(Part::Wrong, format_args!("{count} {of}"))
+    }
+}
+
+fn name(sender: Option<&String>) -> &str {
+    sender.map_or("somebody", String::as_str)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{line::samples, printable::is_harmless};
+
+    /// Without the colours: an escape, `[`, numbers, `m`.
+    fn plain(coloured: &str) -> String {
+        let mut parts = coloured.split("\u{1b}[");
+        let mut plain = parts.next().unwrap().to_owned();
+        for part in parts {
+            let (numbers, rest) = part.split_once('m').unwrap();
+            assert!(numbers.chars().all(|it| it.is_ascii_digit() || it == ';'));
+            plain.push_str(rest);
+        }
+        plain
+    }
+
+    #[test]
+    fn nothing_that_others_chose_is_obeyed_by_a_terminal() {
+        for line in samples::all() {
+            let people = line.for_people(false).unwrap();
+            assert!(people.chars().all(is_harmless), "{people:?}");
+        }
+    }
+
+    #[test]
+    fn a_coloured_line_says_what_a_plain_one_says() {
+        let mut coloured_count = 0;
+        for line in samples::all() {
+            let coloured = line.for_people(true).unwrap();
+            assert_eq!(plain(&coloured), line.for_people(false).unwrap());
+            coloured_count += usize::from(coloured.contains('\u{1b}'));
+        }
+        assert!(coloured_count > 10, "{coloured_count}");
+    }
+
+    fn named(kind: ConversationKind, title: &str) -> ConversationLine {
+        ConversationLine {
+            id: magpie_client::ConversationId::new([1; 16]),
+            kind,
+            title: title.to_owned(),
+            members: Vec::new(),
+            first_seq: magpie_client::Seq::ZERO,
+            last_seq: None,
+            head_seq: magpie_client::Seq::ZERO,
+            last_event_at_ms: None,
+            unread: 0,
+        }
+    }
+
+    #[test]
+    fn a_long_title_does_not_push_what_happened_off_the_screen() {
+        use ConversationKind::{Direct, Group};
+        assert_eq!(place(&named(Direct, "bob")), "@bob");
+        assert_eq!(place(&named(Group, "Book\nclub")), "Book\\nclub");
+        for long in ["x".repeat(128), "世".repeat(128)] {
+            let place = place(&named(Group, &long));
+            assert!(place.width() <= PLACE_WIDTH_MAX, "{place}");
+            assert!(place.ends_with('…'));
+        }
+    }
+}

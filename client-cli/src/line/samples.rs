@@ -1,0 +1,167 @@
+//! One line of each type, with everything that others choose written by an enemy.
+
+use magpie_client::{ConversationId, DeviceId, MessageId};
+
+use super::{
+    AccountFields, AuditFields, ConversationFields, DeviceFields, EventFields, Line, MessageFields,
+    OutboxFields, Shown,
+};
+
+/// Clears the screen, colours, ends the line, writes backwards, rings.
+pub(crate) const HOSTILE: &str =
+    "x\u{1b}[2J\u{9b}31m\r\n\u{202e}\u{2066}\u{7}\u{7f}\u{2028}\u{200f}";
+
+const MOMENT: &str = "2026-11-23T03:04:05.678Z";
+
+fn hostile() -> String {
+    HOSTILE.to_owned()
+}
+
+fn message_id() -> Shown<MessageId> {
+    Shown(MessageId::new([1; 16]))
+}
+
+fn conversation_id() -> Shown<ConversationId> {
+    Shown(ConversationId::new([2; 16]))
+}
+
+fn device_id() -> Shown<DeviceId> {
+    Shown(DeviceId::new([3; 16]))
+}
+
+fn account(signed_in: bool) -> AccountFields {
+    AccountFields {
+        user: hostile(),
+        user_id: hostile(),
+        device_id: device_id(),
+        device_name: hostile(),
+        server: hostile(),
+        signed_in,
+    }
+}
+
+fn event(kind: &'static str) -> Line {
+    Line::Event(EventFields {
+        kind,
+        message_id: Some(message_id()),
+        conversation_id: conversation_id(),
+        seq: 7,
+        sender: Some(hostile()),
+        sent_at: MOMENT.to_owned(),
+        title: Some(hostile()),
+        members: Some(vec![hostile(), hostile()]),
+        place: Some(hostile()),
+    })
+}
+
+/// What is printed of accounts, devices and requests.
+fn answers() -> Vec<Line> {
+    vec![
+        Line::Registered(account(true)),
+        Line::LoggedIn(account(true)),
+        Line::Whoami(account(false)),
+        Line::LoggedOut { user: hostile() },
+        Line::Device(DeviceFields {
+            device_id: device_id(),
+            device_name: hostile(),
+            created_at: MOMENT.to_owned(),
+            last_seen_at: Some(MOMENT.to_owned()),
+            current: true,
+        }),
+        Line::Revoked {
+            device_id: device_id(),
+        },
+        Line::Queued {
+            message_id: message_id(),
+        },
+        Line::Accepted {
+            message_id: message_id(),
+            conversation_id: conversation_id(),
+            seq: 7,
+            sent_at: MOMENT.to_owned(),
+        },
+        Line::Pending {
+            message_id: message_id(),
+        },
+        Line::Error {
+            code: hostile(),
+            action: hostile(),
+            message: hostile(),
+            message_id: Some(message_id()),
+        },
+        Line::Read {
+            message_id: message_id(),
+            conversation_id: conversation_id(),
+            seq: 7,
+        },
+    ]
+}
+
+/// One line of each type, and of each kind of event.
+pub(crate) fn all() -> Vec<Line> {
+    let mut lines = answers();
+    lines.extend(
+        [
+            "group_created",
+            "members_added",
+            "member_removed",
+            "member_left",
+            "unknown",
+        ]
+        .map(event),
+    );
+    lines.extend([
+        Line::Message(MessageFields {
+            message_id: Some(message_id()),
+            conversation_id: conversation_id(),
+            seq: 7,
+            sender: Some(hostile()),
+            text: hostile(),
+            sent_at: MOMENT.to_owned(),
+            place: Some(hostile()),
+        }),
+        Line::Gap {
+            conversation_id: conversation_id(),
+            from_seq: 1,
+            to_seq: 6,
+        },
+        Line::CaughtUp,
+        Line::Synced {
+            events: 1,
+            sent: 2,
+            failed: 3,
+        },
+        Line::Conversation(ConversationFields {
+            conversation_id: conversation_id(),
+            kind: "direct",
+            title: hostile(),
+            members: vec![hostile()],
+            first_seq: 1,
+            last_seq: Some(7),
+            head_seq: 9,
+            unread: 2,
+            last_event_at: Some(MOMENT.to_owned()),
+        }),
+        Line::Outbox(OutboxFields {
+            message_id: message_id(),
+            state: "failed",
+            kind: "send",
+            to: Some(hostile()),
+            text: Some(hostile()),
+            queued_at: MOMENT.to_owned(),
+            code: Some(hostile()),
+        }),
+        Line::Difference {
+            kind: "missing",
+            conversation_id: conversation_id(),
+            seq: 7,
+            message_id: Some(message_id()),
+            message: hostile(),
+        },
+        Line::Audit(AuditFields {
+            missing: 1,
+            ..AuditFields::default()
+        }),
+    ]);
+    lines
+}
