@@ -3,7 +3,10 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use magpie_client::{ConversationId, DeviceId, DeviceName, Recipient, Seq, Title, UserName};
+use clap_complete::Shell;
+use magpie_client::{
+    ConversationId, DeviceId, DeviceName, MessageId, Recipient, Seq, Title, UserName,
+};
 
 use crate::colour::ColourChoice;
 
@@ -18,7 +21,7 @@ pub(crate) struct Arguments {
     pub(crate) global: Global,
 
     #[command(subcommand)]
-    pub(crate) command: Command,
+    pub(crate) task: Task,
 }
 
 const EXAMPLES: &str = "\
@@ -52,14 +55,38 @@ pub(crate) struct Global {
     #[arg(long, global = true)]
     pub(crate) json: bool,
 
-    /// Whether to colour what people read: `NO_COLOR` and `CLICOLOR_FORCE` decide
-    /// beside the terminal when it is auto
+    /// Whether to colour what people read; `auto` asks `NO_COLOR`, `CLICOLOR_FORCE`
+    /// and the terminal
     #[arg(long, global = true, value_name = "WHEN", value_enum, default_value_t)]
     pub(crate) color: ColourChoice,
 
     /// How long to wait for the server without an answer; 0: for ever
     #[arg(long, global = true, value_name = "SECONDS", default_value_t = 30)]
     pub(crate) timeout: u64,
+}
+
+/// What to do: something with a home, or something about this program.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Task {
+    #[command(flatten)]
+    Home(Command),
+
+    /// Print a script that completes commands and flags in a shell
+    #[command(
+        after_help = "Examples:\n  magpie completions bash > ~/.local/share/bash-completion/completions/magpie\n  magpie completions fish > ~/.config/fish/completions/magpie.fish"
+    )]
+    Completions {
+        /// For which shell
+        shell: Shell,
+    },
+
+    /// Write a manual page for each command
+    #[command(after_help = "Example:\n  magpie man ~/.local/share/man/man1 && man magpie-send")]
+    Man {
+        /// Where to; made if it is absent
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -184,8 +211,16 @@ pub(crate) enum Command {
     },
 
     /// List what is queued and not done (works offline)
-    #[command(after_help = "Example:\n  magpie outbox")]
-    Outbox,
+    ///
+    /// In the order in which it was queued. What was refused stays until it is
+    /// discarded.
+    #[command(
+        after_help = "Examples:\n  magpie outbox\n  magpie outbox discard 0190163d-8694-739b-aea5-966c26f8ad91"
+    )]
+    Outbox {
+        #[command(subcommand)]
+        command: Option<OutboxCommand>,
+    },
 
     /// Compare the local database with the server's log
     ///
@@ -220,6 +255,26 @@ pub(crate) enum DevicesCommand {
     Revoke {
         /// As `magpie devices` shows it
         id: DeviceId,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum OutboxCommand {
+    /// Give up what was refused (works offline)
+    #[command(
+        after_help = "Examples:\n  magpie outbox discard 0190163d-8694-739b-aea5-966c26f8ad91\n  magpie outbox discard --all"
+    )]
+    Discard {
+        /// As `magpie outbox` shows it; what is pending cannot be discarded
+        #[arg(
+            value_name = "ID",
+            required_unless_present = "all",
+            conflicts_with = "all"
+        )]
+        ids: Vec<MessageId>,
+        /// Everything that was refused
+        #[arg(long)]
+        all: bool,
     },
 }
 

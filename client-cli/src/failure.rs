@@ -3,7 +3,8 @@
 use std::{io, process::ExitCode};
 
 use magpie_client::{
-    Action, ConnectError, HomeError, InvalidText, LocalError, Refusal, RequestError, SignInError,
+    Action, ConnectError, HomeError, InvalidText, LocalError, MessageId, Refusal, RequestError,
+    SignInError,
 };
 
 /// How a command ended. Scripts rely on the numbers.
@@ -66,6 +67,10 @@ pub(crate) enum Failure {
     Local(LocalError),
     #[error("{0}")]
     LocalDatabase(String),
+    #[error("{id} is not refused; `magpie outbox` lists what is")]
+    NotRefused { id: MessageId },
+    #[error("{path}: {error}")]
+    Unwritable { path: String, error: io::Error },
     #[error("standard input: {0}")]
     Input(io::Error),
     /// Nobody reads on: the end of this program, and not worth a word.
@@ -87,7 +92,8 @@ impl Failure {
             | Self::Refused(_)
             | Self::Invalid(_)
             | Self::NotUtf8
-            | Self::UnknownConversation { .. } => Exit::Refused,
+            | Self::UnknownConversation { .. }
+            | Self::NotRefused { .. } => Exit::Refused,
             Self::NoPassword | Self::PasswordsDiffer | Self::NoHome => Exit::Usage,
             Self::Connect(ConnectError::Address { .. }) => Exit::Usage,
             Self::TimedOut { .. } | Self::Connect(_) | Self::Lost(_) => Exit::NotReached,
@@ -96,6 +102,7 @@ impl Failure {
             | Self::Home(_)
             | Self::Local(_)
             | Self::LocalDatabase(_)
+            | Self::Unwritable { .. }
             | Self::Input(_)
             | Self::Output(_) => Exit::Local,
         }
@@ -112,12 +119,12 @@ impl Failure {
             Self::InUse { .. } => "home_in_use".to_owned(),
             Self::OutboxHolds { .. } => "outbox_not_empty".to_owned(),
             Self::Invalid(_) | Self::NotUtf8 => "invalid_argument".to_owned(),
-            Self::UnknownConversation { .. } => "not_found".to_owned(),
+            Self::UnknownConversation { .. } | Self::NotRefused { .. } => "not_found".to_owned(),
             Self::TimedOut { .. } => "timed_out".to_owned(),
             Self::Connect(_) | Self::Lost(_) => "not_reached".to_owned(),
             Self::NoPassword | Self::PasswordsDiffer | Self::NoHome => "usage".to_owned(),
             Self::Home(_) | Self::Local(_) | Self::LocalDatabase(_) => "local_database".to_owned(),
-            Self::Input(_) | Self::Output(_) => "input_output".to_owned(),
+            Self::Unwritable { .. } | Self::Input(_) | Self::Output(_) => "input_output".to_owned(),
         }
     }
 
@@ -136,6 +143,8 @@ impl Failure {
             | Self::Invalid(_)
             | Self::NotUtf8
             | Self::UnknownConversation { .. }
+            | Self::NotRefused { .. }
+            | Self::Unwritable { .. }
             | Self::NoPassword
             | Self::PasswordsDiffer
             | Self::NoHome

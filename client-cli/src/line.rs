@@ -50,6 +50,9 @@ pub(crate) enum Line {
     Queued {
         message_id: Shown<MessageId>,
     },
+    Discarded {
+        message_id: Shown<MessageId>,
+    },
     Accepted {
         message_id: Shown<MessageId>,
         conversation_id: Shown<ConversationId>,
@@ -217,11 +220,15 @@ impl Line {
     }
 
     pub(crate) fn failure(failure: &Failure) -> Self {
+        Self::failure_of(None, failure)
+    }
+
+    pub(crate) fn failure_of(id: Option<MessageId>, failure: &Failure) -> Self {
         Self::Error {
             code: failure.code(),
             action: failure.action(),
             message: failure.to_string(),
-            message_id: None,
+            message_id: id.map(Shown),
         }
     }
 

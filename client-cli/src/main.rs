@@ -17,6 +17,8 @@ mod paint;
 mod password;
 mod printable;
 mod progress;
+#[cfg(test)]
+mod reference;
 mod trust;
 mod wait;
 

@@ -8,6 +8,7 @@ mod group;
 mod history;
 mod input;
 mod listen;
+mod manual;
 mod offline;
 mod outbox;
 mod read;
@@ -15,15 +16,22 @@ mod send;
 mod sync;
 
 use crate::{
-    args::{Arguments, Command},
+    args::{Arguments, Command, Task},
     context::Context,
     failure::{Exit, Failure},
 };
 
 /// Does what was typed.
 pub(crate) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
-    let context = &Context::open(arguments.global)?;
-    match arguments.command {
+    match arguments.task {
+        Task::Home(command) => with_home(&Context::open(arguments.global)?, command).await,
+        Task::Completions { shell } => manual::completions(shell),
+        Task::Man { directory } => manual::pages(&directory),
+    }
+}
+
+async fn with_home(context: &Context, command: Command) -> Result<Exit, Failure> {
+    match command {
         Command::Register(credentials) => account::register(context, credentials).await,
         Command::Login(credentials) => account::login(context, credentials).await,
         Command::Logout { force } => account::logout(context, force).await,
@@ -40,7 +48,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
         Command::Conversations => offline::conversations(context),
         Command::History { of, before, limit } => history::run(context, &of, before, limit).await,
         Command::Read { of } => read::run(context, of).await,
-        Command::Outbox => outbox::run(context),
+        Command::Outbox { command } => outbox::run(context, command),
         Command::Audit => audit::run(context).await,
     }
 }

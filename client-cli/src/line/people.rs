@@ -46,6 +46,7 @@ impl Line {
                 to.paint(Part::Waits, "queued")?;
                 aside(to, format_args!(" {message_id}"))
             }
+            Self::Discarded { message_id } => write!(to, "discarded {message_id}"),
             Self::Accepted {
                 conversation_id,
                 seq,

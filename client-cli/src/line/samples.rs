@@ -74,6 +74,9 @@ fn answers() -> Vec<Line> {
         Line::Queued {
             message_id: message_id(),
         },
+        Line::Discarded {
+            message_id: message_id(),
+        },
         Line::Accepted {
             message_id: message_id(),
             conversation_id: conversation_id(),

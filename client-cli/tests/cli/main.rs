@@ -4,8 +4,10 @@ mod chatting;
 mod devices;
 mod exits;
 mod holding;
-mod queueing;
 #[cfg(test)] // lets the lints know that these are tests, whose way to fail is to panic
+mod manual;
+mod queueing;
+#[cfg(test)] // as above
 mod terminal;
 #[cfg(test)] // as above
 mod world;

@@ -109,6 +109,39 @@ fn logging_out_is_refused_while_the_outbox_holds_something() {
     world.log_in("alice", "alice");
 }
 
+/// D12.
+#[test]
+fn what_was_refused_stays_until_it_is_discarded_and_what_waits_cannot_be() {
+    let world = World::with_alice_and_bob();
+    for words in ["one", "two", "three"] {
+        let sent = world.magpie("alice", ["send", "@nobody", words]);
+        sent.with_code(1);
+    }
+    let waits = ["send", "--queue", "@bob", "waits"];
+    let queued = world.magpie("alice", waits).done();
+    let waiting = text(&queued[0], "message_id");
+    let outbox = world.magpie("alice", ["outbox"]).done();
+    let first = text(&outbox[0], "message_id");
+
+    let discarded = world
+        .magpie("alice", ["outbox", "discard", waiting, first])
+        .with_code(1);
+    assert_eq!(text(&discarded[0], "type"), "error");
+    assert_eq!(text(&discarded[0], "code"), "not_found");
+    assert_eq!(text(&discarded[0], "message_id"), waiting);
+    assert_eq!(text(&discarded[1], "type"), "discarded");
+    assert_eq!(text(&discarded[1], "message_id"), first);
+
+    let rest = world.magpie("alice", ["outbox", "discard", "--all"]).done();
+    assert_eq!(rest.len(), 2);
+    let outbox = world.magpie("alice", ["outbox"]).done();
+    assert_eq!(outbox.len(), 1);
+    assert_eq!(text(&outbox[0], "message_id"), waiting);
+    for wrong in [&["outbox", "discard"][..], &["outbox", "discard", "x"]] {
+        world.magpie("alice", wrong).with_code(2);
+    }
+}
+
 fn wait_for_outbox(world: &World, count: usize) {
     let deadline = std::time::Instant::now() + crate::world::PATIENCE;
     while world.magpie("alice", ["outbox"]).done().len() < count {
