@@ -39,7 +39,10 @@ pub(crate) enum Failure {
     Held { home: String, name: String },
     #[error("another process holds the connection of {home}; end it first")]
     InUse { home: String },
-    #[error("{count} in the outbox would be lost; `magpie sync` sends it, --force gives it up")]
+    #[error(
+        "{count} in the outbox would be lost: `magpie outbox` lists them, `magpie sync` sends what \
+         waits, --force gives up all"
+    )]
     OutboxHolds { count: u64 },
     #[error("{0}")]
     Refused(Refusal),

@@ -195,6 +195,7 @@ pub(crate) struct OutboxFields {
     state: &'static str,
     kind: &'static str,
     to: Option<String>,
+    users: Option<Vec<String>>,
     text: Option<String>,
     queued_at: String,
     code: Option<String>,
@@ -320,18 +321,31 @@ impl Line {
     }
 
     pub(crate) fn outbox(entry: OutboxEntry) -> Self {
-        let (kind, to, text) = match entry.operation {
-            Operation::Send { to, text } => ("send", Some(to.to_string()), Some(text)),
-            Operation::CreateGroup { title, .. } => ("create_group", None, Some(title)),
-            Operation::AddMembers { conversation, .. } => {
-                ("add_members", Some(conversation.to_string()), None)
+        let (kind, to, users, text) = match entry.operation {
+            Operation::Send { to, text } => ("send", Some(to.to_string()), None, Some(text)),
+            Operation::CreateGroup { title, names } => {
+                ("create_group", None, Some(names), Some(title))
             }
-            Operation::RemoveMember { conversation, .. } => {
-                ("remove_member", Some(conversation.to_string()), None)
+            Operation::AddMembers {
+                conversation,
+                names,
+            } => (
+                "add_members",
+                Some(conversation.to_string()),
+                Some(names),
+                None,
+            ),
+            Operation::RemoveMember { conversation, name } => (
+                "remove_member",
+                Some(conversation.to_string()),
+                Some(vec![name]),
+                None,
+            ),
+            Operation::Leave { conversation } => {
+                ("leave", Some(conversation.to_string()), None, None)
             }
-            Operation::Leave { conversation } => ("leave", Some(conversation.to_string()), None),
             Operation::MarkRead { conversation, .. } => {
-                ("mark_read", Some(conversation.to_string()), None)
+                ("mark_read", Some(conversation.to_string()), None, None)
             }
         };
         let (state, code) = match entry.state {
@@ -343,6 +357,7 @@ impl Line {
             state,
             kind,
             to,
+            users,
             text,
             queued_at: rfc3339(entry.queued_at_ms),
             code,

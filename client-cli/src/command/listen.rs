@@ -11,7 +11,7 @@ use tokio::{
 };
 
 use crate::{
-    carrier::{Carrier, Noticed},
+    carrier::{Carrier, Noticed, Patience},
     context::{Context, Places},
     failure::{Exit, Failure},
     line::Line,
@@ -24,6 +24,8 @@ pub(crate) async fn run(context: &Context, until_idle: Option<u64>) -> Result<Ex
     let mut carrier = Carrier::own(context)?;
     let mut stop = Stop::new()?;
     let mut places = Places::new(context);
+    // Who waits for the end of it does not wait for ever.
+    let mut patience = Patience::new(context.timeout().filter(|_| until_idle.is_some()));
     let until_idle = until_idle.map(Duration::from_secs);
     // Some while this session is caught up: since when it is quiet.
     let mut quiet_since: Option<Instant> = None;
@@ -35,6 +37,11 @@ pub(crate) async fn run(context: &Context, until_idle: Option<u64>) -> Result<Ex
             () = stop.asked() => break,
             noticed = carrier.next() => noticed?,
             () = at(idle_at) => break,
+            () = patience.over(), if quiet_since.is_none() => {
+                let failure = carrier.timed_out(&patience);
+                carrier.shutdown().await;
+                return Err(failure);
+            }
         };
         let printed = print_new(&mut places, &mut stop).await?;
         match noticed {
@@ -42,9 +49,15 @@ pub(crate) async fn run(context: &Context, until_idle: Option<u64>) -> Result<Ex
                 context.output.line(&Line::CaughtUp)?;
                 quiet_since = Some(Instant::now());
             }
-            Noticed::Connected | Noticed::Disconnected => quiet_since = None,
+            Noticed::Connected => quiet_since = None,
+            Noticed::Disconnected => {
+                if quiet_since.take().is_some() {
+                    patience.restart();
+                }
+            }
             Noticed::Stored(_) | Noticed::Answered(..) | Noticed::Changed => {
                 if printed {
+                    patience.restart();
                     quiet_since = quiet_since.map(|_| Instant::now());
                 }
             }

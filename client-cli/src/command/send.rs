@@ -39,8 +39,8 @@ pub(crate) async fn run(
     match (text, queue) {
         (Some(text), true) => sending.queue_one(text),
         (Some(text), false) => sending.send_one(text).await,
-        (None, true) => sending.queue_lines(input::messages()).await,
-        (None, false) => sending.send_lines(input::messages()).await,
+        (None, true) => sending.queue_lines(sending.lines()).await,
+        (None, false) => sending.send_lines(sending.lines()).await,
     }
 }
 
@@ -55,6 +55,16 @@ impl Sending<'_> {
             to: self.to.clone(),
             text,
         }
+    }
+
+    /// Standard input; a person who types it is told what happens.
+    fn lines(&self) -> Lines {
+        if io::stdin().is_terminal() {
+            self.context
+                .output
+                .note("each line is a message, Ctrl-D ends");
+        }
+        input::messages()
     }
 
     fn queue_one(&self, text: String) -> Result<Exit, Failure> {

@@ -150,12 +150,19 @@ impl AccountFields {
 }
 
 impl EventFields {
+    /// The members whom it is about, without who did it.
+    fn others(&self, sender: &str) -> Vec<&str> {
+        let members = self.members.as_deref().unwrap_or_default();
+        let names = members.iter().map(String::as_str);
+        names.filter(|name| *name != sender).collect()
+    }
+
     fn paint(&self, to: &mut Painter) -> fmt::Result {
         head(to, &self.sent_at, self.place.as_deref(), self.seq)?;
         let sender = name(self.sender.as_ref());
         to.write_str("* ")?;
         to.paint(Part::User(sender), sender)?;
-        let members = self.members.as_deref().unwrap_or_default().join(", ");
+        let members = self.others(sender).join(", ");
         match self.kind {
             "group_created" => {
                 to.write_str(" made ")?;
@@ -209,6 +216,9 @@ impl OutboxFields {
         if let Some(whom) = &self.to {
             write!(to, " to ")?;
             to.paint(Part::Place, whom)?;
+        }
+        if let Some(users) = &self.users {
+            write!(to, " {}", users.join(", "))?;
         }
         if let Some(text) = &self.text {
             write!(to, ": {text}")?;

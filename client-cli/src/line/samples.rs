@@ -150,6 +150,7 @@ pub(crate) fn all() -> Vec<Line> {
             state: "failed",
             kind: "send",
             to: Some(hostile()),
+            users: Some(vec![hostile()]),
             text: Some(hostile()),
             queued_at: MOMENT.to_owned(),
             code: Some(hostile()),

@@ -174,3 +174,25 @@ fn what_others_wrote_cannot_steer_a_terminal() {
     let people = String::from_utf8(output.stdout).unwrap();
     assert!(people.contains("a\\u{1b}[2Jb\\u{202e}c"), "{people:?}");
 }
+
+#[test]
+fn who_listens_to_several_conversations_sees_which_is_which() {
+    let world = World::with_alice_and_bob();
+    world.magpie("alice", ["send", "@bob", "hello"]).done();
+    world
+        .magpie("alice", ["group", "create", "Club", "@bob"])
+        .done();
+    let output = world
+        .for_people("bob", ["listen", "--until-idle", "1"])
+        .output()
+        .unwrap();
+    let people = String::from_utf8(output.stdout).unwrap();
+    let without_moments: Vec<&str> = people.lines().filter_map(|line| line.get(21..)).collect();
+    assert_eq!(
+        without_moments,
+        [
+            "@alice            1 alice:     hello",
+            "Club              1 * alice made Club with bob",
+        ]
+    );
+}

@@ -84,6 +84,15 @@ fn a_server_that_is_not_there_is_not_reached() {
 }
 
 #[test]
+fn a_listener_that_is_to_end_does_not_wait_for_a_server_for_ever() {
+    let mut world = World::with_alice_and_bob();
+    world.kill_server();
+    let listen = ["--timeout", "1", "listen", "--until-idle", "1"];
+    let lines = world.magpie("alice", listen).with_code(4);
+    assert_eq!(text(&lines[0], "code"), "timed_out");
+}
+
+#[test]
 fn a_certificate_that_is_not_trusted_ends_at_once() {
     let mut world = World::with_alice_and_bob();
     let other = World::new();

@@ -142,6 +142,16 @@ fn what_was_refused_stays_until_it_is_discarded_and_what_waits_cannot_be() {
     }
 }
 
+#[test]
+fn a_change_of_a_group_that_was_refused_says_whom_it_was_about() {
+    let world = World::with_alice_and_bob();
+    let create = ["group", "create", "Club", "@bob", "@nobody"];
+    world.magpie("alice", create).with_code(1);
+    let outbox = world.magpie("alice", ["outbox"]).done();
+    assert_eq!(outbox[0]["users"], serde_json::json!(["bob", "nobody"]));
+    assert_eq!(text(&outbox[0], "text"), "Club");
+}
+
 fn wait_for_outbox(world: &World, count: usize) {
     let deadline = std::time::Instant::now() + crate::world::PATIENCE;
     while world.magpie("alice", ["outbox"]).done().len() < count {

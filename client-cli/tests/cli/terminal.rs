@@ -137,12 +137,7 @@ fn plain(shown: &str) -> String {
 #[test]
 fn a_terminal_is_coloured_and_a_pipe_says_the_same_plainly() {
     let world = with_a_message();
-    for arguments in [
-        &["history", "@alice"][..],
-        &["conversations"],
-        &["whoami"],
-        &["devices"],
-    ] {
+    for arguments in [&["history", "@alice"][..], &["conversations"], &["whoami"]] {
         let command = || world.for_people("bob", arguments);
         let (code, shown) = Terminal::start(command()).finish();
         assert_eq!(code, Some(0), "{shown:?}");
@@ -261,6 +256,20 @@ fn a_long_send_shows_that_it_moves_and_leaves_nothing_behind() {
     assert_eq!(code, Some(0), "{shown:?}");
     // The line of the bar is cleared, and the cursor at its beginning.
     assert!(shown.ends_with("\r\u{1b}[2K"), "{shown:?}");
+}
+
+#[test]
+fn who_types_a_send_is_told_how_it_ends() {
+    let world = World::with_alice_and_bob();
+    let mut terminal = Terminal::start(world.for_people("alice", ["send", "@bob"]));
+    terminal.wait_for("Ctrl-D ends\r\n");
+    terminal.wait_for_echo(true);
+    terminal.type_in("good news\n");
+    terminal.wait_for("accepted");
+    terminal.type_in("\u{4}");
+    let (code, shown) = terminal.finish();
+    assert_eq!(code, Some(0), "{shown:?}");
+    assert!(!shown.contains(" sent"), "a bar gets in the way: {shown:?}");
 }
 
 #[test]
