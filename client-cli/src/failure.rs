@@ -60,6 +60,8 @@ pub(crate) enum Failure {
     Lost(String),
     #[error("no password: set MAGPIE_PASSWORD, use --password-stdin, or run it on a terminal")]
     NoPassword,
+    #[error("no password was typed")]
+    NotTyped,
     #[error("the two passwords differ")]
     PasswordsDiffer,
     #[error("no home: set --home or MAGPIE_HOME")]
@@ -97,7 +99,7 @@ impl Failure {
             | Self::NotUtf8
             | Self::UnknownConversation { .. }
             | Self::NotRefused { .. } => Exit::Refused,
-            Self::NoPassword | Self::PasswordsDiffer | Self::NoHome => Exit::Usage,
+            Self::NoPassword | Self::NotTyped | Self::PasswordsDiffer | Self::NoHome => Exit::Usage,
             Self::Connect(ConnectError::Address { .. }) => Exit::Usage,
             Self::TimedOut { .. } | Self::Connect(_) | Self::Lost(_) => Exit::NotReached,
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Done,
@@ -125,7 +127,9 @@ impl Failure {
             Self::UnknownConversation { .. } | Self::NotRefused { .. } => "not_found".to_owned(),
             Self::TimedOut { .. } => "timed_out".to_owned(),
             Self::Connect(_) | Self::Lost(_) => "not_reached".to_owned(),
-            Self::NoPassword | Self::PasswordsDiffer | Self::NoHome => "usage".to_owned(),
+            Self::NoPassword | Self::NotTyped | Self::PasswordsDiffer | Self::NoHome => {
+                "usage".to_owned()
+            }
             Self::Home(_) | Self::Local(_) | Self::LocalDatabase(_) => "local_database".to_owned(),
             Self::Unwritable { .. } | Self::Input(_) | Self::Output(_) => "input_output".to_owned(),
         }
@@ -149,6 +153,7 @@ impl Failure {
             | Self::NotRefused { .. }
             | Self::Unwritable { .. }
             | Self::NoPassword
+            | Self::NotTyped
             | Self::PasswordsDiffer
             | Self::NoHome
             | Self::Home(_)

@@ -7,6 +7,7 @@ use std::{
 };
 
 use magpie_client::Password;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::failure::Failure;
 
@@ -39,11 +40,26 @@ fn first_line() -> Result<String, Failure> {
     Ok(line.strip_suffix('\r').unwrap_or(line).to_owned())
 }
 
+/// Asks without an echo. Ctrl-C and Ctrl-D end it.
 fn prompt(is_new: bool) -> Result<String, Failure> {
-    let ask = |words: &str| rpassword::prompt_password(words).map_err(Failure::Input);
+    // While nobody listens, Ctrl-C kills this process before the terminal has
+    // its echo back.
+    let listens = signal(SignalKind::interrupt()).map_err(Failure::Input)?;
     let password = ask("Password: ")?;
     if is_new && ask("Password again: ")? != password {
         return Err(Failure::PasswordsDiffer);
     }
+    drop(listens);
     Ok(password)
+}
+
+fn ask(words: &str) -> Result<String, Failure> {
+    use io::ErrorKind::{Interrupted, UnexpectedEof};
+    rpassword::prompt_password(words).map_err(|error| {
+        if matches!(error.kind(), Interrupted | UnexpectedEof) {
+            Failure::NotTyped
+        } else {
+            Failure::Input(error)
+        }
+    })
 }

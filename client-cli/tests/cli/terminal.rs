@@ -221,6 +221,31 @@ fn two_passwords_that_differ_are_refused_before_anybody_is_asked() {
 }
 
 #[test]
+fn a_prompt_that_is_given_up_gives_the_echo_back() {
+    // The shell keeps the terminal open afterwards, as a person's does.
+    const SHELL: &str = r#"trap : INT; "$@"; echo ended with $?; read -r _"#;
+    let world = World::without_server();
+    for ctrl_c_or_d in ["half\u{3}", "\u{4}"] {
+        let magpie = world.for_people("carol", ["register", "carol"]);
+        let mut shell = Command::new("sh");
+        shell
+            .args(["-c", SHELL, "sh"])
+            .arg(magpie.get_program())
+            .args(magpie.get_args())
+            .env_remove("MAGPIE_PASSWORD");
+        let mut terminal = Terminal::start(shell);
+        terminal.wait_for("Password: ");
+        terminal.wait_for_echo(false);
+        terminal.type_in(ctrl_c_or_d);
+        terminal.wait_for("no password was typed");
+        terminal.wait_for("ended with 2");
+        terminal.wait_for_echo(true);
+        terminal.type_in("\n");
+        terminal.finish();
+    }
+}
+
+#[test]
 fn a_chat_shows_what_is_typed_and_what_comes_of_it() {
     let world = with_a_message();
     let mut terminal = Terminal::start(world.for_people("bob", ["chat", "@alice"]));
