@@ -1,8 +1,8 @@
 //! What was typed. Each flag, name and bound is checked here, once.
 
-use std::path::PathBuf;
+use std::{env, path::PathBuf};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
 use magpie_client::{
     ConversationId, DeviceId, DeviceName, MessageId, Recipient, Seq, Title, UserName,
@@ -22,6 +22,16 @@ pub(crate) struct Arguments {
 
     #[command(subcommand)]
     pub(crate) task: Task,
+}
+
+impl Arguments {
+    /// What was typed; help and wrong usage are answered here, in the colours
+    /// that were asked for, and end the process.
+    pub(crate) fn of_process() -> Self {
+        let choice = ColourChoice::typed(env::args_os());
+        let command = Self::command().color(choice.into());
+        Self::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit())
+    }
 }
 
 const EXAMPLES: &str = "\
@@ -363,8 +373,6 @@ fn limit(text: &str) -> Result<usize, String> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]

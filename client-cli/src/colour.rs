@@ -17,6 +17,22 @@ pub(crate) enum ColourChoice {
 }
 
 impl ColourChoice {
+    /// What was typed, before it is known whether the rest of it is right: help
+    /// and wrong usage have colours too. The last one counts.
+    pub(crate) fn typed(line: impl Iterator<Item = OsString>) -> Self {
+        let mut typed = Self::Auto;
+        let mut is_value = false;
+        for word in line.map(|word| word.to_string_lossy().into_owned()) {
+            let value = word.strip_prefix("--color=");
+            let value = value.or(is_value.then_some(word.as_str()));
+            if let Some(choice) = value.and_then(|value| Self::from_str(value, false).ok()) {
+                typed = choice;
+            }
+            is_value = word == "--color";
+        }
+        typed
+    }
+
     /// Whether to colour a stream of this process.
     pub(crate) fn is_on(self, is_terminal: bool) -> bool {
         self.decide(is_terminal, |name| env::var_os(name))
@@ -41,9 +57,33 @@ impl ColourChoice {
     }
 }
 
+impl From<ColourChoice> for clap::ColorChoice {
+    fn from(choice: ColourChoice) -> Self {
+        match choice {
+            ColourChoice::Auto => Self::Auto,
+            ColourChoice::Always => Self::Always,
+            ColourChoice::Never => Self::Never,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_choice_is_found_wherever_it_was_typed() {
+        for (line, choice) in [
+            ("magpie --help", ColourChoice::Auto),
+            ("magpie --color never --help", ColourChoice::Never),
+            ("magpie send --color=always --wrong", ColourChoice::Always),
+            ("magpie --color purple", ColourChoice::Auto),
+            ("magpie send always", ColourChoice::Auto),
+        ] {
+            let words = line.split(' ').map(OsString::from);
+            assert_eq!(ColourChoice::typed(words), choice, "{line}");
+        }
+    }
 
     #[test]
     fn the_flag_is_stronger_than_the_environment_and_that_than_the_terminal() {

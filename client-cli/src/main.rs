@@ -24,8 +24,6 @@ mod wait;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 use crate::{
     args::Arguments,
     failure::{Exit, Failure},
@@ -34,7 +32,7 @@ use crate::{
 };
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = Arguments::of_process();
     let output = Output::new(&arguments.global);
     match run(arguments) {
         Ok(exit) => exit.into(),

@@ -174,6 +174,11 @@ fn flags_and_environment_decide_on_colours() {
             "{flags:?} {variable:?} {shown:?}"
         );
     }
+    for (choice, coloured) in [("never", false), ("always", true)] {
+        let help = world.for_people("bob", ["--color", choice, "--help"]);
+        let (_, shown) = Terminal::start(help).finish();
+        assert_eq!(shown.contains('\u{1b}'), coloured, "{shown:?}");
+    }
     for (flags, variable) in [
         (&["--color", "always"][..], Some("NO_COLOR")),
         (&[], Some("CLICOLOR_FORCE")),
