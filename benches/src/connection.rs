@@ -83,6 +83,7 @@ impl Connection {
             epoch: device.epoch,
             base: device.base,
             cursor: device.cursor(),
+            background: false,
         };
         connection.introduce(Body::Hello(hello));
         let mut incoming = Vec::new();

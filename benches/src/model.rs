@@ -203,6 +203,9 @@ impl Peer {
             | Request::MarkRead { .. }
             | Request::FetchHistory(_)
             | Request::FetchConversations { .. }
+            | Request::SetPush(_)
+            | Request::ClearPush
+            | Request::Detach
             | Request::FetchDevices
             | Request::RevokeDevice(_)
             | Request::SignOut => panic!("a request that the load generator does not make"),

@@ -1,8 +1,8 @@
 //! What was typed. Each flag, name and bound is checked here, once.
 
-use std::{env, path::PathBuf};
+use std::{env, net::SocketAddr, path::PathBuf};
 
-use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use magpie_client::{
     ConversationId, DeviceId, DeviceName, MessageId, Recipient, Seq, Title, UserName,
@@ -80,6 +80,23 @@ pub(crate) struct Global {
 pub(crate) enum Task {
     #[command(flatten)]
     Home(Command),
+
+    /// Run an emulator of Firebase Cloud Messaging, for tests of pushes
+    ///
+    /// It listens on a loopback address until it is ended. Give the account's
+    /// file to `magpied --push-account`, and the printed URL to `--push-url`.
+    #[command(
+        name = "fcm-emulator",
+        after_help = "Example:\n  magpie fcm-emulator --account ./fcm.json"
+    )]
+    FcmEmulator {
+        /// Where; port 0 takes a free one
+        #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:0")]
+        listen: SocketAddr,
+        /// Where to write its service-account file
+        #[arg(long, value_name = "FILE")]
+        account: PathBuf,
+    },
 
     /// Print a script that completes commands and flags in a shell
     #[command(
@@ -232,6 +249,28 @@ pub(crate) enum Command {
         command: Option<OutboxCommand>,
     },
 
+    /// Say where this device's pushes go, or that it wants none
+    #[command(
+        after_help = "Examples:\n  magpie push set --app org.example.chat TOKEN\n  magpie push clear"
+    )]
+    Push {
+        #[command(subcommand)]
+        command: PushCommand,
+    },
+
+    /// Behave like an app on a phone that sleeps, with an emulator's pushes
+    ///
+    /// Connects, stores and prints what came, detaches, closes the connection,
+    /// and waits for the emulator to wake it. Ctrl-C ends it.
+    #[command(after_help = "Example:\n  magpie background --emulator http://127.0.0.1:9099 TOKEN")]
+    Background {
+        /// Where `magpie fcm-emulator` is
+        #[arg(long, value_name = "URL")]
+        emulator: String,
+        /// The token that `magpie push set` was given
+        token: String,
+    },
+
     /// Compare the local database with the server's log
     ///
     /// Each difference is a line; the last line has the totals.
@@ -254,6 +293,33 @@ pub(crate) struct Credentials {
     /// Else it is taken from `MAGPIE_PASSWORD`, else asked for.
     #[arg(long)]
     pub(crate) password_stdin: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PushCommand {
+    /// Set where this device's pushes go
+    #[command(after_help = "Example:\n  magpie push set --app org.example.chat TOKEN")]
+    Set {
+        /// As FCM gave it
+        token: String,
+        /// What the device runs on
+        #[arg(long, value_enum, default_value_t = PlatformName::Android)]
+        platform: PlatformName,
+        /// Which app, as its store calls it
+        #[arg(long, value_name = "ID", default_value = "magpie")]
+        app: String,
+    },
+    /// Get no pushes any more
+    #[command(after_help = "Example:\n  magpie push clear")]
+    Clear,
+}
+
+/// What a device runs on.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum PlatformName {
+    Android,
+    Ios,
+    Web,
 }
 
 #[derive(Debug, Subcommand)]

@@ -66,11 +66,22 @@ impl<'context> Carrier<'context> {
         }
     }
 
+    /// This process, with a connection that says that nobody looks.
+    pub(crate) fn in_background(context: &'context Context) -> Result<Self, Failure> {
+        let carrier = Self::begin(context, true)?;
+        carrier.client()?;
+        Ok(carrier)
+    }
+
     /// This process, or the one that holds the connection.
     pub(crate) fn any(context: &'context Context) -> Result<Self, Failure> {
+        Self::begin(context, false)
+    }
+
+    fn begin(context: &'context Context, background: bool) -> Result<Self, Failure> {
         let account = context.signed_in()?;
         let way = match context.home.try_lock_connection()? {
-            Some(lock) => start(context, &account, lock),
+            Some(lock) => start(context, &account, lock, background),
             None => Way::Other {
                 version: context.home.data_version()?,
                 look_at: Instant::now() + LOOK_INTERVAL,
@@ -141,7 +152,7 @@ impl<'context> Carrier<'context> {
         // It may have found that the credential is of no use, and ended.
         self.account = self.context.signed_in()?;
         if let Some(lock) = self.context.home.try_lock_connection()? {
-            self.way = start(self.context, &self.account, lock);
+            self.way = start(self.context, &self.account, lock, false);
         }
         Ok(Some(Noticed::Changed))
     }
@@ -259,10 +270,11 @@ impl<'context> Carrier<'context> {
     }
 }
 
-fn start(context: &Context, account: &Account, lock: ConnectionLock) -> Way {
+fn start(context: &Context, account: &Account, lock: ConnectionLock, background: bool) -> Way {
     let options = Options {
         client_name: "magpie".to_owned(),
         client_version: env!("CARGO_PKG_VERSION").to_owned(),
+        background,
         watch_interval: Some(WATCH_INTERVAL),
     };
     let server = context.server(Some(account));

@@ -6,6 +6,7 @@ use magpie_client::{
     Action, ConnectError, HomeError, InvalidText, LocalError, MessageId, Refusal, RequestError,
     SignInError,
 };
+use magpie_fcm_emulator::ControlError;
 
 /// How a command ended. Scripts rely on the numbers.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -76,6 +77,10 @@ pub(crate) enum Failure {
     NotRefused { id: MessageId },
     #[error("{path}: {error}")]
     Unwritable { path: String, error: io::Error },
+    #[error("the FCM emulator cannot listen: {0}")]
+    Emulator(io::Error),
+    #[error("{0}")]
+    Control(ControlError),
     #[error("standard input: {0}")]
     Input(io::Error),
     /// Nobody reads on: the end of this program, and not worth a word.
@@ -109,6 +114,8 @@ impl Failure {
             | Self::LocalDatabase(_)
             | Self::Unwritable { .. }
             | Self::Input(_)
+            | Self::Emulator(_)
+            | Self::Control(_)
             | Self::Output(_) => Exit::Local,
         }
     }
@@ -131,7 +138,11 @@ impl Failure {
                 "usage".to_owned()
             }
             Self::Home(_) | Self::Local(_) | Self::LocalDatabase(_) => "local_database".to_owned(),
-            Self::Unwritable { .. } | Self::Input(_) | Self::Output(_) => "input_output".to_owned(),
+            Self::Unwritable { .. }
+            | Self::Input(_)
+            | Self::Output(_)
+            | Self::Emulator(_)
+            | Self::Control(_) => "input_output".to_owned(),
         }
     }
 
@@ -160,6 +171,8 @@ impl Failure {
             | Self::Local(_)
             | Self::LocalDatabase(_)
             | Self::Input(_)
+            | Self::Emulator(_)
+            | Self::Control(_)
             | Self::Output(_) => "never",
         }
         .to_owned()

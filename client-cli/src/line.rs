@@ -81,6 +81,20 @@ pub(crate) enum Line {
         to_seq: u64,
     },
     CaughtUp,
+    PushSet {
+        app_id: String,
+    },
+    PushCleared,
+    Asleep,
+    Wake {
+        wake_id: Option<String>,
+        delay_ms: u64,
+        priority: &'static str,
+    },
+    Emulator {
+        url: String,
+        account: String,
+    },
     Synced {
         events: u64,
         sent: u64,

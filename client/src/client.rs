@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use magpie_protocol::{
     id::{ConversationId, DeviceId, MessageId},
+    push::PushAddress,
     seq::Seq,
     session::Answer,
     wire::v1::{self, client_frame::Body},
@@ -29,6 +30,8 @@ pub struct Options {
     pub client_name: String,
     /// As `client_name`.
     pub client_version: String,
+    /// Nobody looks at the app: a push wakes the device sooner.
+    pub background: bool,
     /// How often to look whether another process has queued something; `None`:
     /// never; the app calls
     /// [`Client::wake_outbox`].
@@ -41,6 +44,7 @@ impl Default for Options {
         Self {
             client_name: "magpie-sdk".to_owned(),
             client_version: env!("CARGO_PKG_VERSION").to_owned(),
+            background: false,
             watch_interval: Some(Duration::from_millis(100)),
         }
     }
@@ -336,8 +340,44 @@ impl Client {
     pub async fn revoke_device(&self, device: DeviceId) -> Result<(), RequestError> {
         let device_id = device.to_wire();
         let request = v1::RevokeDevice { device_id };
-        let answered = self.ask(Body::RevokeDevice(request)).await?;
-        if answered.answer == Answer::Done {
+        self.ask_done(Body::RevokeDevice(request)).await
+    }
+
+    /// Says where this device's pushes go. Whoever had the token has it no more.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError`].
+    pub async fn set_push(&self, address: &PushAddress) -> Result<(), RequestError> {
+        let request = v1::SetPush {
+            platform: address.platform.number().into(),
+            app_id: address.app.as_str().to_owned(),
+            token: address.token.as_str().to_owned(),
+        };
+        self.ask_done(Body::SetPush(request)).await
+    }
+
+    /// This device gets no pushes any more.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError`].
+    pub async fn clear_push(&self) -> Result<(), RequestError> {
+        self.ask_done(Body::ClearPush(v1::ClearPush {})).await
+    }
+
+    /// Says that the app goes to the background and will close the connection: a
+    /// push wakes it from now on as if it was gone.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError`].
+    pub async fn detach(&self) -> Result<(), RequestError> {
+        self.ask_done(Body::Detach(v1::Detach {})).await
+    }
+
+    async fn ask_done(&self, body: Body) -> Result<(), RequestError> {
+        if self.ask(body).await?.answer == Answer::Done {
             Ok(())
         } else {
             Err(RequestError::WrongAnswer)

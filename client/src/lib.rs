@@ -54,6 +54,7 @@ mod sign_in;
 
 pub use magpie_protocol::{
     id::{ConversationId, DeviceId, InvalidId, MessageId, UserId},
+    push::{AppId, Platform, PushAddress, PushToken},
     seq::Seq,
     text::{DeviceName, InvalidText, MessageText, Password, Title, UserName},
     wire::v1::{Action, ErrorCode},

@@ -15,6 +15,7 @@ pub mod limits;
 pub mod link;
 pub mod moment;
 pub mod outbox;
+pub mod push;
 pub mod seq;
 pub mod session;
 pub mod text;

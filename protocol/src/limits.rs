@@ -24,6 +24,12 @@ pub const CLIENT_FRAME_SIZE_MAX: usize = 64 * 1024;
 /// Bytes of a frame from the server.
 pub const SERVER_FRAME_SIZE_MAX: usize = 256 * 1024;
 
+/// Bytes of a push token. FCM states no limit; theirs have less than 300.
+pub const PUSH_TOKEN_SIZE_MAX: usize = 1024;
+
+/// Bytes of an app's id.
+pub const APP_ID_SIZE_MAX: usize = 128;
+
 /// Fields, of whatever depth, in a frame before authentication.
 ///
 /// Decoded protobuf takes up to 126 times the size of its bytes (measured with

@@ -243,7 +243,7 @@ impl fmt::Debug for Password {
     }
 }
 
-fn at_most(
+pub(crate) fn at_most(
     what: &'static str,
     length: usize,
     max: usize,

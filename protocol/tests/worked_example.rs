@@ -109,6 +109,7 @@ impl Example {
             epoch: 0,
             base: 0,
             cursor: Bytes::new(),
+            background: false,
         };
         self.client.introduce(Body::Hello(hello), &mut self.out);
         let Input::Hello(_) = self.up("Hello, with an empty cursor") else {

@@ -4,6 +4,10 @@ use std::{ffi::OsString, fmt, net::SocketAddr, path::PathBuf};
 
 use clap::{Parser, Subcommand, error::ErrorKind};
 
+mod push;
+
+use self::push::PushArgs;
+pub use self::push::PushSettings;
 use crate::tls::Source;
 
 /// Shards of one log: more than a database can use at once.
@@ -82,6 +86,9 @@ struct Args {
         requires = "tls_cert"
     )]
     tls_key: Option<PathBuf>,
+
+    #[command(flatten)]
+    push: PushArgs,
 
     /// Make a development certificate also for an address that is not this machine's own
     #[arg(long)]
@@ -166,6 +173,8 @@ pub struct Config {
     pub task: Task,
     /// Where the certificate comes from.
     pub tls: Source,
+    /// How sleeping devices are woken.
+    pub push: PushSettings,
     /// Print one JSON line when ready.
     pub json: bool,
 }
@@ -257,6 +266,7 @@ impl Config {
             database_url,
             database_shards,
             json,
+            push,
             ..
         } = args;
         Ok(Self {
@@ -267,6 +277,7 @@ impl Config {
             database_shards: database_shards.map(usize::from),
             task,
             tls,
+            push: push.into(),
             json,
         })
     }

@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 use v1::{Action, ErrorCode};
 
 use crate::{
-    handler::{HelloError, SignInError},
+    handler::{HelloError, PushRequest, Pushes, SignInError},
     hub::{Ending, Hub, Letter, Mailbox, Promise},
     log::{Committer, Marks, Submission},
     random::Random,
@@ -51,6 +51,8 @@ pub struct Dispatch {
     pub hub: Arc<Hub>,
     /// Bounds how many requests read at once.
     pub reads: Arc<Semaphore>,
+    /// Where pushes go.
+    pub pushes: Pushes,
     /// Spreads clients over time.
     pub random: Random,
 }
@@ -92,7 +94,8 @@ impl Dispatch {
                 Other::FetchHistory(_)
                 | Other::FetchConversations { .. }
                 | Other::FetchDevices
-                | Other::RevokeDevice(_) => Some(dispatch.reads.acquire().await),
+                | Other::RevokeDevice(_)
+                | Other::Push(_) => Some(dispatch.reads.acquire().await),
             };
             if from.has_ended() {
                 promise.forget();
@@ -138,6 +141,10 @@ impl Dispatch {
                 }))
             }
             Other::FetchDevices => self.devices(from).await,
+            Other::Push(request) => {
+                self.pushes.handle(from, request).await?;
+                Ok(Reply::Done)
+            }
             Other::RevokeDevice(device) => {
                 self.store.revoke_device(from.user, device).await?;
                 self.tokens.forget(device);
@@ -299,6 +306,7 @@ enum Other {
     },
     FetchDevices,
     RevokeDevice(DeviceId),
+    Push(PushRequest),
 }
 
 impl Other {
@@ -309,7 +317,8 @@ impl Other {
             Self::MarkRead { .. }
             | Self::FetchHistory(_)
             | Self::FetchConversations { .. }
-            | Self::FetchDevices => None,
+            | Self::FetchDevices
+            | Self::Push(_) => None,
         }
     }
 }
@@ -349,6 +358,9 @@ fn to_append(from: &Mailbox, request: Request) -> Result<Append, Other> {
         Request::FetchDevices => return Err(Other::FetchDevices),
         Request::RevokeDevice(device) => return Err(Other::RevokeDevice(device)),
         Request::SignOut => return Err(Other::RevokeDevice(from.device)),
+        Request::SetPush(address) => return Err(Other::Push(PushRequest::Set(address))),
+        Request::ClearPush => return Err(Other::Push(PushRequest::Clear)),
+        Request::Detach => return Err(Other::Push(PushRequest::Detach)),
     };
     let actor = Actor {
         user: from.user,
@@ -471,5 +483,8 @@ const fn kind(request: &Request) -> &'static str {
         Request::FetchDevices => "fetch_devices",
         Request::RevokeDevice(_) => "revoke_device",
         Request::SignOut => "sign_out",
+        Request::SetPush(_) => "set_push",
+        Request::ClearPush => "clear_push",
+        Request::Detach => "detach",
     }
 }

@@ -8,7 +8,7 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll, Waker},
@@ -98,6 +98,8 @@ pub struct Mailbox {
     inner: Mutex<Inner>,
     /// The connection ends: what it asked for and is not committed must not be.
     ended: AtomicBool,
+    /// Its generation, once its hello is written down.
+    pub generation: OnceLock<Generation>,
 }
 
 impl Mailbox {
@@ -109,6 +111,7 @@ impl Mailbox {
             device,
             inner: Mutex::default(),
             ended: AtomicBool::new(false),
+            generation: OnceLock::new(),
         }
     }
 

@@ -18,8 +18,9 @@ pub mod handler;
 pub mod delivery;
 // The committer, the router, the tailer.
 pub mod log;
-// Who is connected, and who may connect.
+// Who is connected, who may connect, and how who sleeps is woken.
 pub mod hub;
+pub mod push;
 pub mod tokens;
 // The truth.
 pub mod store;

@@ -10,8 +10,9 @@ use std::{
 use anyhow::{Context as _, Result};
 use magpie_server::{
     clock::{Blocking, Clock},
-    config::{Config, Secret, Stop, Task},
-    node::{Ground, Node, bind},
+    config::{Config, PushSettings, Secret, Stop, Task},
+    node::{Ground, Node, Push, bind},
+    push::{Deadlines, Endpoints, Fcm, ServiceAccount},
     random::Random,
     shutdown::Signals,
     store::{NewEpoch, SharedStore, embedded, postgres},
@@ -137,11 +138,13 @@ async fn serve(config: &Config) -> Result<()> {
         None => None,
     };
     let engine = store.engine();
+    let clock = Clock::start();
     let ground = Ground {
         store,
         tls,
-        clock: Clock::start(),
+        clock,
         random,
+        push: open_push(&config.push, clock)?,
         blocking,
         data_dir: Some(config.data_dir.clone()),
     };
@@ -155,6 +158,25 @@ async fn serve(config: &Config) -> Result<()> {
             Ok(())
         }
     }
+}
+
+/// Who wakes devices, if somebody does.
+fn open_push(settings: &PushSettings, clock: Clock) -> Result<Option<Push>> {
+    let Some(file) = &settings.account else {
+        return Ok(None);
+    };
+    let endpoints = Endpoints {
+        base_url: settings.url.clone(),
+        token_uri: settings.token_url.clone(),
+    };
+    Ok(Some(Push {
+        fcm: Fcm::new(ServiceAccount::read(file)?, &endpoints, clock)?,
+        rate_max: settings.rate_max,
+        deadlines: Deadlines {
+            foreground: settings.foreground,
+            background: settings.background,
+        },
+    }))
 }
 
 fn start_metrics() -> Result<PrometheusHandle> {

@@ -26,6 +26,12 @@ pub const COMMITS_FAILED: &str = "magpie_commits_failed_total";
 pub const COMMIT_BATCH_SIZE: &str = "magpie_commit_batch_size";
 /// How long a batch took to commit, in seconds.
 pub const COMMIT_SECONDS: &str = "magpie_commit_seconds";
+/// Pushes sent, by `outcome`.
+pub const PUSHES: &str = "magpie_pushes_total";
+/// Wakes written down and sent.
+pub const WAKES_OWED: &str = "magpie_wakes_total";
+/// How long FCM took to answer a push, in seconds.
+pub const WAKES_ANSWER_SECONDS: &str = "magpie_push_answer_seconds";
 /// Pages sent, by `from`: the mailbox or the store.
 pub const PAGES_SENT: &str = "magpie_pages_sent_total";
 /// Events sent in pages.

@@ -12,13 +12,14 @@ use crate::{
     connection::Parts,
     delivery::{CursorKey, Feed, Keeper},
     dispatch::{Dispatch, outcome_reply},
-    handler::{Accounts, Hellos, SignInError},
+    handler::{Accounts, Hellos, Pushes, SignInError},
     hub::{Ending, Hub},
     listener,
     log::{Chronicle, Committer, HighWater, Marks, Router},
+    push::{Deadlines, Duty, Fcm, Pace, Parts as DutyParts},
     random::Random,
     shutdown::Shutdown,
-    store::{LogState, SharedStore, StoreError},
+    store::{LogState, Positions, SharedStore, StoreError},
     tls::Tls,
     tokens::Tokens,
 };
@@ -63,8 +64,20 @@ pub struct Ground {
     pub random: Random,
     /// Where blocking work runs.
     pub blocking: Blocking,
+    /// How sleeping devices are woken, if they are.
+    pub push: Option<Push>,
     /// Where it is written down how far the log has come, if anywhere.
     pub data_dir: Option<PathBuf>,
+}
+
+/// How sleeping devices are woken.
+pub struct Push {
+    /// Sends.
+    pub fcm: Fcm,
+    /// Pushes a second.
+    pub rate_max: u32,
+    /// How long devices have to confirm.
+    pub deadlines: Deadlines,
 }
 
 /// A running server.
@@ -126,6 +139,18 @@ impl Node {
         tasks.spawn(Arc::clone(&parts.dispatch.marks).run(stop.clone()));
         let (keeper, keeper_stop) = (Arc::clone(&feed.keeper), stop.clone());
         tasks.spawn(async move { keeper.run(keeper_stop).await });
+        if let Some(push) = ground.push {
+            let parts = DutyParts {
+                store: Arc::clone(&ground.store),
+                fcm: push.fcm,
+                pace: Pace::new(push.rate_max, ground.clock, ground.random.clone()),
+                deadlines: push.deadlines,
+                clock: ground.clock,
+                random: ground.random.clone(),
+                news: feed.router.news(),
+            };
+            tasks.spawn(Arc::new(Duty::new(parts)).run(stop.clone()));
+        }
         if let Some(dir) = &ground.data_dir {
             let file = HighWater::new(dir, &ground.store.cursor_key().await?);
             let (feed, blocking, stop) = (Arc::clone(&feed), ground.blocking, stop.clone());
@@ -197,6 +222,23 @@ fn remember_high_water(ground: &Ground, cursor_key: &[u8; 32]) {
     }
 }
 
+fn router(
+    ground: &Ground,
+    hub: &Arc<Hub>,
+    tokens: &Arc<Tokens>,
+    chronicle: &Arc<Chronicle>,
+    heads: &Positions,
+) -> Arc<Router> {
+    Arc::new(Router::new(
+        Arc::clone(&ground.store),
+        Arc::clone(hub),
+        Arc::clone(tokens),
+        Arc::clone(chronicle),
+        ground.clock,
+        heads,
+    ))
+}
+
 /// Builds what connections share.
 async fn wire(ground: &Ground) -> Result<Parts, StartError> {
     let Ground {
@@ -211,14 +253,7 @@ async fn wire(ground: &Ground) -> Result<Parts, StartError> {
     let LogState { history, heads } = store.state().await?;
     let (hub, tokens) = (Arc::new(Hub::default()), Arc::new(Tokens::default()));
     let chronicle = Arc::new(Chronicle::new(Arc::clone(&hub), history));
-    let router = Arc::new(Router::new(
-        Arc::clone(store),
-        Arc::clone(&hub),
-        Arc::clone(&tokens),
-        Arc::clone(&chronicle),
-        *clock,
-        &heads,
-    ));
+    let router = router(ground, &hub, &tokens, &chronicle, &heads);
     let committer = Committer::new(
         Arc::clone(store),
         Arc::clone(&router),
@@ -235,6 +270,11 @@ async fn wire(ground: &Ground) -> Result<Parts, StartError> {
         key: CursorKey::new(&cursor_key),
         chronicle,
         reads: Arc::clone(&reads),
+    };
+    let pushes = Pushes {
+        store: Arc::clone(store),
+        keeper: Arc::clone(&feed.keeper),
+        clock: *clock,
     };
     let accounts = Accounts::new(
         Arc::clone(store),
@@ -257,6 +297,7 @@ async fn wire(ground: &Ground) -> Result<Parts, StartError> {
         tokens,
         hub,
         reads,
+        pushes,
         random: random.clone(),
     };
     let random = random.clone();

@@ -29,7 +29,7 @@ pub(crate) async fn revoke(context: &Context, id: DeviceId) -> Result<Exit, Fail
     Ok(Exit::Done)
 }
 
-async fn connected(context: &Context) -> Result<Carrier<'_>, Failure> {
+pub(crate) async fn connected(context: &Context) -> Result<Carrier<'_>, Failure> {
     let mut carrier = Carrier::own(context)?;
     let patience = Patience::new(context.timeout());
     carrier.until_connected(&patience).await?;

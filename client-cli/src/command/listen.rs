@@ -68,7 +68,7 @@ pub(crate) async fn run(context: &Context, until_idle: Option<u64>) -> Result<Ex
 }
 
 /// Prints what is not printed yet; true if there was something.
-async fn print_new(places: &mut Places<'_>, stop: &mut Stop) -> Result<bool, Failure> {
+pub(crate) async fn print_new(places: &mut Places<'_>, stop: &mut Stop) -> Result<bool, Failure> {
     let context = places.context;
     let mut printed = false;
     loop {

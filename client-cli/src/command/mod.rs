@@ -2,6 +2,7 @@
 
 mod account;
 mod audit;
+mod background;
 mod chat;
 mod devices;
 mod group;
@@ -11,6 +12,7 @@ mod listen;
 mod manual;
 mod offline;
 mod outbox;
+mod push;
 mod read;
 mod send;
 mod sync;
@@ -25,6 +27,9 @@ use crate::{
 pub(crate) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
     match arguments.task {
         Task::Home(command) => with_home(&Context::open(arguments.global)?, command).await,
+        Task::FcmEmulator { listen, account } => {
+            push::emulate(&arguments.global, listen, &account).await
+        }
         Task::Completions { shell } => manual::completions(shell),
         Task::Man { directory } => manual::pages(&directory),
     }
@@ -49,6 +54,10 @@ async fn with_home(context: &Context, command: Command) -> Result<Exit, Failure>
         Command::History { of, before, limit } => history::run(context, &of, before, limit).await,
         Command::Read { of } => read::run(context, of).await,
         Command::Outbox { command } => outbox::run(context, command),
+        Command::Push { command } => push::run(context, command).await,
+        Command::Background { emulator, token } => {
+            background::run(context, &emulator, &token).await
+        }
         Command::Audit => audit::run(context).await,
     }
 }

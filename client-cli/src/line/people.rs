@@ -75,6 +75,11 @@ impl Line {
                 format_args!("... {from_seq} to {to_seq} are not fetched yet"),
             ),
             Self::CaughtUp => aside(to, "-- caught up --"),
+            Self::PushSet { .. }
+            | Self::PushCleared
+            | Self::Asleep
+            | Self::Wake { .. }
+            | Self::Emulator { .. } => self.paint_push(to),
             Self::Conversation(fields) => fields.paint(to),
             Self::Outbox(fields) => fields.paint(to),
             Self::Difference {
@@ -96,6 +101,34 @@ impl Line {
             }
             Self::Audit(fields) => fields.paint(to),
         }
+    }
+
+    /// What is about pushes.
+    fn paint_push(&self, to: &mut Painter) -> fmt::Result {
+        if let Self::PushSet { app_id } = self {
+            return write!(to, "pushes to {app_id} wake this device");
+        }
+        if let Self::Emulator { url, account } = self {
+            return write!(to, "the FCM emulator is ready: {url}, account {account}");
+        }
+        if let Self::Wake {
+            delay_ms, priority, ..
+        } = self
+        {
+            return aside(
+                to,
+                format_args!("-- woken after {delay_ms} ms, priority {priority} --"),
+            );
+        }
+        let is_asleep = matches!(self, Self::Asleep);
+        aside(
+            to,
+            if is_asleep {
+                "-- asleep --"
+            } else {
+                "no pushes"
+            },
+        )
     }
 }
 

@@ -100,9 +100,28 @@ fn answers() -> Vec<Line> {
     ]
 }
 
+/// What is printed of pushes.
+fn pushes() -> Vec<Line> {
+    vec![
+        Line::PushSet { app_id: hostile() },
+        Line::PushCleared,
+        Line::Asleep,
+        Line::Wake {
+            wake_id: Some(hostile()),
+            delay_ms: 7,
+            priority: "high",
+        },
+        Line::Emulator {
+            url: hostile(),
+            account: hostile(),
+        },
+    ]
+}
+
 /// One line of each type, and of each kind of event.
 pub(crate) fn all() -> Vec<Line> {
     let mut lines = answers();
+    lines.extend(pushes());
     lines.extend(
         [
             "group_created",

@@ -10,4 +10,6 @@ mod queueing;
 #[cfg(test)] // as above
 mod terminal;
 #[cfg(test)] // as above
+mod waking;
+#[cfg(test)] // as above
 mod world;

@@ -37,6 +37,8 @@ pub(crate) fn magpied() -> PathBuf {
 pub(crate) struct World {
     directory: TempDir,
     server: Option<Server>,
+    /// What the server is started with besides.
+    pub(crate) flags: Vec<String>,
     /// Where clients connect: the server, or a proxy in front of it.
     pub(crate) address: String,
     /// What clients trust: the server's certificate authority.
@@ -62,6 +64,7 @@ impl World {
         Self {
             directory,
             server: None,
+            flags: Vec::new(),
             address: "127.0.0.1:1".to_owned(),
             ca,
         }
@@ -89,7 +92,8 @@ impl World {
         } else {
             self.address.clone()
         };
-        let (server, ready) = start_server(&listen, &self.directory.path().join("server"));
+        let directory = self.directory.path().join("server");
+        let (server, ready) = start_server(&listen, &directory, &self.flags);
         self.server = Some(server);
         self.address = text(&ready, "listen").to_owned();
         self.ca = PathBuf::from(text(&ready, "ca"));
@@ -203,7 +207,7 @@ impl Drop for Server {
     }
 }
 
-fn start_server(listen: &str, directory: &Path) -> (Server, Value) {
+fn start_server(listen: &str, directory: &Path, flags: &[String]) -> (Server, Value) {
     // A port that a killed server held may take a moment to be free again.
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -211,6 +215,7 @@ fn start_server(listen: &str, directory: &Path) -> (Server, Value) {
             .args(["--listen", listen, "--admin-listen", "off", "--json"])
             .arg("--data-dir")
             .arg(directory)
+            .args(flags)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -358,8 +363,17 @@ impl Running {
 
     /// Asks it to end (SIGTERM).
     pub(crate) fn terminate(&self) {
+        self.signal("-TERM");
+    }
+
+    /// Stops it where it is (SIGSTOP): its sockets stay open.
+    pub(crate) fn freeze(&self) {
+        self.signal("-STOP");
+    }
+
+    fn signal(&self, signal: &str) {
         let id = self.child.id().to_string();
-        let status = Command::new("kill").args(["-TERM", &id]).status().unwrap();
+        let status = Command::new("kill").args([signal, &id]).status().unwrap();
         assert!(status.success());
     }
 

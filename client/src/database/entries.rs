@@ -154,7 +154,10 @@ fn operation(body: Body) -> Option<Operation> {
         | Body::FetchConversations(_)
         | Body::FetchDevices(_)
         | Body::RevokeDevice(_)
-        | Body::SignOut(_) => return None,
+        | Body::SignOut(_)
+        | Body::SetPush(_)
+        | Body::ClearPush(_)
+        | Body::Detach(_) => return None,
     })
 }
 

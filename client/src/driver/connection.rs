@@ -155,6 +155,7 @@ impl<'a> Connection<'a> {
             epoch: credential.epoch,
             base: credential.base,
             cursor: credential.cursor.clone(),
+            background: options.background,
         };
         self.session.introduce(Body::Hello(hello), &mut self.out);
     }

@@ -107,6 +107,9 @@ pub(super) fn sent_message_id(body: &v1::client_frame::Body) -> Bytes {
         | Body::FetchConversations(_)
         | Body::FetchDevices(_)
         | Body::RevokeDevice(_)
-        | Body::SignOut(_) => Bytes::new(),
+        | Body::SignOut(_)
+        | Body::SetPush(_)
+        | Body::ClearPush(_)
+        | Body::Detach(_) => Bytes::new(),
     }
 }

@@ -9,6 +9,7 @@ use crate::{
         CLIENT_NAME_SIZE_MAX, CONVERSATIONS_COUNT_MAX, CURSOR_SIZE_MAX, HISTORY_COUNT_MAX,
         NAMES_MAX,
     },
+    push::{AppId, Platform, PushAddress, PushToken},
     seq::Seq,
     text::{DeviceName, InvalidText, MessageText, Password, Title, UserName},
 };
@@ -64,6 +65,8 @@ pub struct Hello {
     pub base: u64,
     /// What the device stored last; empty before the first.
     pub cursor: Bytes,
+    /// Nobody looks at the app.
+    pub background: bool,
 }
 
 impl TryFrom<v1::Hello> for Hello {
@@ -105,6 +108,7 @@ impl TryFrom<v1::Hello> for Hello {
             epoch: hello.epoch,
             base: hello.base,
             cursor: hello.cursor,
+            background: hello.background,
         })
     }
 }
@@ -263,6 +267,12 @@ pub enum Request {
     RevokeDevice(DeviceId),
     /// End this device's credential.
     SignOut,
+    /// Say where this device's pushes go.
+    SetPush(PushAddress),
+    /// No more pushes to this device.
+    ClearPush,
+    /// The app goes to the background.
+    Detach,
 }
 
 impl Request {
@@ -280,7 +290,10 @@ impl Request {
             | Self::FetchConversations { .. }
             | Self::FetchDevices
             | Self::RevokeDevice(_)
-            | Self::SignOut => None,
+            | Self::SignOut
+            | Self::SetPush(_)
+            | Self::ClearPush
+            | Self::Detach => None,
         }
     }
 }
@@ -311,6 +324,9 @@ pub fn parse_request(body: v1::client_frame::Body) -> Option<Result<Request, Inv
         Body::FetchDevices(_) => Ok(Request::FetchDevices),
         Body::RevokeDevice(it) => device_id(&it.device_id).map(Request::RevokeDevice),
         Body::SignOut(_) => Ok(Request::SignOut),
+        Body::SetPush(it) => parse_push(&it).map(Request::SetPush),
+        Body::ClearPush(_) => Ok(Request::ClearPush),
+        Body::Detach(_) => Ok(Request::Detach),
     })
 }
 
@@ -379,6 +395,16 @@ fn parse_conversations(it: v1::FetchConversations) -> Result<Request, InvalidReq
     };
     let limit = limit(it.limit, CONVERSATIONS_COUNT_MAX)?;
     Ok(Request::FetchConversations { after, limit })
+}
+
+fn parse_push(it: &v1::SetPush) -> Result<PushAddress, InvalidRequest> {
+    let field = "platform";
+    Ok(PushAddress {
+        platform: Platform::from_number(it.platform.into())
+            .ok_or(InvalidRequest::Missing { field })?,
+        app: AppId::parse(&it.app_id)?,
+        token: PushToken::parse(&it.token)?,
+    })
 }
 
 fn limit(value: u32, max: u32) -> Result<u32, InvalidRequest> {

@@ -156,5 +156,6 @@ impl Drop for Signed {
     fn drop(&mut self) {
         self.mailbox.close();
         self.hub.leave(&self.mailbox);
+        self.delivery.disconnected();
     }
 }

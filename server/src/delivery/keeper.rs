@@ -40,6 +40,7 @@ struct Waiting {
     hellos: Vec<(Connect, Arc<Mailbox>)>,
     confirmed: HashMap<DeviceId, Confirmed>,
     delivered: HashMap<(UserId, ConversationId), Seq>,
+    gone: Vec<(DeviceId, Generation)>,
 }
 
 /// What keeps the devices' cursors.
@@ -91,6 +92,37 @@ impl Keeper {
         }
     }
 
+    /// A connection has ended. Written down with the next cursors; if the process
+    /// dies before, the device counts as connected, which delays its wakes.
+    pub fn disconnected(&self, mailbox: &Mailbox) {
+        if let Some(generation) = mailbox.generation.get() {
+            self.waiting.lock().gone.push((mailbox.device, *generation));
+        }
+    }
+
+    /// A device's app goes to the background: its wakes do not wait any more.
+    /// What it confirmed before is written down first.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub async fn detach(&self, from: &Mailbox) -> Result<(), StoreError> {
+        // Before its hello is written down there is nothing to take back.
+        let Some(generation) = from.generation.get().copied() else {
+            return Ok(());
+        };
+        let confirmed = self.waiting.lock().confirmed.remove(&from.device);
+        if let Some(it) = confirmed {
+            let confirm = Confirm {
+                device: from.device,
+                generation: it.generation,
+                cursor: it.cursor,
+            };
+            self.store.confirm(&[confirm]).await?;
+        }
+        self.store.detach(&[(from.device, generation)]).await
+    }
+
     /// A device of this user has stored the conversation up to `seq`. Told to the
     /// other members with the next write.
     pub fn delivered(&self, user: UserId, conversation: ConversationId, seq: Seq) {
@@ -129,7 +161,10 @@ impl Keeper {
             Ok(generations) => {
                 for ((_, mailbox), generation) in hellos.iter().zip(generations) {
                     match generation {
-                        Some(generation) => mailbox.deliver(Letter::Connected(generation)),
+                        Some(generation) => {
+                            mailbox.generation.get_or_init(|| generation);
+                            mailbox.deliver(Letter::Connected(generation));
+                        }
                         None => mailbox.end(Ending::Revoked),
                     }
                 }
@@ -175,9 +210,19 @@ impl Keeper {
                 }
             }
         }
+        self.write_gone().await;
         for ((user, conversation), seq) in delivered {
             if let Err(error) = self.announce(user, conversation, seq).await {
                 tracing::debug!(%error, "a receipt was not told");
+            }
+        }
+    }
+
+    async fn write_gone(&self) {
+        let gone = std::mem::take(&mut self.waiting.lock().gone);
+        for chunk in gone.chunks(BATCH_MAX) {
+            if let Err(error) = self.store.detach(chunk).await {
+                tracing::warn!(%error, "it was not written down who left");
             }
         }
     }

@@ -177,6 +177,11 @@ impl Delivery {
         }
     }
 
+    /// The connection has ended.
+    pub fn disconnected(&self) {
+        self.feed.keeper.disconnected(&self.mailbox);
+    }
+
     /// Reads the log if that is what is needed next. The result comes as a letter.
     pub fn read_if_behind(&mut self) {
         if !matches!(self.mode, Mode::Behind) {

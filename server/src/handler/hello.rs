@@ -13,7 +13,7 @@ use crate::{
     clock::Clock,
     delivery::{Delivery, Feed},
     hub::{Hub, Mailbox},
-    store::{Connect, Device, StoreError, User},
+    store::{Attachment, Connect, Device, StoreError, User},
     tokens::Tokens,
 };
 
@@ -93,6 +93,11 @@ impl Hellos {
             device: device.id,
             cursor: place.confirmed(),
             at_ms,
+            attachment: if hello.background {
+                Attachment::Background
+            } else {
+                Attachment::Foreground
+            },
         };
         self.feed.keeper.connect(connect, Arc::clone(&mailbox));
         let delivery = Delivery::new(Arc::clone(&self.feed), Arc::clone(&mailbox), place);

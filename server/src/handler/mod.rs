@@ -5,9 +5,11 @@
 mod account;
 mod hello;
 mod password;
+mod pushes;
 
 pub use self::{
     account::{Accounts, Credential, SignInError},
     hello::{Greeted, HelloError, Hellos},
     password::HashError,
+    pushes::{PushRequest, Pushes},
 };

@@ -85,6 +85,7 @@ pub struct Router {
     /// One for each shard.
     shards: Vec<Routed>,
     bell: Notify,
+    news: Arc<Notify>,
 }
 
 impl Router {
@@ -111,7 +112,14 @@ impl Router {
             chronicle,
             clock,
             bell: Notify::new(),
+            news: Arc::default(),
         }
+    }
+
+    /// Rung when the log has grown.
+    #[must_use]
+    pub fn news(&self) -> Arc<Notify> {
+        Arc::clone(&self.news)
     }
 
     /// Everything up to here was put into the mailboxes of all it is for.
@@ -252,6 +260,9 @@ impl Router {
                 read_seq: mark.seq.get(),
             };
             self.put_mark(&members, mark.user, &wire, wakeups);
+        }
+        if !news.events.is_empty() {
+            self.news.notify_one();
         }
         let mut count = 0;
         for (event, sender) in &news.events {

@@ -10,6 +10,7 @@ pub(super) mod append;
 pub(super) mod groups;
 pub(super) mod model;
 pub(super) mod pages;
+pub(super) mod wakes;
 
 use std::{
     any::Any,
@@ -361,6 +362,19 @@ macro_rules! suite {
                 history_is_read_both_ways
                 a_snapshot_has_the_newest_events_of_each_conversation
                 a_user_without_conversations_has_caught_up
+            }
+            wakes {
+                a_push_token_has_one_device
+                a_dead_token_is_forgotten_unless_it_was_replaced
+                a_revoked_device_is_not_woken
+                only_messages_are_worth_a_wake
+                a_device_is_a_candidate_until_it_confirms_or_is_woken
+                a_wake_is_due_again_by_the_schedule_until_it_is_answered
+                what_came_while_a_wake_was_unanswered_is_owed
+                what_came_before_the_token_was_known_is_owed
+                a_try_that_was_not_sent_does_not_count
+                the_newest_connection_says_how_a_device_is_there
+                the_wake_cursor_never_falls
             }
         }
 

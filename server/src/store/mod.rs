@@ -28,6 +28,7 @@ pub mod postgres;
 mod read;
 mod seen;
 mod shard;
+mod wakes;
 
 pub use self::{
     identity::direct_conversation,
@@ -36,6 +37,10 @@ pub use self::{
         Stretch, UserMark, UserPage,
     },
     shard::{Positions, SHARDS_MAX, Shard},
+    wakes::{
+        Attachment, Candidate, CandidatePage, CandidatePlace, DEADLINE_MS_MAX, DueWake, NewWake,
+        Schedule, WakeStore, WorthyEvent, WorthyStretch,
+    },
 };
 #[cfg(test)]
 mod conformance;
@@ -159,6 +164,8 @@ pub struct Connect {
     pub cursor: Positions,
     /// Milliseconds since 1970, for the list of devices.
     pub at_ms: i64,
+    /// How the device is there.
+    pub attachment: Attachment,
 }
 
 /// How far a device has stored, to be written down.
@@ -363,7 +370,7 @@ pub struct NewEpoch {
 
 /// What an engine must do. All of it is durable when it returns.
 #[async_trait]
-pub trait Store: Send + Sync + 'static {
+pub trait Store: WakeStore + Send + Sync + 'static {
     /// The engine's name, as in the ready line.
     fn engine(&self) -> &'static str;
 

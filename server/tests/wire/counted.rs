@@ -5,15 +5,16 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use magpie_protocol::{
     id::{ConversationId, DeviceId, UserId},
+    push::{PushAddress, PushToken},
     seq::Position,
     text::UserName,
     wire::{FetchHistory, v1},
 };
 use magpie_server::store::{
-    Account, Append, Committed, Confirm, Connect, CreateUser, Device, DeviceLine, Generation,
-    HistoryPage, LogState, MarkRead, Marked, Membership, NewDevice, Positions, PutDevice,
-    ReadLimit, Shard, SharedStore, SnapshotPage, SnapshotPlace, Store, StoreError, Stretch,
-    UserPage,
+    Account, Append, CandidatePage, CandidatePlace, Committed, Confirm, Connect, CreateUser,
+    Device, DeviceLine, DueWake, Generation, HistoryPage, LogState, MarkRead, Marked, Membership,
+    NewDevice, NewWake, Positions, PutDevice, ReadLimit, Schedule, Shard, SharedStore,
+    SnapshotPage, SnapshotPlace, Store, StoreError, Stretch, UserPage, WakeStore, WorthyStretch,
 };
 
 /// A store, and the names of what it was asked.
@@ -41,20 +42,10 @@ impl Counted {
 
 /// Notes a question and passes it on.
 macro_rules! pass_on {
-    ($($name:ident($($arg:ident: $kind:ty),*) -> $answer:ty;)*) => {
+    ($trait:ident { $($known:item)* } $($name:ident($($arg:ident: $kind:ty),*) -> $answer:ty;)*) => {
         #[async_trait]
-        impl Store for Counted {
-            fn engine(&self) -> &'static str {
-                self.store.engine()
-            }
-
-            fn shard_count(&self) -> usize {
-                self.store.shard_count()
-            }
-
-            fn has_been(&self, epoch: u64, reached: &Positions) {
-                self.store.has_been(epoch, reached);
-            }
+        impl $trait for Counted {
+            $($known)*
 
             $(async fn $name(&self, $($arg: $kind),*) -> Result<$answer, StoreError> {
                 self.note(stringify!($name)).$name($($arg),*).await
@@ -64,6 +55,19 @@ macro_rules! pass_on {
 }
 
 pass_on! {
+    Store {
+        fn engine(&self) -> &'static str {
+            self.store.engine()
+        }
+
+        fn shard_count(&self) -> usize {
+            self.store.shard_count()
+        }
+
+        fn has_been(&self, epoch: u64, reached: &Positions) {
+            self.store.has_been(epoch, reached);
+        }
+    }
     state() -> LogState;
     cursor_key() -> [u8; 32];
     account(name: &UserName) -> Option<Account>;
@@ -85,4 +89,19 @@ pass_on! {
         user: UserId, after: Option<ConversationId>, limit: ReadLimit
     ) -> (Vec<v1::Conversation>, bool);
     mark_read(shard: Shard, marks: &[MarkRead]) -> Marked;
+}
+
+pass_on! {
+    WakeStore {}
+    set_push(device: DeviceId, address: &PushAddress, look_at_ms: i64) -> ();
+    push_address(device: DeviceId) -> Option<PushAddress>;
+    clear_push(device: DeviceId, token: Option<&PushToken>) -> bool;
+    detach(gone: &[(DeviceId, Generation)]) -> ();
+    lease_wakes(shard: Shard, holder: u64, for_ms: i64) -> Option<Position>;
+    advance_wakes(shard: Shard, holder: u64, to: Position) -> bool;
+    worthy_events(after: Position, count: usize) -> WorthyStretch;
+    wake_candidates(conversation: ConversationId, position: Position, place: CandidatePlace, count: usize) -> CandidatePage;
+    record_wakes(wakes: &[NewWake], now_ms: i64, schedule: &Schedule) -> Vec<DueWake>;
+    due_wakes(now_ms: i64, count: usize, schedule: &Schedule) -> Vec<DueWake>;
+    postpone_wakes(wakes: &[(DeviceId, u64)], due_at_ms: i64) -> ();
 }

@@ -74,6 +74,7 @@ impl World {
             random: Random::system(),
             blocking: Blocking::Pool,
             data_dir: Some(dir.path().to_owned()),
+            push: None,
         };
         let node = Node::start(ground, listener, None).await?;
         Ok(Self {
@@ -183,6 +184,7 @@ pub(crate) fn hello(device: &Device, cursor: Bytes) -> client_frame::Body {
         epoch: 0,
         base: 0,
         cursor,
+        background: false,
     })
 }
 

@@ -125,6 +125,7 @@ impl Device {
             epoch: 0,
             base: 0,
             cursor,
+            background: false,
         };
         session.introduce(v1::client_frame::Body::Hello(hello), &mut out);
         self.link = Some(DeviceLink {

@@ -132,6 +132,7 @@ pub(in crate::store) async fn an_older_connection_is_fenced(world: World) {
         device,
         cursor: Position::ZERO.into(),
         at_ms: NOON,
+        attachment: crate::store::Attachment::Foreground,
     };
     let generations = world.store.connect(&[hello, hello]).await.unwrap();
     assert_eq!(generations, [Some(Generation(1)), Some(Generation(2))]);
@@ -153,6 +154,7 @@ async fn connect(world: &World, device: DeviceId, cursor: u64) -> Option<Generat
         device,
         cursor: Position::new(cursor).into(),
         at_ms: NOON,
+        attachment: crate::store::Attachment::Foreground,
     };
     world.store.connect(&[hello]).await.unwrap()[0]
 }

@@ -182,6 +182,7 @@ pub(in crate::store) async fn delivered_is_what_a_device_has_stored(world: World
         device,
         cursor: Position::ZERO.into(),
         at_ms: 0,
+        attachment: crate::store::Attachment::Foreground,
     };
     let generation = world.store.connect(&[hello]).await.unwrap()[0].unwrap();
     let direct = committed.events[0].conversation;

@@ -31,14 +31,18 @@ const REVOKE_DEVICE: &str = "
     UPDATE devices SET is_revoked = 1, changed_position = ?3
      WHERE device_id = ?1 AND user = ?2 AND NOT is_revoked";
 
+const FORGET_PUSH_ADDRESS: &str = "
+    DELETE FROM push_addresses WHERE device = (SELECT key FROM devices WHERE device_id = ?1)";
+
 /// Sets a device's cursor, also downwards, and fences its older connections.
 const CONNECT_DEVICE: &str = "
-    INSERT INTO cursors (device, generation, cursor, last_seen_at_ms)
-    SELECT key, 1, ?2, ?3 FROM devices WHERE device_id = ?1 AND NOT is_revoked
+    INSERT INTO cursors (device, generation, cursor, last_seen_at_ms, attachment)
+    SELECT key, 1, ?2, ?3, ?4 FROM devices WHERE device_id = ?1 AND NOT is_revoked
     ON CONFLICT (device) DO UPDATE
        SET generation = generation + 1,
            cursor = excluded.cursor,
-           last_seen_at_ms = excluded.last_seen_at_ms
+           last_seen_at_ms = excluded.last_seen_at_ms,
+           attachment = excluded.attachment
     RETURNING generation";
 
 /// Moves a device's cursor forward, if this is still its generation.
@@ -233,6 +237,9 @@ pub(super) fn revoke_device(
             signed(position.get())
         ])?;
         if revoked > 0 {
+            connection
+                .prepare_cached(FORGET_PUSH_ADDRESS)?
+                .execute([device.bytes()])?;
             rows::move_head(connection, position)?;
         }
         caches.revoked(device);
@@ -248,11 +255,9 @@ pub(super) fn connect(
         let mut statement = connection.prepare_cached(CONNECT_DEVICE)?;
         let generations = hellos.iter().map(|hello| {
             let cursor = signed(place(&hello.cursor).get());
-            let generation = statement
-                .query_row(params![hello.device.bytes(), cursor, hello.at_ms], |row| {
-                    row.get(0)
-                })
-                .optional()?;
+            let attachment = hello.attachment.number();
+            let params = params![hello.device.bytes(), cursor, hello.at_ms, attachment];
+            let generation = statement.query_row(params, |row| row.get(0)).optional()?;
             Ok(generation.map(|generation| Generation(unsigned(generation))))
         });
         generations.collect()

@@ -10,6 +10,7 @@ mod accounts;
 mod append;
 mod checkpoint;
 mod describe;
+mod due;
 mod history;
 mod log;
 mod migrations;
@@ -18,6 +19,7 @@ mod pages;
 mod readers;
 mod rows;
 mod snapshot;
+mod wakes;
 mod writer;
 
 #[cfg(test)]

@@ -83,7 +83,9 @@ const REVOKE_DEVICE: &str = "
           FROM heads, users u
          WHERE d.device_id = $1 AND u.key = d.user_key AND u.user_id = $2 AND NOT d.is_revoked
            AND heads.shard = 0
-        RETURNING d.changed_position
+        RETURNING d.key, d.changed_position
+    ), unaddressed AS (
+        DELETE FROM push_addresses p USING revoked r WHERE p.device_key = r.key
     )
     UPDATE log_head h SET position = r.changed_position FROM revoked r WHERE h.shard = 0";
 
@@ -99,15 +101,16 @@ const FIND_DEVICE_KEYS: &str = "
 /// as many generations as there are hellos. In ascending order of the keys, so
 /// that two nodes never wait for each other.
 const CONNECT_DEVICES: &str = "
-    INSERT INTO cursors AS c (device_key, generation, cursor, last_seen_at_ms)
-    SELECT hello.device, hello.count, hello.cursor::bigint[], hello.at_ms
-      FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::bigint[])
-           AS hello (device, count, cursor, at_ms)
+    INSERT INTO cursors AS c (device_key, generation, cursor, last_seen_at_ms, attachment)
+    SELECT hello.device, hello.count, hello.cursor::bigint[], hello.at_ms, hello.attachment
+      FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::bigint[], $5::smallint[])
+           AS hello (device, count, cursor, at_ms, attachment)
      ORDER BY hello.device
         ON CONFLICT (device_key) DO UPDATE
        SET generation = c.generation + excluded.generation,
            cursor = excluded.cursor,
-           last_seen_at_ms = excluded.last_seen_at_ms
+           last_seen_at_ms = excluded.last_seen_at_ms,
+           attachment = excluded.attachment
     RETURNING device_key, generation";
 
 /// Moves devices' cursors forward, if these are still their generations, and
@@ -343,8 +346,10 @@ async fn connect_all(
     let cursors: Vec<String> = cursors.collect();
     let times: Vec<i64> = last.values().map(|(_, it)| it.at_ms).collect();
     let devices: Vec<i64> = last.keys().copied().collect();
-    let params: [&(dyn tokio_postgres::types::ToSql + Sync); 4] =
-        [&devices, &counts, &cursors, &times];
+    let attachments = last.values().map(|(_, it)| it.attachment.number().into());
+    let attachments: Vec<i16> = attachments.collect();
+    let params: [&(dyn tokio_postgres::types::ToSql + Sync); 5] =
+        [&devices, &counts, &cursors, &times, &attachments];
     // The generation before each device's next hello.
     let mut generations = HashMap::new();
     for row in session.rows(CONNECT_DEVICES, &params).await? {

@@ -23,6 +23,7 @@ mod rows;
 mod session;
 mod settings;
 mod snapshot;
+mod wakes;
 
 #[cfg(test)]
 mod tests;

@@ -66,8 +66,39 @@ CREATE TABLE cursors (
     device          INTEGER PRIMARY KEY REFERENCES devices (key),
     generation      INTEGER NOT NULL,
     cursor          INTEGER NOT NULL,
-    last_seen_at_ms INTEGER
+    last_seen_at_ms INTEGER,
+    -- 0 away, 1 connected in the background, 2 in the foreground.
+    attachment      INTEGER NOT NULL DEFAULT 0
 ) STRICT;
+
+-- Where a device's pushes go. A token has one device.
+CREATE TABLE push_addresses (
+    device   INTEGER PRIMARY KEY REFERENCES devices (key),
+    -- 1 Android, 2 iOS, 3 web.
+    platform INTEGER NOT NULL,
+    app_id   TEXT NOT NULL,
+    token    TEXT NOT NULL UNIQUE
+) STRICT;
+
+-- The last wake of a device. It is answered when the device's cursor passes its
+-- position.
+CREATE TABLE wakes (
+    device    INTEGER PRIMARY KEY REFERENCES devices (key),
+    wake_id   INTEGER NOT NULL,
+    position  INTEGER NOT NULL,
+    tries     INTEGER NOT NULL,
+    due_at_ms INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX wakes_by_due ON wakes (due_at_ms);
+
+-- How far it is decided who is owed a wake.
+CREATE TABLE wake_cursor (
+    one      INTEGER PRIMARY KEY CHECK (one = 1),
+    position INTEGER NOT NULL
+) STRICT;
+
+INSERT INTO wake_cursor (one, position) VALUES (1, 0);
 
 CREATE TABLE conversations (
     key             INTEGER PRIMARY KEY,

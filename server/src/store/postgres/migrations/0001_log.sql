@@ -88,8 +88,39 @@ CREATE TABLE cursors (
     device_key      bigint PRIMARY KEY REFERENCES devices (key),
     generation      bigint NOT NULL,
     cursor          bigint[] NOT NULL,
-    last_seen_at_ms bigint
+    last_seen_at_ms bigint,
+    -- 0 away, 1 connected in the background, 2 in the foreground.
+    attachment      smallint NOT NULL DEFAULT 0
 ) WITH (fillfactor = 60);
+
+-- Where a device's pushes go. A token has one device.
+CREATE TABLE push_addresses (
+    device_key bigint PRIMARY KEY REFERENCES devices (key),
+    -- 1 Android, 2 iOS, 3 web.
+    platform   smallint NOT NULL,
+    app_id     text NOT NULL,
+    token      text NOT NULL UNIQUE
+);
+
+-- The last wake of a device. It is answered when the device's cursor passes its
+-- position. Apart from the cursors, which stay in no index.
+CREATE TABLE wakes (
+    device_key bigint PRIMARY KEY REFERENCES devices (key),
+    wake_id    bigint NOT NULL,
+    position   bigint NOT NULL,
+    tries      integer NOT NULL,
+    due_at_ms  bigint NOT NULL
+);
+
+CREATE INDEX wakes_by_due ON wakes (due_at_ms);
+
+-- How far it is decided who is owed a wake, by whoever holds the duty for a shard.
+CREATE TABLE wake_cursors (
+    shard      integer PRIMARY KEY,
+    position   bigint NOT NULL,
+    holder     bigint NOT NULL,
+    held_until timestamptz NOT NULL
+) WITH (fillfactor = 10);
 
 CREATE TABLE conversations (
     key             bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

@@ -65,6 +65,7 @@ async fn ask_everything(world: &World, alice: &Player, bob: &Player) {
         device: device.id,
         cursor: heads,
         at_ms: 0,
+        attachment: crate::store::Attachment::Foreground,
     };
     let generation = store.connect(&[hello]).await.unwrap()[0].unwrap();
     let confirm = Confirm {

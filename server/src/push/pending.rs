@@ -1,0 +1,137 @@
+//! Events of one shard for which it is not decided yet who is woken: a cache of
+//! the log behind the durable wake cursor, read again after a crash.
+
+use std::collections::{BTreeMap, HashMap};
+
+use magpie_protocol::{id::ConversationId, seq::Position};
+
+use crate::store::{WorthyEvent, WorthyStretch};
+
+/// An event, and when to look again who is owed a wake for it.
+#[derive(Clone, Copy, Debug)]
+struct Undecided {
+    event: WorthyEvent,
+    look_at_ms: i64,
+}
+
+/// What is read and not decided.
+#[derive(Debug)]
+pub(super) struct Pending {
+    read_upto: Position,
+    undecided: BTreeMap<Position, Undecided>,
+}
+
+impl Pending {
+    /// Begins behind the wake cursor.
+    pub(super) const fn new(cursor: Position) -> Self {
+        Self {
+            read_upto: cursor,
+            undecided: BTreeMap::new(),
+        }
+    }
+
+    pub(super) const fn read_upto(&self) -> Position {
+        self.read_upto
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.undecided.len()
+    }
+
+    pub(super) fn add(&mut self, stretch: WorthyStretch) {
+        for event in stretch.events {
+            let look_at_ms = event.committed_at_ms;
+            self.undecided
+                .insert(event.position, Undecided { event, look_at_ms });
+        }
+        self.read_upto = self.read_upto.max(stretch.upto);
+    }
+
+    /// The conversations that are to be looked at, each with its undecided
+    /// events in their order.
+    pub(super) fn to_look_at(&self, now_ms: i64) -> Vec<Vec<WorthyEvent>> {
+        let mut of: HashMap<ConversationId, (bool, Vec<WorthyEvent>)> = HashMap::new();
+        for it in self.undecided.values() {
+            let (is_due, events) = of.entry(it.event.conversation).or_default();
+            *is_due |= it.look_at_ms <= now_ms;
+            events.push(it.event);
+        }
+        let due = of.into_values().filter(|(is_due, _)| *is_due);
+        let mut due: Vec<Vec<WorthyEvent>> = due.map(|(_, events)| events).collect();
+        // Whoever waits longest first.
+        due.sort_by_key(|events| events.first().map(|it| it.position));
+        due
+    }
+
+    /// Everybody is decided for this event.
+    pub(super) fn decided(&mut self, event: Position) {
+        self.undecided.remove(&event);
+    }
+
+    /// Somebody is not decided for this event; look again then.
+    pub(super) fn look_again(&mut self, event: Position, at_ms: i64) {
+        if let Some(it) = self.undecided.get_mut(&event) {
+            it.look_at_ms = at_ms;
+        }
+    }
+
+    /// When to look next; `None` if nothing is undecided.
+    pub(super) fn next_look_ms(&self) -> Option<i64> {
+        self.undecided.values().map(|it| it.look_at_ms).min()
+    }
+
+    /// Everything up to here is decided: where the wake cursor may go.
+    pub(super) fn decided_upto(&self) -> Position {
+        match self.undecided.first_key_value() {
+            Some((first, _)) => first.previous(),
+            None => self.read_upto,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use magpie_protocol::{id::UserId, seq::Seq};
+
+    use super::*;
+
+    fn event(position: u64, conversation: u8, at_ms: i64) -> WorthyEvent {
+        WorthyEvent {
+            position: Position::new(position),
+            conversation: ConversationId::new([conversation; 16]),
+            seq: Seq::new(position),
+            sender: UserId::new([0; 16]),
+            committed_at_ms: at_ms,
+        }
+    }
+
+    #[test]
+    fn the_wake_cursor_never_passes_an_undecided_event() {
+        let mut pending = Pending::new(Position::new(4));
+        pending.add(WorthyStretch {
+            events: vec![event(5, 1, 0), event(7, 2, 0)],
+            upto: Position::new(9),
+        });
+        assert_eq!(pending.decided_upto(), Position::new(4));
+        pending.decided(Position::new(7));
+        assert_eq!(pending.decided_upto(), Position::new(4));
+        pending.decided(Position::new(5));
+        assert_eq!(pending.decided_upto(), Position::new(9));
+    }
+
+    #[test]
+    fn a_conversation_is_looked_at_with_all_its_events_when_one_is_due() {
+        let mut pending = Pending::new(Position::ZERO);
+        pending.add(WorthyStretch {
+            events: vec![event(1, 1, 100), event(2, 2, 100), event(3, 1, 300)],
+            upto: Position::new(3),
+        });
+        assert_eq!(pending.to_look_at(99), Vec::<Vec<WorthyEvent>>::new());
+        let due = pending.to_look_at(100);
+        assert_eq!(due.len(), 2);
+        assert_eq!(due[0].len(), 2);
+        pending.look_again(Position::new(1), 500);
+        pending.decided(Position::new(2));
+        assert_eq!(pending.next_look_ms(), Some(300));
+    }
+}
