@@ -8,7 +8,7 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc, OnceLock,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll, Waker},
@@ -21,6 +21,7 @@ use magpie_protocol::{
     wire::v1,
 };
 use parking_lot::Mutex;
+use tokio::sync::SetOnce;
 
 use crate::store::{Generation, LogEvent, SnapshotPage, StoreError, UserPage};
 
@@ -99,7 +100,7 @@ pub struct Mailbox {
     /// The connection ends: what it asked for and is not committed must not be.
     ended: AtomicBool,
     /// Its generation, once its hello is written down.
-    pub generation: OnceLock<Generation>,
+    pub generation: SetOnce<Generation>,
 }
 
 impl Mailbox {
@@ -111,7 +112,7 @@ impl Mailbox {
             device,
             inner: Mutex::default(),
             ended: AtomicBool::new(false),
-            generation: OnceLock::new(),
+            generation: SetOnce::new(),
         }
     }
 

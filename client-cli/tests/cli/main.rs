@@ -8,6 +8,8 @@ mod holding;
 mod manual;
 mod queueing;
 #[cfg(test)] // as above
+mod sleeping;
+#[cfg(test)] // as above
 mod terminal;
 #[cfg(test)] // as above
 mod waking;

@@ -3,6 +3,7 @@
 
 use std::{
     sync::OnceLock,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -22,22 +23,24 @@ const NEXT_TRY: Duration = Duration::from_secs(60);
 
 /// Which store the server has.
 #[derive(Clone, Copy, Debug)]
-enum Engine {
+pub(crate) enum Engine {
     Embedded,
     Postgres,
 }
 
-/// Runs a story with each store.
-fn with_each_store(story: impl Fn(Scene)) {
-    story(Scene::new(Engine::Embedded));
-    if !postgres::is_skipped() {
-        story(Scene::new(Engine::Postgres));
-    }
+/// Runs a story with each store, side by side.
+fn with_each_store(story: impl Fn(Scene) + Sync) {
+    thread::scope(|scope| {
+        scope.spawn(|| story(Scene::new(Engine::Embedded)));
+        if !postgres::is_skipped() {
+            scope.spawn(|| story(Scene::new(Engine::Postgres)));
+        }
+    });
 }
 
 /// A world with an emulator, and alice, bob and carol registered.
-struct Scene {
-    world: World,
+pub(crate) struct Scene {
+    pub(crate) world: World,
     control: Control,
     url: String,
     _emulator: Running,
@@ -53,7 +56,7 @@ fn token(of: &str) -> String {
 }
 
 impl Scene {
-    fn new(engine: Engine) -> Self {
+    pub(crate) fn new(engine: Engine) -> Self {
         let mut world = World::without_server();
         let account = world.home("account.json");
         std::fs::create_dir_all(account.parent().unwrap()).unwrap();
@@ -91,7 +94,7 @@ impl Scene {
     }
 
     /// Gives a home's device a push token that the emulator knows.
-    fn set_push(&self, home: &str) {
+    pub(crate) fn set_push(&self, home: &str) {
         self.set_device(home, Standing::Registered);
         let token = token(home);
         self.world.magpie(home, ["push", "set", &token]).done();
@@ -128,11 +131,11 @@ impl Scene {
         assert_eq!(self.pushes(of, Duration::ZERO), [], "{of} was woken");
     }
 
-    fn fail(&self, fault: Fault) {
+    pub(crate) fn fail(&self, fault: Fault) {
         runtime().block_on(self.control.set_fault(fault)).unwrap();
     }
 
-    fn heal(&self) {
+    pub(crate) fn heal(&self) {
         runtime().block_on(self.control.clear_faults()).unwrap();
     }
 
@@ -145,12 +148,12 @@ impl Scene {
         let deadline = Instant::now() + PATIENCE;
         while self.counts().sends < sends {
             assert!(Instant::now() < deadline, "the server did not try");
-            std::thread::yield_now();
+            thread::yield_now();
         }
     }
 
     /// A home that sleeps until it is woken.
-    fn background(&self, home: &str) -> Running {
+    pub(crate) fn background(&self, home: &str) -> Running {
         let token = token(home);
         let running = self
             .world

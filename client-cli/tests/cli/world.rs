@@ -340,6 +340,11 @@ impl Running {
         self.lines.next(PATIENCE).expect("no line came in time")
     }
 
+    /// Its next line, if it comes in time.
+    pub(crate) fn next(&self, patience: Duration) -> Option<Value> {
+        self.lines.next(patience)
+    }
+
     /// Reads lines up to and including the next one of that type.
     #[track_caller]
     pub(crate) fn until(&self, kind: &str) -> Vec<Value> {

@@ -25,6 +25,9 @@ use crate::{
 /// How often confirmed cursors are written down.
 const CONFIRM_INTERVAL: Duration = Duration::from_millis(500);
 
+/// How long a detach waits for its own hello.
+const HELLO_PATIENCE: Duration = Duration::from_secs(5);
+
 /// Devices in one transaction: others wait for the store meanwhile.
 const BATCH_MAX: usize = 500;
 
@@ -40,7 +43,7 @@ struct Waiting {
     hellos: Vec<(Connect, Arc<Mailbox>)>,
     confirmed: HashMap<DeviceId, Confirmed>,
     delivered: HashMap<(UserId, ConversationId), Seq>,
-    gone: Vec<(DeviceId, Generation)>,
+    gone: Vec<Arc<Mailbox>>,
 }
 
 /// What keeps the devices' cursors.
@@ -94,10 +97,8 @@ impl Keeper {
 
     /// A connection has ended. Written down with the next cursors; if the process
     /// dies before, the device counts as connected, which delays its wakes.
-    pub fn disconnected(&self, mailbox: &Mailbox) {
-        if let Some(generation) = mailbox.generation.get() {
-            self.waiting.lock().gone.push((mailbox.device, *generation));
-        }
+    pub fn disconnected(&self, mailbox: &Arc<Mailbox>) {
+        self.waiting.lock().gone.push(Arc::clone(mailbox));
     }
 
     /// A device's app goes to the background: its wakes do not wait any more.
@@ -107,10 +108,11 @@ impl Keeper {
     ///
     /// [`StoreError`].
     pub async fn detach(&self, from: &Mailbox) -> Result<(), StoreError> {
-        // Before its hello is written down there is nothing to take back.
-        let Some(generation) = from.generation.get().copied() else {
-            return Ok(());
+        let Some(generation) = within(HELLO_PATIENCE, from.generation.wait()).await else {
+            let reason = "its hello is not written down yet".to_owned();
+            return Err(StoreError::Unavailable { reason });
         };
+        let generation = *generation;
         let confirmed = self.waiting.lock().confirmed.remove(&from.device);
         if let Some(it) = confirmed {
             let confirm = Confirm {
@@ -162,7 +164,8 @@ impl Keeper {
                 for ((_, mailbox), generation) in hellos.iter().zip(generations) {
                     match generation {
                         Some(generation) => {
-                            mailbox.generation.get_or_init(|| generation);
+                            // Each hello is written down once.
+                            drop(mailbox.generation.set(generation));
                             mailbox.deliver(Letter::Connected(generation));
                         }
                         None => mailbox.end(Ending::Revoked),
@@ -220,6 +223,11 @@ impl Keeper {
 
     async fn write_gone(&self) {
         let gone = std::mem::take(&mut self.waiting.lock().gone);
+        // A hello that was not written down has left no trace.
+        let gone = gone
+            .iter()
+            .filter_map(|it| Some((it.device, *it.generation.get()?)));
+        let gone: Vec<(DeviceId, Generation)> = gone.collect();
         for chunk in gone.chunks(BATCH_MAX) {
             if let Err(error) = self.store.detach(chunk).await {
                 tracing::warn!(%error, "it was not written down who left");

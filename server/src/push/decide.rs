@@ -8,6 +8,13 @@ use crate::store::{Attachment, Candidate, DEADLINE_MS_MAX, WorthyEvent};
 /// another one.
 const COMPANY_MS: i64 = 10_000;
 
+/// How long a device that was woken, and came, is given until its answer is
+/// written down.
+const ANSWER_MS: i64 = 3_000;
+
+/// How often it is looked for the answer.
+const ANSWER_LOOK_MS: i64 = 250;
+
 // The store takes what is older than this for what nobody will confirm any more.
 const _: () = assert!(COMPANY_MS < DEADLINE_MS_MAX);
 
@@ -47,6 +54,16 @@ pub(super) fn decide(
     let may_read = device.from_seq <= event.seq;
     if is_own || is_seen || !may_read {
         return Decision::Not;
+    }
+    // Unanswered, its wake stands for this event too; answered, it does not.
+    if device.is_woken {
+        let is_over = now_ms >= event.committed_at_ms.saturating_add(ANSWER_MS);
+        let at_ms = now_ms.saturating_add(ANSWER_LOOK_MS);
+        return if is_over {
+            Decision::Not
+        } else {
+            Decision::NotYet { at_ms }
+        };
     }
     let deadline = match device.attachment {
         Attachment::Away => Duration::ZERO,
@@ -102,6 +119,7 @@ mod tests {
             attachment: Attachment::Away,
             read_seq: Seq::new(0),
             has_company: false,
+            is_woken: false,
         }
     }
 
@@ -124,6 +142,16 @@ mod tests {
             assert_eq!(at(&device, ms - 1), Decision::NotYet { at_ms: NOON + ms });
             assert_eq!(at(&device, ms), Decision::Owed);
         }
+    }
+
+    #[test]
+    fn who_is_woken_and_came_is_given_time_to_answer() {
+        let woken = Candidate {
+            is_woken: true,
+            ..device()
+        };
+        assert_eq!(at(&woken, 100), Decision::NotYet { at_ms: NOON + 350 });
+        assert_eq!(at(&woken, 3_000), Decision::Not);
     }
 
     #[test]

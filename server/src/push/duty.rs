@@ -9,7 +9,7 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use magpie_protocol::{id::DeviceId, push::Platform, seq::Position};
+use magpie_protocol::{id::DeviceId, moment::Moment, push::Platform, seq::Position};
 use parking_lot::Mutex;
 use tokio::{
     sync::{Notify, Semaphore},
@@ -51,17 +51,37 @@ const ALERT_TRY: u32 = 3;
 /// How long a duty is held without being prolonged.
 const LEASE_MS: i64 = 10_000;
 
+/// How often a duty is prolonged.
+const PROLONG_INTERVAL: Duration = Duration::from_secs(3);
+
 /// How often it is looked for other nodes' events and for tries that are due.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long events collect before it is looked who is owed something.
 const COLLECT: Duration = Duration::from_millis(20);
 
+/// How long until it is looked again whether something may be sent.
+const ROOM_INTERVAL: Duration = Duration::from_millis(50);
+
+/// How many times longer than a look that found nobody its conversation is left
+/// alone: such looks take a tenth of the store's time at most, however many
+/// members sleep.
+const REST_TIMES: u32 = 10;
+
+/// The longest that it is left alone.
+const REST_MAX: Duration = Duration::from_secs(1);
+
+/// How long answers are waited for at the end.
+const END_TIMEOUT: Duration = Duration::from_secs(3);
+
 /// Events that are read at once, and that may be undecided.
 const EVENTS_MAX: usize = 2_000;
 
 /// Devices that are looked at in one statement: others wait meanwhile.
 const CANDIDATES_MAX: usize = 250;
+
+/// How long ago a device may have said hello to be about to answer its wake.
+const LATELY_MS: i64 = 60_000;
 
 /// Requests in flight.
 const IN_FLIGHT_MAX: usize = 500;
@@ -82,6 +102,14 @@ pub struct Parts {
     pub random: Random,
     /// Rung when the log has grown.
     pub news: Arc<Notify>,
+}
+
+/// A shard whose duty this process has.
+struct Held {
+    pending: Pending,
+    /// The wake cursor, as it is written down.
+    cursor: Position,
+    prolong_at: Moment,
 }
 
 /// The duty to wake, as far as this process holds it.
@@ -108,7 +136,7 @@ impl Duty {
 
     /// Wakes whoever is owed it, until `stop`.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
-        let mut shards: HashMap<Shard, Pending> = HashMap::new();
+        let mut shards: HashMap<Shard, Held> = HashMap::new();
         let mut sending = JoinSet::new();
         while !stop.is_cancelled() {
             for shard in Shard::all(self.parts.store.shard_count()) {
@@ -127,15 +155,16 @@ impl Duty {
                 stop.run_until_cancelled(tokio::time::sleep(COLLECT)).await;
             }
         }
-        // Their answers decide about tokens; at most as long as a request takes.
-        while sending.join_next().await.is_some() {}
+        // What is not answered by then is due again by the schedule.
+        let answered = async { while sending.join_next().await.is_some() {} };
+        within(END_TIMEOUT, answered).await;
         self.write_unsent().await;
     }
 
     /// How long nothing is to be done, unless news come.
-    fn next_look(&self, shards: &HashMap<Shard, Pending>) -> Duration {
+    fn next_look(&self, shards: &HashMap<Shard, Held>) -> Duration {
         let now_ms = self.parts.clock.wall_ms();
-        let looks = shards.values().filter_map(Pending::next_look_ms);
+        let looks = shards.values().filter_map(|it| it.pending.next_look_ms());
         let wait_ms = looks.min().map_or(u64::MAX, |at_ms| {
             u64::try_from(at_ms.saturating_sub(now_ms)).unwrap_or(0)
         });
@@ -148,19 +177,31 @@ impl Duty {
     async fn look(
         self: &Arc<Self>,
         shard: Shard,
-        shards: &mut HashMap<Shard, Pending>,
+        shards: &mut HashMap<Shard, Held>,
         sending: &mut JoinSet<()>,
     ) -> Result<(), StoreError> {
         let store = &self.parts.store;
-        let Some(cursor) = store.lease_wakes(shard, self.holder, LEASE_MS).await? else {
-            shards.remove(&shard);
+        let now = self.parts.clock.now();
+        if shards.get(&shard).is_none_or(|held| now >= held.prolong_at) {
+            let Some(cursor) = store.lease_wakes(shard, self.holder, LEASE_MS).await? else {
+                shards.remove(&shard);
+                return Ok(());
+            };
+            let held = shards.entry(shard).or_insert_with(|| Held {
+                pending: Pending::new(cursor),
+                cursor,
+                prolong_at: now,
+            });
+            held.prolong_at = now + PROLONG_INTERVAL;
+        }
+        let Some(held) = shards.get_mut(&shard) else {
             return Ok(());
         };
-        let pending = shards.entry(shard).or_insert_with(|| Pending::new(cursor));
+        let pending = &mut held.pending;
         while pending.count() < EVENTS_MAX {
             let before = pending.read_upto();
             pending.add(store.worthy_events(before, EVENTS_MAX).await?);
-            if pending.read_upto() == before || pending.read_upto().get() - before.get() < 2 {
+            if pending.read_upto() == before {
                 break;
             }
         }
@@ -168,8 +209,11 @@ impl Duty {
             self.look_at(&events, pending, sending).await?;
         }
         let decided = pending.decided_upto();
-        if decided > cursor && !store.advance_wakes(shard, self.holder, decided).await? {
-            shards.remove(&shard);
+        if decided > held.cursor {
+            held.cursor = decided;
+            if !store.advance_wakes(shard, self.holder, decided).await? {
+                shards.remove(&shard);
+            }
         }
         Ok(())
     }
@@ -184,7 +228,8 @@ impl Duty {
         let Some(last) = events.last() else {
             return Ok(());
         };
-        let now_ms = self.parts.clock.wall_ms();
+        let (began, now_ms) = (self.parts.clock.now(), self.parts.clock.wall_ms());
+        let mut found_count = 0;
         // The first event for which somebody is not decided, and when to look.
         let mut undecided: Option<(Position, i64)> = None;
         let mut place = Some(CandidatePlace::default());
@@ -192,9 +237,16 @@ impl Duty {
             let page = self
                 .parts
                 .store
-                .wake_candidates(last.conversation, last.position, at, CANDIDATES_MAX)
+                .wake_candidates(
+                    last.conversation,
+                    last.position,
+                    at,
+                    CANDIDATES_MAX,
+                    now_ms - LATELY_MS,
+                )
                 .await?;
             place = page.next;
+            found_count += page.candidates.len();
             let mut owed = Vec::new();
             for device in &page.candidates {
                 match self.first_decision(events, device, now_ms) {
@@ -205,14 +257,20 @@ impl Duty {
                     Some((_, Decision::Not)) | None => {}
                 }
             }
-            let wanted = u32::try_from(owed.len()).unwrap_or(u32::MAX);
-            let may_send = self.parts.pace.take(wanted);
+            let may_send = self.take(owed.len());
             for (_, position) in owed.split_off(owed.len().min(may_send as usize)) {
-                let after_ms = self.parts.pace.ready_after().as_millis();
-                let after_ms = i64::try_from(after_ms).unwrap_or(i64::MAX);
-                note(&mut undecided, position, now_ms.saturating_add(after_ms));
+                note(
+                    &mut undecided,
+                    position,
+                    now_ms.saturating_add(self.room_after_ms()),
+                );
             }
             self.record(&owed, now_ms, sending).await?;
+        }
+        if found_count == 0 {
+            let took = self.parts.clock.now().since(began);
+            let until_ms = now_ms.saturating_add(ms((took * REST_TIMES).min(REST_MAX)));
+            pending.rest(last.conversation, now_ms, until_ms);
         }
         for event in events {
             match undecided {
@@ -223,6 +281,19 @@ impl Duty {
             }
         }
         Ok(())
+    }
+
+    /// Takes leave to send at most `count` pushes.
+    fn take(&self, count: usize) -> u32 {
+        let count = count.min(self.in_flight.available_permits());
+        self.parts
+            .pace
+            .take(u32::try_from(count).unwrap_or(u32::MAX))
+    }
+
+    /// How long until there may be leave again.
+    fn room_after_ms(&self) -> i64 {
+        ms(self.parts.pace.ready_after().max(ROOM_INTERVAL))
     }
 
     /// The first event for which a device is woken, now or later.
@@ -271,8 +342,7 @@ impl Duty {
     async fn try_again(self: &Arc<Self>, sending: &mut JoinSet<()>) -> Result<(), StoreError> {
         self.write_unsent().await;
         loop {
-            let count = u32::try_from(CANDIDATES_MAX).unwrap_or(u32::MAX);
-            let may_send = self.parts.pace.take(count);
+            let may_send = self.take(CANDIDATES_MAX);
             if may_send == 0 {
                 return Ok(());
             }
@@ -302,6 +372,7 @@ impl Duty {
         let epoch = self.parts.store.state().await?.history.epoch;
         metrics::counter!(WAKES_OWED).increment(wakes.len() as u64);
         for wake in wakes {
+            // There is a turn: only as many are written down as there are.
             let Ok(turn) = Arc::clone(&self.in_flight).acquire_owned().await else {
                 return Ok(());
             };
@@ -381,14 +452,17 @@ impl Duty {
         if unsent.is_empty() {
             return;
         }
-        let after_ms = self.parts.pace.ready_after().as_millis();
-        let after_ms = i64::try_from(after_ms).unwrap_or(i64::MAX);
-        let due_at_ms = self.parts.clock.wall_ms().saturating_add(after_ms);
+        let now_ms = self.parts.clock.wall_ms();
+        let due_at_ms = now_ms.saturating_add(self.room_after_ms());
         if let Err(error) = self.parts.store.postpone_wakes(&unsent, due_at_ms).await {
             // They are due anyway, by the schedule.
             tracing::warn!(%error, "unsent wakes were not written down");
         }
     }
+}
+
+fn ms(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// The earliest of both.

@@ -7,6 +7,9 @@ use magpie_protocol::{id::ConversationId, seq::Position};
 
 use crate::store::{WorthyEvent, WorthyStretch};
 
+/// Conversations that rest at once; further ones are looked at each time.
+const RESTING_MAX: usize = 10_000;
+
 /// An event, and when to look again who is owed a wake for it.
 #[derive(Clone, Copy, Debug)]
 struct Undecided {
@@ -19,14 +22,17 @@ struct Undecided {
 pub(super) struct Pending {
     read_upto: Position,
     undecided: BTreeMap<Position, Undecided>,
+    /// Conversations that are left alone until then.
+    resting: HashMap<ConversationId, i64>,
 }
 
 impl Pending {
     /// Begins behind the wake cursor.
-    pub(super) const fn new(cursor: Position) -> Self {
+    pub(super) fn new(cursor: Position) -> Self {
         Self {
             read_upto: cursor,
             undecided: BTreeMap::new(),
+            resting: HashMap::new(),
         }
     }
 
@@ -40,7 +46,8 @@ impl Pending {
 
     pub(super) fn add(&mut self, stretch: WorthyStretch) {
         for event in stretch.events {
-            let look_at_ms = event.committed_at_ms;
+            let rests_until_ms = self.resting.get(&event.conversation).copied();
+            let look_at_ms = event.committed_at_ms.max(rests_until_ms.unwrap_or(0));
             self.undecided
                 .insert(event.position, Undecided { event, look_at_ms });
         }
@@ -61,6 +68,16 @@ impl Pending {
         // Whoever waits longest first.
         due.sort_by_key(|events| events.first().map(|it| it.position));
         due
+    }
+
+    /// Nobody there can be woken now: what comes next is looked at later.
+    pub(super) fn rest(&mut self, conversation: ConversationId, now_ms: i64, until_ms: i64) {
+        if self.resting.len() >= RESTING_MAX {
+            self.resting.retain(|_, until_ms| *until_ms > now_ms);
+        }
+        if self.resting.len() < RESTING_MAX {
+            self.resting.insert(conversation, until_ms);
+        }
     }
 
     /// Everybody is decided for this event.
@@ -117,6 +134,18 @@ mod tests {
         assert_eq!(pending.decided_upto(), Position::new(4));
         pending.decided(Position::new(5));
         assert_eq!(pending.decided_upto(), Position::new(9));
+    }
+
+    #[test]
+    fn a_conversation_that_rests_is_looked_at_later() {
+        let mut pending = Pending::new(Position::ZERO);
+        pending.rest(ConversationId::new([1; 16]), 0, 500);
+        pending.add(WorthyStretch {
+            events: vec![event(1, 1, 100), event(2, 2, 100)],
+            upto: Position::new(2),
+        });
+        assert_eq!(pending.to_look_at(499).len(), 1);
+        assert_eq!(pending.to_look_at(500).len(), 2);
     }
 
     #[test]

@@ -69,7 +69,7 @@ pub struct WorthyStretch {
 }
 
 /// A member's device that gets pushes, has not confirmed an event, and is not
-/// being woken already.
+/// being woken already, or was connected lately and may be about to answer.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Candidate {
     /// Which device.
@@ -86,6 +86,8 @@ pub struct Candidate {
     pub read_seq: Seq,
     /// Somebody looks at the app on another device of the user.
     pub has_company: bool,
+    /// It has a wake that is not answered.
+    pub is_woken: bool,
 }
 
 /// Candidates, in the store's own order.
@@ -186,13 +188,15 @@ pub trait WakeStore {
     ) -> Result<WorthyStretch, StoreError>;
 
     /// Devices of a conversation's members that may be owed a wake for the event
-    /// at `position`, at most `count` of them behind `place`.
+    /// at `position`, at most `count` of them behind `place`. Those with an
+    /// unanswered wake are among them if they said hello since `seen_since_ms`.
     async fn wake_candidates(
         &self,
         conversation: ConversationId,
         position: Position,
         place: CandidatePlace,
         count: usize,
+        seen_since_ms: i64,
     ) -> Result<CandidatePage, StoreError>;
 
     /// Writes wakes down as sent, before they are: those whose device gets

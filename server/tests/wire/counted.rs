@@ -100,7 +100,7 @@ pass_on! {
     lease_wakes(shard: Shard, holder: u64, for_ms: i64) -> Option<Position>;
     advance_wakes(shard: Shard, holder: u64, to: Position) -> bool;
     worthy_events(after: Position, count: usize) -> WorthyStretch;
-    wake_candidates(conversation: ConversationId, position: Position, place: CandidatePlace, count: usize) -> CandidatePage;
+    wake_candidates(conversation: ConversationId, position: Position, place: CandidatePlace, count: usize, seen_since_ms: i64) -> CandidatePage;
     record_wakes(wakes: &[NewWake], now_ms: i64, schedule: &Schedule) -> Vec<DueWake>;
     due_wakes(now_ms: i64, count: usize, schedule: &Schedule) -> Vec<DueWake>;
     postpone_wakes(wakes: &[(DeviceId, u64)], due_at_ms: i64) -> ();

@@ -63,7 +63,10 @@ async fn confirm(world: &World, device: DeviceId, to: u64) {
 async fn candidates(world: &World, of: ConversationId, position: Position) -> Vec<Candidate> {
     let (mut all, mut place) = (Vec::new(), Some(CandidatePlace::default()));
     while let Some(at) = place {
-        let page = world.store.wake_candidates(of, position, at, 1).await;
+        let page = world
+            .store
+            .wake_candidates(of, position, at, 1, i64::MAX)
+            .await;
         let page = page.unwrap();
         assert!(page.candidates.len() <= 1);
         all.extend(page.candidates);

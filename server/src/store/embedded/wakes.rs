@@ -63,13 +63,14 @@ const FIND_END: &str = "
         SELECT position FROM events WHERE position > ?1 ORDER BY position LIMIT ?2)";
 
 /// Members' devices that get pushes and have not confirmed a place, but for
-/// those with an unanswered wake.
+/// those with an unanswered wake that were not there lately.
 const FIND_CANDIDATES: &str = "
     SELECT d.key, d.device_id, u.user_id, c.cursor, m.from_seq, c.attachment,
            coalesce(r.read_seq, 0),
            EXISTS (SELECT 1 FROM devices o JOIN cursors oc ON oc.device = o.key
                     WHERE o.user = m.user AND NOT o.is_revoked AND o.key <> d.key
-                      AND oc.attachment = 2)
+                      AND oc.attachment = 2),
+           coalesce(w.position > c.cursor, false)
       FROM conversations k
       JOIN members m ON m.conversation = k.key AND m.to_position = ?5
       JOIN users u ON u.key = m.user
@@ -78,7 +79,8 @@ const FIND_CANDIDATES: &str = "
       JOIN cursors c ON c.device = d.key AND c.cursor < ?2
       LEFT JOIN wakes w ON w.device = d.key
       LEFT JOIN marks r ON r.user = m.user AND r.conversation = k.key
-     WHERE k.conversation_id = ?1 AND d.key > ?3 AND coalesce(w.position <= c.cursor, true)
+     WHERE k.conversation_id = ?1 AND d.key > ?3
+       AND (coalesce(w.position <= c.cursor, true) OR c.last_seen_at_ms >= ?6)
      ORDER BY d.key LIMIT ?4";
 
 /// Writes a wake down, unless the device has confirmed its place or has an
@@ -162,6 +164,7 @@ fn candidates(
     position: Position,
     place: CandidatePlace,
     count: usize,
+    seen_since_ms: i64,
 ) -> Result<CandidatePage, StoreError> {
     let mut statement = connection.prepare_cached(FIND_CANDIDATES)?;
     let limit = i64::try_from(count).unwrap_or(i64::MAX);
@@ -171,7 +174,8 @@ fn candidates(
         position,
         place.0,
         limit,
-        OPEN_END
+        OPEN_END,
+        seen_since_ms
     ])?;
     let (mut candidates, mut last) = (Vec::new(), place);
     while let Some(row) = rows.next()? {
@@ -185,6 +189,7 @@ fn candidates(
                 .ok_or_else(|| corrupt("an attachment"))?,
             read_seq: Seq::new(unsigned(row.get(6)?)),
             has_company: row.get(7)?,
+            is_woken: row.get(8)?,
         });
     }
     let next = (candidates.len() >= count).then_some(last);
@@ -363,9 +368,19 @@ impl WakeStore for Embedded {
         position: Position,
         place: CandidatePlace,
         count: usize,
+        seen_since_ms: i64,
     ) -> Result<CandidatePage, StoreError> {
-        self.read(move |connection| candidates(connection, conversation, position, place, count))
-            .await
+        self.read(move |connection| {
+            candidates(
+                connection,
+                conversation,
+                position,
+                place,
+                count,
+                seen_since_ms,
+            )
+        })
+        .await
     }
 
     async fn record_wakes(

@@ -91,14 +91,15 @@ const FIND_WORTHY: &str = "
      ORDER BY e.position";
 
 /// Members' devices that get pushes and have not confirmed a place, but for
-/// those with an unanswered wake.
+/// those with an unanswered wake that were not there lately.
 const FIND_CANDIDATES: &str = "
     SELECT d.key, d.device_id, u.user_id, c.cursor[($2::bigint >> 56)::integer + 1], m.from_seq,
            c.attachment,
            coalesce(r.read_seq, 0),
            EXISTS (SELECT FROM devices o JOIN cursors oc ON oc.device_key = o.key
                     WHERE o.user_key = m.user_key AND NOT o.is_revoked AND o.key <> d.key
-                      AND oc.attachment = 2)
+                      AND oc.attachment = 2),
+           coalesce(w.position > c.cursor[(w.position >> 56)::integer + 1], false)
       FROM conversations k
       JOIN members m ON m.conversation_key = k.key AND m.to_position = $5
       JOIN users u ON u.key = m.user_key
@@ -109,7 +110,8 @@ const FIND_CANDIDATES: &str = "
       LEFT JOIN wakes w ON w.device_key = d.key
       LEFT JOIN marks r ON r.user_key = m.user_key AND r.conversation_key = k.key
      WHERE k.conversation_id = $1 AND d.key > $3
-       AND coalesce(w.position <= c.cursor[(w.position >> 56)::integer + 1], true)
+       AND (coalesce(w.position <= c.cursor[(w.position >> 56)::integer + 1], true)
+            OR c.last_seen_at_ms >= $6)
      ORDER BY d.key LIMIT $4";
 
 /// What [`due_wake`] reads, of the address `p` and the wake `w`.
@@ -268,6 +270,7 @@ fn candidate(row: &Row) -> Result<Candidate, Failure> {
             .ok_or_else(|| Failure::corrupt("an attachment"))?,
         read_seq: Seq::new(get_count(row, 6)?),
         has_company: get(row, 7)?,
+        is_woken: get(row, 8)?,
     })
 }
 
@@ -397,13 +400,21 @@ impl WakeStore for Postgres {
         position: Position,
         place: CandidatePlace,
         count: usize,
+        seen_since_ms: i64,
     ) -> Result<CandidatePage, StoreError> {
         let taken = self.connections.take().await?;
         let (id, position) = (uuid(conversation.bytes()), signed(position.get()));
         let rows = Session::over(&taken)
             .rows(
                 FIND_CANDIDATES,
-                &[&id, &position, &place.0, &limit(count), &OPEN_END],
+                &[
+                    &id,
+                    &position,
+                    &place.0,
+                    &limit(count),
+                    &OPEN_END,
+                    &seen_since_ms,
+                ],
             )
             .await?;
         let next = match rows.last() {
