@@ -104,9 +104,18 @@ struct Args {
 enum TaskArgs {
     /// Bring the schema of the PostgreSQL database up to date, and end
     Migrate,
+    /// Look after the pushes that wake sleeping devices
+    #[command(subcommand)]
+    Push(PushTask),
     /// Begin a new history after an older backup was restored, or a standby took over
     #[command(subcommand)]
     Epoch(EpochTask),
+}
+
+#[derive(Clone, Copy, Debug, Subcommand)]
+enum PushTask {
+    /// Ask FCM whether it would take pushes of this account, and end; nothing is delivered
+    Check,
 }
 
 #[derive(Clone, Copy, Debug, Subcommand)]
@@ -125,6 +134,7 @@ const EXAMPLES: &str = "Examples:
   magpied --listen 127.0.0.1:0 --admin-listen off --json
   magpied --database-url postgres://magpie@db/magpie
   magpied migrate --database-url postgres://owner@db/magpie
+  magpied push check --push-account fcm.json
   magpied epoch new --database-url postgres://magpie@db/magpie
 
 Exit status: 0 drained, 64 a wrong setting, 1 anything else.";
@@ -136,6 +146,8 @@ pub enum Task {
     Serve,
     /// Bring the schema up to date, and end.
     Migrate,
+    /// Ask FCM whether it would take pushes, and end.
+    CheckPush,
     /// Begin a new epoch, and end.
     NewEpoch {
         /// Revoke all devices.
@@ -148,6 +160,7 @@ impl From<Option<TaskArgs>> for Task {
         match args {
             None => Self::Serve,
             Some(TaskArgs::Migrate) => Self::Migrate,
+            Some(TaskArgs::Push(PushTask::Check)) => Self::CheckPush,
             Some(TaskArgs::Epoch(EpochTask::New { sign_out_all })) => {
                 Self::NewEpoch { sign_out_all }
             }

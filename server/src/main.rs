@@ -7,12 +7,12 @@ use std::{
     process::ExitCode,
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use magpie_server::{
     clock::{Blocking, Clock},
     config::{Config, PushSettings, Secret, Stop, Task},
     node::{Ground, Node, Push, bind},
-    push::{Deadlines, Endpoints, Fcm, ServiceAccount},
+    push::{Deadlines, Endpoints, Fcm, Outcome, ServiceAccount},
     random::Random,
     shutdown::Signals,
     store::{NewEpoch, SharedStore, embedded, postgres},
@@ -65,7 +65,34 @@ fn run(config: &Config) -> Result<()> {
     match config.task {
         Task::Serve => runtime.block_on(serve(config)),
         Task::Migrate => runtime.block_on(migrate(config)),
+        Task::CheckPush => runtime.block_on(check_push(config)),
         Task::NewEpoch { sign_out_all } => runtime.block_on(begin_epoch(config, sign_out_all)),
+    }
+}
+
+/// A token of the right form that nobody has: what FCM says to it, it says only
+/// to who may push.
+const NOBODY: &str = "magpie-push-check:APA91bNobody";
+
+async fn check_push(config: &Config) -> Result<()> {
+    let push = open_push(&config.push, Clock::start())?;
+    let push = push.context("there is nothing to check: give --push-account")?;
+    match push.fcm.validate(NOBODY).await {
+        Outcome::Sent | Outcome::TokenGone => {
+            let mut out = std::io::stdout().lock();
+            writeln!(out, "FCM takes pushes of this account")?;
+            Ok(())
+        }
+        Outcome::Misconfigured { code } => bail!(
+            "FCM refuses this account: {code}; is the key revoked, the FCM API disabled in its \
+             project, or this machine's clock wrong by more than 5 minutes?"
+        ),
+        Outcome::BadMessage { reason } => bail!("FCM does not understand this server: {reason}"),
+        Outcome::SlowDown { after } => bail!("FCM asks to come back in {} s", after.as_secs()),
+        Outcome::Unavailable { reason, .. } => bail!(
+            "FCM cannot be reached: {reason}; may this machine connect to fcm.googleapis.com and \
+             oauth2.googleapis.com, port 443?"
+        ),
     }
 }
 

@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, process::Command, sync::Arc, time::Duration};
 
 use magpie_fcm_emulator::{Delivered, Emulator, Fault, FaultKind, Reach, Standing};
 use magpie_protocol::push::{Platform, PushToken};
@@ -256,4 +256,37 @@ async fn an_assertion_that_is_not_for_this_endpoint_is_refused() {
         panic!("it was accepted");
     };
     assert!(code.contains("invalid_grant"), "{code}");
+}
+
+fn check(scene: &Scene, account: &Path) -> (bool, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_magpied"))
+        .args(["push", "check", "--push-url", &scene.emulator.url()])
+        .arg("--push-account")
+        .arg(account)
+        .output()
+        .unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8(said).unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_is_told_what_is_wrong() {
+    let scene = Scene::new().await;
+    let dir = tempfile::tempdir().unwrap();
+    let account = dir.path().join("account.json");
+    let (is_good, said) = check(&scene, &account);
+    assert!(!is_good && said.contains("cannot be read"), "{said}");
+    scene.emulator.write_account(&account).unwrap();
+    let (is_good, said) = check(&scene, &account);
+    assert!(is_good && said.contains("FCM takes pushes"), "{said}");
+    for (kind, expected) in [
+        (FaultKind::SenderIdMismatch, "SENDER_ID_MISMATCH"),
+        (FaultKind::Unavailable, "cannot be reached"),
+        (FaultKind::QuotaExceeded, "come back"),
+    ] {
+        scene.emulator.world().set_fault(Fault::next(kind, 1));
+        let (is_good, said) = check(&scene, &account);
+        assert!(!is_good && said.contains(expected), "{kind:?}: {said}");
+    }
+    assert_eq!(scene.pushes(), []);
 }
