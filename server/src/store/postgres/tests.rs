@@ -4,6 +4,7 @@ mod faults;
 mod nodes;
 mod opening;
 mod plans;
+mod shards;
 
 use std::sync::Arc;
 
