@@ -78,6 +78,7 @@ impl Hellos {
                 version: hello.protocol_version,
             });
         }
+        let epoch = self.feed.chronicle.history().epoch;
         let device = self.authenticate(&hello).await?;
 
         let mailbox = Arc::new(Mailbox::new(device.user.id, device.id));
@@ -88,6 +89,13 @@ impl Hellos {
             self.feed.anew(never_had_one.then_some(device.made_at))
         });
         self.hub.join(&mailbox);
+        // Whoever stops serving ends all who are in the hub; this one joined late.
+        let chronicle = &self.feed.chronicle;
+        if chronicle.is_stopped() || chronicle.history().epoch != epoch {
+            self.hub.leave(&mailbox);
+            let reason = "a new epoch began meanwhile".to_owned();
+            return Err(StoreError::Unavailable { reason }.into());
+        }
         let at_ms = self.clock.wall_ms();
         let connect = Connect {
             device: device.id,
