@@ -131,9 +131,9 @@ async fn run<P: Future<Output = anyhow::Result<()>> + Send + 'static>(
 
     undisturbed(args.warm_up, &mut senders, &mut receivers).await?;
     tally.measures.store(true, Ordering::Relaxed);
-    let before = Sample::take(&tally, args.server.pid)?;
+    let before = Sample::take(&tally, &args.server)?;
     undisturbed(args.seconds, &mut senders, &mut receivers).await?;
-    let after = Sample::take(&tally, args.server.pid)?;
+    let after = Sample::take(&tally, &args.server)?;
     tally.measures.store(false, Ordering::Relaxed);
     let resident = args.server.pid.map(process::resident_kib).transpose()?;
 
@@ -195,6 +195,8 @@ fn fill(
     );
     let cpu = span.server_cpu_micros;
     report.maybe("server's CPU", "server_cpu_us", cpu, "µs a message");
+    let cpu = span.database_cpu_micros;
+    report.maybe("database's CPU", "database_cpu_us", cpu, "µs a message");
     let resident = resident.map(|kib| kib as f64 / 1_024.0);
     report.maybe("server's memory", "server_resident_mib", resident, "MiB");
     report.number("own CPU", "own_cpu_us", span.own_cpu_micros, "µs a message");

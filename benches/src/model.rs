@@ -72,6 +72,7 @@ impl Model {
             server: address.to_string(),
             ca,
             pid: Some(std::process::id()),
+            database_pid: None,
             credentials: Some(dir.path().join("credentials.json")),
         };
         Self { server, _dir: dir }
