@@ -100,15 +100,40 @@ impl Connection {
                         connection.store(number, &page, device);
                     }
                     Incoming::Goodbye(goodbye) => return Err(Rejected::from(goodbye).into()),
+                    // Catching up may take longer than the time to a heartbeat.
+                    Incoming::Nothing => {}
                     Incoming::SignedIn(_)
                     | Incoming::Refused(_)
                     | Incoming::Answer { .. }
-                    | Incoming::Unsupported
-                    | Incoming::Nothing => bail!("a {} instead of a welcome", name(&it)),
+                    | Incoming::Unsupported => bail!("a {} instead of a welcome", name(&it)),
                 }
             }
         }
         Ok(connection)
+    }
+
+    /// Asks for a checkpoint, as every client does that has been quiet for a
+    /// while: a device that only sends gets no other news of where the log is.
+    ///
+    /// # Errors
+    ///
+    /// The connection ended.
+    pub(crate) async fn checkpoint(&mut self, device: &mut Device) -> anyhow::Result<()> {
+        let mut incoming = Vec::new();
+        self.ping();
+        loop {
+            self.flush().await?;
+            self.turn(&mut incoming).await?;
+            for it in incoming.drain(..) {
+                if let Incoming::Page { number, page } = it {
+                    self.store(number, &page, device);
+                }
+            }
+            if let Some(cursor) = self.session.take_checkpoint() {
+                device.set_cursor(&cursor);
+                return Ok(());
+            }
+        }
     }
 
     /// Queues Hello, Register or `SignIn`.

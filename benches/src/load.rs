@@ -42,6 +42,9 @@ use self::{
 /// How long what is under way may take to arrive after the end.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How long a checkpoint may take, and a connection to close.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// What the tasks are to do.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Phase {
@@ -270,14 +273,16 @@ async fn join(tasks: &mut JoinSet<Ended>) -> anyhow::Result<Vec<(Device, Connect
 /// Ends the sessions; their devices are kept for the next run.
 pub(crate) async fn close(ended: Vec<(Device, Connection)>) -> Vec<Device> {
     let mut closing = JoinSet::new();
-    let mut devices = Vec::with_capacity(ended.len());
-    for (device, connection) in ended {
-        devices.push(device);
-        closing.spawn(connection.close());
+    for (mut device, mut connection) in ended {
+        closing.spawn(async move {
+            // Without it the next run reads this one's log first.
+            drop(timeout(CLOSE_TIMEOUT, connection.checkpoint(&mut device)).await);
+            // A connection that does not close in time ends with the process.
+            drop(timeout(CLOSE_TIMEOUT, connection.close()).await);
+            device
+        });
     }
-    // A connection that does not close in time ends with the process.
-    drop(timeout(Duration::from_secs(5), closing.join_all()).await);
-    devices
+    closing.join_all().await
 }
 
 /// Nanoseconds from `then` to now.

@@ -3,9 +3,10 @@
 use serde_json::{Map, Value, json};
 
 /// Fields that say what was measured, not what came out.
-const SETTINGS: [&str; 11] = [
+const SETTINGS: [&str; 12] = [
     "store",
     "type",
+    "table",
     "pairs",
     "in_flight",
     "rate",

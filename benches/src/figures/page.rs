@@ -46,6 +46,11 @@ pub(super) fn tables(figures: &Figures) -> String {
             rows,
         );
         text.push_str(&format!("\n{}\n", faults(figures, store)));
+        let kept = kept(figures, store);
+        if !kept.is_empty() {
+            text.push_str("\nThe tables after all of it:\n\n");
+            table(&mut text, &KEPT, kept.iter().map(Vec::as_slice));
+        }
     }
     text.push_str("\n### Floors in the same runs\n\n");
     let floors = floors(figures);
@@ -99,6 +104,42 @@ fn faults(figures: &Figures, store: &str) -> String {
     } else {
         format!("Medians of {runs} runs. **Wrong:**{found}")
     }
+}
+
+/// Columns of [`kept`].
+const KEPT: [&str; 7] = [
+    "table",
+    "rows",
+    "updates",
+    "of them HOT",
+    "dead rows",
+    "pages",
+    "pages of indexes",
+];
+
+/// A row for each of the database's tables that was looked at.
+fn kept(figures: &Figures, store: &str) -> Vec<Vec<String>> {
+    let tables = figures.0.iter().filter_map(|it| {
+        let name = it.get("table")?.as_str()?;
+        (it.get("store") == Some(&store.into())).then_some(name)
+    });
+    let row = |name: &str| {
+        let settings = [("table", name.into())];
+        let count = |field| figures.number(store, "table", &settings, field);
+        let shown = |field| count(field).map(grouped).unwrap_or_default();
+        let hot = count("hot_updates").zip(count("updates").filter(|all| *all > 0.0));
+        let hot = hot.map(|(hot, all)| format!("{:.1} %", 100.0 * hot / all));
+        vec![
+            format!("`{name}`"),
+            shown("live_rows"),
+            shown("updates"),
+            hot.unwrap_or_default(),
+            shown("dead_rows"),
+            shown("pages"),
+            shown("index_pages"),
+        ]
+    };
+    tables.map(row).collect()
 }
 
 /// A row for each floor, with a column for each store.
@@ -243,6 +284,9 @@ mod tests {
             pairs(1, 11_000.0, 3.0),
             json!({"store": "postgresql", "type": "open", "rate": 2_000,
                    "deliver_ms": {"p50": 1.5, "p90": 2.0, "p99": 20.0}}),
+            json!({"store": "postgresql", "type": "table", "table": "log_head", "live_rows": 1,
+                   "updates": 2_000, "hot_updates": 1_999, "dead_rows": 7, "pages": 3,
+                   "index_pages": 2}),
         ])
     }
 
@@ -259,6 +303,7 @@ mod tests {
              | p50 +1.0 ms, p99 +18.0 ms to commits of 1 row \
              | at most p50 +2 ms: yes, at most p99 +15 ms: **no** |",
             "Medians of 5 runs. **Wrong:** pairs: 3 lost.",
+            "| `log_head` | 1 | 2,000 | 100.0 % | 7 | 3 | 2 |",
         ] {
             assert!(tables.contains(line), "{line}\nis not in\n{tables}");
         }
