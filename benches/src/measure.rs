@@ -111,16 +111,14 @@ impl Sample {
     ///
     /// What is said to be a process of the server is none.
     pub(crate) fn take(tally: &Tally, server: &args::Server) -> anyhow::Result<Self> {
+        let (server_cpu, database_cpu) = process::both_cpu_micros(server)?;
         Ok(Self {
             nanos: clock::nanos(),
             accepted: tally.accepted.load(Ordering::Relaxed),
             delivered: tally.delivered.load(Ordering::Relaxed),
             own_cpu: process::cpu_micros(std::process::id())?,
-            server_cpu: server.pid.map(process::cpu_micros).transpose()?,
-            database_cpu: server
-                .database_pid
-                .map(process::family_cpu_micros)
-                .transpose()?,
+            server_cpu,
+            database_cpu,
         })
     }
 

@@ -2,6 +2,8 @@
 
 use anyhow::Context as _;
 
+use crate::args;
+
 /// Ticks a second in /proc/PID/stat: 100 on every Linux that we know
 /// (`getconf CLK_TCK`).
 const TICKS_PER_SECOND: u64 = 100;
@@ -29,6 +31,17 @@ pub(crate) fn family_cpu_micros(pid: u32) -> anyhow::Result<u64> {
     // One that ends just now is counted with its parent.
     let living = children.filter_map(|child| cpu_micros(child).ok());
     Ok(cpu(pid, 4)? + living.sum::<u64>())
+}
+
+/// Processor time of a server and of all processes of its database, as far as
+/// they are known.
+///
+/// # Errors
+///
+/// What is said to be a process is none.
+pub(crate) fn both_cpu_micros(server: &args::Server) -> anyhow::Result<(Option<u64>, Option<u64>)> {
+    let database = server.database_pid.map(family_cpu_micros).transpose()?;
+    Ok((server.pid.map(cpu_micros).transpose()?, database))
 }
 
 /// The sum of the first `count` of: own time as user and system, that of children
