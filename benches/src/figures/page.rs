@@ -98,11 +98,14 @@ fn faults(figures: &Figures, store: &str) -> String {
         }
     }
     let runs = of_store.filter_map(|it| it.get("runs")?.as_u64()).max();
-    let runs = runs.unwrap_or_default();
+    let runs = match runs {
+        Some(1) => "One run".to_owned(),
+        runs => format!("Medians of {} runs", runs.unwrap_or_default()),
+    };
     if found.is_empty() {
-        format!("Medians of {runs} runs. Nothing was refused, lost, doubled or disordered.")
+        format!("{runs}. Nothing was refused, lost, doubled or disordered.")
     } else {
-        format!("Medians of {runs} runs. **Wrong:**{found}")
+        format!("{runs}. **Wrong:**{found}")
     }
 }
 
@@ -221,7 +224,7 @@ pub(super) fn throughput(figures: &Figures) -> Chart {
         let floor = figures.number(store, "floor", &[], "append_500_rows_per_second");
         if floor.is_some() && store == "postgresql" {
             lines.push(Line {
-                name: "PostgreSQL, 500 rows a commit, one client".to_owned(),
+                name: "PostgreSQL, its floor of 500 rows".to_owned(),
                 of: store.to_owned(),
                 dashed: true,
                 values: vec![floor; IN_FLIGHT.len()],
