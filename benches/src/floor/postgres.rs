@@ -13,7 +13,7 @@ use magpie_protocol::{
     wire::Target,
 };
 use magpie_server::store::{
-    Account, Actor, Append, Command, NewDevice, Outcome, SharedStore, User, postgres,
+    Account, Actor, Append, Command, NewDevice, Outcome, Shard, SharedStore, User, postgres,
 };
 use tokio_postgres::NoTls;
 use uuid::Uuid;
@@ -95,7 +95,7 @@ struct Writer {
 impl Writer {
     /// Makes the users, and each pair's conversation with a first message.
     async fn start(url: &str, pairs: usize) -> anyhow::Result<Self> {
-        let store: SharedStore = postgres::open(url, [7; 32]).await?;
+        let store: SharedStore = postgres::open(url, None, [7; 32]).await?;
         let mut firsts = Vec::with_capacity(pairs);
         for _ in 0..pairs {
             let (sender, _) = register(&store).await?;
@@ -137,7 +137,7 @@ impl Writer {
     async fn append(&self, batch: Arc<[Append]>) -> anyhow::Result<Vec<ConversationId>> {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
         let at_ms = i64::try_from(now.as_millis())?;
-        let committed = self.store.append(batch, at_ms).await?;
+        let committed = self.store.append(Shard::FIRST, batch, at_ms).await?;
         let accepted = committed.outcomes.iter().map(|outcome| match outcome {
             Outcome::Accepted { conversation, .. } => Ok(*conversation),
             Outcome::Refused(refusal) => Err(anyhow::anyhow!("refused: {refusal}")),

@@ -32,8 +32,8 @@ mod shard;
 pub use self::{
     identity::direct_conversation,
     read::{
-        ChangedDevice, HistoryPage, Membership, ReadLimit, Recency, SnapshotPage, SnapshotPlace,
-        Stretch, UserMark, UserPage,
+        ChangedDevice, HistoryPage, MARKED_MEMBERS_MAX, Membership, ReadLimit, Recency,
+        SnapshotPage, SnapshotPlace, Stretch, UserMark, UserPage,
     },
     shard::{Positions, SHARDS_MAX, Shard},
 };
