@@ -59,7 +59,20 @@ pub(crate) struct Global {
 pub(crate) enum Command {
     /// Make a user, and this home their first device
     #[command(after_help = "Example:\n  magpie --home ./alice register alice")]
-    Register(Credentials),
+    Register {
+        #[command(flatten)]
+        credentials: Credentials,
+
+        /// What the operator gave you, where not everybody may register
+        #[arg(
+            long,
+            env = "MAGPIE_INVITATION",
+            value_name = "TOKEN",
+            default_value = "",
+            hide_env_values = true
+        )]
+        invitation: String,
+    },
 
     /// Make this home another device of a user
     #[command(after_help = "Example:\n  magpie --home ./phone login alice --device-name phone")]

@@ -22,6 +22,8 @@ pub mod log;
 pub mod hub;
 // The truth.
 pub mod store;
+// How much of everything there may be.
+pub mod limits;
 // The world outside.
 pub mod clock;
 pub mod config;

@@ -46,7 +46,7 @@ fn main() -> ExitCode {
 }
 
 fn start_logs(config: &Config) {
-    let filter = EnvFilter::try_from_env("MAGPIE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::new(&config.log.0);
     let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr);
@@ -111,6 +111,7 @@ async fn serve(config: &Config) -> Result<()> {
         clock: Clock::start(),
         random,
         blocking,
+        limits: config.limits.clone(),
     };
     let node = Node::start(ground, listener, admin).await?;
     announce(config, &node, &ca, engine)?;

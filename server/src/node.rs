@@ -2,18 +2,22 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+use arc_swap::ArcSwap;
 use metrics_exporter_prometheus::PrometheusHandle;
+use rustls::ServerConfig;
 use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::task::TaskTracker;
 
 use crate::{
     admin,
     clock::{Blocking, Clock, within},
+    config::Limits,
     connection::Parts,
     delivery::{CursorKey, Feed, Keeper},
     dispatch::{Dispatch, outcome_reply},
     handler::{Accounts, Hellos, SignInError},
     hub::{Ending, Hub},
+    limits::{Limiter, TooFewFiles},
     listener,
     log::{Committer, Router},
     random::Random,
@@ -22,14 +26,8 @@ use crate::{
     tls::Tls,
 };
 
-/// How many connections and requests read the store at once.
-const READS_MAX: usize = 64;
-
-/// How many passwords are hashed at once: each takes a core and 19 MiB.
-const HASHING_MAX: usize = 2;
-
-/// How long clients have to close after the goodbye.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(8);
+/// How long what is queued may take to commit once nobody is connected any more.
+const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Why a server did not start.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +46,9 @@ pub enum StartError {
     /// The password of nobody could not be hashed.
     #[error(transparent)]
     Accounts(#[from] SignInError),
+    /// The settings do not fit the process.
+    #[error(transparent)]
+    Limits(#[from] TooFewFiles),
 }
 
 /// What a server runs on.
@@ -62,6 +63,8 @@ pub struct Ground {
     pub random: Random,
     /// Where blocking work runs.
     pub blocking: Blocking,
+    /// How much of everything there may be.
+    pub limits: Limits,
 }
 
 /// A running server.
@@ -70,6 +73,10 @@ pub struct Node {
     pub listen: SocketAddr,
     /// Where operators look.
     pub admin: Option<SocketAddr>,
+    /// How many connections may be open.
+    pub connections_max: usize,
+    certificate: Arc<ArcSwap<ServerConfig>>,
+    drain_timeout: Duration,
     hub: Arc<Hub>,
     shutdown: Shutdown,
     connections: TaskTracker,
@@ -112,6 +119,7 @@ impl Node {
             .map_err(local)?;
         let parts = wire(&ground).await?;
         let hub = Arc::clone(&parts.dispatch.hub);
+        let connections_max = parts.dispatch.limiter.door.connections_max();
 
         let shutdown = Shutdown::default();
         let (connections, tasks) = (TaskTracker::new(), TaskTracker::new());
@@ -132,10 +140,11 @@ impl Node {
                 stop,
             ));
         }
-        let (tls, tracker) = (ground.tls.config, connections.clone());
+        let certificate = Arc::new(ArcSwap::new(ground.tls.config));
+        let tracker = connections.clone();
         tasks.spawn(listener::accept(
             listener,
-            tls,
+            Arc::clone(&certificate),
             Arc::new(parts),
             tracker,
             drain,
@@ -143,6 +152,9 @@ impl Node {
         Ok(Self {
             listen,
             admin: admin_address,
+            connections_max,
+            certificate,
+            drain_timeout: ground.limits.drain_timeout,
             hub,
             shutdown,
             connections,
@@ -150,14 +162,19 @@ impl Node {
         })
     }
 
+    /// Serves new connections with another certificate; those that are there stay.
+    pub fn replace_certificate(&self, tls: Tls) {
+        self.certificate.store(tls.config);
+    }
+
     /// Ends the server: accepts nobody, answers what was asked, says goodbye,
-    /// commits what is queued. Takes at most about 10 s.
+    /// commits what is queued. Takes at most `drain_timeout` and 2 s.
     pub async fn drain(self) {
         self.shutdown.drain.cancel();
         tracing::info!(devices = self.hub.connected(), "draining");
         self.hub.end_all(Ending::Draining);
         self.connections.close();
-        if within(DRAIN_TIMEOUT, self.connections.wait())
+        if within(self.drain_timeout, self.connections.wait())
             .await
             .is_none()
         {
@@ -170,7 +187,10 @@ impl Node {
         }
         self.shutdown.stop.cancel();
         self.tasks.close();
-        self.tasks.wait().await;
+        if within(STOP_TIMEOUT, self.tasks.wait()).await.is_none() {
+            // Nobody was told that it is committed.
+            tracing::warn!("the store did not take what was queued in time");
+        }
         tracing::info!("drained");
     }
 }
@@ -184,7 +204,8 @@ async fn wire(ground: &Ground) -> Result<Parts, StartError> {
         blocking,
         ..
     } = ground;
-    let hub = Arc::new(Hub::default());
+    let limiter = Arc::new(Limiter::new(ground.limits.clone())?);
+    let hub = Arc::new(Hub::new(&ground.limits));
     let head = store.head().await?;
     let router = Arc::new(Router::new(Arc::clone(store), Arc::clone(&hub), head));
     let committer = Committer::new(
@@ -194,7 +215,7 @@ async fn wire(ground: &Ground) -> Result<Parts, StartError> {
         outcome_reply,
     );
     let keeper = Arc::new(Keeper::new(Arc::clone(store), Arc::clone(&router), *clock));
-    let reads = Arc::new(Semaphore::new(READS_MAX));
+    let reads = Arc::new(Semaphore::new(ground.limits.reads_max as usize));
     let feed = Feed {
         store: Arc::clone(store),
         router: Arc::clone(&router),
@@ -208,7 +229,7 @@ async fn wire(ground: &Ground) -> Result<Parts, StartError> {
         random.clone(),
         *clock,
         *blocking,
-        HASHING_MAX,
+        Arc::clone(&limiter),
     )?;
     let hellos = Hellos {
         feed: Arc::new(feed),
@@ -222,6 +243,8 @@ async fn wire(ground: &Ground) -> Result<Parts, StartError> {
         hub,
         reads,
         random: random.clone(),
+        limiter,
+        clock: *clock,
     };
     let random = random.clone();
     Ok(Parts {

@@ -24,7 +24,10 @@ pub(crate) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
     let context = Context::open(arguments.global)?;
     let context = &context;
     match arguments.command {
-        Command::Register(credentials) => account::register(context, credentials).await,
+        Command::Register {
+            credentials,
+            invitation,
+        } => account::register(context, credentials, &invitation).await,
         Command::Login(credentials) => account::login(context, credentials).await,
         Command::Logout { force } => account::logout(context, force).await,
         Command::Whoami => offline::whoami(context),

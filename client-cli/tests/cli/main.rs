@@ -4,6 +4,7 @@ mod chatting;
 mod devices;
 mod exits;
 mod holding;
+mod limited;
 mod queueing;
 #[cfg(test)] // lets the lints know that these are tests, whose way to fail is to panic
 mod world;

@@ -155,12 +155,16 @@ impl Router {
             self.audience(audiences, event.conversation).await?;
             audiences.begin(event);
             let members = self.audience(audiences, event.conversation).await?;
+            let before = routed;
             for membership in members.iter().filter(|it| covers(it, event.seq)) {
                 self.put(event, membership, sender.as_ref(), wakeups);
                 routed += 1;
                 if routed % YIELD_AFTER == 0 {
                     tokio::task::yield_now().await;
                 }
+            }
+            if let Some(sender) = sender {
+                sender.count_delivered(routed - before);
             }
             audiences.end(event);
         }

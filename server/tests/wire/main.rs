@@ -10,5 +10,6 @@
 )]
 
 mod hostile;
+mod limits;
 mod peer;
 mod sessions;

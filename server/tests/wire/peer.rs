@@ -11,6 +11,7 @@ use magpie_protocol::{
 };
 use magpie_server::{
     clock::{Blocking, Clock},
+    config::Limits,
     node::{Ground, Node, bind},
     random::Random,
     store::{SharedStore, embedded},
@@ -36,6 +37,7 @@ pub(crate) struct World {
     pub(crate) node: Node,
     pub(crate) address: SocketAddr,
     pub(crate) store: SharedStore,
+    limits: Limits,
     dir: TempDir,
 }
 
@@ -49,11 +51,16 @@ pub(crate) struct Device {
 
 impl World {
     pub(crate) async fn start() -> Self {
-        let dir = TempDir::new().unwrap();
-        Self::start_in(dir).await
+        Self::with(Limits::default()).await
     }
 
-    async fn start_in(dir: TempDir) -> Self {
+    /// A server with these limits.
+    pub(crate) async fn with(limits: Limits) -> Self {
+        let dir = TempDir::new().unwrap();
+        Self::start_in(dir, limits).await
+    }
+
+    async fn start_in(dir: TempDir, limits: Limits) -> Self {
         let random = Random::system();
         let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -69,12 +76,14 @@ impl World {
             clock: Clock::start(),
             random,
             blocking: Blocking::Pool,
+            limits: limits.clone(),
         };
         let node = Node::start(ground, listener, None).await.unwrap();
         Self {
             node,
             address,
             store,
+            limits,
             dir,
         }
     }
@@ -82,11 +91,15 @@ impl World {
     /// Drains the server and starts another on the same store.
     pub(crate) async fn restart(self) -> Self {
         let Self {
-            node, store, dir, ..
+            node,
+            store,
+            limits,
+            dir,
+            ..
         } = self;
         node.drain().await;
         drop(store);
-        Self::start_in(dir).await
+        Self::start_in(dir, limits).await
     }
 
     pub(crate) async fn tls(
@@ -123,13 +136,7 @@ impl World {
 
     pub(crate) async fn register(&self, name: &str) -> Device {
         let mut peer = self.peer().await;
-        peer.control(client_frame::Body::Register(v1::Register {
-            device_id: fresh_id(),
-            name: name.to_owned(),
-            password: PASSWORD.to_owned(),
-            device_name: "test".to_owned(),
-        }))
-        .await;
+        peer.control(register(name, "")).await;
         peer.signed_in().await
     }
 
@@ -151,6 +158,16 @@ impl World {
 
 pub(crate) fn fresh_id() -> Bytes {
     uuid::Uuid::now_v7().as_bytes().to_vec().into()
+}
+
+pub(crate) fn register(name: &str, invitation: &str) -> client_frame::Body {
+    client_frame::Body::Register(v1::Register {
+        device_id: fresh_id(),
+        name: name.to_owned(),
+        password: PASSWORD.to_owned(),
+        device_name: "test".to_owned(),
+        invitation: invitation.to_owned(),
+    })
 }
 
 pub(crate) fn sign_in(name: &str, password: &str) -> v1::SignIn {
@@ -193,6 +210,16 @@ pub(crate) fn text_of(event: &v1::Event) -> &str {
         Some(v1::event_content::Kind::Message(message)) => &message.text,
         _ => panic!("not a message: {event:?}"),
     }
+}
+
+/// The texts of events.
+pub(crate) fn texts(events: &[v1::Event]) -> Vec<&str> {
+    events.iter().map(text_of).collect()
+}
+
+/// The events of pages.
+pub(crate) fn all_events(pages: &[v1::Page]) -> Vec<v1::Event> {
+    pages.iter().flat_map(|page| page.events.clone()).collect()
 }
 
 /// One end of a connection, without any state machine.
@@ -294,7 +321,8 @@ impl Peer {
         }
     }
 
-    async fn signed_in(&mut self) -> Device {
+    /// Reads the credential.
+    pub(crate) async fn signed_in(&mut self) -> Device {
         match self.body().await {
             server_frame::Body::SignedIn(it) => Device {
                 id: it.device_id,
