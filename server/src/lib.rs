@@ -30,4 +30,5 @@ pub mod config;
 pub mod metrics;
 pub mod random;
 pub mod shutdown;
+pub mod systemd;
 pub mod tls;

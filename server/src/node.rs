@@ -97,6 +97,20 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
         })
 }
 
+/// Takes over a socket that listens already.
+///
+/// # Errors
+///
+/// [`StartError::Listen`].
+pub fn adopt(socket: std::net::TcpListener) -> Result<TcpListener, StartError> {
+    let unknown = SocketAddr::from(([0, 0, 0, 0], 0));
+    let address = socket.local_addr().unwrap_or(unknown);
+    TcpListener::from_std(socket).map_err(|error| StartError::Listen {
+        address,
+        reason: error.to_string(),
+    })
+}
+
 impl Node {
     /// Starts a server on a bound listener.
     ///
@@ -189,7 +203,7 @@ impl Node {
         self.tasks.close();
         if within(STOP_TIMEOUT, self.tasks.wait()).await.is_none() {
             // Nobody was told that it is committed.
-            tracing::warn!("the store did not take what was queued in time");
+            tracing::warn!("not everything that was queued was committed in time");
         }
         tracing::info!("drained");
     }

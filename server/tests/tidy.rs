@@ -21,7 +21,7 @@ const LAYERS: [&[&str]; 11] = [
     &["hub", "push"],
     &["store", "limits"],
     &["config", "metrics", "shutdown"],
-    &["clock", "random", "tls"],
+    &["clock", "random", "systemd", "tls"],
 ];
 
 /// Lines of a source file.

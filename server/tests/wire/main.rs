@@ -12,4 +12,5 @@
 mod hostile;
 mod limits;
 mod peer;
+mod process;
 mod sessions;

@@ -1,7 +1,7 @@
 //! A server of its own for each test, and peers that say exactly what they are
 //! told to.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use magpie_protocol::{
@@ -28,7 +28,7 @@ use tokio::{
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 /// Longer than anything should take; reached only by a failing test.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(crate) const PASSWORD: &str = "correct horse battery";
 
@@ -107,31 +107,16 @@ impl World {
         alpn: &[&[u8]],
         versions: &[&'static SupportedProtocolVersion],
     ) -> std::io::Result<TlsStream<TcpStream>> {
-        let mut roots = RootCertStore::empty();
-        let ca = CertificateDer::from_pem_file(self.dir.path().join("ca.pem")).unwrap();
-        roots.add(ca).unwrap();
-        let mut config = ClientConfig::builder_with_provider(tls::provider())
-            .with_protocol_versions(versions)
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        config.alpn_protocols = alpn.iter().map(|it| it.to_vec()).collect();
         let tcp = TcpStream::connect(self.address).await?;
-        let name = ServerName::try_from("localhost").unwrap();
-        TlsConnector::from(Arc::new(config))
-            .connect(name, tcp)
+        connector(&self.dir.path().join("ca.pem"), alpn, versions)
+            .connect(ServerName::try_from("localhost").unwrap(), tcp)
             .await
     }
 
     /// A TLS connection on which nothing was said yet.
     pub(crate) async fn peer(&self) -> Peer {
         let stream = self.tls(&[ALPN], &[&rustls::version::TLS13]).await.unwrap();
-        Peer {
-            stream,
-            inbound: BytesMut::new(),
-            number: 0,
-            received: 0,
-        }
+        Peer::on(stream)
     }
 
     pub(crate) async fn register(&self, name: &str) -> Device {
@@ -154,6 +139,25 @@ impl World {
         let pages = peer.caught_up().await;
         (peer, pages)
     }
+}
+
+/// What makes TLS connections to a server that this authority vouches for.
+pub(crate) fn connector(
+    ca: &Path,
+    alpn: &[&[u8]],
+    versions: &[&'static SupportedProtocolVersion],
+) -> TlsConnector {
+    let mut roots = RootCertStore::empty();
+    roots
+        .add(CertificateDer::from_pem_file(ca).unwrap())
+        .unwrap();
+    let mut config = ClientConfig::builder_with_provider(tls::provider())
+        .with_protocol_versions(versions)
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = alpn.iter().map(|it| it.to_vec()).collect();
+    TlsConnector::from(Arc::new(config))
 }
 
 pub(crate) fn fresh_id() -> Bytes {
@@ -231,6 +235,16 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
+    /// Nothing was said yet.
+    pub(crate) fn on(stream: TlsStream<TcpStream>) -> Self {
+        Self {
+            stream,
+            inbound: BytesMut::new(),
+            number: 0,
+            received: 0,
+        }
+    }
+
     pub(crate) async fn write(&mut self, bytes: &[u8]) {
         // The server may have closed already: what it said is read after this.
         drop(self.stream.write_all(bytes).await);
