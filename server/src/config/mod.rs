@@ -191,7 +191,7 @@ fn flag(setting: &Setting) -> Arg {
     let flag = Arg::new(setting.key)
         .long(setting.flag())
         .help(format!(
-            "{} [{}]",
+            "{} [default: {}]",
             setting.meaning,
             match setting.default.as_str() {
                 "" => "nothing",

@@ -84,6 +84,9 @@ settings! {
             registration_rate: Option<Rate> = Some(Rate::new(20_000, 2_000, HOUR));
             /// Registrations of one address.
             registration_rate_per_address: Option<Rate> = Some(Rate::new(20, 10, HOUR));
+            /// Tries of everybody to sign in with a wrong password, from devices that the account does
+            /// not know: who tries a few passwords on each of very many accounts.
+            sign_in_rate: Option<Rate> = Some(Rate::new(20_000, 5_000, HOUR));
             /// Tries to sign in to one account with a wrong password, known or not. The right
             /// password, and devices that are signed in, are not counted; while the bucket is
             /// empty the right password is of no use on a new device either.

@@ -8,8 +8,11 @@ use parking_lot::Mutex;
 use super::Limited;
 use crate::config::Rate;
 
-/// How often keys whose buckets are full again are looked for, at the most.
+/// How often all keys in use are gone through for one that is not, at the most.
 const PRUNE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Keys among which no unused ones are looked for.
+const FEW_KEYS: usize = 1_000;
 
 /// How long who comes new stays away when all keys are in use.
 const NO_KEY_AFTER: Duration = Duration::from_secs(10);
@@ -33,6 +36,8 @@ pub(super) struct Buckets<K> {
 struct State<K> {
     full_at: HashMap<K, Moment>,
     pruned_at: Moment,
+    /// So many keys are worth going through: twice what the last time left.
+    prune_count: usize,
 }
 
 impl<K: Clone + Eq + Hash> Buckets<K> {
@@ -41,6 +46,7 @@ impl<K: Clone + Eq + Hash> Buckets<K> {
         let state = State {
             full_at: HashMap::new(),
             pruned_at: Moment::START,
+            prune_count: FEW_KEYS,
         };
         Self {
             limit,
@@ -102,13 +108,22 @@ impl<K: Clone + Eq + Hash> Buckets<K> {
 impl<K: Eq + Hash> State<K> {
     /// Whether the key has a bucket or may get one.
     fn has_room(&mut self, key: &K, keys_max: usize, now: Moment) -> bool {
-        let is_full = self.full_at.len() >= keys_max && !self.full_at.contains_key(key);
-        if is_full && now.since(self.pruned_at) >= PRUNE_INTERVAL {
-            self.pruned_at = now;
-            self.full_at.retain(|_, full_at| *full_at > now);
-            return self.full_at.len() < keys_max;
+        if self.full_at.contains_key(key) {
+            return true;
         }
-        !is_full
+        let is_due = self.full_at.len() >= keys_max.min(self.prune_count);
+        if is_due && now.since(self.pruned_at) >= PRUNE_INTERVAL {
+            self.prune(now);
+        }
+        self.full_at.len() < keys_max
+    }
+
+    /// Forgets the buckets that are full again.
+    fn prune(&mut self, now: Moment) {
+        self.full_at.retain(|_, full_at| *full_at > now);
+        self.prune_count = FEW_KEYS.max(self.full_at.len().saturating_mul(2));
+        self.full_at.shrink_to(self.prune_count);
+        self.pruned_at = now;
     }
 }
 
@@ -191,6 +206,17 @@ mod tests {
         // Full buckets are forgotten.
         assert_eq!(buckets.take(&3, 1, at(10 + 2 * 3_600)), Ok(()));
         assert_eq!(buckets.state.lock().full_at.len(), 1);
+    }
+
+    #[test]
+    fn keys_that_are_not_used_any_more_are_forgotten_long_before_the_table_is_full() {
+        let buckets = Buckets::new("test", Some(Rate::new(1, 1, HOUR)), u32::MAX);
+        for key in 0..10 * FEW_KEYS {
+            // Each is full again two hours later.
+            let now = Moment::new(HOUR * u32::try_from(2 * key).unwrap());
+            assert_eq!(buckets.take(&key, 1, now), Ok(()));
+        }
+        assert!(buckets.state.lock().full_at.len() <= FEW_KEYS);
     }
 
     #[test]

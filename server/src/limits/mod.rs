@@ -33,6 +33,10 @@ use crate::config::Limits;
 /// How long a device stays away while too much is asked of the server.
 const BUSY_AFTER: Duration = Duration::from_secs(1);
 
+/// How long a device that sends too fast stays away at least: another connection
+/// for each message would cost more than the message.
+const SEND_PAUSE: Duration = Duration::from_secs(2);
+
 /// A limit is reached.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("too many at a time ({limit})")]
@@ -84,6 +88,7 @@ pub struct Limiter {
     pub door: Arc<Door>,
     registrations: Buckets<()>,
     registrations_of_address: Buckets<IpAddr>,
+    sign_ins: Buckets<()>,
     sign_ins_of_account: Buckets<Account>,
     sign_ins_of_address: Buckets<IpAddr>,
     sends_of_device: Buckets<DeviceId>,
@@ -113,6 +118,7 @@ impl Limiter {
             door: Arc::new(Door::new(&limits, files::connections_max(&limits)?)),
             registrations: buckets!(registration_rate),
             registrations_of_address: buckets!(registration_rate_per_address),
+            sign_ins: buckets!(sign_in_rate),
             sign_ins_of_account: buckets!(sign_in_rate_per_account),
             sign_ins_of_address: buckets!(sign_in_rate_per_address),
             sends_of_device: buckets!(send_rate_per_device),
@@ -159,14 +165,23 @@ impl Limiter {
         device: Option<DeviceId>,
         now: Moment,
     ) -> Result<(), Limited> {
-        let key = (name.clone(), device);
-        counted(self.sign_ins_of_account.take(&key, 1, now))
+        let of_account = self
+            .sign_ins_of_account
+            .take(&(name.clone(), device), 1, now);
+        let is_known = device.is_some();
+        counted(of_account.and_then(|()| match is_known {
+            true => Ok(()),
+            false => self.sign_ins.take(&(), 1, now),
+        }))
     }
 
     /// The password was right.
     pub fn signed_in(&self, address: IpAddr, name: &UserName, device: Option<DeviceId>) {
         self.sign_ins_of_account
             .give_back(&(name.clone(), device), 1);
+        if device.is_none() {
+            self.sign_ins.give_back(&(), 1);
+        }
         if let Some(address) = self.door.counted(address) {
             self.sign_ins_of_address.give_back(&address, 1);
         }
@@ -196,7 +211,14 @@ impl Limiter {
         cost: Cost<'_>,
         now: Moment,
     ) -> Result<(), Limited> {
-        counted(self.take(user, device, cost, now))
+        counted(self.take(user, device, cost, now).map_err(|limited| {
+            let pause = if cost.appends {
+                SEND_PAUSE
+            } else {
+                Duration::ZERO
+            };
+            Limited::new(limited.limit, limited.after.max(pause))
+        }))
     }
 
     fn take(

@@ -72,6 +72,29 @@ async fn an_address_tries_so_often_whatever_the_account() {
     assert_eq!(codes, [wrong, wrong, ErrorCode::RateLimited]);
 }
 
+/// Many accounts, few tries each, from anywhere: the bucket of all runs out, and
+/// known devices do not notice.
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_passwords_of_everybody_together_are_limited() {
+    let world = limited(|it| it.sign_in_rate = only(2)).await;
+    let alice = world.register("alice").await;
+    world.sign_in("alice").await;
+    let mut codes = Vec::new();
+    for name in ["alice", "bob", "carol"] {
+        let body = client_frame::Body::SignIn(sign_in(name, "wrong password"));
+        codes.push(refused(&world, body).await.code());
+    }
+    let wrong = ErrorCode::WrongCredentials;
+    assert_eq!(codes, [wrong, wrong, ErrorCode::RateLimited]);
+    let mut peer = world.peer().await;
+    let known = v1::SignIn {
+        device_id: alice.id,
+        ..sign_in("alice", PASSWORD)
+    };
+    peer.control(client_frame::Body::SignIn(known)).await;
+    peer.signed_in().await;
+}
+
 /// The bucket of one address is nobody else's; that of all is everybody's.
 #[tokio::test(flavor = "multi_thread")]
 async fn registrations_of_everybody_are_limited_also_from_trusted_networks() {
