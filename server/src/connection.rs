@@ -321,7 +321,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             Ok(()) => None,
             Err(TimedOut::Goodbye) => Some(Over::NotClosed),
             Err(reason @ (TimedOut::Hello | TimedOut::Idle)) => {
-                let goodbye = dispatch::timed_out(&reason.to_string());
+                let goodbye = dispatch::timed_out(&reason);
                 self.session.goodbye(&goodbye, now, &mut self.outbound);
                 None
             }

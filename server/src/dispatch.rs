@@ -38,9 +38,6 @@ const CONVERSATIONS_SIZE_MAX: usize = 128 * 1024;
 /// to how much longer, in milliseconds.
 const UNAVAILABLE_AFTER_MS: (u32, u32) = (500, 2_500);
 
-/// How long a client stays away when too many sign in, in milliseconds.
-const BUSY_AFTER_MS: u32 = 2_000;
-
 /// Brings requests to what answers them.
 pub struct Dispatch {
     /// Answers what only reads.
@@ -269,9 +266,7 @@ impl Dispatch {
     /// The goodbye of a device that acknowledges nothing.
     #[must_use]
     pub fn stalled(&self) -> v1::Goodbye {
-        let after = self.limiter.limits.ack_timeout;
-        Limited::new("ack_timeout", after).count();
-        timed_out(&format!("nothing acknowledged for {} s", after.as_secs()))
+        parting::stalled(self.limiter.limits.ack_timeout)
     }
 
     /// The goodbye of a hello that was refused.
@@ -299,7 +294,6 @@ impl Dispatch {
             SignInError::NameTaken => (ErrorCode::NameTaken, Action::Never, 0),
             SignInError::WrongCredentials => (ErrorCode::WrongCredentials, Action::Never, 0),
             SignInError::DeviceRefused => (ErrorCode::Conflict, Action::Never, 0),
-            SignInError::Busy => (ErrorCode::RateLimited, Action::RetryAfter, BUSY_AFTER_MS),
             SignInError::Limited(limited) => return rate_limited(*limited),
             SignInError::RegistrationClosed => (ErrorCode::RegistrationClosed, Action::Never, 0),
             SignInError::TooManyDevices { .. } => (ErrorCode::LimitReached, Action::Never, 0),

@@ -17,7 +17,7 @@ use crate::{
     clock::within,
     config::Limits,
     connection::{Arrival, Parts, serve},
-    limits::Admission,
+    limits::{Admission, Limited},
 };
 
 /// How long accepting rests when the process is out of files: whoever is
@@ -119,7 +119,10 @@ async fn handshake(
         tracing::debug!(%peer, %error, "socket options were not set");
     }
     let stream = match within(greeter.timeout, greet(stream, greeter)).await {
-        None => return refused("timeout"),
+        None => {
+            Limited::new("handshake_timeout", greeter.timeout).counted();
+            return refused("timeout");
+        }
         Some(Err(_)) => return refused("tls"),
         Some(Ok(stream)) => stream,
     };

@@ -1,7 +1,9 @@
 //! Goodbyes, and what each means for the client.
 
+use std::time::Duration;
+
 use magpie_protocol::{
-    session::Violation,
+    session::{TimedOut, Violation},
     wire::v1::{self, Action, ErrorCode},
 };
 
@@ -31,7 +33,21 @@ pub fn violated(violation: &Violation, after_ms: u32) -> v1::Goodbye {
 
 /// The goodbye to a peer that was silent for too long.
 #[must_use]
-pub fn timed_out(reason: &str) -> v1::Goodbye {
+pub fn timed_out(reason: &TimedOut) -> v1::Goodbye {
+    if *reason == TimedOut::Hello {
+        Limited::new("hello_timeout", Duration::ZERO).counted();
+    }
+    silent(&reason.to_string())
+}
+
+/// The goodbye to a peer that acknowledges nothing.
+pub(super) fn stalled(timeout: Duration) -> v1::Goodbye {
+    Limited::new("ack_timeout", timeout).counted();
+    let seconds = timeout.as_secs();
+    silent(&format!("nothing acknowledged for {seconds} s"))
+}
+
+fn silent(reason: &str) -> v1::Goodbye {
     goodbye(ErrorCode::TimedOut, Action::Reconnect, 0, reason)
 }
 

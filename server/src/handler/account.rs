@@ -1,6 +1,6 @@
 //! Registration and sign-in: from a name and a password to a device's credential.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use magpie_protocol::{
@@ -18,6 +18,9 @@ use crate::{
     random::{NoRandomness, Random},
     store::{Account, CreateUser, NewDevice, PutDevice, SharedStore, StoreError, User},
 };
+
+/// How long somebody stays away while too many passwords wait to be hashed.
+const HASHING_PAUSE: Duration = Duration::from_secs(2);
 
 /// A device that may say hello.
 #[derive(Clone, Eq, PartialEq)]
@@ -42,10 +45,7 @@ pub enum SignInError {
     /// The device id was revoked, or is somebody else's: make a new one.
     #[error("the device id cannot be used")]
     DeviceRefused,
-    /// Too many at a time.
-    #[error("too many people are signing in")]
-    Busy,
-    /// Of this account, this address, or in all.
+    /// Too many at a time, of this account, this address, or in all.
     #[error(transparent)]
     Limited(#[from] Limited),
     /// Nobody may register, or only who is invited.
@@ -136,7 +136,7 @@ impl Accounts {
         self.may_register(&it)?;
         self.limiter.registration(from, self.clock.now())?;
         if let Some(account) = self.store.account(&it.name).await? {
-            return self.register_again(account, it, from).await;
+            return self.register_again(account, it).await;
         }
         let password_hash = self.hash(&it.password).await?;
         let user = User {
@@ -167,7 +167,11 @@ impl Accounts {
             Registration::Invitation => limits.invitations.holds(it.invitation.reveal()),
             Registration::Off => false,
         };
-        may.then_some(()).ok_or(SignInError::RegistrationClosed)
+        if may {
+            return Ok(());
+        }
+        Limited::new("registration", Duration::ZERO).counted();
+        Err(SignInError::RegistrationClosed)
     }
 
     /// The name exists: it is a repeat whose answer was lost, or it is taken.
@@ -175,12 +179,11 @@ impl Accounts {
         &self,
         account: Account,
         it: Authenticate,
-        from: IpAddr,
     ) -> Result<Credential, SignInError> {
         if self.known_device(Some(&account), &it).await?.is_none() {
             return Err(SignInError::NameTaken);
         }
-        match self.sign_in_to(Some(account), it, from).await {
+        match self.sign_in_to(Some(account), it).await {
             Err(SignInError::WrongCredentials) => Err(SignInError::NameTaken),
             result => result,
         }
@@ -194,7 +197,11 @@ impl Accounts {
     pub async fn sign_in(&self, it: Authenticate, from: IpAddr) -> Result<Credential, SignInError> {
         self.limiter.sign_in(from, self.clock.now())?;
         let account = self.store.account(&it.name).await?;
-        self.sign_in_to(account, it, from).await
+        let result = self.sign_in_to(account, it).await;
+        if result.is_ok() {
+            self.limiter.forgive_address(from);
+        }
+        result
     }
 
     /// The device that asks, if it is the account's already. Takes as long if there
@@ -215,18 +222,20 @@ impl Accounts {
         &self,
         account: Option<Account>,
         it: Authenticate,
-        from: IpAddr,
     ) -> Result<Credential, SignInError> {
         let known = self.known_device(account.as_ref(), &it).await?;
         self.limiter.password(&it.name, known, self.clock.now())?;
         let expected = account
             .as_ref()
             .map_or(&self.nobody, |account| &account.password_hash);
-        let is_right = self.verify(&it.password, expected.clone()).await?;
+        let verified = self.verify(&it.password, expected.clone()).await;
+        if !matches!(verified, Ok(false)) {
+            self.limiter.forgive_password(&it.name, known);
+        }
+        let is_right = verified?;
         let Some(account) = account.filter(|_| is_right) else {
             return Err(SignInError::WrongCredentials);
         };
-        self.limiter.signed_in(from, &it.name, known);
         let _placing = self.placing.lock().await;
         if known.is_none() {
             self.has_room(&account).await?;
@@ -253,6 +262,7 @@ impl Accounts {
         if self.store.devices(account.user.id).await?.len() < max as usize {
             return Ok(());
         }
+        Limited::new("devices_per_user_max", Duration::ZERO).counted();
         Err(SignInError::TooManyDevices { max })
     }
 
@@ -288,13 +298,14 @@ impl Accounts {
         &self,
         work: impl FnOnce(&Passwords) -> T + Send + 'static,
     ) -> Result<T, SignInError> {
+        let busy = |limit| Limited::new(limit, HASHING_PAUSE).counted();
         let Ok(_place) = self.waiting.try_acquire() else {
-            return Err(SignInError::Busy);
+            return Err(busy("password_hashes_waiting_max").into());
         };
         let wait = self.limiter.limits.password_hash_wait;
         let turn = within(wait, self.hashing.acquire()).await;
         let Some(Ok(_turn)) = turn else {
-            return Err(SignInError::Busy);
+            return Err(busy("password_hash_wait").into());
         };
         let passwords = Arc::clone(&self.passwords);
         let died = || HashError {

@@ -86,7 +86,7 @@ impl Door {
         match self.enter(self.counted(address), now) {
             Ok(pass) => Admission::Admitted(pass),
             Err(limited) => {
-                limited.count();
+                limited.counted();
                 match Arc::clone(&self.refusals).try_acquire_owned() {
                     Ok(turn) => Admission::Refused(limited, turn),
                     Err(_) => Admission::Closed,

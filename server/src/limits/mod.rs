@@ -52,9 +52,10 @@ impl Limited {
         Self { limit, after }
     }
 
-    /// For the operator.
-    pub(crate) fn count(self) {
+    /// The same, counted for the operator.
+    pub(crate) fn counted(self) -> Self {
         metrics::counter!(crate::metrics::LIMITED, "limit" => self.limit).increment(1);
+        self
     }
 
     /// When there is room again, as the wire has it: rounded up.
@@ -143,8 +144,7 @@ impl Limiter {
         counted(of_address.and_then(|()| self.registrations.take(&(), 1, now)))
     }
 
-    /// Somebody wants to sign in from `address`. If the password is right it does
-    /// not count: see [`Self::signed_in`].
+    /// Somebody wants to sign in from `address`: a try, unless it is forgiven.
     ///
     /// # Errors
     ///
@@ -153,8 +153,8 @@ impl Limiter {
         counted(self.of_address(&self.sign_ins_of_address, address, now))
     }
 
-    /// A password for an account, known or not, is to be checked; `device` if it
-    /// is one of the account's.
+    /// A password for an account, known or not, is to be checked: a try, unless it
+    /// is forgiven. `device` if it is one of the account's.
     ///
     /// # Errors
     ///
@@ -175,15 +175,19 @@ impl Limiter {
         }))
     }
 
-    /// The password was right.
-    pub fn signed_in(&self, address: IpAddr, name: &UserName, device: Option<DeviceId>) {
+    /// Whoever signed in from `address` knew a password.
+    pub fn forgive_address(&self, address: IpAddr) {
+        if let Some(address) = self.door.counted(address) {
+            self.sign_ins_of_address.give_back(&address, 1);
+        }
+    }
+
+    /// The password was right, or could not be checked.
+    pub fn forgive_password(&self, name: &UserName, device: Option<DeviceId>) {
         self.sign_ins_of_account
             .give_back(&(name.clone(), device), 1);
         if device.is_none() {
             self.sign_ins.give_back(&(), 1);
-        }
-        if let Some(address) = self.door.counted(address) {
-            self.sign_ins_of_address.give_back(&address, 1);
         }
     }
 
@@ -259,5 +263,5 @@ impl Limiter {
 
 /// Counts a refusal.
 fn counted(result: Result<(), Limited>) -> Result<(), Limited> {
-    result.inspect_err(|limited| limited.count())
+    result.map_err(Limited::counted)
 }
