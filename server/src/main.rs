@@ -150,7 +150,7 @@ async fn listeners(
     let mut passed = passed.into_iter();
     let listener = match passed.next() {
         Some(socket) => adopt(socket)?,
-        None => bind(config.listen).await?,
+        None => bind(config.listen)?,
     };
     let is_for_others = !listener.local_addr()?.ip().is_loopback();
     let is_development = matches!(config.tls, Source::Development { .. });
@@ -160,7 +160,7 @@ async fn listeners(
     }
     let admin = match (passed.next(), config.admin_listen) {
         (Some(socket), _) => Some(adopt(socket)?),
-        (None, Some(address)) => Some(bind(address).await?),
+        (None, Some(address)) => Some(bind(address)?),
         (None, None) => None,
     };
     Ok((listener, admin))

@@ -5,7 +5,10 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use arc_swap::ArcSwap;
 use metrics_exporter_prometheus::PrometheusHandle;
 use rustls::ServerConfig;
-use tokio::{net::TcpListener, sync::Semaphore};
+use tokio::{
+    net::{TcpListener, TcpSocket},
+    sync::Semaphore,
+};
 use tokio_util::task::TaskTracker;
 
 use crate::{
@@ -25,6 +28,11 @@ use crate::{
     store::{SharedStore, StoreError},
     tls::Tls,
 };
+
+/// Connections that the kernel holds until they are accepted: all clients of a
+/// server that restarted come within seconds, and one that finds no room is heard
+/// again only after a second or more. The kernel may lower it (`somaxconn`).
+const BACKLOG: u32 = 4_096;
 
 /// How long what is queued may take to commit once nobody is connected any more.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
@@ -88,13 +96,20 @@ pub struct Node {
 /// # Errors
 ///
 /// [`StartError::Listen`].
-pub async fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|error| StartError::Listen {
-            address,
-            reason: error.to_string(),
-        })
+pub fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
+    let listen = || {
+        let socket = match address {
+            SocketAddr::V4(_) => TcpSocket::new_v4()?,
+            SocketAddr::V6(_) => TcpSocket::new_v6()?,
+        };
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    };
+    listen().map_err(|error: std::io::Error| StartError::Listen {
+        address,
+        reason: error.to_string(),
+    })
 }
 
 /// Takes over a socket that listens already.

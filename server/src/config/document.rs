@@ -32,7 +32,9 @@ pub(super) fn effective_file(effective: &[Effective]) -> String {
 pub(super) fn page() -> String {
     let mut out = INTRODUCTION.to_owned();
     for (group, settings) in groups() {
-        out += &format!("\n## {group}\n\n| setting | default | meaning |\n| --- | --- | --- |\n");
+        out += &format!(
+            "\n## {group}\n\n| setting | default | allowed | meaning |\n| --- | --- | --- | --- |\n"
+        );
         for setting in settings {
             let default = match setting.default.as_str() {
                 "" => "nothing".to_owned(),
@@ -41,7 +43,7 @@ pub(super) fn page() -> String {
             let secret = if setting.is_secret { " Secret." } else { "" };
             let expected = setting.expected.replace('|', "\\|");
             let (key, meaning) = (setting.key, setting.meaning.replace('|', "\\|"));
-            out += &format!("| `{key}` | {default} | {meaning} Expected: {expected}.{secret} |\n");
+            out += &format!("| `{key}` | {default} | {expected} | {meaning}{secret} |\n");
         }
     }
     out

@@ -87,11 +87,11 @@ settings! {
             /// Tries of everybody to sign in with a wrong password, from devices that the account does
             /// not know: who tries a few passwords on each of very many accounts.
             sign_in_rate: Option<Rate> = Some(Rate::new(20_000, 5_000, HOUR));
-            /// Tries to sign in to one account with a wrong password, known or not. The right
-            /// password, and devices that are signed in, are not counted; while the bucket is
-            /// empty the right password is of no use on a new device either.
+            /// Tries with a wrong password to sign in to one account, whether it exists or not. While
+            /// the bucket is empty the right password is of no use either. A device that the account
+            /// knows has a bucket of its own, so that strangers cannot lock it out.
             sign_in_rate_per_account: Option<Rate> = Some(Rate::new(10, 1, HOUR));
-            /// Tries to sign in from one address.
+            /// Tries of one address to sign in with a wrong password.
             sign_in_rate_per_address: Option<Rate> = Some(Rate::new(30, 5, MINUTE));
             /// Devices of one user that are signed in.
             devices_per_user_max: u32 = 50, 1 => 1_000;

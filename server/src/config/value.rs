@@ -62,7 +62,7 @@ impl Rate {
 
 impl Value for Option<Rate> {
     const EXPECTED: &'static str =
-        "a burst and what comes back (100 then 4/h; per s, min, h or d), or \"off\"";
+        "BURST then COUNT/PERIOD (100 then 4/h; s, min, h, d), or \"off\"";
 
     fn parse(text: &str) -> Option<Self> {
         if text == "off" {

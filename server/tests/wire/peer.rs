@@ -62,7 +62,7 @@ impl World {
 
     async fn start_in(dir: TempDir, limits: Limits) -> Self {
         let random = Random::system();
-        let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = listener.local_addr().unwrap();
         let key = random.bytes().unwrap();
         let store: SharedStore = embedded::open(dir.path(), Blocking::Pool, key).unwrap();
