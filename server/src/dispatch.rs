@@ -1,21 +1,31 @@
 //! From a request to its handler, and from what became of it to a frame. The only
 //! place that turns errors into codes.
 
+mod cost;
+mod parting;
+
 use std::sync::Arc;
 
 use magpie_protocol::{
     id::{ConversationId, DeviceId},
     limits::CONVERSATIONS_COUNT_MAX,
     seq::{FrameNumber, Seq},
-    session::{Reply, Violation},
+    session::Reply,
     wire::{AddMembers, CreateGroup, FetchHistory, InvalidRequest, Request, SendMessage, v1},
 };
 use tokio::sync::Semaphore;
 use v1::{Action, ErrorCode};
 
+pub use self::parting::{timed_out, violated};
+use self::{
+    cost::{cost, kind},
+    parting::{goodbye, limited_goodbye},
+};
 use crate::{
+    clock::Clock,
     handler::{HelloError, SignInError},
     hub::{Ending, Hub, Letter, Mailbox, Promise},
+    limits::{Limited, Limiter},
     log::{Committer, Marks, Submission},
     random::Random,
     store::{
@@ -24,18 +34,12 @@ use crate::{
     tokens::Tokens,
 };
 
-/// Clients come back spread over this many milliseconds after a drain.
-const DRAIN_SLOTS_MS: u32 = 5_000;
-
 /// Bytes of conversations' descriptions in one answer.
 const CONVERSATIONS_SIZE_MAX: usize = 128 * 1024;
 
 /// How long a client stays away at least when the store is unavailable, and up
 /// to how much longer, in milliseconds.
 const UNAVAILABLE_AFTER_MS: (u32, u32) = (500, 2_500);
-
-/// How long a client stays away when too many sign in, in milliseconds.
-const BUSY_AFTER_MS: u32 = 2_000;
 
 /// Brings requests to what answers them.
 pub struct Dispatch {
@@ -53,19 +57,40 @@ pub struct Dispatch {
     pub reads: Arc<Semaphore>,
     /// Spreads clients over time.
     pub random: Random,
+    /// Every request passes it.
+    pub limiter: Arc<Limiter>,
+    /// For the limiter.
+    pub clock: Clock,
+}
+
+/// What becomes of a request at first.
+#[derive(Debug)]
+pub enum Taken {
+    /// It goes to the log; its answer comes as a letter.
+    Queued,
+    /// It reads: give it to [`Dispatch::read`] when it is its turn.
+    Reading(Reading),
+    /// It may be asked again later.
+    Refused(v1::Error),
+    /// So may this one, but it has its place in an order: neither it nor what comes
+    /// behind it is done on this connection (D6).
+    Limited(Limited),
 }
 
 impl Dispatch {
-    /// Takes a request of a signed-in device. One that changes the log goes there,
-    /// and its answer comes as a letter; any other is given back, for
-    /// [`Self::read`] when it is its turn.
-    pub fn request(
-        &self,
-        from: &Arc<Mailbox>,
-        number: FrameNumber,
-        request: Request,
-    ) -> Option<Reading> {
+    /// Takes a request of a signed-in device. Unless it is refused it is owed an
+    /// answer, which the limiter must hear of.
+    pub fn request(&self, from: &Arc<Mailbox>, number: FrameNumber, request: Request) -> Taken {
         metrics::counter!(crate::metrics::REQUESTS, "kind" => kind(&request)).increment(1);
+        let (cost, now) = (cost(&request), self.clock.now());
+        self.limiter
+            .delivered(from.user, from.take_delivered(), now);
+        if let Err(limited) = self.limiter.request(from.user, from.device, cost, now) {
+            return match cost.appends {
+                true => Taken::Limited(limited),
+                false => Taken::Refused(rate_limited(limited)),
+            };
+        }
         match to_append(from, request) {
             Ok(append) => {
                 let from = Arc::clone(from);
@@ -74,9 +99,9 @@ impl Dispatch {
                     number,
                     from,
                 });
-                None
+                Taken::Queued
             }
-            Err(request) => Some(Reading { number, request }),
+            Err(request) => Taken::Reading(Reading { number, request }),
         }
     }
 
@@ -222,11 +247,34 @@ impl Dispatch {
             Ending::Draining => (
                 ErrorCode::Draining,
                 Action::Reconnect,
-                self.random.up_to(DRAIN_SLOTS_MS),
+                self.drain_slot_ms(),
                 "the server is going down for a moment",
             ),
+            Ending::Limited(limited) => return limited_goodbye(limited, limited.after_ms()),
         };
         goodbye(code, action, after_ms, message)
+    }
+
+    /// When a client comes back after a drain: each at a time of its own.
+    fn drain_slot_ms(&self) -> u32 {
+        let slots = self.limiter.limits.drain_slots.as_millis();
+        self.random.up_to(u32::try_from(slots).unwrap_or(u32::MAX))
+    }
+
+    /// The goodbye of a connection for which there is no room.
+    #[must_use]
+    pub fn turned_away(&self, limited: Limited) -> v1::Goodbye {
+        // Not all at the same moment.
+        let later = limited
+            .after_ms()
+            .saturating_add(self.random.up_to(limited.after_ms()));
+        limited_goodbye(limited, later)
+    }
+
+    /// The goodbye of a device that acknowledges nothing.
+    #[must_use]
+    pub fn stalled(&self) -> v1::Goodbye {
+        parting::stalled(self.limiter.limits.ack_timeout)
     }
 
     /// The goodbye of a hello that was refused.
@@ -254,7 +302,9 @@ impl Dispatch {
             SignInError::NameTaken => (ErrorCode::NameTaken, Action::Never, 0),
             SignInError::WrongCredentials => (ErrorCode::WrongCredentials, Action::Never, 0),
             SignInError::DeviceRefused => (ErrorCode::Conflict, Action::Never, 0),
-            SignInError::Busy => (ErrorCode::RateLimited, Action::RetryAfter, BUSY_AFTER_MS),
+            SignInError::Limited(limited) => return rate_limited(*limited),
+            SignInError::RegistrationClosed => (ErrorCode::RegistrationClosed, Action::Never, 0),
+            SignInError::TooManyDevices { .. } => (ErrorCode::LimitReached, Action::Never, 0),
             SignInError::Store(_) | SignInError::Hash(_) | SignInError::NoRandomness(_) => {
                 tracing::warn!(%error, "a sign-in could not be answered");
                 let message = "the server cannot sign you in now".to_owned();
@@ -401,6 +451,18 @@ pub fn invalid(reason: &InvalidRequest) -> v1::Error {
     )
 }
 
+/// The answer to what may be asked again later.
+fn rate_limited(limited: Limited) -> v1::Error {
+    v1::Error {
+        after_ms: limited.after_ms(),
+        ..error(
+            ErrorCode::RateLimited,
+            Action::RetryAfter,
+            &limited.to_string(),
+        )
+    }
+}
+
 /// The answer to a critical request that this version does not know.
 #[must_use]
 pub fn unsupported() -> v1::Error {
@@ -418,58 +480,5 @@ fn error(code: ErrorCode, action: Action, message: &str) -> v1::Error {
         action: action.into(),
         message: message.to_owned(),
         ..Default::default()
-    }
-}
-
-/// The goodbye to a peer that broke the protocol. Another connection may do
-/// better, so the client may come back, but not at once.
-#[must_use]
-pub fn violated(violation: &Violation, after_ms: u32) -> v1::Goodbye {
-    let kind = match violation {
-        Violation::Frame(_) => "frame",
-        Violation::Link(_) => "link",
-        Violation::OutOfPlace { .. } => "out_of_place",
-        Violation::WronglyNumbered { .. } => "wrongly_numbered",
-        Violation::Hello(_) => "hello",
-        Violation::TooManyTries => "too_many_tries",
-        Violation::PingFlood => "ping_flood",
-    };
-    metrics::counter!(crate::metrics::VIOLATIONS, "kind" => kind).increment(1);
-    goodbye(
-        ErrorCode::Violation,
-        Action::Reconnect,
-        after_ms,
-        &violation.to_string(),
-    )
-}
-
-/// The goodbye to a peer that was silent for too long.
-#[must_use]
-pub fn timed_out(reason: &str) -> v1::Goodbye {
-    goodbye(ErrorCode::TimedOut, Action::Reconnect, 0, reason)
-}
-
-fn goodbye(code: ErrorCode, action: Action, after_ms: u32, message: &str) -> v1::Goodbye {
-    v1::Goodbye {
-        code: code.into(),
-        action: action.into(),
-        after_ms,
-        message: message.to_owned(),
-    }
-}
-
-const fn kind(request: &Request) -> &'static str {
-    match request {
-        Request::SendMessage(_) => "send_message",
-        Request::CreateGroup(_) => "create_group",
-        Request::AddMembers(_) => "add_members",
-        Request::RemoveMember { .. } => "remove_member",
-        Request::LeaveGroup { .. } => "leave_group",
-        Request::MarkRead { .. } => "mark_read",
-        Request::FetchHistory(_) => "fetch_history",
-        Request::FetchConversations { .. } => "fetch_conversations",
-        Request::FetchDevices => "fetch_devices",
-        Request::RevokeDevice(_) => "revoke_device",
-        Request::SignOut => "sign_out",
     }
 }

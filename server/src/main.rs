@@ -7,17 +7,20 @@ use std::{
     process::ExitCode,
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use magpie_server::{
     clock::{Blocking, Clock},
-    config::{Config, Secret, Stop, Task},
-    node::{Ground, Node, bind},
+    config::{self, Config, Secret, Stop, Task},
+    limits,
+    node::{Ground, Node, adopt, bind},
     random::Random,
-    shutdown::Signals,
+    shutdown::{Signals, Wanted},
     store::{NewEpoch, SharedStore, embedded, postgres},
-    tls,
+    systemd::{self, Notifier},
+    tls::{self, Source},
 };
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use tokio::net::TcpListener;
 use tracing_subscriber::EnvFilter;
 
 /// A wrong setting (`EX_USAGE` of sysexits.h).
@@ -46,7 +49,7 @@ fn main() -> ExitCode {
 }
 
 fn start_logs(config: &Config) {
-    let filter = EnvFilter::try_from_env("MAGPIE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::new(&config.log.0);
     let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr);
@@ -58,14 +61,20 @@ fn start_logs(config: &Config) {
 }
 
 fn run(config: &Config) -> Result<()> {
+    // While there is one thread: what tells of the sockets is taken out of the
+    // environment.
+    let passed = systemd::sockets().context("a socket that was passed cannot be used")?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
-    match config.task {
-        Task::Serve => runtime.block_on(serve(config)),
+    let result = match config.task {
+        Task::Serve => runtime.block_on(serve(config, passed)),
         Task::Migrate => runtime.block_on(migrate(config)),
         Task::NewEpoch { sign_out_all } => runtime.block_on(begin_epoch(config, sign_out_all)),
-    }
+    };
+    // What still runs is what was given up: it must not hold up the end.
+    runtime.shutdown_background();
+    result
 }
 
 async fn migrate(config: &Config) -> Result<()> {
@@ -124,16 +133,18 @@ async fn open_store(config: &Config, random: &Random) -> Result<SharedStore> {
     })
 }
 
-async fn serve(config: &Config) -> Result<()> {
+async fn serve(config: &Config, passed: Vec<std::net::TcpListener>) -> Result<()> {
     let mut signals = Signals::listen().context("cannot listen for signals")?;
     let random = Random::system();
     let blocking = Blocking::Pool;
     let store = open_store(config, &random).await?;
     let tls = tls::load(&config.tls)?;
     let ca = tls.ca.clone();
-    let listener = bind(config.listen).await?;
-    let admin = match config.admin_listen {
-        Some(address) => Some((bind(address).await?, start_metrics()?)),
+    limits::raise();
+    let notifier = Notifier::new(config::notify_socket());
+    let (listener, admin) = listeners(config, passed).await?;
+    let admin = match admin {
+        Some(admin) => Some((admin, start_metrics()?)),
         None => None,
     };
     let engine = store.engine();
@@ -144,16 +155,58 @@ async fn serve(config: &Config) -> Result<()> {
         random,
         blocking,
         data_dir: Some(config.data_dir.clone()),
+        limits: config.limits.clone(),
     };
     let node = Node::start(ground, listener, admin).await?;
     announce(config, &node, &ca, engine)?;
-    signals.next().await;
+    let connections_max = node.connections_max;
+    tracing::info!(connections_max, "ready");
+    notifier.tell(&format!(
+        "READY=1\nSTATUS=serving up to {connections_max} connections"
+    ));
+    while signals.next().await == Wanted::Reload {
+        reload(config, &node);
+    }
+    notifier.tell("STOPPING=1\nSTATUS=draining");
     tokio::select! {
         () = node.drain() => Ok(()),
-        () = signals.next() => {
-            tracing::warn!("ended at once by a second signal");
-            Ok(())
+        () = signals.end() => bail!("ended at once by a second signal"),
+    }
+}
+
+/// Where clients connect, and where operators look: sockets that were passed, or
+/// our own.
+async fn listeners(
+    config: &Config,
+    passed: Vec<std::net::TcpListener>,
+) -> Result<(TcpListener, Option<TcpListener>)> {
+    let mut passed = passed.into_iter();
+    let listener = match passed.next() {
+        Some(socket) => adopt(socket)?,
+        None => bind(config.listen)?,
+    };
+    let is_for_others = !listener.local_addr()?.ip().is_loopback();
+    let is_development = matches!(config.tls, Source::Development { .. });
+    // The settings were checked for `listen`, not for the socket.
+    if is_for_others && is_development && config.listen.ip().is_loopback() {
+        bail!("others can reach the socket that was passed: give tls_cert and tls_key");
+    }
+    let admin = match (passed.next(), config.admin_listen) {
+        (Some(socket), _) => Some(adopt(socket)?),
+        (None, Some(address)) => Some(bind(address)?),
+        (None, None) => None,
+    };
+    Ok((listener, admin))
+}
+
+/// Reads the certificate again. One that is of no use changes nothing.
+fn reload(config: &Config, node: &Node) {
+    match tls::load(&config.tls) {
+        Ok(tls) => {
+            node.replace_certificate(tls);
+            tracing::info!("new connections get the certificate as it is now");
         }
+        Err(error) => tracing::error!(%error, "the certificate was not replaced"),
     }
 }
 
@@ -185,13 +238,14 @@ fn announce(config: &Config, node: &Node, ca: &std::path::Path, engine: &str) ->
             "ca": ca,
             "admin": admin,
             "store": engine,
+            "connections_max": node.connections_max,
         });
         writeln!(out, "{line}")?;
     } else {
         writeln!(
             out,
-            "magpied is ready: {} (TLS), store {engine}, admin {admin}",
-            node.listen
+            "magpied is ready: {} (TLS), store {engine}, admin {admin}, up to {} connections",
+            node.listen, node.connections_max
         )?;
         writeln!(out)?;
         writeln!(out, "In another terminal:")?;

@@ -2,18 +2,25 @@
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
+use arc_swap::ArcSwap;
 use metrics_exporter_prometheus::PrometheusHandle;
-use tokio::{net::TcpListener, sync::Semaphore};
+use rustls::ServerConfig;
+use tokio::{
+    net::{TcpListener, TcpSocket},
+    sync::Semaphore,
+};
 use tokio_util::task::TaskTracker;
 
 use crate::{
     admin,
     clock::{Blocking, Clock, within},
+    config::Limits,
     connection::Parts,
     delivery::{CursorKey, Feed, Keeper},
     dispatch::{Dispatch, outcome_reply},
     handler::{Accounts, Hellos, SignInError},
     hub::{Ending, Hub},
+    limits::{Limiter, TooFewFiles},
     listener,
     log::{Chronicle, Committer, HighWater, Marks, Router},
     random::Random,
@@ -23,14 +30,13 @@ use crate::{
     tokens::Tokens,
 };
 
-/// How many connections and requests read the store at once.
-const READS_MAX: usize = 64;
+/// Connections that the kernel holds until they are accepted: all clients of a
+/// server that restarted come within seconds, and one that finds no room is heard
+/// again only after a second or more. The kernel may lower it (`somaxconn`).
+const BACKLOG: u32 = 4_096;
 
-/// How many passwords are hashed at once: each takes a core and 19 MiB.
-const HASHING_MAX: usize = 2;
-
-/// How long clients have to close after the goodbye.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(8);
+/// How long what is queued may take to commit once nobody is connected any more.
+const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Why a server did not start.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +55,9 @@ pub enum StartError {
     /// The password of nobody could not be hashed.
     #[error(transparent)]
     Accounts(#[from] SignInError),
+    /// The settings do not fit the process.
+    #[error(transparent)]
+    Limits(#[from] TooFewFiles),
 }
 
 /// What a server runs on.
@@ -65,6 +74,8 @@ pub struct Ground {
     pub blocking: Blocking,
     /// Where it is written down how far the log has come, if anywhere.
     pub data_dir: Option<PathBuf>,
+    /// How much of everything there may be.
+    pub limits: Limits,
 }
 
 /// A running server.
@@ -73,6 +84,10 @@ pub struct Node {
     pub listen: SocketAddr,
     /// Where operators look.
     pub admin: Option<SocketAddr>,
+    /// How many connections may be open.
+    pub connections_max: usize,
+    certificate: Arc<ArcSwap<ServerConfig>>,
+    drain_timeout: Duration,
     hub: Arc<Hub>,
     shutdown: Shutdown,
     connections: TaskTracker,
@@ -84,13 +99,34 @@ pub struct Node {
 /// # Errors
 ///
 /// [`StartError::Listen`].
-pub async fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|error| StartError::Listen {
-            address,
-            reason: error.to_string(),
-        })
+pub fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
+    let listen = || {
+        let socket = match address {
+            SocketAddr::V4(_) => TcpSocket::new_v4()?,
+            SocketAddr::V6(_) => TcpSocket::new_v6()?,
+        };
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    };
+    listen().map_err(|error: std::io::Error| StartError::Listen {
+        address,
+        reason: error.to_string(),
+    })
+}
+
+/// Takes over a socket that listens already.
+///
+/// # Errors
+///
+/// [`StartError::Listen`].
+pub fn adopt(socket: std::net::TcpListener) -> Result<TcpListener, StartError> {
+    let unknown = SocketAddr::from(([0, 0, 0, 0], 0));
+    let address = socket.local_addr().unwrap_or(unknown);
+    TcpListener::from_std(socket).map_err(|error| StartError::Listen {
+        address,
+        reason: error.to_string(),
+    })
 }
 
 impl Node {
@@ -116,6 +152,7 @@ impl Node {
         let parts = wire(&ground).await?;
         let hub = Arc::clone(&parts.dispatch.hub);
         let feed = Arc::clone(&parts.hellos.feed);
+        let connections_max = parts.dispatch.limiter.door.connections_max();
 
         let shutdown = Shutdown::default();
         let (connections, tasks) = (TaskTracker::new(), TaskTracker::new());
@@ -144,10 +181,11 @@ impl Node {
                 stop,
             ));
         }
-        let (tls, tracker) = (ground.tls.config, connections.clone());
+        let certificate = Arc::new(ArcSwap::new(ground.tls.config));
+        let tracker = connections.clone();
         tasks.spawn(listener::accept(
             listener,
-            tls,
+            Arc::clone(&certificate),
             Arc::new(parts),
             tracker,
             drain,
@@ -155,6 +193,9 @@ impl Node {
         Ok(Self {
             listen,
             admin: admin_address,
+            connections_max,
+            certificate,
+            drain_timeout: ground.limits.drain_timeout,
             hub,
             shutdown,
             connections,
@@ -162,14 +203,19 @@ impl Node {
         })
     }
 
+    /// Serves new connections with another certificate; those that are there stay.
+    pub fn replace_certificate(&self, tls: Tls) {
+        self.certificate.store(tls.config);
+    }
+
     /// Ends the server: accepts nobody, answers what was asked, says goodbye,
-    /// commits what is queued. Takes at most about 10 s.
+    /// commits what is queued. Takes at most `drain_timeout` and 2 s.
     pub async fn drain(self) {
         self.shutdown.drain.cancel();
         tracing::info!(devices = self.hub.connected(), "draining");
         self.hub.end_all(Ending::Draining);
         self.connections.close();
-        if within(DRAIN_TIMEOUT, self.connections.wait())
+        if within(self.drain_timeout, self.connections.wait())
             .await
             .is_none()
         {
@@ -182,7 +228,10 @@ impl Node {
         }
         self.shutdown.stop.cancel();
         self.tasks.close();
-        self.tasks.wait().await;
+        if within(STOP_TIMEOUT, self.tasks.wait()).await.is_none() {
+            // Nobody was told that it is committed.
+            tracing::warn!("not everything that was queued was committed in time");
+        }
         tracing::info!("drained");
     }
 }
@@ -209,7 +258,11 @@ async fn wire(ground: &Ground) -> Result<Parts, StartError> {
     let cursor_key = store.cursor_key().await?;
     remember_high_water(ground, &cursor_key);
     let LogState { history, heads } = store.state().await?;
-    let (hub, tokens) = (Arc::new(Hub::default()), Arc::new(Tokens::default()));
+    let limiter = Arc::new(Limiter::new(ground.limits.clone())?);
+    let (hub, tokens) = (
+        Arc::new(Hub::new(&ground.limits)),
+        Arc::new(Tokens::default()),
+    );
     let chronicle = Arc::new(Chronicle::new(Arc::clone(&hub), history));
     let router = Arc::new(Router::new(
         Arc::clone(store),
@@ -227,7 +280,7 @@ async fn wire(ground: &Ground) -> Result<Parts, StartError> {
         outcome_reply,
     );
     let keeper = Arc::new(Keeper::new(Arc::clone(store), Arc::clone(&router), *clock));
-    let reads = Arc::new(Semaphore::new(READS_MAX));
+    let reads = Arc::new(Semaphore::new(ground.limits.reads_max as usize));
     let feed = Feed {
         store: Arc::clone(store),
         router: Arc::clone(&router),
@@ -242,7 +295,7 @@ async fn wire(ground: &Ground) -> Result<Parts, StartError> {
         random.clone(),
         *clock,
         *blocking,
-        HASHING_MAX,
+        Arc::clone(&limiter),
     )?;
     let hellos = Hellos {
         feed: Arc::new(feed),
@@ -258,6 +311,8 @@ async fn wire(ground: &Ground) -> Result<Parts, StartError> {
         hub,
         reads,
         random: random.clone(),
+        limiter,
+        clock: *clock,
     };
     let random = random.clone();
     Ok(Parts {

@@ -41,6 +41,8 @@ pub(crate) struct World {
     pub(crate) address: String,
     /// What clients trust: the server's certificate authority.
     pub(crate) ca: PathBuf,
+    /// Flags of the server.
+    settings: Vec<String>,
 }
 
 struct Server {
@@ -64,7 +66,16 @@ impl World {
             server: None,
             address: "127.0.0.1:1".to_owned(),
             ca,
+            settings: Vec::new(),
         }
+    }
+
+    /// A server with these flags.
+    pub(crate) fn with_settings(settings: &[&str]) -> Self {
+        let mut world = Self::without_server();
+        world.settings = settings.iter().map(|it| (*it).to_owned()).collect();
+        world.start_server();
+        world
     }
 
     /// A server, and alice and bob registered, each with a home of that name.
@@ -89,7 +100,8 @@ impl World {
         } else {
             self.address.clone()
         };
-        let (server, ready) = start_server(&listen, &self.directory.path().join("server"));
+        let directory = self.directory.path().join("server");
+        let (server, ready) = start_server(&listen, &directory, &self.settings);
         self.server = Some(server);
         self.address = text(&ready, "listen").to_owned();
         self.ca = PathBuf::from(text(&ready, "ca"));
@@ -203,7 +215,7 @@ impl Drop for Server {
     }
 }
 
-fn start_server(listen: &str, directory: &Path) -> (Server, Value) {
+fn start_server(listen: &str, directory: &Path, settings: &[String]) -> (Server, Value) {
     // A port that a killed server held may take a moment to be free again.
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -211,6 +223,7 @@ fn start_server(listen: &str, directory: &Path) -> (Server, Value) {
             .args(["--listen", listen, "--admin-listen", "off", "--json"])
             .arg("--data-dir")
             .arg(directory)
+            .args(settings)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

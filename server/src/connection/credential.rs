@@ -19,8 +19,8 @@ impl<S> Connection<S> {
     pub(super) async fn handle_credential(&mut self, credential: Input) {
         let parts = Arc::clone(&self.parts);
         let result = match credential {
-            Input::Register(it) => parts.accounts.register(it).await,
-            Input::SignIn(it) => parts.accounts.sign_in(it).await,
+            Input::Register(it) => parts.accounts.register(it, self.address).await,
+            Input::SignIn(it) => parts.accounts.sign_in(it, self.address).await,
             Input::Hello(hello) => {
                 let greeted = parts.hellos.greet(hello).await;
                 let now = parts.clock.now();
@@ -89,7 +89,9 @@ impl<S> Connection<S> {
         let Greeted {
             mailbox, delivery, ..
         } = greeted;
-        self.signed = Some(Box::new(Signed::new(hub, mailbox, delivery, ending)));
+        let limiter = Arc::clone(&self.parts.dispatch.limiter);
+        let signed = Signed::new(hub, limiter, mailbox, delivery, ending);
+        self.signed = Some(Box::new(signed));
     }
 }
 

@@ -254,6 +254,7 @@ impl Router {
             self.audience(routed, audiences, event.conversation).await?;
             audiences.begin(event);
             let members = self.audience(routed, audiences, event.conversation).await?;
+            let before = count;
             for membership in members.iter().filter(|it| covers(it, event.seq)) {
                 routed.latest.note(membership.user, event.position);
                 self.put(event, membership, sender.as_ref(), wakeups);
@@ -261,6 +262,9 @@ impl Router {
                 if count % YIELD_AFTER == 0 {
                     tokio::task::yield_now().await;
                 }
+            }
+            if let Some(sender) = sender {
+                sender.count_delivered(count - before);
             }
             audiences.end(event);
         }
