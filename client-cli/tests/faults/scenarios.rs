@@ -1,168 +1,137 @@
-//! Faults on real processes: `magpied` and `magpie` are killed, their
-//! connections cut, stalled and left half-open, while people write. At the end
-//! the clients' own outputs and databases must keep D1 to D7.
-//!
-//! The short form is part of the test command. For the long one see
-//! docs/reliability.md: `MAGPIE_FAULT_SECONDS` and `MAGPIE_FAULT_SEED`.
-
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test fails by panicking"
-)]
-
-mod listener;
-mod plan;
-mod process;
-mod town;
-mod verdict;
-mod writer;
+//! What happens to servers, clients and the network between them: with each
+//! kind of store.
 
 use std::time::Duration;
 
-use magpie_sim::proxy::{Direction, Random};
+use magpie_sim::{
+    postgres,
+    proxy::{Direction, Proxy, Random},
+};
 
 use crate::{
-    listener::Listener,
+    database::Database,
+    pair::{Group, Pair},
     plan::Plan,
-    town::{Proxied, Town},
-    verdict::Verdict,
-    writer::Writer,
+    town::Town,
+    verdict::{self, Verdict},
 };
+
+/// Tells one story twice, side by side: with the embedded store, and with
+/// `PostgreSQL`.
+fn with_each_store(name: &str, story: fn(&Plan, Town) -> Verdict) {
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let plan = Plan::from_environment(name);
+            story(&plan, Town::start(&plan)).assert_kept();
+        });
+        if !postgres::is_skipped() {
+            scope.spawn(|| {
+                let plan = Plan::from_environment(&format!("{name}-postgresql"));
+                let database = Database::shared();
+                story(&plan, Town::over(&plan, &database.url())).assert_kept();
+            });
+        }
+    });
+}
 
 /// D1, D2, D3, D4, D5, D6, D7.
 #[test]
 fn killing_the_server_again_and_again_loses_doubles_and_reorders_nothing() {
-    let plan = Plan::from_environment("server");
-    let mut random = plan.random();
-    let mut town = Town::start(&plan);
-    let alice = town.register("alice");
-    let bob = town.register("bob");
-    let mut writer = Writer::new(&alice, "@bob");
-    let mut listener = Listener::new(&bob);
-    writer.start();
-    listener.start();
-    while plan.goes_on() {
-        plan.pass(random.between(200, 1_200));
-        town.server.kill();
-        plan.pass(random.between(0, 300));
-        town.server.start();
-    }
-    writer.finish();
-    Verdict::reach(&plan, town, vec![writer], vec![listener]).assert_kept();
+    with_each_store("server", |plan, town| {
+        let mut random = plan.random();
+        let mut pair = Pair::start(town);
+        while plan.goes_on() {
+            plan.pass(random.between(200, 1_200));
+            pair.town.server.kill();
+            plan.pass(random.between(0, 300));
+            pair.town.server.start();
+        }
+        pair.verdict(plan)
+    });
 }
 
 /// D2, D3, D4, D5, D6, D7.
 #[test]
 fn killing_clients_again_and_again_loses_doubles_and_reorders_nothing() {
-    let plan = Plan::from_environment("clients");
-    let mut random = plan.random();
-    let town = Town::start(&plan);
-    let alice = town.register("alice");
-    let bob = town.register("bob");
-    let mut writer = Writer::new(&alice, "@bob");
-    let mut listener = Listener::new(&bob);
-    writer.start();
-    listener.start();
-    while plan.goes_on() {
-        plan.pass(random.between(100, 900));
-        if random.between(0, 1) == 0 {
-            writer.kill();
-            plan.pass(random.between(0, 200));
-            writer.start();
-        } else {
-            listener.kill();
-            plan.pass(random.between(0, 200));
-            listener.start();
+    with_each_store("clients", |plan, town| {
+        let mut random = plan.random();
+        let mut pair = Pair::start(town);
+        while plan.goes_on() {
+            plan.pass(random.between(100, 900));
+            if random.between(0, 1) == 0 {
+                pair.writer.kill();
+                plan.pass(random.between(0, 200));
+                pair.writer.start();
+            } else {
+                pair.listener.kill();
+                plan.pass(random.between(0, 200));
+                pair.listener.start();
+            }
         }
-    }
-    writer.finish();
-    Verdict::reach(&plan, town, vec![writer], vec![listener]).assert_kept();
+        pair.verdict(plan)
+    });
 }
 
 /// D2, D3, D4, D5, D6, D7.
 #[test]
 fn cuts_stalls_and_half_open_connections_lose_double_and_reorder_nothing() {
-    let plan = Plan::from_environment("network");
-    let mut random = plan.random();
-    let mut town = Town::start(&plan);
-    let proxied = town.proxy(random.number());
-    let alice = town.register("alice");
-    let bob = town.register("bob");
-    let mut writer = Writer::new(&alice, "@bob");
-    let mut listener = Listener::new(&bob);
-    writer.start();
-    listener.start();
-    while plan.goes_on() {
-        plan.pass(random.between(100, 600));
-        weather(&proxied, &plan, &mut random);
-    }
-    proxied.clear();
-    writer.finish();
-    let counts = proxied.proxy.counts();
-    assert!(counts.accepted > 1, "the proxy did nothing: {counts:?}");
-    Verdict::reach(&plan, town, vec![writer], vec![listener]).assert_kept();
+    with_each_store("network", |plan, mut town| {
+        let mut random = plan.random();
+        let proxy = town.proxy(random.number());
+        let pair = Pair::start(town);
+        while plan.goes_on() {
+            plan.pass(random.between(100, 600));
+            weather(&proxy, plan, &mut random);
+        }
+        clear(&proxy);
+        let verdict = pair.verdict(plan);
+        let counts = proxy.counts();
+        assert!(counts.accepted > 1, "the proxy did nothing: {counts:?}");
+        verdict
+    });
 }
 
 /// D1, D2, D3, D4, D5, D6, D7.
 #[test]
 fn all_faults_together_leave_a_group_with_one_history() {
-    let plan = Plan::from_environment("all");
-    let mut random = plan.random();
-    let mut town = Town::start(&plan);
-    let proxied = town.proxy(random.number());
-    let alice = town.register("alice");
-    let tablet = town.sign_in("alice", "tablet");
-    let bob = town.register("bob");
-    let carol = town.register("carol");
-    let group = town.create_group(&alice, "bird watching", &["@bob", "@carol"]);
-    // One only writes, one only listens, two do both from one home.
-    let mut writers = [&alice, &bob, &carol].map(|home| Writer::new(home, &group));
-    let mut listeners = [&tablet, &bob, &carol].map(Listener::new);
-    listeners.iter_mut().for_each(Listener::start);
-    writers.iter_mut().for_each(Writer::start);
-    while plan.goes_on() {
-        plan.pass(random.between(50, 400));
-        match random.between(0, 9) {
-            0..=2 => {
-                town.server.kill();
-                plan.pass(random.between(0, 300));
-                town.server.start();
+    with_each_store("all", |plan, mut town| {
+        let mut random = plan.random();
+        let proxy = town.proxy(random.number());
+        let mut group = Group::start(&town);
+        while plan.goes_on() {
+            plan.pass(random.between(50, 400));
+            match random.between(0, 9) {
+                0..=2 => {
+                    town.server.kill();
+                    plan.pass(random.between(0, 300));
+                    town.server.start();
+                }
+                3 | 4 => {
+                    let writer = &mut group.writers[random.between(0, 2) as usize];
+                    writer.kill();
+                    writer.start();
+                }
+                5 | 6 => {
+                    let listener = &mut group.listeners[random.between(0, 2) as usize];
+                    listener.kill();
+                    plan.pass(random.between(0, 200));
+                    listener.start();
+                }
+                _ => weather(&proxy, plan, &mut random),
             }
-            3 | 4 => {
-                let writer = &mut writers[random.between(0, 2) as usize];
-                writer.kill();
-                writer.start();
-            }
-            5 | 6 => {
-                let listener = &mut listeners[random.between(0, 2) as usize];
-                listener.kill();
-                plan.pass(random.between(0, 200));
-                listener.start();
-            }
-            _ => weather(&proxied, &plan, &mut random),
         }
-    }
-    proxied.clear();
-    writers.iter_mut().for_each(Writer::finish);
-    Verdict::reach(&plan, town, writers.into(), listeners.into()).assert_kept();
+        clear(&proxy);
+        group.verdict(plan, town)
+    });
 }
 
 /// The checks above can fail: each mutation of a good history is found.
 #[test]
 fn a_mutated_history_is_flagged() {
-    let plan = Plan::calm("control");
-    let town = Town::start(&plan);
-    let alice = town.register("alice");
-    let bob = town.register("bob");
-    let mut writer = Writer::new(&alice, "@bob");
-    let mut listener = Listener::new(&bob);
-    writer.start();
-    listener.start();
-    plan.until("some messages were written", || writer.answered() >= 20);
-    writer.finish();
-    let verdict = Verdict::reach(&plan, town, vec![writer], vec![listener]);
+    let plan = Plan::calm("mutations");
+    let pair = Pair::start(Town::start(&plan));
+    pair.accepts(20);
+    let verdict = pair.verdict(&plan);
     verdict.assert_kept();
     for (name, mutate) in verdict::MUTATIONS {
         let mut mutated = verdict.clone();
@@ -171,9 +140,15 @@ fn a_mutated_history_is_flagged() {
     }
 }
 
+/// The weather clears up. Half-open connections stay so: their ends must find
+/// out.
+fn clear(proxy: &Proxy) {
+    proxy.cut_none();
+    proxy.pass();
+}
+
 /// Something that happens to networks, and the end of it.
-fn weather(proxied: &Proxied, plan: &Plan, random: &mut Random) {
-    let proxy = &proxied.proxy;
+pub(crate) fn weather(proxy: &Proxy, plan: &Plan, random: &mut Random) {
     let direction = match random.between(0, 1) {
         0 => Direction::Up,
         _ => Direction::Down,
@@ -196,8 +171,8 @@ fn weather(proxied: &Proxied, plan: &Plan, random: &mut Random) {
             plan.pass(random.between(50, 300));
             proxy.pass();
         }
-        // Nobody is told; the clients must find out by themselves, which takes
-        // them up to PROGRESS_TIMEOUT and PONG_TIMEOUT.
+        // Nobody is told; the ends must find out by themselves, which takes
+        // clients up to PROGRESS_TIMEOUT and PONG_TIMEOUT.
         _ => proxy.half_open_all(),
     }
 }
