@@ -66,11 +66,15 @@ start() {
     pid=$!
 }
 is_running() { grep -qs '^State:.[^ZX]' "/proc/$1/status"; }
-# More than once: a process that has just been started ignores some signals.
+# More than once: a process that has just been started ignores some signals. And
+# not in order for ever: asked for that while it recovers, it may never end.
 end() {
+    signal=$1 tries=0
     while is_running "$pid"; do
-        kill "-$1" "$pid" 2>/dev/null
+        kill "-$signal" "$pid" 2>/dev/null
         sleep 0.1
+        tries=$((tries + 1))
+        [ "$tries" -lt 200 ] || signal=QUIT
     done
     wait "$pid" 2>/dev/null
 }

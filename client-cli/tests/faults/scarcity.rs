@@ -8,7 +8,7 @@ use std::{
 use magpie_sim::postgres;
 
 use crate::{
-    database::{Database, run},
+    database::{Database, is, run, wait_for},
     pair::Pair,
     plan::{Plan, until},
     town::Town,
@@ -39,7 +39,7 @@ fn a_database_without_a_free_connection_loses_nothing() {
         }
         until("the server has none", || {
             run(&inside, END_ALL);
-            crate::database::is(&inside, HAS_NONE)
+            is(&inside, HAS_NONE)
         });
         pair.town.server.until_readiness(503);
         over.store(true, Ordering::SeqCst);
@@ -120,11 +120,12 @@ fn a_full_disk_loses_nothing() {
     database.cluster().fill_disk().unwrap();
     // A new file of the log is needed, for which there is no room.
     until("the database ends", || {
-        crate::database::wait_for(client.batch_execute("SELECT pg_switch_wal()")).is_err()
+        drop(wait_for(client.batch_execute("SELECT pg_switch_wal()")));
+        client.is_closed()
     });
-    pair.town.server.until_readiness(503);
     database.cluster().clear_disk().unwrap();
-    database.restart();
+    // It may be trying to recover yet.
+    database.kill_and_restart();
     pair.town.server.until_readiness(200);
     pair.accepts(20);
     pair.verdict(&plan).assert_kept();
