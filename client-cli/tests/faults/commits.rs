@@ -40,8 +40,9 @@ fn a_commit_whose_answer_is_lost_is_there_once() {
     pair.verdict(&plan).assert_kept();
 }
 
-/// D1, D2, D3, D6, D7. Nothing is accepted before it is safe, however long that
-/// takes; nor when the database gives up waiting, and only warns.
+/// D1, D2, D3, D6, D7. Nothing is accepted before it is committed, however long
+/// that takes. A commit that gave up waiting for its standby, and only warned, is
+/// run again and waits again.
 #[test]
 fn a_slow_commit_is_waited_for() {
     if postgres::is_skipped() {
@@ -52,32 +53,31 @@ fn a_slow_commit_is_waited_for() {
     let pair = Pair::start(Town::over(&plan, &database.url()));
     pair.accepts(20);
     wait_for_nobody(&database, true);
-    // A commit that waits is not seen yet.
-    let safe = database.number(STORED);
+    assert_accepted_is_seen(&pair, &database);
     plan.pass(SLOW);
     assert_eq!(pair.town.server.readiness(), 200);
-    assert_accepted(&pair, safe);
+    assert_accepted_is_seen(&pair, &database);
     let given_up = database.number(
-        "SELECT count(pg_cancel_backend(pid)) FROM pg_stat_activity WHERE wait_event = 'SyncRep'",
+        "SELECT count(pg_cancel_backend(pid)) FROM pg_stat_activity
+          WHERE wait_event = 'SyncRep' AND query = 'COMMIT'",
     );
     assert!(given_up > 0);
     until("the warning is noticed", || {
         pair.town.server.said().contains("came with a warning")
     });
+    // It is in the log, where all may read it, and yet it is asked for again.
     until_waiting(&database);
-    assert!(database.number(STORED) > safe);
-    assert_accepted(&pair, safe);
+    assert_accepted_is_seen(&pair, &database);
     wait_for_nobody(&database, false);
     pair.accepts(20);
     pair.verdict(&plan).assert_kept();
 }
 
-const STORED: &str = "SELECT count(*) FROM events";
-
-/// No more than so many messages have been accepted.
-fn assert_accepted(pair: &Pair, safe: i64) {
+/// Nothing has been accepted that waits: a commit that waits is not seen.
+fn assert_accepted_is_seen(pair: &Pair, database: &Database) {
     let accepted = pair.writer.answered() as i64;
-    assert!(accepted <= safe, "{accepted} accepted, {safe} safe");
+    let seen = database.number("SELECT count(*) FROM events");
+    assert!(accepted <= seen, "{accepted} accepted, {seen} committed");
 }
 
 /// Makes commits wait for a standby that does not exist, or ends that.
@@ -96,7 +96,8 @@ fn wait_for_nobody(database: &Database, waits: bool) {
 fn until_waiting(database: &Database) {
     database.until(
         "a commit waits for its standby",
-        "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event = 'SyncRep')",
+        "SELECT EXISTS (SELECT FROM pg_stat_activity
+                         WHERE wait_event = 'SyncRep' AND query = 'COMMIT')",
     );
 }
 
