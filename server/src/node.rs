@@ -246,6 +246,31 @@ fn remember_high_water(ground: &Ground, cursor_key: &[u8; 32]) {
     }
 }
 
+/// Builds what all deliveries share, on a log that did not go back.
+async fn feed(ground: &Ground, hub: &Arc<Hub>, tokens: &Arc<Tokens>) -> Result<Feed, StoreError> {
+    let Ground { store, clock, .. } = ground;
+    let cursor_key = store.cursor_key().await?;
+    remember_high_water(ground, &cursor_key);
+    let LogState { history, heads } = store.state().await?;
+    let chronicle = Arc::new(Chronicle::new(Arc::clone(hub), history));
+    let router = Arc::new(Router::new(
+        Arc::clone(store),
+        Arc::clone(hub),
+        Arc::clone(tokens),
+        Arc::clone(&chronicle),
+        *clock,
+        &heads,
+    ));
+    Ok(Feed {
+        store: Arc::clone(store),
+        keeper: Arc::new(Keeper::new(Arc::clone(store), Arc::clone(&router), *clock)),
+        router,
+        key: CursorKey::new(&cursor_key),
+        chronicle,
+        reads: Arc::new(Semaphore::new(ground.limits.reads_max as usize)),
+    })
+}
+
 /// Builds what connections share.
 async fn wire(ground: &Ground) -> Result<Parts, StartError> {
     let Ground {
@@ -255,40 +280,19 @@ async fn wire(ground: &Ground) -> Result<Parts, StartError> {
         blocking,
         ..
     } = ground;
-    let cursor_key = store.cursor_key().await?;
-    remember_high_water(ground, &cursor_key);
-    let LogState { history, heads } = store.state().await?;
     let limiter = Arc::new(Limiter::new(ground.limits.clone())?);
     let (hub, tokens) = (
         Arc::new(Hub::new(&ground.limits)),
         Arc::new(Tokens::default()),
     );
-    let chronicle = Arc::new(Chronicle::new(Arc::clone(&hub), history));
-    let router = Arc::new(Router::new(
-        Arc::clone(store),
-        Arc::clone(&hub),
-        Arc::clone(&tokens),
-        Arc::clone(&chronicle),
-        *clock,
-        &heads,
-    ));
+    let feed = feed(ground, &hub, &tokens).await?;
     let committer = Committer::new(
         Arc::clone(store),
-        Arc::clone(&router),
-        Arc::clone(&chronicle),
+        Arc::clone(&feed.router),
+        Arc::clone(&feed.chronicle),
         *clock,
         outcome_reply,
     );
-    let keeper = Arc::new(Keeper::new(Arc::clone(store), Arc::clone(&router), *clock));
-    let reads = Arc::new(Semaphore::new(ground.limits.reads_max as usize));
-    let feed = Feed {
-        store: Arc::clone(store),
-        router: Arc::clone(&router),
-        keeper,
-        key: CursorKey::new(&cursor_key),
-        chronicle,
-        reads: Arc::clone(&reads),
-    };
     let accounts = Accounts::new(
         Arc::clone(store),
         Arc::clone(&tokens),
@@ -297,21 +301,21 @@ async fn wire(ground: &Ground) -> Result<Parts, StartError> {
         *blocking,
         Arc::clone(&limiter),
     )?;
-    let hellos = Hellos {
-        feed: Arc::new(feed),
-        hub: Arc::clone(&hub),
-        tokens: Arc::clone(&tokens),
-        clock: *clock,
-    };
     let dispatch = Dispatch {
         store: Arc::clone(store),
         committer: Arc::new(committer),
-        marks: Arc::new(Marks::new(Arc::clone(store), router)),
-        tokens,
-        hub,
-        reads,
+        marks: Arc::new(Marks::new(Arc::clone(store), Arc::clone(&feed.router))),
+        tokens: Arc::clone(&tokens),
+        hub: Arc::clone(&hub),
+        reads: Arc::clone(&feed.reads),
         random: random.clone(),
         limiter,
+        clock: *clock,
+    };
+    let hellos = Hellos {
+        feed: Arc::new(feed),
+        hub,
+        tokens,
         clock: *clock,
     };
     let random = random.clone();
