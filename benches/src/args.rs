@@ -34,6 +34,8 @@ pub(crate) enum Command {
     Idle(Idle),
     /// Devices that connect with their token, catch up and leave.
     SignIn(SignIn),
+    /// A device with many conversations that comes back after a while.
+    Away(Away),
     /// One sender, one group, everybody online.
     FanOut(FanOut),
     /// What this machine can do without Magpie.
@@ -145,6 +147,32 @@ pub(crate) struct SignIn {
     /// Resume TLS sessions instead of a full handshake each time.
     #[arg(long)]
     pub(crate) resume: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Away {
+    #[command(flatten)]
+    pub(crate) server: Server,
+
+    /// Conversations of the device's user.
+    #[arg(long, default_value_t = 10_000)]
+    pub(crate) conversations: usize,
+
+    /// Of those, how many changed while it was away.
+    #[arg(long, default_value_t = 100)]
+    pub(crate) changed: usize,
+
+    /// Messages in each that changed.
+    #[arg(long, default_value_t = 3)]
+    pub(crate) messages: usize,
+
+    /// Messages of others meanwhile.
+    #[arg(long, default_value_t = 200_000)]
+    pub(crate) others: usize,
+
+    /// How often it comes back with the same cursor.
+    #[arg(long, default_value_t = 20)]
+    pub(crate) rounds: u32,
 }
 
 #[derive(Debug, ClapArgs)]

@@ -7,6 +7,7 @@
 //! few allocations, because it shares the machine with the server it measures.
 
 mod args;
+mod away;
 mod clock;
 mod connection;
 mod credentials;
@@ -46,6 +47,7 @@ async fn run(args: &Args) -> anyhow::Result<()> {
         Command::Open(it) => load::open(it).await?,
         Command::Idle(it) => idle::run(it).await?,
         Command::SignIn(it) => sign_in::run(it).await?,
+        Command::Away(it) => away::run(it).await?,
         Command::FanOut(it) => fan_out::run(it).await?,
         Command::Floor(it) => floor::run(it).await?,
         Command::Medians(it) => return figures::medians(it),

@@ -7,7 +7,7 @@ use magpie_sim::{postgres, proxy::Fate};
 use crate::{
     database::Database,
     pair::Pair,
-    plan::{Plan, until},
+    plan::{Plan, until, until_or},
     town::Town,
 };
 
@@ -33,7 +33,11 @@ fn a_commit_whose_answer_is_lost_is_there_once() {
         let late = Duration::from_millis(random.between(0, 60));
         let struck = proxy.struck();
         proxy.strike([Fate::Committed, Fate::Undone, Fate::Late(late)][fate]);
-        until("a commit meets its fate", || proxy.struck() > struck);
+        until_or(
+            "a commit meets its fate",
+            || proxy.struck() > struck,
+            || pair.town.server.said(),
+        );
         happened[fate] += 1;
     }
     println!("committed, undone, late: {happened:?}");

@@ -86,10 +86,20 @@ pub(crate) fn asked(variable: &str) -> Option<u64> {
 }
 
 /// Waits until `happened`, with a deadline.
-pub(crate) fn until(what: &str, mut happened: impl FnMut() -> bool) {
+pub(crate) fn until(what: &str, happened: impl FnMut() -> bool) {
+    until_or(what, happened, String::new);
+}
+
+/// The same; `else_say` tells more if it does not happen.
+pub(crate) fn until_or(
+    what: &str,
+    mut happened: impl FnMut() -> bool,
+    else_say: impl Fn() -> String,
+) {
     let deadline = Instant::now() + DEADLINE;
     while !happened() {
-        assert!(Instant::now() < deadline, "not within {DEADLINE:?}: {what}");
+        let in_time = Instant::now() < deadline;
+        assert!(in_time, "not within {DEADLINE:?}: {what}\n{}", else_say());
         sleep(Duration::from_millis(5));
     }
 }

@@ -126,6 +126,15 @@ fn log_path(dir: &Path) -> PathBuf {
     dir.with_extension("log")
 }
 
+/// A few writers write more here than a person could.
+const UNLIMITED: [&str; 5] = [
+    "--send-rate-per-device=off",
+    "--send-rate-per-user=off",
+    "--send-size-rate-per-device=off",
+    "--send-size-rate-per-user=off",
+    "--delivery-rate-per-user=off",
+];
+
 /// A server on one port and one store, however often it is killed.
 pub(crate) struct Server {
     data: PathBuf,
@@ -151,12 +160,21 @@ impl Server {
             .arg("--data-dir")
             .arg(&self.data)
             .args(["--admin-listen", "127.0.0.1:0", "--json"])
+            .args(UNLIMITED)
             .stdin(Stdio::null())
             .stderr(log(&self.data));
         if let Some(url) = &self.database_url {
             command.arg("--database-url").arg(url);
         }
         self.process = Some(Process::start(&mut command));
+    }
+
+    /// Tells it, while it is down, that its log went back and that it may go on.
+    pub(crate) fn begin_epoch(&self, url: &str) {
+        let mut command = Command::new(magpied());
+        command.args(["epoch", "new", "--database-url", url]);
+        let status = command.stdout(Stdio::null()).status().unwrap();
+        assert!(status.success(), "{status}");
     }
 
     /// Waits until it says that it is ready.

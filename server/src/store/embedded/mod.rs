@@ -110,8 +110,9 @@ impl Store for Embedded {
     }
 
     async fn state(&self) -> Result<LogState, StoreError> {
+        let before = self.seen.before();
         let state = self.read(rows::state).await?;
-        self.seen.check(&state)?;
+        self.seen.check(before, &state)?;
         Ok(state)
     }
 

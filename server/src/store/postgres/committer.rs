@@ -220,8 +220,9 @@ impl Open {
             began_at: get(&row, 1)?,
         };
         // A backup is not restored under a living connection.
+        let before = shared.seen.before();
         let state = rows::state(Session::over(&client)).await?;
-        shared.seen.check(&state)?;
+        shared.seen.check(before, &state)?;
         Ok(Self {
             client,
             warnings,

@@ -80,9 +80,10 @@ impl Store for Postgres {
     }
 
     async fn state(&self) -> Result<LogState, StoreError> {
+        let before = self.seen.before();
         let taken = self.connections.take().await?;
         let state = rows::state(Session::over(&taken)).await?;
-        self.seen.check(&state)?;
+        self.seen.check(before, &state)?;
         Ok(state)
     }
 
