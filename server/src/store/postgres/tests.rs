@@ -5,6 +5,7 @@ mod nodes;
 mod opening;
 mod plans;
 mod shards;
+mod tls;
 
 use std::sync::Arc;
 
