@@ -225,6 +225,8 @@ pub struct Wake {
     pub device: usize,
     /// When it was made.
     pub at: u64,
+    /// In which epoch.
+    pub epoch: u64,
     /// Up to where the device has something to fetch.
     pub owed: u64,
     /// Up to where it had confirmed when the wake was made.

@@ -271,7 +271,9 @@ impl Walk<'_, '_> {
             None => (I3, "nobody sent it".to_owned()),
             Some(sent) => {
                 let who = &sent.device.name;
-                if self.facts.refused.contains_key(&event.message_id) {
+                let is_back = sent.device.end.as_ref().is_none_or(|it| it.caught_up);
+                // Until its sender is back, it may not have seen it in the log.
+                if is_back && self.facts.refused.contains_key(&event.message_id) {
                     (I9, format!("{who} was told that it is refused"))
                 } else if sent.digest != event.digest {
                     (I3, format!("{who} sent another content"))

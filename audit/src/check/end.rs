@@ -187,6 +187,7 @@ pub(super) fn wakes_have_a_reason(facts: &Facts<'_>, findings: &mut Findings) {
             });
         } else if let Some(before) = before
             && !wake.again
+            && wake.epoch == before.epoch
             && wake.confirmed < before.owed
         {
             findings.push(Kind::UnsoundWake, I11, || {

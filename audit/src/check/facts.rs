@@ -33,6 +33,8 @@ pub(super) struct Accepted<'history> {
     pub(super) message_id: MessageId,
     pub(super) place: Place,
     pub(super) epoch: u64,
+    /// The device does not remember it: its database went back behind it.
+    pub(super) forgotten: bool,
 }
 
 pub(super) struct Facts<'history> {
@@ -53,8 +55,19 @@ impl<'history> Facts<'history> {
             entitled: HashMap::new(),
         };
         for device in &history.devices {
+            let mine = facts.accepted.len();
+            let mut numbers = Vec::new();
             for line in &device.lines {
+                if let Record::RolledBack { to } = line.record {
+                    let mine = facts.accepted.iter_mut().skip(mine);
+                    for (accepted, number) in mine.zip(&numbers) {
+                        accepted.forgotten |= *number > to;
+                    }
+                }
                 facts.take(device, line.at, &line.record);
+                if matches!(line.record, Record::Accepted { .. }) {
+                    numbers.push(line.number);
+                }
             }
         }
         for it in &history.members {
@@ -88,12 +101,15 @@ impl<'history> Facts<'history> {
             epoch,
         } = record
         {
+            // An earlier attempt of what was refused has made it after all.
+            self.refused.remove(message_id);
             self.accepted.push(Accepted {
                 device,
                 at,
                 message_id: *message_id,
                 place: *place,
                 epoch: *epoch,
+                forgotten: false,
             });
         } else if let Record::Refused { message_id } = record {
             self.refused.insert(*message_id, device);

@@ -88,6 +88,10 @@ fn accepted_is_in_the_log(
             }
         } else if facts.history.settled
             && it.device.end.is_some()
+            // Whoever does not remember it, or was told otherwise since, cannot
+            // be asked to send it again.
+            && !it.forgotten
+            && !facts.refused.contains_key(&it.message_id)
             && !ids.contains_key(&it.message_id)
         {
             findings.push(Kind::Lost, I1, || {

@@ -91,6 +91,7 @@ fn good() -> History {
     let wake = |at, owed, confirmed| Wake {
         device: 2,
         at,
+        epoch: 0,
         owed,
         confirmed,
         again: false,

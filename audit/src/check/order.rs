@@ -14,7 +14,7 @@ use super::{
     device::Walked,
     facts::Facts,
 };
-use crate::history::{Place, Record};
+use crate::history::{Device, Place, Record};
 
 /// What somebody says is at a place.
 #[derive(Clone, Copy)]
@@ -123,10 +123,7 @@ pub(super) fn one_order_for_all(facts: &Facts<'_>, findings: &mut Findings) -> P
 pub(super) fn senders_order(facts: &Facts<'_>, places: &Places, findings: &mut Findings) {
     for device in &facts.history.devices {
         let mut last: HashMap<ConversationId, (Seq, MessageId)> = HashMap::new();
-        for line in &device.lines {
-            let Record::Sent { message_id, .. } = line.record else {
-                continue;
-            };
+        for message_id in remembered(device) {
             let Some(place) = places.get(&message_id) else {
                 continue;
             };
@@ -150,6 +147,24 @@ pub(super) fn senders_order(facts: &Facts<'_>, places: &Places, findings: &mut F
             }
         }
     }
+}
+
+/// What a device sent and did not forget again: with a database that went back,
+/// nobody can keep an order towards what was under way and is not known any more.
+fn remembered(device: &Device) -> Vec<MessageId> {
+    let mut upto = u64::MAX;
+    let mut sent = Vec::new();
+    for line in device.lines.iter().rev() {
+        if let Record::RolledBack { to } = line.record {
+            upto = upto.min(to);
+        } else if let Record::Sent { message_id, .. } = line.record
+            && line.number <= upto
+        {
+            sent.push(message_id);
+        }
+    }
+    sent.reverse();
+    sent
 }
 
 /// What was sent by somebody who knew of an event stands behind it; with one
