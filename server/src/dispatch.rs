@@ -26,7 +26,7 @@ use crate::{
     handler::{HelloError, SignInError},
     hub::{Ending, Hub, Letter, Mailbox, Promise},
     limits::{Limited, Limiter},
-    log::{Committer, Marks, Submission},
+    log::{Chronicle, Committer, Marks, Submission},
     random::Random,
     store::{
         Actor, Append, Command, MarkRead, Outcome, ReadLimit, Refusal, SharedStore, StoreError,
@@ -275,6 +275,14 @@ impl Dispatch {
     #[must_use]
     pub fn stalled(&self) -> v1::Goodbye {
         parting::stalled(self.limiter.limits.ack_timeout)
+    }
+
+    /// The goodbye to everybody while nobody is served.
+    #[must_use]
+    pub fn stopped(&self, chronicle: &Chronicle) -> Option<v1::Goodbye> {
+        chronicle
+            .is_stopped()
+            .then(|| self.ended(Ending::Unavailable))
     }
 
     /// The goodbye of a hello that was refused.

@@ -18,6 +18,11 @@ use crate::{handler::Greeted, hub::Ending, store::User};
 impl<S> Connection<S> {
     pub(super) async fn handle_credential(&mut self, credential: Input) {
         let parts = Arc::clone(&self.parts);
+        if let Some(goodbye) = parts.dispatch.stopped(&parts.hellos.feed.chronicle) {
+            let now = parts.clock.now();
+            self.session.goodbye(&goodbye, now, &mut self.outbound);
+            return;
+        }
         let result = match credential {
             Input::Register(it) => parts.accounts.register(it, self.address).await,
             Input::SignIn(it) => parts.accounts.sign_in(it, self.address).await,
@@ -70,7 +75,7 @@ impl<S> Connection<S> {
     }
 
     fn welcome(&mut self, greeted: Greeted, now: Moment) {
-        let history = self.parts.hellos.feed.chronicle.history();
+        let history = greeted.history;
         let welcome = v1::Welcome {
             protocol_version: greeted.protocol_version,
             server_version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -27,14 +27,14 @@ impl Seen {
 
     /// Remembers how far the log is, unless that is less far than it was when the
     /// reading began, in the same history or a later one.
-    pub(super) fn check(&self, before: Before, found: &LogState) -> Result<(), StoreError> {
+    pub(super) fn check(&self, before: Before, found: &LogState) -> Result<(), Reached> {
         let epoch = found.history.epoch;
-        if let Some((seen_epoch, reached)) = before.0
-            && (seen_epoch > epoch || seen_epoch == epoch && !found.heads.reaches(&reached))
+        if let Some((seen_epoch, places)) = before.0
+            && (seen_epoch > epoch || seen_epoch == epoch && !found.heads.reaches(&places))
         {
-            return Err(StoreError::WentBack {
-                reached: place(seen_epoch, &reached),
-                found: place(epoch, &found.heads),
+            return Err(Reached {
+                epoch: seen_epoch,
+                places,
             });
         }
         self.note(epoch, &found.heads);
@@ -50,6 +50,21 @@ impl Seen {
             Some(_) | None => *reached,
         };
         *seen = Some((epoch, reached));
+    }
+}
+
+/// How far the log had come once, and in which epoch.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reached {
+    pub(super) epoch: u64,
+    pub(super) places: Positions,
+}
+
+/// The error of a log that had come so far, and is here now.
+pub(super) fn went_back(epoch: u64, reached: &Positions, found: &LogState) -> StoreError {
+    StoreError::WentBack {
+        reached: place(epoch, reached),
+        found: place(found.history.epoch, &found.heads),
     }
 }
 

@@ -105,13 +105,8 @@ pub(super) async fn append(
     at_ms: i64,
 ) -> Result<Committed, Ended> {
     known.learn(session, batch).await?;
-    let mut destinations = batch.iter().filter_map(|append| known.destination(append));
-    if destinations.any(|conversation| !shard.holds(conversation)) {
-        let strayed = "a request came to the wrong shard of the log";
-        return Err(Failure::Unavailable(strayed.to_owned()).into());
-    }
+    let parts = split(known, shard, batch);
     let shard = shard.shard;
-    let parts = split(known, batch);
     match parts.as_slice() {
         [Part::Messages(messages)] => append_at_once(session, shard, messages, at_ms).await,
         parts => append_in_parts(session, known, shard, parts, at_ms).await,
@@ -155,12 +150,12 @@ struct MessageRow<'a> {
 }
 
 /// Splits a batch into parts that are done one after the other.
-fn split<'a>(known: &Known, batch: &'a [Append]) -> Vec<Part<'a>> {
+fn split<'a>(known: &Known, shard: ShardOf, batch: &'a [Append]) -> Vec<Part<'a>> {
     let mut parts = Vec::new();
     let mut messages = Vec::new();
     let mut ids = HashSet::new();
     for append in batch {
-        let row = message_row(known, append, !parts.is_empty());
+        let row = message_row(known, shard, append, !parts.is_empty());
         let is_repeat = !ids.insert((append.actor.user, append.id));
         if (is_repeat || row.is_none()) && !messages.is_empty() {
             parts.push(Part::Messages(std::mem::take(&mut messages)));
@@ -178,11 +173,19 @@ fn split<'a>(known: &Known, batch: &'a [Append]) -> Vec<Part<'a>> {
 }
 
 /// The row of a message whose conversation is there, or certainly is not.
-fn message_row<'a>(known: &Known, append: &'a Append, is_later: bool) -> Option<MessageRow<'a>> {
+fn message_row<'a>(
+    known: &Known,
+    shard: ShardOf,
+    append: &'a Append,
+    is_later: bool,
+) -> Option<MessageRow<'a>> {
     let Command::SendMessage { to, text } = &append.command else {
         return None;
     };
+    // A user who did not exist when the shard was looked up is not found: the
+    // conversation with them may be in another one.
     let destination = known.destination(append);
+    let destination = destination.filter(|id| shard.holds(*id));
     let place = destination.and_then(|id| known.place(id));
     let may_be_made = match to {
         // By an earlier command of the batch.

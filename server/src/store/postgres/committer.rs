@@ -220,9 +220,7 @@ impl Open {
             began_at: get(&row, 1)?,
         };
         // A backup is not restored under a living connection.
-        let before = shared.seen.before();
-        let state = rows::state(Session::over(&client)).await?;
-        shared.seen.check(before, &state)?;
+        let state = rows::state(Session::over(&client), &shared.seen).await?;
         Ok(Self {
             client,
             warnings,
