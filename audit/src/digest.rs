@@ -24,14 +24,21 @@ impl Digest {
     /// contents with the same fingerprint.
     #[must_use]
     pub fn of(content: &[u8]) -> Self {
-        let hash = content.iter().fold(OFFSET, |state, byte| {
-            (state ^ u128::from(*byte)).wrapping_mul(PRIME)
-        });
         let mut bytes = [0; 32];
-        for (to, from) in bytes.iter_mut().zip(hash.to_be_bytes()) {
+        for (to, from) in bytes.iter_mut().zip(Self::hash(content).to_be_bytes()) {
             *to = from;
         }
         Self(bytes)
+    }
+
+    pub(crate) fn hash(content: &[u8]) -> u128 {
+        content.iter().fold(OFFSET, |state, byte| {
+            (state ^ u128::from(*byte)).wrapping_mul(PRIME)
+        })
+    }
+
+    pub(crate) const fn bytes(&self) -> &[u8; 32] {
+        &self.0
     }
 }
 

@@ -21,7 +21,8 @@ Examples:
   magpie-bench pairs --ca magpie-data/ca.pem --pairs 100 --in-flight 16 --pid $(pgrep -x magpied)
   magpie-bench open --ca magpie-data/ca.pem --rate 2000
   magpie-bench idle --ca magpie-data/ca.pem --connections 5000 --pid $(pgrep -x magpied)
-  magpie-bench floor --dir .";
+  magpie-bench floor --dir .
+  magpie-bench medians figures.jsonl | magpie-bench page -";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -33,10 +34,16 @@ pub(crate) enum Command {
     Idle(Idle),
     /// Devices that connect with their token, catch up and leave.
     SignIn(SignIn),
+    /// A device with many conversations that comes back after a while.
+    Away(Away),
     /// One sender, one group, everybody online.
     FanOut(FanOut),
     /// What this machine can do without Magpie.
     Floor(Floor),
+    /// Medians of runs with the same settings, as JSON lines.
+    Medians(Medians),
+    /// Tables and plots of medians.
+    Page(Page),
 }
 
 #[derive(Clone, Debug, ClapArgs)]
@@ -52,6 +59,11 @@ pub(crate) struct Server {
     /// The server's process: reports its processor time and memory.
     #[arg(long)]
     pub(crate) pid: Option<u32>,
+
+    /// The main process of the server's PostgreSQL: reports the processor time
+    /// of all its processes.
+    #[arg(long)]
+    pub(crate) database_pid: Option<u32>,
 
     /// Keeps the devices' tokens here, so that the next run need not register
     /// (which costs a password hash each). Holds secrets of made-up users.
@@ -138,6 +150,32 @@ pub(crate) struct SignIn {
 }
 
 #[derive(Debug, ClapArgs)]
+pub(crate) struct Away {
+    #[command(flatten)]
+    pub(crate) server: Server,
+
+    /// Conversations of the device's user.
+    #[arg(long, default_value_t = 10_000)]
+    pub(crate) conversations: usize,
+
+    /// Of those, how many changed while it was away.
+    #[arg(long, default_value_t = 100)]
+    pub(crate) changed: usize,
+
+    /// Messages in each that changed.
+    #[arg(long, default_value_t = 3)]
+    pub(crate) messages: usize,
+
+    /// Messages of others meanwhile.
+    #[arg(long, default_value_t = 200_000)]
+    pub(crate) others: usize,
+
+    /// How often it comes back with the same cursor.
+    #[arg(long, default_value_t = 20)]
+    pub(crate) rounds: u32,
+}
+
+#[derive(Debug, ClapArgs)]
 pub(crate) struct FanOut {
     #[command(flatten)]
     pub(crate) server: Server,
@@ -161,11 +199,35 @@ pub(crate) struct Floor {
     #[arg(long, default_value = ".", value_name = "DIR")]
     pub(crate) dir: PathBuf,
 
-    /// Connections of the TLS echo.
+    /// An empty database of PostgreSQL: measures it instead of SQLite.
+    #[arg(long, value_name = "URL")]
+    pub(crate) database_url: Option<String>,
+
+    /// Connections of the TLS echo, and pairs whose messages are appended.
     #[arg(long, default_value_t = 100)]
     pub(crate) connections: usize,
 
     /// How long to measure each, in seconds.
     #[arg(long, default_value_t = 3)]
     pub(crate) seconds: u64,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Medians {
+    /// JSON lines of many runs; "-" is standard input.
+    pub(crate) figures: PathBuf,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Page {
+    /// JSON lines of medians; "-" is standard input.
+    pub(crate) medians: PathBuf,
+
+    /// Replaces the tables of this page instead of printing them.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) docs: Option<PathBuf>,
+
+    /// Writes plots here.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) plots: Option<PathBuf>,
 }

@@ -73,7 +73,19 @@ impl Connection {
     /// [`Rejected`] if the token is of no use; any other if the server did not
     /// play its part.
     pub(crate) async fn hello(dialer: &Dialer, device: &mut Device) -> anyhow::Result<Self> {
-        let mut connection = Self::open(dialer, device.cursor()).await?;
+        Self::open(dialer, device.cursor())
+            .await?
+            .catch_up(device)
+            .await
+    }
+
+    /// Says hello and waits until the device has caught up.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::hello`].
+    pub(crate) async fn catch_up(mut self, device: &mut Device) -> anyhow::Result<Self> {
+        let connection = &mut self;
         let hello = v1::Hello {
             protocol_version: PROTOCOL_VERSION,
             client_name: "magpie-bench".to_owned(),
@@ -101,15 +113,40 @@ impl Connection {
                         connection.store(number, &page, device);
                     }
                     Incoming::Goodbye(goodbye) => return Err(Rejected::from(goodbye).into()),
+                    // Catching up may take longer than the time to a heartbeat.
+                    Incoming::Nothing => {}
                     Incoming::SignedIn(_)
                     | Incoming::Refused(_)
                     | Incoming::Answer { .. }
-                    | Incoming::Unsupported
-                    | Incoming::Nothing => bail!("a {} instead of a welcome", name(&it)),
+                    | Incoming::Unsupported => bail!("a {} instead of a welcome", name(&it)),
                 }
             }
         }
-        Ok(connection)
+        Ok(self)
+    }
+
+    /// Asks for a checkpoint, as every client does that has been quiet for a
+    /// while: a device that only sends gets no other news of where the log is.
+    ///
+    /// # Errors
+    ///
+    /// The connection ended.
+    pub(crate) async fn checkpoint(&mut self, device: &mut Device) -> anyhow::Result<()> {
+        let mut incoming = Vec::new();
+        self.ping();
+        loop {
+            self.flush().await?;
+            self.turn(&mut incoming).await?;
+            for it in incoming.drain(..) {
+                if let Incoming::Page { number, page } = it {
+                    self.store(number, &page, device);
+                }
+            }
+            if let Some(cursor) = self.session.take_checkpoint() {
+                device.set_cursor(&cursor);
+                return Ok(());
+            }
+        }
     }
 
     /// Queues Hello, Register or `SignIn`.
@@ -216,6 +253,49 @@ impl Connection {
                 return Ok(answer);
             }
         }
+    }
+
+    /// Sends requests, as many at a time as the window lets, until all of them are
+    /// accepted; pages that come in between are stored.
+    ///
+    /// # Errors
+    ///
+    /// One was refused, or the connection ended.
+    pub(crate) async fn ask_all(
+        &mut self,
+        bodies: impl IntoIterator<Item = Body>,
+        device: &mut Device,
+    ) -> anyhow::Result<()> {
+        let mut bodies = bodies.into_iter().peekable();
+        let (mut asked, mut answered) = (0, 0);
+        let mut incoming = Vec::new();
+        while bodies.peek().is_some() || answered < asked {
+            while self.can_send()
+                && let Some(body) = bodies.next()
+            {
+                self.request(body);
+                asked += 1;
+            }
+            self.flush().await?;
+            self.turn(&mut incoming).await?;
+            for it in incoming.drain(..) {
+                match it {
+                    Incoming::Page { number, page } => self.store(number, &page, device),
+                    Incoming::Answer { number, answer, .. } => {
+                        self.handled(number);
+                        accepted(answer)?;
+                        answered += 1;
+                    }
+                    Incoming::Goodbye(goodbye) => return Err(Rejected::from(goodbye).into()),
+                    Incoming::Nothing => {}
+                    Incoming::Welcome(_)
+                    | Incoming::SignedIn(_)
+                    | Incoming::Refused(_)
+                    | Incoming::Unsupported => bail!("a {} instead of an answer", name(&it)),
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Waits for bytes or for a deadline, and appends what came. May be

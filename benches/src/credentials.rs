@@ -256,6 +256,7 @@ async fn make_user(dialer: Dialer, devices: usize) -> anyhow::Result<Vec<Device>
                 name: name.clone(),
                 password: password.clone(),
                 device_name,
+                invitation: String::new(),
             })
         } else {
             Body::SignIn(v1::SignIn {

@@ -18,17 +18,18 @@ use rusqlite::params;
 use crate::{args, clock, measure::Latencies, report::Report};
 
 mod echo;
+mod postgres;
 
 /// Writes that are timed one by one.
 const SYNCS: u32 = 500;
 /// Rows of a large commit.
 const BATCH: u32 = 500;
 
-/// Measures TLS, the disk and SQLite, one after the other.
+/// Measures TLS, the disk, and SQLite or PostgreSQL, one after the other.
 ///
 /// # Errors
 ///
-/// The directory is not writable.
+/// The directory is not writable, or the database does not do it.
 pub(crate) async fn run(args: &args::Floor) -> anyhow::Result<Report> {
     let mut report = Report::new("floor", "floors of this machine".to_owned());
     let time = Duration::from_secs(args.seconds);
@@ -40,16 +41,25 @@ pub(crate) async fn run(args: &args::Floor) -> anyhow::Result<Report> {
         );
         report.number(&label, field, rate, "/s");
     }
-    let dir = args.dir.clone();
-    // A thread of its own: this blocks.
-    tokio::task::spawn_blocking(move || disk(&dir, time, report)).await?
+    let dir = tempfile::tempdir_in(&args.dir)
+        .with_context(|| format!("{} is not writable", args.dir.display()))?;
+    let Some(url) = &args.database_url else {
+        // A thread of its own: this blocks.
+        let embedded = move || {
+            disk(dir.path(), &mut report)?;
+            sqlite(dir.path(), time, &mut report)?;
+            Ok(report)
+        };
+        return tokio::task::spawn_blocking(embedded).await?;
+    };
+    disk(dir.path(), &mut report)?;
+    postgres::run(args, url, &mut report).await?;
+    Ok(report)
 }
 
-fn disk(dir: &Path, time: Duration, mut report: Report) -> anyhow::Result<Report> {
-    let dir =
-        tempfile::tempdir_in(dir).with_context(|| format!("{} is not writable", dir.display()))?;
+fn disk(dir: &Path, report: &mut Report) -> anyhow::Result<()> {
     let syncs = Latencies::new()?;
-    let mut file = File::create(dir.path().join("sync"))?;
+    let mut file = File::create(dir.join("sync"))?;
     let block = [0x5a; 4_096];
     file.write_all(&block)?;
     file.sync_all()?;
@@ -61,17 +71,21 @@ fn disk(dir: &Path, time: Duration, mut report: Report) -> anyhow::Result<Report
         syncs.record(&mut vec![clock::nanos() - began]);
     }
     report.percentiles("fdatasync of 4 KiB", "fdatasync_ms", syncs.summary());
+    Ok(())
+}
+
+fn sqlite(dir: &Path, time: Duration, report: &mut Report) -> anyhow::Result<()> {
     for (rows, label, field) in [
         (1, "SQLite commits of 1 row", "sqlite_1"),
         (BATCH, "SQLite commits of 500 rows", "sqlite_500"),
     ] {
         let commits = Latencies::new()?;
-        let rate = commit(&dir.path().join(field), rows, time, &commits)?;
+        let rate = commit(&dir.join(field), rows, time, &commits)?;
         report.number(label, &format!("{field}_rows_per_second"), rate, "rows/s");
         let field = format!("{field}_commit_ms");
         report.percentiles("  a commit", &field, commits.summary());
     }
-    Ok(report)
+    Ok(())
 }
 
 /// Rows of a message's size, committed with full durability.

@@ -42,6 +42,9 @@ use self::{
 /// How long what is under way may take to arrive after the end.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How long a checkpoint may take, and a connection to close.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// What the tasks are to do.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Phase {
@@ -131,9 +134,9 @@ async fn run<P: Future<Output = anyhow::Result<()>> + Send + 'static>(
 
     undisturbed(args.warm_up, &mut senders, &mut receivers).await?;
     tally.measures.store(true, Ordering::Relaxed);
-    let before = Sample::take(&tally, args.server.pid)?;
+    let before = Sample::take(&tally, &args.server)?;
     undisturbed(args.seconds, &mut senders, &mut receivers).await?;
-    let after = Sample::take(&tally, args.server.pid)?;
+    let after = Sample::take(&tally, &args.server)?;
     tally.measures.store(false, Ordering::Relaxed);
     let resident = args.server.pid.map(process::resident_kib).transpose()?;
 
@@ -195,6 +198,8 @@ fn fill(
     );
     let cpu = span.server_cpu_micros;
     report.maybe("server's CPU", "server_cpu_us", cpu, "µs a message");
+    let cpu = span.database_cpu_micros;
+    report.maybe("database's CPU", "database_cpu_us", cpu, "µs a message");
     let resident = resident.map(|kib| kib as f64 / 1_024.0);
     report.maybe("server's memory", "server_resident_mib", resident, "MiB");
     report.number("own CPU", "own_cpu_us", span.own_cpu_micros, "µs a message");
@@ -268,14 +273,16 @@ async fn join(tasks: &mut JoinSet<Ended>) -> anyhow::Result<Vec<(Device, Connect
 /// Ends the sessions; their devices are kept for the next run.
 pub(crate) async fn close(ended: Vec<(Device, Connection)>) -> Vec<Device> {
     let mut closing = JoinSet::new();
-    let mut devices = Vec::with_capacity(ended.len());
-    for (device, connection) in ended {
-        devices.push(device);
-        closing.spawn(connection.close());
+    for (mut device, mut connection) in ended {
+        closing.spawn(async move {
+            // Without it the next run reads this one's log first.
+            drop(timeout(CLOSE_TIMEOUT, connection.checkpoint(&mut device)).await);
+            // A connection that does not close in time ends with the process.
+            drop(timeout(CLOSE_TIMEOUT, connection.close()).await);
+            device
+        });
     }
-    // A connection that does not close in time ends with the process.
-    drop(timeout(Duration::from_secs(5), closing.join_all()).await);
-    devices
+    closing.join_all().await
 }
 
 /// Nanoseconds from `then` to now.

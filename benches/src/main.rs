@@ -7,11 +7,13 @@
 //! few allocations, because it shares the machine with the server it measures.
 
 mod args;
+mod away;
 mod clock;
 mod connection;
 mod credentials;
 mod dialer;
 mod fan_out;
+mod figures;
 mod floor;
 mod idle;
 mod load;
@@ -36,15 +38,20 @@ fn main() -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("no runtime")?;
-    let report = runtime.block_on(async {
-        match &args.command {
-            Command::Pairs(it) => load::pairs(it).await,
-            Command::Open(it) => load::open(it).await,
-            Command::Idle(it) => idle::run(it).await,
-            Command::SignIn(it) => sign_in::run(it).await,
-            Command::FanOut(it) => fan_out::run(it).await,
-            Command::Floor(it) => floor::run(it).await,
-        }
-    })?;
+    runtime.block_on(run(&args))
+}
+
+async fn run(args: &Args) -> anyhow::Result<()> {
+    let report = match &args.command {
+        Command::Pairs(it) => load::pairs(it).await?,
+        Command::Open(it) => load::open(it).await?,
+        Command::Idle(it) => idle::run(it).await?,
+        Command::SignIn(it) => sign_in::run(it).await?,
+        Command::Away(it) => away::run(it).await?,
+        Command::FanOut(it) => fan_out::run(it).await?,
+        Command::Floor(it) => floor::run(it).await?,
+        Command::Medians(it) => return figures::medians(it),
+        Command::Page(it) => return figures::page(it),
+    };
     report.print(args.json)
 }

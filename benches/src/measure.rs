@@ -8,7 +8,7 @@ use std::sync::{
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-use crate::{clock, process};
+use crate::{args, clock, process};
 
 /// The longest latency told apart from longer ones.
 const LATENCY_MAX_MICROS: u64 = 600_000_000;
@@ -32,6 +32,12 @@ impl Latencies {
         for nanos in nanos.drain(..) {
             histogram.saturating_record(nanos / 1_000);
         }
+    }
+
+    /// Adds the time since `began`.
+    pub(crate) fn record_since(&self, began: std::time::Instant) {
+        let nanos = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.record(&mut vec![nanos]);
     }
 
     pub(crate) fn summary(&self) -> Percentiles {
@@ -97,19 +103,22 @@ pub(crate) struct Sample {
     pub(crate) delivered: u64,
     own_cpu: u64,
     server_cpu: Option<u64>,
+    database_cpu: Option<u64>,
 }
 
 impl Sample {
     /// # Errors
     ///
-    /// `pid` is no process.
-    pub(crate) fn take(tally: &Tally, pid: Option<u32>) -> anyhow::Result<Self> {
+    /// What is said to be a process of the server is none.
+    pub(crate) fn take(tally: &Tally, server: &args::Server) -> anyhow::Result<Self> {
+        let (server_cpu, database_cpu) = process::both_cpu_micros(server)?;
         Ok(Self {
             nanos: clock::nanos(),
             accepted: tally.accepted.load(Ordering::Relaxed),
             delivered: tally.delivered.load(Ordering::Relaxed),
             own_cpu: process::cpu_micros(std::process::id())?,
-            server_cpu: pid.map(process::cpu_micros).transpose()?,
+            server_cpu,
+            database_cpu,
         })
     }
 
@@ -118,15 +127,16 @@ impl Sample {
         let seconds = (self.nanos - earlier.nanos) as f64 / 1e9;
         let delivered = self.delivered - earlier.delivered;
         let per_message = |micros: u64| micros as f64 / delivered.max(1) as f64;
+        let per_message_of = |now: Option<u64>, then: Option<u64>| {
+            now.zip(then).map(|(now, then)| per_message(now - then))
+        };
         Span {
             seconds,
             accepted_per_second: (self.accepted - earlier.accepted) as f64 / seconds,
             delivered_per_second: delivered as f64 / seconds,
             own_cpu_micros: per_message(self.own_cpu - earlier.own_cpu),
-            server_cpu_micros: self
-                .server_cpu
-                .zip(earlier.server_cpu)
-                .map(|(now, then)| per_message(now - then)),
+            server_cpu_micros: per_message_of(self.server_cpu, earlier.server_cpu),
+            database_cpu_micros: per_message_of(self.database_cpu, earlier.database_cpu),
         }
     }
 }
@@ -140,4 +150,6 @@ pub(crate) struct Span {
     pub(crate) own_cpu_micros: f64,
     /// Processor time of the server for a delivered message.
     pub(crate) server_cpu_micros: Option<f64>,
+    /// The same of all processes of its database.
+    pub(crate) database_cpu_micros: Option<f64>,
 }

@@ -72,6 +72,7 @@ impl Model {
             server: address.to_string(),
             ca,
             pid: Some(std::process::id()),
+            database_pid: None,
             credentials: Some(dir.path().join("credentials.json")),
         };
         Self { server, _dir: dir }
@@ -152,7 +153,13 @@ impl Peer {
                 self.session.page(&page, &mut self.out);
             }
             Input::Request { number, request } => self.request(number, request),
-            Input::Ping { id, .. } => self.session.pong(id, None, &mut self.out),
+            Input::Ping { id, .. } => {
+                let checkpoint = v1::Checkpoint {
+                    cursor: Bytes::from_static(b"here"),
+                    after_frame: 0,
+                };
+                self.session.pong(id, Some(checkpoint), &mut self.out);
+            }
             Input::Goodbye => {
                 let goodbye = v1::Goodbye::default();
                 self.session.goodbye(&goodbye, now, &mut self.out);

@@ -101,7 +101,7 @@ impl Report {
 }
 
 /// A whole number with its thousands apart: 15,000.
-fn grouped(value: f64) -> String {
+pub(crate) fn grouped(value: f64) -> String {
     let digits = format!("{value:.0}");
     let mut shown = String::new();
     for (index, digit) in digits.chars().enumerate() {

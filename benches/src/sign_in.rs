@@ -39,8 +39,8 @@ pub(crate) async fn run(args: &args::SignIn) -> anyhow::Result<Report> {
 
     let latencies = Arc::new(Latencies::new()?);
     let count = Arc::new(AtomicU64::new(0));
-    let server_cpu = || args.server.pid.map(process::cpu_micros).transpose();
-    let cpu_before = server_cpu()?;
+    let cpu = || process::both_cpu_micros(&args.server);
+    let cpu_before = cpu()?;
     let started = Instant::now();
     let end = started + Duration::from_secs(args.seconds);
     let mut tasks = JoinSet::new();
@@ -64,7 +64,7 @@ pub(crate) async fn run(args: &args::SignIn) -> anyhow::Result<Report> {
         kept.push(device??);
     }
     let seconds = started.elapsed().as_secs_f64();
-    let cpu = server_cpu()?.zip(cpu_before).map(|(now, then)| now - then);
+    let cpu = cpu()?;
     crowd.keep(kept)?;
 
     let count = count.load(Ordering::Relaxed);
@@ -76,7 +76,12 @@ pub(crate) async fn run(args: &args::SignIn) -> anyhow::Result<Report> {
     report.setting("seconds", seconds);
     report.number("signed in", "per_second", count as f64 / seconds, "/s");
     report.percentiles("connect to caught up", "caught_up_ms", latencies.summary());
-    let cpu = cpu.map(|micros| micros as f64 / count.max(1) as f64);
-    report.maybe("server's CPU", "server_cpu_us", cpu, "µs each");
+    let each = |now: Option<u64>, then: Option<u64>| {
+        now.zip(then)
+            .map(|(now, then)| (now - then) as f64 / count.max(1) as f64)
+    };
+    let (server, database) = (each(cpu.0, cpu_before.0), each(cpu.1, cpu_before.1));
+    report.maybe("server's CPU", "server_cpu_us", server, "µs each");
+    report.maybe("database's CPU", "database_cpu_us", database, "µs each");
     Ok(report)
 }

@@ -1,3 +1,4 @@
+use magpie_sim::postgres;
 use serde_json::json;
 
 use crate::{args, fan_out, floor, idle, load, model::Model, sign_in};
@@ -84,6 +85,7 @@ async fn floors_are_measured() {
     let dir = tempfile::tempdir().unwrap();
     let args = args::Floor {
         dir: dir.path().to_owned(),
+        database_url: None,
         connections: 2,
         seconds: 1,
     };
@@ -92,4 +94,26 @@ async fn floors_are_measured() {
         assert!(report.field(field).as_f64().unwrap() > 100.0, "{field}");
     }
     assert!(report.field("sqlite_500_rows_per_second").is_number());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn floors_of_a_database_are_measured() {
+    if postgres::is_skipped() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let database = postgres::shared().unwrap().create_database().await.unwrap();
+    let args = args::Floor {
+        dir: dir.path().to_owned(),
+        database_url: Some(database),
+        connections: 2,
+        seconds: 1,
+    };
+    let report = floor::run(&args).await.unwrap();
+    for field in ["postgres_1", "append_1", "append_500"] {
+        let rate = report.field(&format!("{field}_rows_per_second"));
+        assert!(rate.as_f64().unwrap() > 1.0, "{field}");
+        let slowest = &report.field(&format!("{field}_commit_ms"))["max"];
+        assert!(slowest.as_f64().unwrap() > 0.0, "{field}");
+    }
 }

@@ -123,7 +123,20 @@ pub(crate) enum Command {
     /// Refused if the home holds somebody, naming them. Repeating it after a lost
     /// answer is the same registration.
     #[command(after_help = "Example:\n  magpie --home ./alice register alice")]
-    Register(Credentials),
+    Register {
+        #[command(flatten)]
+        credentials: Credentials,
+
+        /// What the operator gave you, where not everybody may register
+        #[arg(
+            long,
+            env = "MAGPIE_INVITATION",
+            value_name = "TOKEN",
+            default_value = "",
+            hide_env_values = true
+        )]
+        invitation: String,
+    },
 
     /// Make this home another device of a user
     ///

@@ -33,6 +33,9 @@ use crate::{
 pub struct Home {
     directory: Arc<Path>,
     database: Arc<Mutex<Database>>,
+    /// Held by the driver while it writes, and by who writes again and again:
+    /// SQLite lets who waits try now and then, this lock lets them take turns.
+    turns: Arc<Mutex<()>>,
 }
 
 /// The right to hold the connection of a home; given back when dropped, also by
@@ -95,6 +98,7 @@ impl Home {
         Ok(Self {
             directory: directory.into(),
             database: Arc::new(Mutex::new(database)),
+            turns: Arc::default(),
         })
     }
 
@@ -247,6 +251,7 @@ impl Home {
     ///
     /// [`LocalError`].
     pub fn mark_printed(&self, marks: &[(ConversationId, Seq)]) -> Result<(), LocalError> {
+        let _turn = self.turns.lock();
         self.database.lock().mark_printed(marks)
     }
 
@@ -310,6 +315,10 @@ impl Home {
     /// another's, and neither waits for the other's reading.
     pub(crate) fn open_again(&self) -> Result<Database, HomeError> {
         Database::open(&self.directory)
+    }
+
+    pub(crate) fn turns(&self) -> &Mutex<()> {
+        &self.turns
     }
 
     pub(crate) fn credential(&self) -> Result<Credential, LocalError> {

@@ -71,5 +71,5 @@ pub use self::{
         Refusal, StoredEvent, User,
     },
     server::{Server, Trust},
-    sign_in::{register, sign_in},
+    sign_in::{register, register_invited, sign_in},
 };

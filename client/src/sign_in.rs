@@ -45,10 +45,28 @@ pub async fn register(
     password: &str,
     device_name: &str,
 ) -> Result<Account, SignInError> {
+    register_invited(home, server, name, password, device_name, "").await
+}
+
+/// The same, where only those who are invited may register.
+///
+/// # Errors
+///
+/// [`SignInError`]; [`SignInError::Refused`] with `REGISTRATION_CLOSED` if the
+/// invitation is of no use.
+pub async fn register_invited(
+    home: &Home,
+    server: &Server,
+    name: &str,
+    password: &str,
+    device_name: &str,
+    invitation: &str,
+) -> Result<Account, SignInError> {
     let person = Person {
         name,
         password,
         device_name,
+        invitation,
     };
     enter(home, server, &TlsDial::new(server)?, person, true).await
 }
@@ -74,6 +92,7 @@ pub async fn sign_in(
         name,
         password,
         device_name,
+        invitation: "",
     };
     enter(home, server, &TlsDial::new(server)?, person, false).await
 }
@@ -84,6 +103,8 @@ pub(crate) struct Person<'a> {
     pub(crate) name: &'a str,
     pub(crate) password: &'a str,
     pub(crate) device_name: &'a str,
+    /// Empty, but for a registration where not everybody may.
+    pub(crate) invitation: &'a str,
 }
 
 pub(crate) async fn enter(
@@ -142,6 +163,7 @@ fn request(device: DeviceId, person: Person<'_>, is_new: bool) -> Body {
             name,
             password,
             device_name,
+            invitation: person.invitation.to_owned(),
         })
     } else {
         Body::SignIn(v1::SignIn {

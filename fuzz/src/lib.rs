@@ -56,6 +56,7 @@ pub fn client_frame(number: u64, ack: u64, critical: bool, content: &Content) ->
             name: "n".repeat(usize::from(name) % 40),
             password: "long enough".to_owned(),
             device_name: String::new(),
+            invitation: String::new(),
         })),
         Content::SignIn { name } => Some(Body::SignIn(v1::SignIn {
             device_id: id(name),

@@ -114,6 +114,9 @@ pub const PASSWORD_SIZE_MAX: usize = 1_024;
 /// Characters of a device's name.
 pub const DEVICE_NAME_LENGTH_MAX: usize = 64;
 
+/// Bytes of an invitation to register.
+pub const INVITATION_SIZE_MAX: usize = 128;
+
 /// Bytes of a client's name or version in Hello.
 pub const CLIENT_NAME_SIZE_MAX: usize = 64;
 

@@ -3,8 +3,8 @@
 use std::fmt;
 
 use crate::limits::{
-    DEVICE_NAME_LENGTH_MAX, PASSWORD_LENGTH_MIN, PASSWORD_SIZE_MAX, TEXT_SIZE_MAX,
-    TITLE_LENGTH_MAX, USER_NAME_LENGTH_MAX, USER_NAME_LENGTH_MIN,
+    DEVICE_NAME_LENGTH_MAX, INVITATION_SIZE_MAX, PASSWORD_LENGTH_MIN, PASSWORD_SIZE_MAX,
+    TEXT_SIZE_MAX, TITLE_LENGTH_MAX, USER_NAME_LENGTH_MAX, USER_NAME_LENGTH_MIN,
 };
 
 /// Why a name, title, text or password is not acceptable. Never carries what
@@ -240,6 +240,34 @@ impl TryFrom<String> for Password {
 impl fmt::Debug for Password {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("Password(***)")
+    }
+}
+
+/// What lets somebody register where only those who are invited may: at most
+/// [`INVITATION_SIZE_MAX`] bytes, empty where nobody asks for one; never printed.
+#[derive(Clone, Default, Eq, PartialEq)]
+pub struct Invitation(String);
+
+impl Invitation {
+    /// The token itself.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for Invitation {
+    type Error = InvalidText;
+
+    fn try_from(text: String) -> Result<Self, InvalidText> {
+        at_most("invitation", text.len(), INVITATION_SIZE_MAX, "bytes")?;
+        Ok(Self(text))
+    }
+}
+
+impl fmt::Debug for Invitation {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Invitation(***)")
     }
 }
 

@@ -82,6 +82,7 @@ impl Example {
             name: "alice".to_owned(),
             password: "correct horse".to_owned(),
             device_name: "phone".to_owned(),
+            invitation: String::new(),
         };
         self.client
             .introduce(Body::Register(register), &mut self.out);

@@ -12,6 +12,7 @@ use std::{
     cell::RefCell,
     future::poll_fn,
     io,
+    net::IpAddr,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -26,6 +27,7 @@ use magpie_protocol::{
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
+    sync::OwnedSemaphorePermit,
     time::Sleep,
 };
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
@@ -36,6 +38,7 @@ use crate::{
     dispatch::{self, Dispatch},
     handler::{Accounts, Hellos},
     hub::Ending,
+    limits::{Limited, Pass},
     random::Random,
 };
 
@@ -70,6 +73,17 @@ pub struct Parts {
     pub random: Random,
 }
 
+/// A connection whose TLS handshake is done.
+#[derive(Debug)]
+pub struct Arrival {
+    /// Where it comes from.
+    pub address: IpAddr,
+    /// When it was accepted.
+    pub accepted_at: Moment,
+    /// Its place, or why there is none for it: it is told so.
+    pub admission: Result<Pass, (Limited, OwnedSemaphorePermit)>,
+}
+
 /// Why a connection is over.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Over {
@@ -93,6 +107,7 @@ enum Step {
 struct Connection<S> {
     stream: S,
     parts: Arc<Parts>,
+    address: IpAddr,
     session: ServerSession,
     /// An incomplete frame, or what came behind a credential that is checked.
     inbound: BytesMut,
@@ -111,14 +126,17 @@ struct Connection<S> {
 /// Serves one connection whose TLS handshake is done, to its end.
 pub async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     stream: S,
+    arrival: Arrival,
     parts: Arc<Parts>,
     drain: CancellationToken,
 ) {
     let clock = parts.clock;
-    let session = ServerSession::new(clock.now());
+    let hello_at = arrival.accepted_at + parts.dispatch.limiter.limits.hello_timeout;
+    let session = ServerSession::with_hello_deadline(clock.now(), hello_at);
     let timer_at = session.poll_timeout();
     let mut connection = Connection {
         stream,
+        address: arrival.address,
         session,
         parts,
         inbound: BytesMut::new(),
@@ -131,6 +149,11 @@ pub async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
         timer: Box::pin(tokio::time::sleep_until(clock.instant(timer_at))),
         timer_at,
     };
+    if let Err((limited, _)) = &arrival.admission {
+        let goodbye = connection.parts.dispatch.turned_away(*limited);
+        let out = &mut connection.outbound;
+        connection.session.goodbye(&goodbye, clock.now(), out);
+    }
     let over = connection.run().await;
     let reason = match over {
         Over::Closed => "closed",
@@ -234,12 +257,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     fn may_read(&self) -> bool {
-        let is_draining = self
+        let is_ending = self
             .signed
             .as_ref()
-            .is_some_and(|it| it.ending == Some(Ending::Draining));
+            .is_some_and(|it| it.ending.is_some_and(Ending::lets_answer));
         self.session.is_closing()
-            || (self.credential.is_none() && !is_draining && self.outbound.len() < OUTBOUND_MAX)
+            || (self.credential.is_none() && !is_ending && self.outbound.len() < OUTBOUND_MAX)
     }
 
     fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<Step> {
@@ -256,7 +279,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Ready when the session's deadline has passed.
     fn poll_timer(&mut self, context: &mut Context<'_>) -> Poll<()> {
         loop {
-            let wanted = self.session.poll_timeout();
+            let wanted = self.deadline();
             // A deadline that moved away costs nothing until the timer fires.
             if wanted < self.timer_at {
                 self.arm(wanted);
@@ -269,6 +292,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
+    /// When [`Self::handle_timeout`] has something to do.
+    fn deadline(&self) -> Moment {
+        let wanted = self.session.poll_timeout();
+        let stalled_at = self.signed.as_ref().and_then(|it| it.stalled_at);
+        stalled_at
+            .filter(|_| !self.session.is_closing())
+            .map_or(wanted, |at| at.min(wanted))
+    }
+
     fn arm(&mut self, at: Moment) {
         self.timer_at = at;
         self.timer.as_mut().reset(self.parts.clock.instant(at));
@@ -276,11 +308,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     fn handle_timeout(&mut self) -> Option<Over> {
         let now = self.parts.clock.now();
+        let is_stalled = self
+            .signed
+            .as_ref()
+            .is_some_and(|it| it.stalled_at.is_some_and(|at| now >= at));
+        if is_stalled && !self.session.is_closing() {
+            let goodbye = self.parts.dispatch.stalled();
+            self.session.goodbye(&goodbye, now, &mut self.outbound);
+            return None;
+        }
         match self.session.handle_timeout(now, &mut self.outbound) {
             Ok(()) => None,
             Err(TimedOut::Goodbye) => Some(Over::NotClosed),
             Err(reason @ (TimedOut::Hello | TimedOut::Idle)) => {
-                let goodbye = dispatch::timed_out(&reason.to_string());
+                let goodbye = dispatch::timed_out(&reason);
                 self.session.goodbye(&goodbye, now, &mut self.outbound);
                 None
             }
@@ -353,7 +394,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     fn handle_input(&mut self, input: Input) -> Result<(), Stop> {
         if let Some(signed) = &mut self.signed {
-            signed.delivery.handle_ack(self.session.acked());
+            signed.handle_ack(self.session.acked());
         }
         let dispatch = &self.parts.dispatch;
         match (input, &mut self.signed) {
@@ -366,9 +407,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
             (Input::Goodbye, _) => return Err(Stop::Goodbye),
             (Input::Request { number, request }, Some(signed)) => {
-                if let Some(reading) = dispatch.request(&signed.mailbox, number, request) {
-                    signed.read(reading, dispatch);
-                }
+                signed.handle_request(number, request, dispatch);
             }
             (
                 Input::InvalidRequest {

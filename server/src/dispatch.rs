@@ -1,31 +1,38 @@
 //! From a request to its handler, and from what became of it to a frame. The only
 //! place that turns errors into codes.
 
+mod cost;
+mod parting;
+mod sorting;
+
 use std::sync::Arc;
 
 use magpie_protocol::{
-    id::{ConversationId, DeviceId},
+    id::ConversationId,
     limits::CONVERSATIONS_COUNT_MAX,
     seq::{FrameNumber, Seq},
-    session::{Reply, Violation},
-    wire::{AddMembers, CreateGroup, FetchHistory, InvalidRequest, Request, SendMessage, v1},
+    session::Reply,
+    wire::{InvalidRequest, Request, v1},
 };
 use tokio::sync::Semaphore;
 use v1::{Action, ErrorCode};
 
+pub use self::parting::{timed_out, violated};
+use self::{
+    cost::{cost, kind},
+    parting::{goodbye, limited_goodbye},
+    sorting::{Other, to_append},
+};
 use crate::{
-    handler::{HelloError, PushRequest, Pushes, SignInError},
+    clock::Clock,
+    handler::{HelloError, Pushes, SignInError},
     hub::{Ending, Hub, Letter, Mailbox, Promise},
-    log::{Committer, Marks, Submission},
+    limits::{Limited, Limiter},
+    log::{Chronicle, Committer, Marks, Submission},
     random::Random,
-    store::{
-        Actor, Append, Command, MarkRead, Outcome, ReadLimit, Refusal, SharedStore, StoreError,
-    },
+    store::{Append, MarkRead, Outcome, ReadLimit, Refusal, SharedStore, StoreError},
     tokens::Tokens,
 };
-
-/// Clients come back spread over this many milliseconds after a drain.
-const DRAIN_SLOTS_MS: u32 = 5_000;
 
 /// Bytes of conversations' descriptions in one answer.
 const CONVERSATIONS_SIZE_MAX: usize = 128 * 1024;
@@ -33,9 +40,6 @@ const CONVERSATIONS_SIZE_MAX: usize = 128 * 1024;
 /// How long a client stays away at least when the store is unavailable, and up
 /// to how much longer, in milliseconds.
 const UNAVAILABLE_AFTER_MS: (u32, u32) = (500, 2_500);
-
-/// How long a client stays away when too many sign in, in milliseconds.
-const BUSY_AFTER_MS: u32 = 2_000;
 
 /// Brings requests to what answers them.
 pub struct Dispatch {
@@ -55,19 +59,40 @@ pub struct Dispatch {
     pub pushes: Pushes,
     /// Spreads clients over time.
     pub random: Random,
+    /// Every request passes it.
+    pub limiter: Arc<Limiter>,
+    /// For the limiter.
+    pub clock: Clock,
+}
+
+/// What becomes of a request at first.
+#[derive(Debug)]
+pub enum Taken {
+    /// It goes to the log; its answer comes as a letter.
+    Queued,
+    /// It reads: give it to [`Dispatch::read`] when it is its turn.
+    Reading(Reading),
+    /// It may be asked again later.
+    Refused(v1::Error),
+    /// So may this one, but it has its place in an order: neither it nor what comes
+    /// behind it is done on this connection (D6).
+    Limited(Limited),
 }
 
 impl Dispatch {
-    /// Takes a request of a signed-in device. One that changes the log goes there,
-    /// and its answer comes as a letter; any other is given back, for
-    /// [`Self::read`] when it is its turn.
-    pub fn request(
-        &self,
-        from: &Arc<Mailbox>,
-        number: FrameNumber,
-        request: Request,
-    ) -> Option<Reading> {
+    /// Takes a request of a signed-in device. Unless it is refused it is owed an
+    /// answer, which the limiter must hear of.
+    pub fn request(&self, from: &Arc<Mailbox>, number: FrameNumber, request: Request) -> Taken {
         metrics::counter!(crate::metrics::REQUESTS, "kind" => kind(&request)).increment(1);
+        let (cost, now) = (cost(&request), self.clock.now());
+        self.limiter
+            .delivered(from.user, from.take_delivered(), now);
+        if let Err(limited) = self.limiter.request(from.user, from.device, cost, now) {
+            return match cost.appends {
+                true => Taken::Limited(limited),
+                false => Taken::Refused(rate_limited(limited)),
+            };
+        }
         match to_append(from, request) {
             Ok(append) => {
                 let from = Arc::clone(from);
@@ -76,9 +101,9 @@ impl Dispatch {
                     number,
                     from,
                 });
-                None
+                Taken::Queued
             }
-            Err(request) => Some(Reading { number, request }),
+            Err(request) => Taken::Reading(Reading { number, request }),
         }
     }
 
@@ -229,11 +254,42 @@ impl Dispatch {
             Ending::Draining => (
                 ErrorCode::Draining,
                 Action::Reconnect,
-                self.random.up_to(DRAIN_SLOTS_MS),
+                self.drain_slot_ms(),
                 "the server is going down for a moment",
             ),
+            Ending::Limited(limited) => return limited_goodbye(limited, limited.after_ms()),
         };
         goodbye(code, action, after_ms, message)
+    }
+
+    /// When a client comes back after a drain: each at a time of its own.
+    fn drain_slot_ms(&self) -> u32 {
+        let slots = self.limiter.limits.drain_slots.as_millis();
+        self.random.up_to(u32::try_from(slots).unwrap_or(u32::MAX))
+    }
+
+    /// The goodbye of a connection for which there is no room.
+    #[must_use]
+    pub fn turned_away(&self, limited: Limited) -> v1::Goodbye {
+        // Not all at the same moment.
+        let later = limited
+            .after_ms()
+            .saturating_add(self.random.up_to(limited.after_ms()));
+        limited_goodbye(limited, later)
+    }
+
+    /// The goodbye of a device that acknowledges nothing.
+    #[must_use]
+    pub fn stalled(&self) -> v1::Goodbye {
+        parting::stalled(self.limiter.limits.ack_timeout)
+    }
+
+    /// The goodbye to everybody while nobody is served.
+    #[must_use]
+    pub fn stopped(&self, chronicle: &Chronicle) -> Option<v1::Goodbye> {
+        chronicle
+            .is_stopped()
+            .then(|| self.ended(Ending::Unavailable))
     }
 
     /// The goodbye of a hello that was refused.
@@ -261,7 +317,9 @@ impl Dispatch {
             SignInError::NameTaken => (ErrorCode::NameTaken, Action::Never, 0),
             SignInError::WrongCredentials => (ErrorCode::WrongCredentials, Action::Never, 0),
             SignInError::DeviceRefused => (ErrorCode::Conflict, Action::Never, 0),
-            SignInError::Busy => (ErrorCode::RateLimited, Action::RetryAfter, BUSY_AFTER_MS),
+            SignInError::Limited(limited) => return rate_limited(*limited),
+            SignInError::RegistrationClosed => (ErrorCode::RegistrationClosed, Action::Never, 0),
+            SignInError::TooManyDevices { .. } => (ErrorCode::LimitReached, Action::Never, 0),
             SignInError::Store(_) | SignInError::Hash(_) | SignInError::NoRandomness(_) => {
                 tracing::warn!(%error, "a sign-in could not be answered");
                 let message = "the server cannot sign you in now".to_owned();
@@ -290,83 +348,6 @@ pub struct Reading {
     /// Names the request in its answer.
     pub number: FrameNumber,
     request: Other,
-}
-
-/// Requests that do not append to the log.
-#[derive(Debug)]
-enum Other {
-    MarkRead {
-        conversation: ConversationId,
-        seq: Seq,
-    },
-    FetchHistory(FetchHistory),
-    FetchConversations {
-        after: Option<ConversationId>,
-        limit: u32,
-    },
-    FetchDevices,
-    RevokeDevice(DeviceId),
-    Push(PushRequest),
-}
-
-impl Other {
-    /// The device whose credential it ends.
-    const fn revoked(&self) -> Option<DeviceId> {
-        match self {
-            Self::RevokeDevice(device) => Some(*device),
-            Self::MarkRead { .. }
-            | Self::FetchHistory(_)
-            | Self::FetchConversations { .. }
-            | Self::FetchDevices
-            | Self::Push(_) => None,
-        }
-    }
-}
-
-fn to_append(from: &Mailbox, request: Request) -> Result<Append, Other> {
-    let (id, command) = match request {
-        Request::SendMessage(SendMessage { id, to, text }) => {
-            (id, Command::SendMessage { to, text })
-        }
-        Request::CreateGroup(CreateGroup { id, title, names }) => {
-            (id, Command::CreateGroup { title, names })
-        }
-        Request::AddMembers(AddMembers {
-            id,
-            conversation,
-            names,
-        }) => (
-            id,
-            Command::AddMembers {
-                conversation,
-                names,
-            },
-        ),
-        Request::RemoveMember {
-            id,
-            conversation,
-            name,
-        } => (id, Command::RemoveMember { conversation, name }),
-        Request::LeaveGroup { id, conversation } => (id, Command::LeaveGroup { conversation }),
-        Request::MarkRead { conversation, seq } => {
-            return Err(Other::MarkRead { conversation, seq });
-        }
-        Request::FetchHistory(request) => return Err(Other::FetchHistory(request)),
-        Request::FetchConversations { after, limit } => {
-            return Err(Other::FetchConversations { after, limit });
-        }
-        Request::FetchDevices => return Err(Other::FetchDevices),
-        Request::RevokeDevice(device) => return Err(Other::RevokeDevice(device)),
-        Request::SignOut => return Err(Other::RevokeDevice(from.device)),
-        Request::SetPush(address) => return Err(Other::Push(PushRequest::Set(address))),
-        Request::ClearPush => return Err(Other::Push(PushRequest::Clear)),
-        Request::Detach => return Err(Other::Push(PushRequest::Detach)),
-    };
-    let actor = Actor {
-        user: from.user,
-        device: from.device,
-    };
-    Ok(Append { actor, id, command })
 }
 
 /// The answer to a request for the log.
@@ -413,6 +394,18 @@ pub fn invalid(reason: &InvalidRequest) -> v1::Error {
     )
 }
 
+/// The answer to what may be asked again later.
+fn rate_limited(limited: Limited) -> v1::Error {
+    v1::Error {
+        after_ms: limited.after_ms(),
+        ..error(
+            ErrorCode::RateLimited,
+            Action::RetryAfter,
+            &limited.to_string(),
+        )
+    }
+}
+
 /// The answer to a critical request that this version does not know.
 #[must_use]
 pub fn unsupported() -> v1::Error {
@@ -430,61 +423,5 @@ fn error(code: ErrorCode, action: Action, message: &str) -> v1::Error {
         action: action.into(),
         message: message.to_owned(),
         ..Default::default()
-    }
-}
-
-/// The goodbye to a peer that broke the protocol. Another connection may do
-/// better, so the client may come back, but not at once.
-#[must_use]
-pub fn violated(violation: &Violation, after_ms: u32) -> v1::Goodbye {
-    let kind = match violation {
-        Violation::Frame(_) => "frame",
-        Violation::Link(_) => "link",
-        Violation::OutOfPlace { .. } => "out_of_place",
-        Violation::WronglyNumbered { .. } => "wrongly_numbered",
-        Violation::Hello(_) => "hello",
-        Violation::TooManyTries => "too_many_tries",
-        Violation::PingFlood => "ping_flood",
-    };
-    metrics::counter!(crate::metrics::VIOLATIONS, "kind" => kind).increment(1);
-    goodbye(
-        ErrorCode::Violation,
-        Action::Reconnect,
-        after_ms,
-        &violation.to_string(),
-    )
-}
-
-/// The goodbye to a peer that was silent for too long.
-#[must_use]
-pub fn timed_out(reason: &str) -> v1::Goodbye {
-    goodbye(ErrorCode::TimedOut, Action::Reconnect, 0, reason)
-}
-
-fn goodbye(code: ErrorCode, action: Action, after_ms: u32, message: &str) -> v1::Goodbye {
-    v1::Goodbye {
-        code: code.into(),
-        action: action.into(),
-        after_ms,
-        message: message.to_owned(),
-    }
-}
-
-const fn kind(request: &Request) -> &'static str {
-    match request {
-        Request::SendMessage(_) => "send_message",
-        Request::CreateGroup(_) => "create_group",
-        Request::AddMembers(_) => "add_members",
-        Request::RemoveMember { .. } => "remove_member",
-        Request::LeaveGroup { .. } => "leave_group",
-        Request::MarkRead { .. } => "mark_read",
-        Request::FetchHistory(_) => "fetch_history",
-        Request::FetchConversations { .. } => "fetch_conversations",
-        Request::FetchDevices => "fetch_devices",
-        Request::RevokeDevice(_) => "revoke_device",
-        Request::SignOut => "sign_out",
-        Request::SetPush(_) => "set_push",
-        Request::ClearPush => "clear_push",
-        Request::Detach => "detach",
     }
 }

@@ -5,11 +5,14 @@
 //! that do not fit are dropped from the mailbox, not from the log, and the
 //! connection reads on from the log when it can.
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     collections::HashMap,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     task::{Context, Poll, Waker},
 };
@@ -23,13 +26,29 @@ use magpie_protocol::{
 use parking_lot::Mutex;
 use tokio::sync::SetOnce;
 
-use crate::store::{Generation, LogEvent, SnapshotPage, StoreError, UserPage};
+use crate::{
+    config::Limits,
+    limits::Limited,
+    store::{Generation, LogEvent, SnapshotPage, StoreError, UserPage},
+};
 
-/// Events that wait for one connection; beyond it the connection is behind.
-const EVENTS_COUNT_MAX: usize = 512;
+/// What waits for one connection; beyond it the connection is behind.
+#[derive(Clone, Copy, Debug)]
+struct Room {
+    /// Events.
+    count: usize,
+    /// Their bytes.
+    size: usize,
+}
 
-/// Bytes of the events that wait for one connection.
-const EVENTS_SIZE_MAX: usize = 1024 * 1024;
+impl Room {
+    const fn of(limits: &Limits) -> Self {
+        Self {
+            count: limits.mailbox_events_max as usize,
+            size: limits.mailbox_size_max.0,
+        }
+    }
+}
 
 /// Marks that wait for one connection; further ones are dropped, as ephemeral
 /// frames may be.
@@ -47,6 +66,17 @@ pub enum Ending {
     Unavailable,
     /// The server is going down. What was asked for is still answered.
     Draining,
+    /// The device asks for more than it may. What it asked for before that is
+    /// still answered, and what comes behind it is not done.
+    Limited(Limited),
+}
+
+impl Ending {
+    /// Whether what was asked for is still answered.
+    #[must_use]
+    pub const fn lets_answer(self) -> bool {
+        matches!(self, Self::Draining | Self::Limited(_))
+    }
 }
 
 /// Something for a connection.
@@ -78,8 +108,9 @@ pub struct Post {
     pub ending: Option<Ending>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Inner {
+    room: Room,
     post: Post,
     events: Vec<Arc<LogEvent>>,
     events_size: usize,
@@ -101,6 +132,8 @@ pub struct Mailbox {
     ended: AtomicBool,
     /// Its generation, once its hello is written down.
     pub generation: SetOnce<Generation>,
+    /// Members to whom its messages went, since the last time that it was asked.
+    delivered: AtomicU32,
 }
 
 impl Mailbox {
@@ -110,10 +143,30 @@ impl Mailbox {
         Self {
             user,
             device,
-            inner: Mutex::default(),
+            inner: Mutex::new(Inner {
+                room: Room::of(&Limits::default()),
+                post: Post::default(),
+                events: Vec::new(),
+                events_size: 0,
+                overflowed: false,
+                rung: false,
+                waker: None,
+            }),
             ended: AtomicBool::new(false),
             generation: SetOnce::new(),
+            delivered: AtomicU32::new(0),
         }
+    }
+
+    /// A message of this connection went to so many members.
+    pub fn count_delivered(&self, members: usize) {
+        let members = u32::try_from(members).unwrap_or(u32::MAX);
+        self.delivered.fetch_add(members, Ordering::Relaxed);
+    }
+
+    /// To how many members its messages went, since the last time.
+    pub fn take_delivered(&self) -> u32 {
+        self.delivered.swap(0, Ordering::Relaxed)
     }
 
     /// Puts a letter in. Wake the connection afterwards if this says so.
@@ -130,7 +183,8 @@ impl Mailbox {
         let mut inner = self.inner.lock();
         if !inner.overflowed {
             inner.events_size += event.encoded.len();
-            if inner.events.len() >= EVENTS_COUNT_MAX || inner.events_size > EVENTS_SIZE_MAX {
+            let room = inner.room;
+            if inner.events.len() >= room.count || inner.events_size > room.size {
                 inner.overflow();
             } else {
                 inner.events.push(Arc::clone(event));
@@ -175,7 +229,7 @@ impl Mailbox {
     /// Ends the connection. What it asked for and is not yet being committed will
     /// not be, except in a drain.
     pub fn end(&self, ending: Ending) {
-        if ending != Ending::Draining {
+        if !ending.lets_answer() {
             self.ended.store(true, Ordering::Release);
         }
         let mut inner = self.inner.lock();
@@ -320,17 +374,25 @@ const SHARDS: usize = 64;
 #[derive(Debug)]
 pub struct Hub {
     shards: Vec<Mutex<HashMap<UserId, Vec<Arc<Mailbox>>>>>,
+    room: Room,
 }
 
 impl Default for Hub {
     fn default() -> Self {
-        Self {
-            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
-        }
+        Self::new(&Limits::default())
     }
 }
 
 impl Hub {
+    /// Nobody is connected. Each mailbox will hold as much as `limits` say.
+    #[must_use]
+    pub fn new(limits: &Limits) -> Self {
+        Self {
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            room: Room::of(limits),
+        }
+    }
+
     fn with<T>(
         &self,
         user: UserId,
@@ -343,6 +405,7 @@ impl Hub {
 
     /// A device is connected. An older connection of it ends.
     pub fn join(&self, mailbox: &Arc<Mailbox>) {
+        mailbox.inner.lock().room = self.room;
         let older = self.with(mailbox.user, |users| {
             let of_user = users.entry(mailbox.user).or_default();
             let older = of_user
@@ -428,71 +491,5 @@ impl Wakeups {
         for mailbox in self.0 {
             mailbox.wake();
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use bytes::Bytes;
-    use magpie_protocol::{
-        id::ConversationId,
-        seq::{Position, Seq},
-    };
-
-    use super::*;
-
-    fn mailbox(device: u8) -> Arc<Mailbox> {
-        Arc::new(Mailbox::new(
-            UserId::new([1; 16]),
-            DeviceId::new([device; 16]),
-        ))
-    }
-
-    fn event(position: u64) -> Arc<LogEvent> {
-        Arc::new(LogEvent {
-            position: Position::new(position),
-            conversation: ConversationId::new([2; 16]),
-            seq: Seq::new(position),
-            encoded: Bytes::from_static(&[0; 100]),
-            change: None,
-        })
-    }
-
-    #[test]
-    fn a_newer_connection_of_a_device_ends_the_older_and_no_other() {
-        let hub = Hub::default();
-        let (older, other, newer) = (mailbox(1), mailbox(2), mailbox(1));
-        for mailbox in [&older, &other, &newer] {
-            hub.join(mailbox);
-        }
-        assert_eq!(older.take().ending, Some(Ending::Replaced));
-        assert!(!other.has_ended() && !newer.has_ended());
-        hub.leave(&older);
-        let mut left = 0;
-        hub.each_of(newer.user, |_| left += 1);
-        assert_eq!(left, 2);
-    }
-
-    /// D9: what does not fit is read from the log, not dropped in silence.
-    #[test]
-    fn a_full_mailbox_says_that_the_log_must_be_read() {
-        let mailbox = mailbox(1);
-        for position in 1..=EVENTS_COUNT_MAX as u64 {
-            mailbox.put_event(&event(position));
-        }
-        assert!(!mailbox.is_quiet());
-        mailbox.put_event(&event(10_000));
-        assert_eq!(mailbox.take_events(), Collected::Overflowed);
-        mailbox.collect();
-        assert_eq!(mailbox.take_events(), Collected::Events(Vec::new()));
-    }
-
-    #[test]
-    fn ringing_twice_is_ringing_once() {
-        let mailbox = mailbox(1);
-        assert!(mailbox.put_event(&event(1)));
-        assert!(!mailbox.put_event(&event(2)));
-        assert!(mailbox.take().letters.is_empty());
-        assert!(mailbox.put_event(&event(3)));
     }
 }

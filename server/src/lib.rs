@@ -24,10 +24,13 @@ pub mod push;
 pub mod tokens;
 // The truth.
 pub mod store;
+// How much of everything there may be.
+pub mod limits;
 // The world outside.
 pub mod clock;
 pub mod config;
 pub mod metrics;
 pub mod random;
 pub mod shutdown;
+pub mod systemd;
 pub mod tls;

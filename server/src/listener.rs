@@ -2,20 +2,23 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+use arc_swap::ArcSwap;
 use magpie_protocol::limits::ALPN;
-use rustls::ServerConfig;
+use rustls::{ServerConfig, server::Acceptor};
 use socket2::{SockRef, TcpKeepalive};
-use tokio::net::{TcpListener, TcpStream};
-use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+};
+use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     clock::within,
-    connection::{Parts, serve},
+    config::Limits,
+    connection::{Arrival, Parts, serve},
+    limits::{Admission, Limited},
 };
-
-/// How long a TLS handshake may take, in all.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long accepting rests when the process is out of files: whoever is
 /// connected may leave meanwhile.
@@ -27,27 +30,59 @@ const KEEPALIVE_AFTER: Duration = Duration::from_secs(60);
 /// How long written bytes may stay unacknowledged by the peer's host (RFC 5482).
 const USER_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// What finishes handshakes.
+struct Greeter {
+    tls: Arc<ArcSwap<ServerConfig>>,
+    timeout: Duration,
+    /// Bounds the cores that handshakes take.
+    computing: Semaphore,
+}
+
+impl Greeter {
+    fn new(tls: Arc<ArcSwap<ServerConfig>>, limits: &Limits) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let handshakes_max = limits.handshakes_max.0.map_or(cores / 2, |it| it as usize);
+        Self {
+            tls,
+            timeout: limits.handshake_timeout,
+            computing: Semaphore::new(handshakes_max.max(1)),
+        }
+    }
+}
+
 /// Accepts until `drain`; the connections' tasks go on in `tasks`.
 pub async fn accept(
     listener: TcpListener,
-    tls: Arc<ServerConfig>,
+    tls: Arc<ArcSwap<ServerConfig>>,
     parts: Arc<Parts>,
     tasks: TaskTracker,
     drain: CancellationToken,
 ) {
-    let acceptor = TlsAcceptor::from(tls);
+    let limiter = Arc::clone(&parts.dispatch.limiter);
+    let greeter = Arc::new(Greeter::new(tls, &limiter.limits));
     while let Some(accepted) = drain.run_until_cancelled(listener.accept()).await {
         match accepted {
             Ok((stream, peer)) => {
                 metrics::counter!(crate::metrics::CONNECTIONS_ACCEPTED).increment(1);
-                let (acceptor, parts) = (acceptor.clone(), Arc::clone(&parts));
+                let accepted_at = parts.clock.now();
+                let admission = match limiter.door.admit(peer.ip(), accepted_at) {
+                    Admission::Admitted(pass) => Ok(pass),
+                    Admission::Refused(limited, turn) => Err((limited, turn)),
+                    Admission::Closed => continue,
+                };
+                let arrival = Arrival {
+                    address: peer.ip(),
+                    accepted_at,
+                    admission,
+                };
+                let (greeter, parts) = (Arc::clone(&greeter), Arc::clone(&parts));
                 let connections = tasks.clone();
                 let drain = drain.clone();
                 tasks.spawn(async move {
-                    let handshake = handshake(stream, peer, acceptor);
+                    let handshake = handshake(stream, peer, &greeter);
                     if let Some(Some(stream)) = drain.run_until_cancelled(handshake).await {
                         // Anew, so that what the handshake needed is freed.
-                        connections.spawn(count(stream, parts, drain));
+                        connections.spawn(count(stream, arrival, parts, drain));
                     }
                 });
             }
@@ -59,16 +94,21 @@ pub async fn accept(
     }
 }
 
-async fn count(stream: TlsStream<TcpStream>, parts: Arc<Parts>, drain: CancellationToken) {
+async fn count(
+    stream: TlsStream<TcpStream>,
+    arrival: Arrival,
+    parts: Arc<Parts>,
+    drain: CancellationToken,
+) {
     metrics::gauge!(crate::metrics::CONNECTIONS_OPEN).increment(1);
-    serve(stream, parts, drain).await;
+    serve(stream, arrival, parts, drain).await;
     metrics::gauge!(crate::metrics::CONNECTIONS_OPEN).decrement(1);
 }
 
 async fn handshake(
     stream: TcpStream,
     peer: SocketAddr,
-    acceptor: TlsAcceptor,
+    greeter: &Greeter,
 ) -> Option<TlsStream<TcpStream>> {
     let refused = |reason: &'static str| {
         metrics::counter!(crate::metrics::HANDSHAKES_FAILED, "reason" => reason).increment(1);
@@ -78,8 +118,11 @@ async fn handshake(
     if let Err(error) = tune(&stream) {
         tracing::debug!(%peer, %error, "socket options were not set");
     }
-    let stream = match within(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
-        None => return refused("timeout"),
+    let stream = match within(greeter.timeout, greet(stream, greeter)).await {
+        None => {
+            Limited::new("handshake_timeout", greeter.timeout).counted();
+            return refused("timeout");
+        }
         Some(Err(_)) => return refused("tls"),
         Some(Ok(stream)) => stream,
     };
@@ -89,6 +132,17 @@ async fn handshake(
         return refused("alpn");
     }
     Some(stream)
+}
+
+async fn greet(stream: TcpStream, greeter: &Greeter) -> std::io::Result<TlsStream<TcpStream>> {
+    // Waiting for the peer takes no turn: those who say nothing hold up nobody.
+    let started = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
+    let accepted = {
+        let _turn = greeter.computing.acquire().await;
+        // Here the keys are agreed upon and the certificate is proved.
+        started.into_stream(greeter.tls.load_full())
+    };
+    accepted.await
 }
 
 fn tune(stream: &TcpStream) -> std::io::Result<()> {

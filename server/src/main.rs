@@ -10,15 +10,18 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use magpie_server::{
     clock::{Blocking, Clock},
-    config::{Config, PushSettings, Secret, Stop, Task},
-    node::{Ground, Node, Push, bind},
+    config::{self, Config, Push as PushSettings, Secret, Stop, Task},
+    limits,
+    node::{Ground, Node, Push, adopt, bind},
     push::{Deadlines, Endpoints, Fcm, Outcome, ServiceAccount},
     random::Random,
-    shutdown::Signals,
+    shutdown::{Signals, Wanted},
     store::{NewEpoch, SharedStore, embedded, postgres},
-    tls,
+    systemd::{self, Notifier},
+    tls::{self, Source},
 };
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use tokio::net::TcpListener;
 use tracing_subscriber::EnvFilter;
 
 /// A wrong setting (`EX_USAGE` of sysexits.h).
@@ -47,7 +50,7 @@ fn main() -> ExitCode {
 }
 
 fn start_logs(config: &Config) {
-    let filter = EnvFilter::try_from_env("MAGPIE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::new(&config.log.0);
     let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr);
@@ -59,15 +62,21 @@ fn start_logs(config: &Config) {
 }
 
 fn run(config: &Config) -> Result<()> {
+    // While there is one thread: what tells of the sockets is taken out of the
+    // environment.
+    let passed = systemd::sockets().context("a socket that was passed cannot be used")?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
-    match config.task {
-        Task::Serve => runtime.block_on(serve(config)),
+    let result = match config.task {
+        Task::Serve => runtime.block_on(serve(config, passed)),
         Task::Migrate => runtime.block_on(migrate(config)),
         Task::CheckPush => runtime.block_on(check_push(config)),
         Task::NewEpoch { sign_out_all } => runtime.block_on(begin_epoch(config, sign_out_all)),
-    }
+    };
+    // What still runs is what was given up: it must not hold up the end.
+    runtime.shutdown_background();
+    result
 }
 
 /// A token of the right form that nobody has: what FCM says to it, it says only
@@ -76,7 +85,7 @@ const NOBODY: &str = "magpie-push-check:APA91bNobody";
 
 async fn check_push(config: &Config) -> Result<()> {
     let push = open_push(&config.push, Clock::start())?;
-    let push = push.context("there is nothing to check: give --push-account")?;
+    let push = push.context("there is no account to check")?;
     match push.fcm.validate(NOBODY).await {
         Outcome::Sent | Outcome::TokenGone => {
             let mut out = std::io::stdout().lock();
@@ -152,16 +161,18 @@ async fn open_store(config: &Config, random: &Random) -> Result<SharedStore> {
     })
 }
 
-async fn serve(config: &Config) -> Result<()> {
+async fn serve(config: &Config, passed: Vec<std::net::TcpListener>) -> Result<()> {
     let mut signals = Signals::listen().context("cannot listen for signals")?;
     let random = Random::system();
     let blocking = Blocking::Pool;
     let store = open_store(config, &random).await?;
     let tls = tls::load(&config.tls)?;
     let ca = tls.ca.clone();
-    let listener = bind(config.listen).await?;
-    let admin = match config.admin_listen {
-        Some(address) => Some((bind(address).await?, start_metrics()?)),
+    limits::raise();
+    let notifier = Notifier::new(config::notify_socket());
+    let (listener, admin) = listeners(config, passed).await?;
+    let admin = match admin {
+        Some(admin) => Some((admin, start_metrics()?)),
         None => None,
     };
     let engine = store.engine();
@@ -174,34 +185,76 @@ async fn serve(config: &Config) -> Result<()> {
         push: open_push(&config.push, clock)?,
         blocking,
         data_dir: Some(config.data_dir.clone()),
+        limits: config.limits.clone(),
     };
     let node = Node::start(ground, listener, admin).await?;
     announce(config, &node, &ca, engine)?;
-    signals.next().await;
+    let connections_max = node.connections_max;
+    tracing::info!(connections_max, "ready");
+    notifier.tell(&format!(
+        "READY=1\nSTATUS=serving up to {connections_max} connections"
+    ));
+    while signals.next().await == Wanted::Reload {
+        reload(config, &node);
+    }
+    notifier.tell("STOPPING=1\nSTATUS=draining");
     tokio::select! {
         () = node.drain() => Ok(()),
-        () = signals.next() => {
-            tracing::warn!("ended at once by a second signal");
-            Ok(())
+        () = signals.end() => bail!("ended at once by a second signal"),
+    }
+}
+
+/// Where clients connect, and where operators look: sockets that were passed, or
+/// our own.
+async fn listeners(
+    config: &Config,
+    passed: Vec<std::net::TcpListener>,
+) -> Result<(TcpListener, Option<TcpListener>)> {
+    let mut passed = passed.into_iter();
+    let listener = match passed.next() {
+        Some(socket) => adopt(socket)?,
+        None => bind(config.listen)?,
+    };
+    let is_for_others = !listener.local_addr()?.ip().is_loopback();
+    let is_development = matches!(config.tls, Source::Development { .. });
+    // The settings were checked for `listen`, not for the socket.
+    if is_for_others && is_development && config.listen.ip().is_loopback() {
+        bail!("others can reach the socket that was passed: give tls_cert and tls_key");
+    }
+    let admin = match (passed.next(), config.admin_listen) {
+        (Some(socket), _) => Some(adopt(socket)?),
+        (None, Some(address)) => Some(bind(address)?),
+        (None, None) => None,
+    };
+    Ok((listener, admin))
+}
+
+/// Reads the certificate again. One that is of no use changes nothing.
+fn reload(config: &Config, node: &Node) {
+    match tls::load(&config.tls) {
+        Ok(tls) => {
+            node.replace_certificate(tls);
+            tracing::info!("new connections get the certificate as it is now");
         }
+        Err(error) => tracing::error!(%error, "the certificate was not replaced"),
     }
 }
 
 /// Who wakes devices, if somebody does.
 fn open_push(settings: &PushSettings, clock: Clock) -> Result<Option<Push>> {
-    let Some(file) = &settings.account else {
+    let Some(file) = &settings.push_account else {
         return Ok(None);
     };
     let endpoints = Endpoints {
-        base_url: settings.url.clone(),
-        token_uri: settings.token_url.clone(),
+        base_url: settings.push_url.clone(),
+        token_uri: settings.push_token_url.clone(),
     };
     Ok(Some(Push {
         fcm: Fcm::new(ServiceAccount::read(file)?, &endpoints, clock)?,
-        rate_max: settings.rate_max,
+        rate_max: settings.push_rate,
         deadlines: Deadlines {
-            foreground: settings.foreground,
-            background: settings.background,
+            foreground: settings.push_foreground,
+            background: settings.push_background,
         },
     }))
 }
@@ -234,13 +287,14 @@ fn announce(config: &Config, node: &Node, ca: &std::path::Path, engine: &str) ->
             "ca": ca,
             "admin": admin,
             "store": engine,
+            "connections_max": node.connections_max,
         });
         writeln!(out, "{line}")?;
     } else {
         writeln!(
             out,
-            "magpied is ready: {} (TLS), store {engine}, admin {admin}",
-            node.listen
+            "magpied is ready: {} (TLS), store {engine}, admin {admin}, up to {} connections",
+            node.listen, node.connections_max
         )?;
         writeln!(out)?;
         writeln!(out, "In another terminal:")?;

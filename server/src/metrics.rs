@@ -8,6 +8,9 @@ pub const CONNECTIONS_ACCEPTED: &str = "magpie_connections_accepted_total";
 pub const CONNECTIONS_ENDED: &str = "magpie_connections_ended_total";
 /// TLS handshakes that came to nothing, by `reason`.
 pub const HANDSHAKES_FAILED: &str = "magpie_handshakes_failed_total";
+/// What was refused because a limit was reached, by `limit`: the name of the
+/// setting.
+pub const LIMITED: &str = "magpie_limited_total";
 /// Frames that broke the protocol, by `kind`.
 pub const VIOLATIONS: &str = "magpie_violations_total";
 /// Requests taken, by `kind`.

@@ -2,36 +2,42 @@
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
+use arc_swap::ArcSwap;
 use metrics_exporter_prometheus::PrometheusHandle;
-use tokio::{net::TcpListener, sync::Semaphore};
+use rustls::ServerConfig;
+use tokio::{
+    net::{TcpListener, TcpSocket},
+    sync::Semaphore,
+};
 use tokio_util::task::TaskTracker;
 
 use crate::{
     admin,
     clock::{Blocking, Clock, within},
+    config::Limits,
     connection::Parts,
     delivery::{CursorKey, Feed, Keeper},
     dispatch::{Dispatch, outcome_reply},
     handler::{Accounts, Hellos, Pushes, SignInError},
     hub::{Ending, Hub},
+    limits::{Limiter, TooFewFiles},
     listener,
     log::{Chronicle, Committer, HighWater, Marks, Router},
     push::{Deadlines, Duty, Fcm, Pace, Parts as DutyParts},
     random::Random,
     shutdown::Shutdown,
-    store::{LogState, Positions, SharedStore, StoreError},
+    store::{LogState, SharedStore, StoreError},
     tls::Tls,
     tokens::Tokens,
 };
 
-/// How many connections and requests read the store at once.
-const READS_MAX: usize = 64;
+/// Connections that the kernel holds until they are accepted: all clients of a
+/// server that restarted come within seconds, and one that finds no room is heard
+/// again only after a second or more. The kernel may lower it (`somaxconn`).
+const BACKLOG: u32 = 4_096;
 
-/// How many passwords are hashed at once: each takes a core and 19 MiB.
-const HASHING_MAX: usize = 2;
-
-/// How long clients have to close after the goodbye.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(8);
+/// How long what is queued may take to commit once nobody is connected any more.
+const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Why a server did not start.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +56,9 @@ pub enum StartError {
     /// The password of nobody could not be hashed.
     #[error(transparent)]
     Accounts(#[from] SignInError),
+    /// The settings do not fit the process.
+    #[error(transparent)]
+    Limits(#[from] TooFewFiles),
 }
 
 /// What a server runs on.
@@ -68,6 +77,8 @@ pub struct Ground {
     pub push: Option<Push>,
     /// Where it is written down how far the log has come, if anywhere.
     pub data_dir: Option<PathBuf>,
+    /// How much of everything there may be.
+    pub limits: Limits,
 }
 
 /// How sleeping devices are woken.
@@ -86,6 +97,10 @@ pub struct Node {
     pub listen: SocketAddr,
     /// Where operators look.
     pub admin: Option<SocketAddr>,
+    /// How many connections may be open.
+    pub connections_max: usize,
+    certificate: Arc<ArcSwap<ServerConfig>>,
+    drain_timeout: Duration,
     hub: Arc<Hub>,
     shutdown: Shutdown,
     connections: TaskTracker,
@@ -97,13 +112,34 @@ pub struct Node {
 /// # Errors
 ///
 /// [`StartError::Listen`].
-pub async fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|error| StartError::Listen {
-            address,
-            reason: error.to_string(),
-        })
+pub fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
+    let listen = || {
+        let socket = match address {
+            SocketAddr::V4(_) => TcpSocket::new_v4()?,
+            SocketAddr::V6(_) => TcpSocket::new_v6()?,
+        };
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    };
+    listen().map_err(|error: std::io::Error| StartError::Listen {
+        address,
+        reason: error.to_string(),
+    })
+}
+
+/// Takes over a socket that listens already.
+///
+/// # Errors
+///
+/// [`StartError::Listen`].
+pub fn adopt(socket: std::net::TcpListener) -> Result<TcpListener, StartError> {
+    let unknown = SocketAddr::from(([0, 0, 0, 0], 0));
+    let address = socket.local_addr().unwrap_or(unknown);
+    TcpListener::from_std(socket).map_err(|error| StartError::Listen {
+        address,
+        reason: error.to_string(),
+    })
 }
 
 impl Node {
@@ -113,7 +149,7 @@ impl Node {
     ///
     /// [`StartError`].
     pub async fn start(
-        ground: Ground,
+        mut ground: Ground,
         listener: TcpListener,
         admin: Option<(TcpListener, PrometheusHandle)>,
     ) -> Result<Self, StartError> {
@@ -129,6 +165,7 @@ impl Node {
         let parts = wire(&ground).await?;
         let hub = Arc::clone(&parts.dispatch.hub);
         let feed = Arc::clone(&parts.hellos.feed);
+        let connections_max = parts.dispatch.limiter.door.connections_max();
 
         let shutdown = Shutdown::default();
         let (connections, tasks) = (TaskTracker::new(), TaskTracker::new());
@@ -139,17 +176,8 @@ impl Node {
         tasks.spawn(Arc::clone(&parts.dispatch.marks).run(stop.clone()));
         let (keeper, keeper_stop) = (Arc::clone(&feed.keeper), stop.clone());
         tasks.spawn(async move { keeper.run(keeper_stop).await });
-        if let Some(push) = ground.push {
-            let parts = DutyParts {
-                store: Arc::clone(&ground.store),
-                fcm: push.fcm,
-                pace: Pace::new(push.rate_max, ground.clock, ground.random.clone()),
-                deadlines: push.deadlines,
-                clock: ground.clock,
-                random: ground.random.clone(),
-                news: feed.router.news(),
-            };
-            tasks.spawn(Arc::new(Duty::new(parts)).run(stop.clone()));
+        if let Some(push) = ground.push.take() {
+            tasks.spawn(duty(&ground, push, &feed).run(stop.clone()));
         }
         if let Some(dir) = &ground.data_dir {
             let file = HighWater::new(dir, &ground.store.cursor_key().await?);
@@ -169,10 +197,11 @@ impl Node {
                 stop,
             ));
         }
-        let (tls, tracker) = (ground.tls.config, connections.clone());
+        let certificate = Arc::new(ArcSwap::new(ground.tls.config));
+        let tracker = connections.clone();
         tasks.spawn(listener::accept(
             listener,
-            tls,
+            Arc::clone(&certificate),
             Arc::new(parts),
             tracker,
             drain,
@@ -180,6 +209,9 @@ impl Node {
         Ok(Self {
             listen,
             admin: admin_address,
+            connections_max,
+            certificate,
+            drain_timeout: ground.limits.drain_timeout,
             hub,
             shutdown,
             connections,
@@ -187,14 +219,19 @@ impl Node {
         })
     }
 
+    /// Serves new connections with another certificate; those that are there stay.
+    pub fn replace_certificate(&self, tls: Tls) {
+        self.certificate.store(tls.config);
+    }
+
     /// Ends the server: accepts nobody, answers what was asked, says goodbye,
-    /// commits what is queued. Takes at most about 10 s.
+    /// commits what is queued. Takes at most `drain_timeout` and 2 s.
     pub async fn drain(self) {
         self.shutdown.drain.cancel();
         tracing::info!(devices = self.hub.connected(), "draining");
         self.hub.end_all(Ending::Draining);
         self.connections.close();
-        if within(DRAIN_TIMEOUT, self.connections.wait())
+        if within(self.drain_timeout, self.connections.wait())
             .await
             .is_none()
         {
@@ -207,7 +244,10 @@ impl Node {
         }
         self.shutdown.stop.cancel();
         self.tasks.close();
-        self.tasks.wait().await;
+        if within(STOP_TIMEOUT, self.tasks.wait()).await.is_none() {
+            // Nobody was told that it is committed.
+            tracing::warn!("not everything that was queued was committed in time");
+        }
         tracing::info!("drained");
     }
 }
@@ -222,21 +262,43 @@ fn remember_high_water(ground: &Ground, cursor_key: &[u8; 32]) {
     }
 }
 
-fn router(
-    ground: &Ground,
-    hub: &Arc<Hub>,
-    tokens: &Arc<Tokens>,
-    chronicle: &Arc<Chronicle>,
-    heads: &Positions,
-) -> Arc<Router> {
-    Arc::new(Router::new(
-        Arc::clone(&ground.store),
+/// Builds what wakes devices.
+fn duty(ground: &Ground, push: Push, feed: &Feed) -> Arc<Duty> {
+    let (clock, random) = (ground.clock, ground.random.clone());
+    Arc::new(Duty::new(DutyParts {
+        store: Arc::clone(&ground.store),
+        fcm: push.fcm,
+        pace: Pace::new(push.rate_max, clock, random.clone()),
+        deadlines: push.deadlines,
+        clock,
+        random,
+        news: feed.router.news(),
+    }))
+}
+
+/// Builds what all deliveries share, on a log that did not go back.
+async fn feed(ground: &Ground, hub: &Arc<Hub>, tokens: &Arc<Tokens>) -> Result<Feed, StoreError> {
+    let Ground { store, clock, .. } = ground;
+    let cursor_key = store.cursor_key().await?;
+    remember_high_water(ground, &cursor_key);
+    let LogState { history, heads } = store.state().await?;
+    let chronicle = Arc::new(Chronicle::new(Arc::clone(hub), history));
+    let router = Arc::new(Router::new(
+        Arc::clone(store),
         Arc::clone(hub),
         Arc::clone(tokens),
-        Arc::clone(chronicle),
-        ground.clock,
-        heads,
-    ))
+        Arc::clone(&chronicle),
+        *clock,
+        &heads,
+    ));
+    Ok(Feed {
+        store: Arc::clone(store),
+        keeper: Arc::new(Keeper::new(Arc::clone(store), Arc::clone(&router), *clock)),
+        router,
+        key: CursorKey::new(&cursor_key),
+        chronicle,
+        reads: Arc::new(Semaphore::new(ground.limits.reads_max as usize)),
+    })
 }
 
 /// Builds what connections share.
@@ -248,29 +310,19 @@ async fn wire(ground: &Ground) -> Result<Parts, StartError> {
         blocking,
         ..
     } = ground;
-    let cursor_key = store.cursor_key().await?;
-    remember_high_water(ground, &cursor_key);
-    let LogState { history, heads } = store.state().await?;
-    let (hub, tokens) = (Arc::new(Hub::default()), Arc::new(Tokens::default()));
-    let chronicle = Arc::new(Chronicle::new(Arc::clone(&hub), history));
-    let router = router(ground, &hub, &tokens, &chronicle, &heads);
+    let limiter = Arc::new(Limiter::new(ground.limits.clone())?);
+    let (hub, tokens) = (
+        Arc::new(Hub::new(&ground.limits)),
+        Arc::new(Tokens::default()),
+    );
+    let feed = feed(ground, &hub, &tokens).await?;
     let committer = Committer::new(
         Arc::clone(store),
-        Arc::clone(&router),
-        Arc::clone(&chronicle),
+        Arc::clone(&feed.router),
+        Arc::clone(&feed.chronicle),
         *clock,
         outcome_reply,
     );
-    let keeper = Arc::new(Keeper::new(Arc::clone(store), Arc::clone(&router), *clock));
-    let reads = Arc::new(Semaphore::new(READS_MAX));
-    let feed = Feed {
-        store: Arc::clone(store),
-        router: Arc::clone(&router),
-        keeper,
-        key: CursorKey::new(&cursor_key),
-        chronicle,
-        reads: Arc::clone(&reads),
-    };
     let pushes = Pushes {
         store: Arc::clone(store),
         keeper: Arc::clone(&feed.keeper),
@@ -282,23 +334,25 @@ async fn wire(ground: &Ground) -> Result<Parts, StartError> {
         random.clone(),
         *clock,
         *blocking,
-        HASHING_MAX,
+        Arc::clone(&limiter),
     )?;
-    let hellos = Hellos {
-        feed: Arc::new(feed),
-        hub: Arc::clone(&hub),
-        tokens: Arc::clone(&tokens),
-        clock: *clock,
-    };
     let dispatch = Dispatch {
         store: Arc::clone(store),
         committer: Arc::new(committer),
-        marks: Arc::new(Marks::new(Arc::clone(store), router)),
-        tokens,
-        hub,
-        reads,
+        marks: Arc::new(Marks::new(Arc::clone(store), Arc::clone(&feed.router))),
+        tokens: Arc::clone(&tokens),
+        hub: Arc::clone(&hub),
+        reads: Arc::clone(&feed.reads),
         pushes,
         random: random.clone(),
+        limiter,
+        clock: *clock,
+    };
+    let hellos = Hellos {
+        feed: Arc::new(feed),
+        hub,
+        tokens,
+        clock: *clock,
     };
     let random = random.clone();
     Ok(Parts {

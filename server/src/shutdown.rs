@@ -3,15 +3,25 @@
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-/// The signals that end the server.
+/// What a signal asks for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Wanted {
+    /// SIGTERM or SIGINT: end.
+    End,
+    /// SIGHUP: read the certificate again.
+    Reload,
+}
+
+/// The signals that the server heeds.
 #[derive(Debug)]
 pub struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    hang_up: Signal,
 }
 
 impl Signals {
-    /// Listens for SIGTERM and SIGINT.
+    /// Listens for SIGTERM, SIGINT and SIGHUP.
     ///
     /// # Errors
     ///
@@ -20,15 +30,22 @@ impl Signals {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
         })
     }
 
     /// Waits for the next one.
-    pub async fn next(&mut self) {
+    pub async fn next(&mut self) -> Wanted {
         tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => Wanted::End,
+            _ = self.interrupt.recv() => Wanted::End,
+            _ = self.hang_up.recv() => Wanted::Reload,
         }
+    }
+
+    /// Waits for one that ends the server; others mean nothing any more.
+    pub async fn end(&mut self) {
+        while self.next().await != Wanted::End {}
     }
 }
 

@@ -19,7 +19,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio_postgres::{Client, NoTls};
+pub use tokio_postgres::Client;
+use tokio_postgres::NoTls;
 
 /// Where the programs are, if not on the `PATH`.
 const BIN_VARIABLE: &str = "MAGPIE_TEST_POSTGRES_BIN";
@@ -30,9 +31,19 @@ const SKIP_VARIABLE: &str = "MAGPIE_TEST_NO_POSTGRES";
 /// How long a database may take to accept connections, also after a crash.
 const READY_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// Where a small disk is mounted, seen by the database alone.
+const SMALL_DISK: &str = "/mnt";
+
+/// Mounts it, then runs the rest of the words.
+const WITH_SMALL_DISK: &str = r#"
+mount -t tmpfs -o "size=$1m,mode=1777" magpie-test "$2" || exit 1
+shift 2
+exec "$@"
+"#;
+
 /// Owns the database: see the module.
 const OWNER: &str = r#"
-bin=$1 port=$2 tmp=$3
+bin=$1 port=$2 tmp=$3 settings=$4
 cd /
 dir=$(mktemp -d "$tmp/magpie-postgres.XXXXXX" 2>/dev/null) ||
     dir=$(mktemp -d /tmp/magpie-postgres.XXXXXX) || exit 1
@@ -40,19 +51,30 @@ dir=$(mktemp -d "$tmp/magpie-postgres.XXXXXX" 2>/dev/null) ||
 trap '' INT TERM HUP PIPE
 trap 'rm -rf "$dir" || { sleep 1; rm -rf "$dir"; }' EXIT
 "$bin/initdb" -D "$dir/data" -U postgres -A trust -E UTF8 --locale=C --no-sync \
-    >"$dir/log" 2>&1 || { cat "$dir/log" >&2; exit 1; }
+    --wal-segsize=4 >"$dir/log" 2>&1 || { cat "$dir/log" >&2; exit 1; }
+# The last one of a name counts.
+cat >>"$dir/data/postgresql.conf" <<CONF
+port = $port
+listen_addresses = '127.0.0.1'
+unix_socket_directories = '$dir'
+max_connections = 200
+log_min_messages = fatal
+$settings
+CONF
 start() {
-    "$bin/postgres" -D "$dir/data" -p "$port" -c listen_addresses=127.0.0.1 \
-        -c unix_socket_directories="$dir" -c max_connections=200 \
-        -c log_min_messages=fatal </dev/null >>"$dir/log" 2>&1 &
+    "$bin/postgres" -D "$dir/data" </dev/null >>"$dir/log" 2>&1 &
     pid=$!
 }
 is_running() { grep -qs '^State:.[^ZX]' "/proc/$1/status"; }
-# More than once: a process that has just been started ignores some signals.
+# More than once: a process that has just been started ignores some signals. And
+# not in order for ever: asked for that while it recovers, it may never end.
 end() {
+    signal=$1 tries=0
     while is_running "$pid"; do
-        kill "-$1" "$pid" 2>/dev/null
+        kill "-$signal" "$pid" 2>/dev/null
         sleep 0.1
+        tries=$((tries + 1))
+        [ "$tries" -lt 200 ] || signal=QUIT
     done
     wait "$pid" 2>/dev/null
 }
@@ -60,7 +82,7 @@ start
 echo "$dir"
 while read -r command; do
     case $command in
-        start) start ;;
+        start) is_running "$pid" || start ;;
         stop) end INT ;;
         kill)
             # Stopped, it makes no more of them.
@@ -72,6 +94,8 @@ while read -r command; do
                 while is_running "$child"; do :; done
             done
             ;;
+        fill) cat /dev/zero >"$dir/filler" 2>/dev/null ;;
+        clear) rm -f "$dir/filler" ;;
     esac
     echo done
 done
@@ -82,6 +106,7 @@ end QUIT
 pub struct Cluster {
     port: u16,
     directory: PathBuf,
+    has_small_disk: bool,
     owner: Mutex<Owner>,
     databases: AtomicU64,
 }
@@ -132,13 +157,47 @@ impl Cluster {
     ///
     /// What is missing, for the person who runs the tests.
     pub fn start() -> Result<Self, String> {
+        Self::start_with(&[])
+    }
+
+    /// Starts one with these lines in its configuration.
+    ///
+    /// # Errors
+    ///
+    /// What is missing, for the person who runs the tests.
+    pub fn start_with(settings: &[&str]) -> Result<Self, String> {
+        let shell = as_other_user(Command::new("sh"))?;
+        Self::own(shell, &env::temp_dir(), settings)
+    }
+
+    /// Starts one on a disk of its own, which [`Self::fill_disk`] fills: memory
+    /// that only the database sees. Only root can make one, and not in every
+    /// container: see [`has_small_disks`].
+    ///
+    /// # Errors
+    ///
+    /// What is missing, for the person who runs the tests.
+    pub fn start_on_small_disk(megabytes: u32, settings: &[&str]) -> Result<Self, String> {
+        let shell = as_other_user(Command::new("sh"))?;
+        let mut mounted = mounting(megabytes);
+        mounted.arg(shell.get_program()).args(shell.get_args());
+        let cluster = Self::own(mounted, Path::new(SMALL_DISK), settings)?;
+        Ok(Self {
+            has_small_disk: true,
+            ..cluster
+        })
+    }
+
+    fn own(mut shell: Command, directory: &Path, settings: &[&str]) -> Result<Self, String> {
         let bin = find_bin()?;
         let port = free_port().map_err(|error| format!("no free port: {error}"))?;
-        let mut shell = owner_command()?
+        let mut shell = shell
+            .args(["-c", OWNER])
             .arg("magpie-postgres")
             .arg(bin)
             .arg(port.to_string())
-            .arg(env::temp_dir())
+            .arg(directory)
+            .arg(settings.join("\n"))
             .env_clear()
             .env("PATH", env::var_os("PATH").unwrap_or_default())
             .env("LC_ALL", "C")
@@ -158,6 +217,7 @@ impl Cluster {
         Ok(Self {
             port,
             directory: PathBuf::from(directory),
+            has_small_disk: false,
             owner: Mutex::new(owner),
             databases: AtomicU64::new(0),
         })
@@ -239,13 +299,34 @@ impl Cluster {
         self.command("stop")
     }
 
-    /// Starts it again, on the same port.
+    /// Starts it again, on the same port, unless it runs.
     ///
     /// # Errors
     ///
     /// If the shell that owns it is gone.
     pub fn restart(&self) -> Result<(), String> {
         self.command("start")
+    }
+
+    /// Fills its disk to the last byte.
+    ///
+    /// # Errors
+    ///
+    /// If the disk is not its own, or the shell that owns it is gone.
+    pub fn fill_disk(&self) -> Result<(), String> {
+        if !self.has_small_disk {
+            return Err("only a small disk is filled".to_owned());
+        }
+        self.command("fill")
+    }
+
+    /// Makes room again.
+    ///
+    /// # Errors
+    ///
+    /// If the shell that owns it is gone.
+    pub fn clear_disk(&self) -> Result<(), String> {
+        self.command("clear")
     }
 
     fn command(&self, command: &str) -> Result<(), String> {
@@ -310,33 +391,54 @@ fn has_programs(bin: &Path) -> bool {
     bin.join("initdb").is_file() && bin.join("postgres").is_file()
 }
 
-/// The shell, as a user as whom `PostgreSQL` runs.
-fn owner_command() -> Result<Command, String> {
-    // /proc/self belongs to who runs this.
-    let is_root = fs::metadata("/proc/self").is_ok_and(|it| {
-        use std::os::unix::fs::MetadataExt as _;
-        it.uid() == 0
-    });
-    let mut command = if is_root {
-        let users = fs::read_to_string("/etc/passwd").map_err(|error| error.to_string())?;
-        let user = ["postgres", "nobody"]
-            .into_iter()
-            .find(|user| {
-                users
-                    .lines()
-                    .any(|line| line.split(':').next() == Some(user))
-            })
-            .ok_or("there is no user postgres or nobody to run PostgreSQL as")?;
-        let mut command = Command::new("setpriv");
-        command.args(["--reuid", user, "--regid"]);
-        command.arg(if user == "nobody" { "nogroup" } else { user });
-        command.args(["--clear-groups", "sh"]);
-        command
-    } else {
-        Command::new("sh")
+/// `command` as a user as whom `PostgreSQL` runs.
+fn as_other_user(command: Command) -> Result<Command, String> {
+    if !is_root() {
+        return Ok(command);
+    }
+    let users = fs::read_to_string("/etc/passwd").map_err(|error| error.to_string())?;
+    let is_there = |user: &str| {
+        users
+            .lines()
+            .any(|line| line.split(':').next() == Some(user))
     };
-    command.args(["-c", OWNER]);
-    Ok(command)
+    let user = ["postgres", "nobody"]
+        .into_iter()
+        .find(|user| is_there(user));
+    let user = user.ok_or("there is no user postgres or nobody to run PostgreSQL as")?;
+    let group = if user == "nobody" { "nogroup" } else { user };
+    let mut other = Command::new("setpriv");
+    other.args(["--reuid", user, "--regid", group, "--clear-groups"]);
+    other.arg(command.get_program()).args(command.get_args());
+    Ok(other)
+}
+
+/// A command, without its own words yet, that sees a small disk.
+fn mounting(megabytes: u32) -> Command {
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-c", WITH_SMALL_DISK, "magpie-disk"]);
+    command.arg(megabytes.to_string()).arg(SMALL_DISK);
+    command
+}
+
+/// Whether a database can have a small disk here. Says so if not.
+#[must_use]
+pub fn has_small_disks() -> bool {
+    let has = is_root()
+        && mounting(1)
+            .arg("true")
+            .output()
+            .is_ok_and(|it| it.status.success());
+    if !has {
+        eprintln!("skipped: only root may mount a small disk, and this is not root or may not");
+    }
+    has
+}
+
+fn is_root() -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    // /proc/self belongs to who runs this.
+    fs::metadata("/proc/self").is_ok_and(|it| it.uid() == 0)
 }
 
 fn free_port() -> std::io::Result<u16> {

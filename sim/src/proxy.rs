@@ -26,11 +26,15 @@ use tokio::{
     task::JoinHandle,
 };
 
+mod commits;
 mod forward;
 mod random;
 
 use self::forward::Forward;
-pub use self::random::Random;
+pub use self::{
+    commits::{CommitProxy, Fate},
+    random::Random,
+};
 
 /// Which way bytes travel.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

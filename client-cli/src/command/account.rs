@@ -16,18 +16,23 @@ use crate::{
 /// How long a new device may take to fetch what is recent.
 const BEGIN_MAX: Duration = Duration::from_secs(10);
 
-pub(crate) async fn register(context: &Context, typed: Credentials) -> Result<Exit, Failure> {
+pub(crate) async fn register(
+    context: &Context,
+    typed: Credentials,
+    invitation: &str,
+) -> Result<Exit, Failure> {
     if let Some(account) = context.home.account()? {
         return Err(held(context, account));
     }
     let password = password::read(typed.password_stdin, true)?;
     let server = context.server(None);
-    let registering = magpie_client::register(
+    let registering = magpie_client::register_invited(
         &context.home,
         &server,
         typed.name.as_str(),
         password.reveal(),
         typed.device_name.as_str(),
+        invitation,
     );
     let account = in_time(context, registering).await?;
     begin(context).await;

@@ -37,7 +37,10 @@ pub(crate) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
 
 async fn with_home(context: &Context, command: Command) -> Result<Exit, Failure> {
     match command {
-        Command::Register(credentials) => account::register(context, credentials).await,
+        Command::Register {
+            credentials,
+            invitation,
+        } => account::register(context, credentials, &invitation).await,
         Command::Login(credentials) => account::login(context, credentials).await,
         Command::Logout { force } => account::logout(context, force).await,
         Command::Whoami => offline::whoami(context),

@@ -4,6 +4,7 @@ mod chatting;
 mod devices;
 mod exits;
 mod holding;
+mod limited;
 #[cfg(test)] // lets the lints know that these are tests, whose way to fail is to panic
 mod manual;
 mod queueing;

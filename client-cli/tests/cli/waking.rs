@@ -64,13 +64,13 @@ impl Scene {
         let emulator = world.start("nobody", ["fcm-emulator", "--account", &account]);
         let ready = emulator.line();
         let url = text(&ready, "url").to_owned();
-        let foreground = FOREGROUND_MS.to_string();
-        world.flags = [
+        let foreground = format!("{FOREGROUND_MS}ms");
+        world.settings = [
             "--push-account",
             &account,
             "--push-url",
             &url,
-            "--push-foreground-ms",
+            "--push-foreground",
             &foreground,
         ]
         .map(str::to_owned)
@@ -78,7 +78,7 @@ impl Scene {
         if matches!(engine, Engine::Postgres) {
             let cluster = postgres::shared().unwrap();
             let url = runtime().block_on(cluster.create_database()).unwrap();
-            world.flags.extend(["--database-url".to_owned(), url]);
+            world.settings.extend(["--database-url".to_owned(), url]);
         }
         world.start_server();
         for name in ["alice", "bob", "carol"] {

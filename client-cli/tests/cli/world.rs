@@ -37,12 +37,12 @@ pub(crate) fn magpied() -> PathBuf {
 pub(crate) struct World {
     directory: TempDir,
     server: Option<Server>,
-    /// What the server is started with besides.
-    pub(crate) flags: Vec<String>,
     /// Where clients connect: the server, or a proxy in front of it.
     pub(crate) address: String,
     /// What clients trust: the server's certificate authority.
     pub(crate) ca: PathBuf,
+    /// Flags of the server.
+    pub(crate) settings: Vec<String>,
 }
 
 struct Server {
@@ -64,10 +64,18 @@ impl World {
         Self {
             directory,
             server: None,
-            flags: Vec::new(),
             address: "127.0.0.1:1".to_owned(),
             ca,
+            settings: Vec::new(),
         }
+    }
+
+    /// A server with these flags.
+    pub(crate) fn with_settings(settings: &[&str]) -> Self {
+        let mut world = Self::without_server();
+        world.settings = settings.iter().map(|it| (*it).to_owned()).collect();
+        world.start_server();
+        world
     }
 
     /// A server, and alice and bob registered, each with a home of that name.
@@ -93,7 +101,7 @@ impl World {
             self.address.clone()
         };
         let directory = self.directory.path().join("server");
-        let (server, ready) = start_server(&listen, &directory, &self.flags);
+        let (server, ready) = start_server(&listen, &directory, &self.settings);
         self.server = Some(server);
         self.address = text(&ready, "listen").to_owned();
         self.ca = PathBuf::from(text(&ready, "ca"));
@@ -207,7 +215,7 @@ impl Drop for Server {
     }
 }
 
-fn start_server(listen: &str, directory: &Path, flags: &[String]) -> (Server, Value) {
+fn start_server(listen: &str, directory: &Path, settings: &[String]) -> (Server, Value) {
     // A port that a killed server held may take a moment to be free again.
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -215,7 +223,7 @@ fn start_server(listen: &str, directory: &Path, flags: &[String]) -> (Server, Va
             .args(["--listen", listen, "--admin-listen", "off", "--json"])
             .arg("--data-dir")
             .arg(directory)
-            .args(flags)
+            .args(settings)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -1,5 +1,7 @@
 //! Somebody who reads, however often their client is killed.
 
+use std::sync::atomic::Ordering;
+
 use serde_json::Value;
 
 use crate::{process::Process, town::Home};
@@ -23,6 +25,12 @@ impl Listener {
 
     pub(crate) fn start(&mut self) {
         self.process = Some(Process::start(&mut self.home.command(&["listen"])));
+    }
+
+    /// How many lines this run has printed.
+    pub(crate) fn heard(&self) -> usize {
+        let process = self.process.as_ref();
+        process.map_or(0, |it| it.count().load(Ordering::SeqCst))
     }
 
     /// `kill -9`.

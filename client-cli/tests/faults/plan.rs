@@ -1,6 +1,7 @@
 //! How long, and which faults.
 
 use std::{
+    cell::OnceCell,
     thread::sleep,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -8,7 +9,7 @@ use std::{
 use magpie_sim::proxy::Random;
 
 /// Seconds of faults in the test command.
-const SHORT: u64 = 6;
+const SHORT: u64 = 4;
 
 /// How long anything may take once the faults are over, or before it is
 /// certain that it will not happen.
@@ -16,43 +17,42 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(120);
 
 /// The faults of one test.
 pub(crate) struct Plan {
-    name: &'static str,
+    name: String,
     seed: u64,
-    ends_at: Instant,
+    length: Duration,
+    /// Known when the first fault is due.
+    ends_at: OnceCell<Instant>,
 }
 
 impl Plan {
     /// `MAGPIE_FAULT_SECONDS` of faults from `MAGPIE_FAULT_SEED`, else a few
     /// from a new seed.
-    pub(crate) fn from_environment(name: &'static str) -> Self {
-        let number = |variable: &str| {
-            let text = std::env::var(variable).ok()?;
-            let number = text.parse::<u64>();
-            Some(number.unwrap_or_else(|_| panic!("{variable} is {text:?}, expected a number")))
-        };
+    pub(crate) fn from_environment(name: &str) -> Self {
         let moment = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-        let seed = number("MAGPIE_FAULT_SEED").unwrap_or(moment.as_micros() as u64);
-        let seconds = number("MAGPIE_FAULT_SECONDS").unwrap_or(SHORT);
+        let seed = asked("MAGPIE_FAULT_SEED").unwrap_or(moment.as_micros() as u64);
+        let seconds = asked("MAGPIE_FAULT_SECONDS").unwrap_or(SHORT);
         // Shown by the test runner if the test fails.
         println!("{name}: MAGPIE_FAULT_SEED={seed} MAGPIE_FAULT_SECONDS={seconds}");
         Self {
-            name,
+            name: name.to_owned(),
             seed,
-            ends_at: Instant::now() + Duration::from_secs(seconds),
+            length: Duration::from_secs(seconds),
+            ends_at: OnceCell::new(),
         }
     }
 
     /// No faults.
-    pub(crate) fn calm(name: &'static str) -> Self {
+    pub(crate) fn calm(name: &str) -> Self {
         Self {
-            name,
+            name: name.to_owned(),
             seed: 0,
-            ends_at: Instant::now(),
+            length: Duration::ZERO,
+            ends_at: OnceCell::new(),
         }
     }
 
-    pub(crate) const fn name(&self) -> &'static str {
-        self.name
+    pub(crate) fn name(&self) -> &str {
+        &self.name
     }
 
     pub(crate) const fn seed(&self) -> u64 {
@@ -61,34 +61,45 @@ impl Plan {
 
     /// Other numbers for each test.
     pub(crate) fn random(&self) -> Random {
-        let name = self
-            .name
-            .bytes()
-            .fold(0, |sum, byte| sum * 31 + u64::from(byte));
+        let name = self.name.bytes().fold(0, |sum: u64, byte| {
+            sum.wrapping_mul(31).wrapping_add(byte.into())
+        });
         Random::new(self.seed ^ name)
     }
 
     /// Whether there is time for another fault.
     pub(crate) fn goes_on(&self) -> bool {
-        Instant::now() < self.ends_at
+        Instant::now() < *self.ends_at.get_or_init(|| Instant::now() + self.length)
     }
 
     /// Lets the world run; nothing is expected to have happened after it.
     pub(crate) fn pass(&self, milliseconds: u64) {
         sleep(Duration::from_millis(milliseconds));
     }
+}
 
-    /// Waits until `happened`.
-    pub(crate) fn until(&self, what: &str, happened: impl Fn() -> bool) {
-        until(what, happened);
-    }
+/// A number from the environment.
+pub(crate) fn asked(variable: &str) -> Option<u64> {
+    let text = std::env::var(variable).ok()?;
+    let number = text.parse();
+    Some(number.unwrap_or_else(|_| panic!("{variable} is {text:?}, expected a number")))
 }
 
 /// Waits until `happened`, with a deadline.
-pub(crate) fn until(what: &str, mut happened: impl FnMut() -> bool) {
+pub(crate) fn until(what: &str, happened: impl FnMut() -> bool) {
+    until_or(what, happened, String::new);
+}
+
+/// The same; `else_say` tells more if it does not happen.
+pub(crate) fn until_or(
+    what: &str,
+    mut happened: impl FnMut() -> bool,
+    else_say: impl Fn() -> String,
+) {
     let deadline = Instant::now() + DEADLINE;
     while !happened() {
-        assert!(Instant::now() < deadline, "not within {DEADLINE:?}: {what}");
+        let in_time = Instant::now() < deadline;
+        assert!(in_time, "not within {DEADLINE:?}: {what}\n{}", else_say());
         sleep(Duration::from_millis(5));
     }
 }

@@ -2,7 +2,8 @@
 
 use std::{
     fs::File,
-    net::SocketAddr,
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::{Arc, OnceLock},
@@ -11,10 +12,10 @@ use std::{
 use magpie_sim::proxy::Proxy;
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::runtime::Runtime;
 
 use crate::{
-    plan::Plan,
+    database::wait_for,
+    plan::{Plan, until},
     process::{Process, magpie, magpied},
 };
 
@@ -29,17 +30,34 @@ pub(crate) struct Town {
 }
 
 impl Town {
+    /// With the embedded store.
     pub(crate) fn start(plan: &Plan) -> Self {
+        let mut town = Self::asleep(plan, None);
+        town.server.start();
+        town
+    }
+
+    /// With the database at this URL.
+    pub(crate) fn over(plan: &Plan, url: &str) -> Self {
+        let mut town = Self::asleep(plan, Some(url.to_owned()));
+        town.server.start();
+        town
+    }
+
+    /// With a server that is not started yet.
+    pub(crate) fn asleep(plan: &Plan, database_url: Option<String>) -> Self {
         let dir = tempfile::Builder::new()
             .prefix(&format!("magpie-fault-{}-", plan.name()))
             .tempdir()
             .unwrap();
-        let mut server = Server {
+        let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        let server = Server {
             data: dir.path().join("server"),
-            address: SocketAddr::from(([127, 0, 0, 1], 0)),
+            database_url,
+            address: nowhere,
+            admin: nowhere,
             process: None,
         };
-        server.start();
         Self {
             server,
             entrance: Arc::default(),
@@ -48,19 +66,10 @@ impl Town {
     }
 
     /// Puts a proxy between the server and all homes made from here on.
-    pub(crate) fn proxy(&mut self, seed: u64) -> Proxied {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .unwrap();
-        let starting = Proxy::start(self.server.address, seed);
-        let proxy = runtime.block_on(starting).unwrap();
+    pub(crate) fn proxy(&mut self, seed: u64) -> Proxy {
+        let proxy = wait_for(Proxy::start(self.server.address, seed)).unwrap();
         self.entrance.set(proxy.address()).unwrap();
-        Proxied {
-            proxy,
-            _runtime: runtime,
-        }
+        proxy
     }
 
     fn home(&self, device: &str) -> Home {
@@ -108,50 +117,103 @@ impl Town {
 /// What processes say to people goes here, behind what was said before: it is
 /// kept with the other files when a test fails.
 fn log(dir: &Path) -> File {
-    let path = dir.with_extension("log");
+    let path = log_path(dir);
     let log = File::options().append(true).create(true).open(&path);
     log.unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// A proxy and what runs it.
-pub(crate) struct Proxied {
-    pub(crate) proxy: Proxy,
-    _runtime: Runtime,
+fn log_path(dir: &Path) -> PathBuf {
+    dir.with_extension("log")
 }
 
-impl Proxied {
-    /// The weather clears up. Half-open connections stay so: their ends must
-    /// find out.
-    pub(crate) fn clear(&self) {
-        self.proxy.cut_none();
-        self.proxy.pass();
-    }
-}
+/// A few writers write more here than a person could.
+const UNLIMITED: [&str; 5] = [
+    "--send-rate-per-device=off",
+    "--send-rate-per-user=off",
+    "--send-size-rate-per-device=off",
+    "--send-size-rate-per-user=off",
+    "--delivery-rate-per-user=off",
+];
 
-/// A server on one port and one directory, however often it is killed.
+/// A server on one port and one store, however often it is killed.
 pub(crate) struct Server {
     data: PathBuf,
+    database_url: Option<String>,
     address: SocketAddr,
+    admin: SocketAddr,
     process: Option<Process>,
 }
 
 impl Server {
     /// Starts it and waits until it is ready.
     pub(crate) fn start(&mut self) {
+        self.launch();
+        self.await_ready();
+    }
+
+    /// Starts it.
+    pub(crate) fn launch(&mut self) {
         let mut command = Command::new(magpied());
         command
             .arg("--listen")
             .arg(self.address.to_string())
             .arg("--data-dir")
             .arg(&self.data)
-            .args(["--admin-listen", "off", "--json"])
+            .args(["--admin-listen", "127.0.0.1:0", "--json"])
+            .args(UNLIMITED)
             .stdin(Stdio::null())
             .stderr(log(&self.data));
-        let mut process = Process::start(&mut command);
-        let ready = process.first_line();
+        if let Some(url) = &self.database_url {
+            command.arg("--database-url").arg(url);
+        }
+        self.process = Some(Process::start(&mut command));
+    }
+
+    /// Tells it, while it is down, that its log went back and that it may go on.
+    pub(crate) fn begin_epoch(&self, url: &str) {
+        let mut command = Command::new(magpied());
+        command.args(["epoch", "new", "--database-url", url]);
+        let status = command.stdout(Stdio::null()).status().unwrap();
+        assert!(status.success(), "{status}");
+    }
+
+    /// Waits until it says that it is ready.
+    pub(crate) fn await_ready(&mut self) {
+        let ready = self.process.as_mut().unwrap().first_line();
         assert_eq!(ready["type"], "ready", "{ready}");
-        self.address = ready["listen"].as_str().unwrap().parse().unwrap();
-        self.process = Some(process);
+        let address = |field: &str| ready[field].as_str().unwrap().parse().unwrap();
+        self.address = address("listen");
+        self.admin = address("admin");
+    }
+
+    /// Waits until it has ended by itself, and gives its exit code.
+    pub(crate) fn await_end(&mut self) -> Option<i32> {
+        let process = self.process.take().unwrap();
+        let (status, lines) = process.wait("the server ends");
+        assert_eq!(lines.len(), 0, "{lines:?}");
+        status.code()
+    }
+
+    /// What it has said to people so far.
+    pub(crate) fn said(&self) -> String {
+        std::fs::read_to_string(log_path(&self.data)).unwrap()
+    }
+
+    /// The status with which `/readyz` is answered.
+    pub(crate) fn readiness(&self) -> u16 {
+        let mut stream = TcpStream::connect(self.admin).unwrap();
+        let request = b"GET /readyz HTTP/1.1\r\nHost: magpied\r\nConnection: close\r\n\r\n";
+        stream.write_all(request).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let status = answer.split(' ').nth(1).unwrap_or_default();
+        status.parse().unwrap_or_else(|_| panic!("{answer:?}"))
+    }
+
+    /// Waits until `/readyz` is answered so.
+    pub(crate) fn until_readiness(&self, status: u16) {
+        let what = format!("/readyz says {status}");
+        until(&what, || self.readiness() == status);
     }
 
     /// `kill -9`.
@@ -193,9 +255,17 @@ impl Home {
 
     /// Runs a command to its end, which must be a good one.
     pub(crate) fn done(&self, args: &[&str]) -> Vec<Value> {
+        let (code, lines) = self.ended(args);
+        let Self { device, .. } = self;
+        let last = lines.last();
+        assert_eq!(code, Some(0), "{device}: magpie {args:?}: {last:#?}");
+        lines
+    }
+
+    /// Runs a command to its end. Returns its exit code and its lines.
+    pub(crate) fn ended(&self, args: &[&str]) -> (Option<i32>, Vec<Value>) {
         let what = format!("{}: magpie {}", self.device, args.join(" "));
         let (status, lines) = Process::start(&mut self.command(args)).wait(&what);
-        assert!(status.success(), "{what} ended with {status}: {lines:#?}");
-        lines
+        (status.code(), lines)
     }
 }

@@ -15,10 +15,10 @@ use magpie_audit::check::{Outcome, Place};
 use magpie_protocol::{id::MessageId, seq::Seq};
 use serde_json::Value;
 
-use crate::{process::Process, town::Home};
+use crate::{plan::asked, process::Process, town::Home};
 
-/// Between two lines: about 200 messages a second at the most.
-const PAUSE: Duration = Duration::from_millis(5);
+/// Between two lines, in milliseconds.
+const PAUSE: u64 = 20;
 
 /// One line that was handed to the client.
 #[derive(Clone, Debug)]
@@ -64,6 +64,7 @@ impl Writer {
         let mut process = Process::start(command.stdin(Stdio::piped()));
         let mut stdin = process.stdin();
         let ends = Arc::new(AtomicBool::new(false));
+        let pause = asked("MAGPIE_FAULT_PAUSE").unwrap_or(PAUSE);
         let (device, first, ended) = (self.home.device.clone(), self.lines.len(), ends.clone());
         let feeding = std::thread::spawn(move || {
             let mut texts = Vec::new();
@@ -74,7 +75,7 @@ impl Writer {
                 if writeln!(stdin, "{}", texts[texts.len() - 1]).is_err() {
                     break;
                 }
-                sleep(PAUSE);
+                sleep(Duration::from_millis(pause));
             }
             texts
         });

@@ -71,6 +71,57 @@ fn write(home: &Home, database: Option<Database>, turn: Turn) -> Written {
             Err(error) => return (None, Err(error.into())),
         },
     };
+    let _turn = home.turns().lock();
     let changes = database.turn(turn);
     (Some(database), changes)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::{
+            Arc,
+            atomic::{AtomicBool, Ordering},
+        },
+        thread,
+        time::{Duration, Instant},
+    };
+
+    use magpie_protocol::{id::ConversationId, seq::Seq};
+
+    use super::*;
+
+    /// SQLite lets who waits try again now and then; somebody who writes one line
+    /// after the other would win every time.
+    #[tokio::test]
+    async fn printing_without_a_pause_does_not_keep_the_driver_from_writing() {
+        let directory = tempfile::tempdir().unwrap();
+        let home = Home::open(directory.path()).unwrap();
+        let id = ConversationId::new([1; 16]);
+        let raw = rusqlite::Connection::open(directory.path().join("magpie.db")).unwrap();
+        let known = "INSERT INTO conversations (id) VALUES (?1)";
+        raw.execute(known, [id.bytes()]).unwrap();
+        let over = Arc::new(AtomicBool::new(false));
+        let (printer, is_over) = (home.clone(), over.clone());
+        let printing = thread::spawn(move || {
+            for seq in (1..)
+                .map(Seq::new)
+                .take_while(|_| !is_over.load(Ordering::SeqCst))
+            {
+                printer.mark_printed(&[(id, seq)]).unwrap();
+            }
+        });
+        let mut store = Store::new(home);
+        let began_at = Instant::now();
+        for _ in 0..20 {
+            store.start(Turn::default());
+            // Nobody has signed in: it ends as soon as it may write.
+            let turn = store.finished().await;
+            assert!(matches!(turn, Err(LocalError::NoAccount)), "{turn:?}");
+        }
+        let took = began_at.elapsed();
+        over.store(true, Ordering::SeqCst);
+        printing.join().unwrap();
+        assert!(took < Duration::from_secs(5), "20 turns took {took:?}");
+    }
 }

@@ -420,6 +420,7 @@ async fn a_registration_whose_answer_was_lost_is_repeated_for_the_same_device() 
         name: "Alice",
         password: "correct horse",
         device_name: "",
+        invitation: "",
     };
     let person_asks = async {
         let dial = MemoryDial(dialled);

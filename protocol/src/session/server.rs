@@ -40,8 +40,8 @@ mod tag {
 /// The peer was silent for too long.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum TimedOut {
-    /// No credential within [`HELLO_TIMEOUT`].
-    #[error("no hello within {HELLO_TIMEOUT:?}")]
+    /// No credential before the deadline.
+    #[error("no hello in time")]
     Hello,
     /// Nothing at all within [`IDLE_TIMEOUT`].
     #[error("nothing heard for {IDLE_TIMEOUT:?}")]
@@ -78,11 +78,14 @@ impl ServerSession {
     /// A session on a connection that is ready `now`.
     #[must_use]
     pub fn new(now: Moment) -> Self {
+        Self::with_hello_deadline(now, now + HELLO_TIMEOUT)
+    }
+
+    /// The same, with another deadline for the peer's credential.
+    #[must_use]
+    pub fn with_hello_deadline(now: Moment, deadline: Moment) -> Self {
         Self {
-            state: State::AwaitingHello {
-                deadline: now + HELLO_TIMEOUT,
-                tries: 0,
-            },
+            state: State::AwaitingHello { deadline, tries: 0 },
             send: Send::default(),
             receive: Receive::default(),
             heard_at: now,

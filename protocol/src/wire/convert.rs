@@ -11,7 +11,7 @@ use crate::{
     },
     push::{AppId, Platform, PushAddress, PushToken},
     seq::Seq,
-    text::{DeviceName, InvalidText, MessageText, Password, Title, UserName},
+    text::{DeviceName, InvalidText, Invitation, MessageText, Password, Title, UserName},
 };
 
 /// What is wrong with a request. The client must change it; nothing was done.
@@ -124,6 +124,8 @@ pub struct Authenticate {
     pub password: Password,
     /// For the list of devices.
     pub device_name: DeviceName,
+    /// For a registration where not everybody may.
+    pub invitation: Invitation,
 }
 
 impl Authenticate {
@@ -138,6 +140,7 @@ impl Authenticate {
             name: UserName::parse(name)?,
             password: password.try_into()?,
             device_name: device_name.try_into()?,
+            invitation: Invitation::default(),
         })
     }
 }
@@ -146,7 +149,11 @@ impl TryFrom<v1::Register> for Authenticate {
     type Error = InvalidRequest;
 
     fn try_from(it: v1::Register) -> Result<Self, InvalidRequest> {
-        Self::parse(&it.device_id, &it.name, it.password, it.device_name)
+        let parsed = Self::parse(&it.device_id, &it.name, it.password, it.device_name)?;
+        Ok(Self {
+            invitation: it.invitation.try_into()?,
+            ..parsed
+        })
     }
 }
 

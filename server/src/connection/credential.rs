@@ -18,9 +18,14 @@ use crate::{handler::Greeted, hub::Ending, store::User};
 impl<S> Connection<S> {
     pub(super) async fn handle_credential(&mut self, credential: Input) {
         let parts = Arc::clone(&self.parts);
+        if let Some(goodbye) = parts.dispatch.stopped(&parts.hellos.feed.chronicle) {
+            let now = parts.clock.now();
+            self.session.goodbye(&goodbye, now, &mut self.outbound);
+            return;
+        }
         let result = match credential {
-            Input::Register(it) => parts.accounts.register(it).await,
-            Input::SignIn(it) => parts.accounts.sign_in(it).await,
+            Input::Register(it) => parts.accounts.register(it, self.address).await,
+            Input::SignIn(it) => parts.accounts.sign_in(it, self.address).await,
             Input::Hello(hello) => {
                 let greeted = parts.hellos.greet(hello).await;
                 let now = parts.clock.now();
@@ -70,7 +75,7 @@ impl<S> Connection<S> {
     }
 
     fn welcome(&mut self, greeted: Greeted, now: Moment) {
-        let history = self.parts.hellos.feed.chronicle.history();
+        let history = greeted.history;
         let welcome = v1::Welcome {
             protocol_version: greeted.protocol_version,
             server_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -89,7 +94,9 @@ impl<S> Connection<S> {
         let Greeted {
             mailbox, delivery, ..
         } = greeted;
-        self.signed = Some(Box::new(Signed::new(hub, mailbox, delivery, ending)));
+        let limiter = Arc::clone(&self.parts.dispatch.limiter);
+        let signed = Signed::new(hub, limiter, mailbox, delivery, ending);
+        self.signed = Some(Box::new(signed));
     }
 }
 

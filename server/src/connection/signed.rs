@@ -8,14 +8,15 @@ use magpie_protocol::{
     moment::Moment,
     seq::FrameNumber,
     session::{Reply, ServerSession},
-    wire::{EncodedPage, v1},
+    wire::{EncodedPage, Request, v1},
 };
 
 use super::OUTBOUND_FULL;
 use crate::{
     delivery::Delivery,
-    dispatch::{Dispatch, Reading},
+    dispatch::{Dispatch, Reading, Taken},
     hub::{Ending, Hub, Letter, MARKS_COUNT_MAX, Mailbox},
+    limits::Limiter,
 };
 
 /// Requests of one connection that read the store at once, or whose answers wait
@@ -35,11 +36,18 @@ pub(super) struct Signed {
     reading: Vec<FrameNumber>,
     marks: Vec<v1::Mark>,
     pub(super) ending: Option<Ending>,
+    limiter: Arc<Limiter>,
+    /// Requests whose answers have not come.
+    owed: u32,
+    acked: FrameNumber,
+    /// When the device will have acknowledged nothing for too long.
+    pub(super) stalled_at: Option<Moment>,
 }
 
 impl Signed {
     pub(super) fn new(
         hub: Arc<Hub>,
+        limiter: Arc<Limiter>,
         mailbox: Arc<Mailbox>,
         delivery: Delivery,
         ending: Option<Ending>,
@@ -53,18 +61,57 @@ impl Signed {
             reading: Vec::new(),
             marks: Vec::new(),
             ending,
+            limiter,
+            owed: 0,
+            acked: FrameNumber::ZERO,
+            stalled_at: None,
+        }
+    }
+
+    /// Takes a request.
+    pub(super) fn handle_request(
+        &mut self,
+        number: FrameNumber,
+        request: Request,
+        dispatch: &Arc<Dispatch>,
+    ) {
+        if matches!(self.ending, Some(Ending::Limited(_))) {
+            // Behind one that was not done: nothing overtakes it (D6).
+            return;
+        }
+        match dispatch.request(&self.mailbox, number, request) {
+            Taken::Queued => self.owed += 1,
+            Taken::Reading(reading) => {
+                self.owed += 1;
+                self.waiting.push_back(reading);
+                self.read_on(dispatch);
+            }
+            Taken::Refused(error) => self.answer(number, Reply::Error(error)),
+            Taken::Limited(limited) => self.end(Ending::Limited(limited)),
+        }
+    }
+
+    /// The device has handled every frame up to `acked`.
+    pub(super) fn handle_ack(&mut self, acked: FrameNumber) {
+        if acked > self.acked {
+            self.acked = acked;
+            self.stalled_at = None;
+        }
+        self.delivery.handle_ack(acked);
+    }
+
+    /// The first reason to end counts, and then only one that leaves nothing to
+    /// wait for.
+    fn end(&mut self, ending: Ending) {
+        let is_first = self.ending.is_none();
+        if is_first || (self.ending.is_some_and(Ending::lets_answer) && !ending.lets_answer()) {
+            self.ending = Some(ending);
         }
     }
 
     /// Queues an answer.
     pub(super) fn answer(&mut self, number: FrameNumber, reply: Reply) {
         self.replies.push_back((number, reply));
-    }
-
-    /// Queues a request that reads.
-    pub(super) fn read(&mut self, reading: Reading, dispatch: &Arc<Dispatch>) {
-        self.waiting.push_back(reading);
-        self.read_on(dispatch);
     }
 
     /// The cursor behind all that was sent, unless something waits to be sent.
@@ -84,7 +131,11 @@ impl Signed {
         let post = self.mailbox.take();
         for letter in post.letters {
             match letter {
-                Letter::Reply { number, reply } => self.answer(number, reply),
+                Letter::Reply { number, reply } => {
+                    self.owed = self.owed.saturating_sub(1);
+                    self.limiter.answered(1);
+                    self.answer(number, reply);
+                }
                 Letter::Connected(generation) => self.delivery.handle_connected(generation),
                 Letter::Page(page) => self.delivery.handle_page(page),
                 Letter::Snapshot(page) => self.delivery.handle_snapshot(page),
@@ -97,8 +148,8 @@ impl Signed {
             let _must_wake = self.mailbox.put_detour();
         }
         self.marks.extend(post.marks.into_iter().take(room));
-        if matches!(self.ending, None | Some(Ending::Draining)) && post.ending.is_some() {
-            self.ending = post.ending;
+        if let Some(ending) = post.ending {
+            self.end(ending);
         }
     }
 
@@ -131,10 +182,13 @@ impl Signed {
             }
         }
         self.read_on(dispatch);
+        if self.stalled_at.is_none() && !session.is_all_acked() {
+            self.stalled_at = Some(now + self.limiter.limits.ack_timeout);
+        }
         let Some(ending) = self.ending else { return };
-        // In a drain what was asked is answered, if the peer takes the answers.
-        let may_answer = session.can_send() && session.unanswered() > 0;
-        if ending == Ending::Draining && may_answer {
+        // What was asked is answered, if the peer takes the answers.
+        let is_owed = self.owed > 0 || !self.replies.is_empty();
+        if ending.lets_answer() && is_owed && session.can_send() {
             return;
         }
         session.goodbye(&dispatch.ended(ending), now, out);
@@ -154,6 +208,7 @@ impl Signed {
 /// Also if the connection's task panicked.
 impl Drop for Signed {
     fn drop(&mut self) {
+        self.limiter.answered(self.owed);
         self.mailbox.close();
         self.hub.leave(&self.mailbox);
         self.delivery.disconnected();

@@ -66,11 +66,11 @@ pub struct Feed {
 
 impl Feed {
     /// Where a device's cursor says that it is; `None` if it is not one of this
-    /// device and this history.
-    fn open(&self, device: DeviceId, cursor: &[u8]) -> Option<Place> {
+    /// device and of the history with this epoch.
+    fn open(&self, device: DeviceId, epoch: u64, cursor: &[u8]) -> Option<Place> {
         let cursor = self.key.open(device, cursor)?;
-        let is_ours = cursor.epoch == self.chronicle.history().epoch
-            && cursor.place.seen().count() == self.store.shard_count();
+        let is_ours =
+            cursor.epoch == epoch && cursor.place.seen().count() == self.store.shard_count();
         is_ours.then_some(cursor.place)
     }
 
@@ -83,16 +83,17 @@ impl Feed {
     pub async fn resume(
         &self,
         device: DeviceId,
+        epoch: u64,
         cursor: &[u8],
     ) -> Result<Option<Place>, StoreError> {
-        let Some(place) = self.open(device, cursor) else {
+        let Some(place) = self.open(device, epoch, cursor) else {
             return Ok(None);
         };
         // What is routed is in the store, and mostly that is enough to know.
         let seen = place.seen();
         if !self.router.published().reaches(&seen) {
             // Authentic: so far the log has been once.
-            self.store.has_been(self.chronicle.history().epoch, &seen);
+            self.store.has_been(epoch, &seen);
             self.store
                 .state()
                 .await
@@ -143,6 +144,9 @@ struct Sent {
 pub struct Delivery {
     feed: Arc<Feed>,
     mailbox: Arc<Mailbox>,
+    /// Of the history that it delivers: another one may have begun meanwhile, and
+    /// then this connection is about to end.
+    epoch: u64,
     /// Everything up to here was sent on this connection, or stored before it.
     place: Place,
     mode: Mode,
@@ -156,7 +160,7 @@ pub struct Delivery {
 impl Delivery {
     /// A delivery that goes on at `place`. The mailbox is in the hub already.
     #[must_use]
-    pub fn new(feed: Arc<Feed>, mailbox: Arc<Mailbox>, place: Place) -> Self {
+    pub fn new(feed: Arc<Feed>, mailbox: Arc<Mailbox>, epoch: u64, place: Place) -> Self {
         // Who has missed nothing is live at once, without a question to the store.
         let mode = match &place {
             Place::At(place) if !feed.router.may_have_news(mailbox.user, place) => {
@@ -167,6 +171,7 @@ impl Delivery {
         Self {
             feed,
             mailbox,
+            epoch,
             place,
             mode,
             said_caught_up: false,
@@ -413,7 +418,7 @@ impl Delivery {
 
     /// The device says in a ping what it has stored.
     pub fn handle_cursor(&mut self, cursor: &[u8]) {
-        if let Some(Place::At(stored)) = self.feed.open(self.mailbox.device, cursor)
+        if let Some(Place::At(stored)) = self.feed.open(self.mailbox.device, self.epoch, cursor)
             && !self.confirmed.reaches(&stored)
             && self.place.confirmed().reaches(&stored)
         {
@@ -445,7 +450,7 @@ impl Delivery {
 
     fn seal(&self) -> Bytes {
         let cursor = Cursor {
-            epoch: self.feed.chronicle.history().epoch,
+            epoch: self.epoch,
             place: self.place,
         };
         self.feed.key.seal(self.mailbox.device, cursor)

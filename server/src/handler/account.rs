@@ -1,6 +1,6 @@
 //! Registration and sign-in: from a name and a password to a device's credential.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use magpie_protocol::{
@@ -8,19 +8,20 @@ use magpie_protocol::{
     text::Password,
     wire::Authenticate,
 };
-use tokio::sync::Semaphore;
+use tokio::sync::{Mutex, Semaphore};
 
 use super::password::{HashError, Passwords};
 use crate::{
     clock::{Blocking, Clock, within},
+    config::Registration,
+    limits::{Limited, Limiter},
     random::{NoRandomness, Random},
     store::{Account, CreateUser, NewDevice, PutDevice, SharedStore, StoreError, User},
     tokens::Tokens,
 };
 
-/// How long a sign-in waits for its turn at hashing before it is told to come
-/// back.
-const HASHING_WAIT: Duration = Duration::from_secs(8);
+/// How long somebody stays away while too many passwords wait to be hashed.
+const HASHING_PAUSE: Duration = Duration::from_secs(2);
 
 /// A device that may say hello.
 #[derive(Clone, Eq, PartialEq)]
@@ -45,9 +46,18 @@ pub enum SignInError {
     /// The device id was revoked, or is somebody else's: make a new one.
     #[error("the device id cannot be used")]
     DeviceRefused,
-    /// Too many at a time.
-    #[error("too many people are signing in")]
-    Busy,
+    /// Too many at a time, of this account, this address, or in all.
+    #[error(transparent)]
+    Limited(#[from] Limited),
+    /// Nobody may register, or only who is invited.
+    #[error("registration is closed, or needs another invitation")]
+    RegistrationClosed,
+    /// The user must sign another device out first.
+    #[error("the user has {max} devices, which is as many as there may be: sign one out first")]
+    TooManyDevices {
+        /// How many there may be.
+        max: u32,
+    },
     /// Nothing has changed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -67,14 +77,19 @@ pub struct Accounts {
     clock: Clock,
     blocking: Blocking,
     passwords: Arc<Passwords>,
+    limiter: Arc<Limiter>,
     /// Bounds the cores and the memory that hashing takes.
     hashing: Semaphore,
+    /// Bounds who hashes or waits for it.
+    waiting: Semaphore,
+    /// Held while a user's devices are counted and one is added.
+    placing: Mutex<()>,
     /// Compared with when there is no such user, so that this takes as long.
     nobody: String,
 }
 
 impl Accounts {
-    /// Accounts in `store`; at most `hashing_max` passwords are hashed at once.
+    /// Accounts in `store`.
     ///
     /// # Errors
     ///
@@ -85,7 +100,7 @@ impl Accounts {
         random: Random,
         clock: Clock,
         blocking: Blocking,
-        hashing_max: usize,
+        limiter: Arc<Limiter>,
     ) -> Result<Self, SignInError> {
         let passwords = Arc::new(Passwords::default());
         let nobody = Password::try_from(format!("{:032x}", u128::from_ne_bytes(random.bytes()?)))
@@ -93,15 +108,20 @@ impl Accounts {
             reason: error.to_string(),
         })?;
         let nobody = passwords.hash(&nobody, &random.bytes()?)?;
-        let hashing = Semaphore::new(hashing_max);
+        let limits = &limiter.limits;
+        let hashing_max = limits.password_hashes_max as usize;
+        let waiting_max = limits.password_hashes_waiting_max as usize;
         Ok(Self {
+            hashing: Semaphore::new(hashing_max),
+            waiting: Semaphore::new(hashing_max + waiting_max),
+            placing: Mutex::default(),
+            limiter,
             store,
             tokens,
             random,
             clock,
             blocking,
             passwords,
-            hashing,
             nobody,
         })
     }
@@ -112,7 +132,13 @@ impl Accounts {
     /// # Errors
     ///
     /// [`SignInError`].
-    pub async fn register(&self, it: Authenticate) -> Result<Credential, SignInError> {
+    pub async fn register(
+        &self,
+        it: Authenticate,
+        from: IpAddr,
+    ) -> Result<Credential, SignInError> {
+        self.may_register(&it)?;
+        self.limiter.registration(from, self.clock.now())?;
         if let Some(account) = self.store.account(&it.name).await? {
             return self.register_again(account, it).await;
         }
@@ -138,14 +164,27 @@ impl Accounts {
         }
     }
 
+    fn may_register(&self, it: &Authenticate) -> Result<(), SignInError> {
+        let limits = &self.limiter.limits;
+        let may = match limits.registration {
+            Registration::Open => true,
+            Registration::Invitation => limits.invitations.holds(it.invitation.reveal()),
+            Registration::Off => false,
+        };
+        if may {
+            return Ok(());
+        }
+        Limited::new("registration", Duration::ZERO).counted();
+        Err(SignInError::RegistrationClosed)
+    }
+
     /// The name exists: it is a repeat whose answer was lost, or it is taken.
     async fn register_again(
         &self,
         account: Account,
         it: Authenticate,
     ) -> Result<Credential, SignInError> {
-        let device = self.store.device(it.device).await?;
-        if device.is_none_or(|device| device.user != account.user) {
+        if self.known_device(Some(&account), &it).await?.is_none() {
             return Err(SignInError::NameTaken);
         }
         match self.sign_in_to(Some(account), it).await {
@@ -159,9 +198,28 @@ impl Accounts {
     /// # Errors
     ///
     /// [`SignInError`].
-    pub async fn sign_in(&self, it: Authenticate) -> Result<Credential, SignInError> {
+    pub async fn sign_in(&self, it: Authenticate, from: IpAddr) -> Result<Credential, SignInError> {
+        self.limiter.sign_in(from, self.clock.now())?;
         let account = self.store.account(&it.name).await?;
-        self.sign_in_to(account, it).await
+        let result = self.sign_in_to(account, it).await;
+        if result.is_ok() {
+            self.limiter.forgive_address(from);
+        }
+        result
+    }
+
+    /// The device that asks, if it is the account's already. Takes as long if there
+    /// is no account.
+    async fn known_device(
+        &self,
+        account: Option<&Account>,
+        it: &Authenticate,
+    ) -> Result<Option<DeviceId>, SignInError> {
+        let device = self.store.device(it.device).await?;
+        let is_theirs = device
+            .zip(account)
+            .is_some_and(|(device, account)| device.user == account.user);
+        Ok(is_theirs.then_some(it.device))
     }
 
     async fn sign_in_to(
@@ -169,13 +227,23 @@ impl Accounts {
         account: Option<Account>,
         it: Authenticate,
     ) -> Result<Credential, SignInError> {
+        let known = self.known_device(account.as_ref(), &it).await?;
+        self.limiter.password(&it.name, known, self.clock.now())?;
         let expected = account
             .as_ref()
             .map_or(&self.nobody, |account| &account.password_hash);
-        let is_right = self.verify(&it.password, expected.clone()).await?;
+        let verified = self.verify(&it.password, expected.clone()).await;
+        if !matches!(verified, Ok(false)) {
+            self.limiter.forgive_password(&it.name, known);
+        }
+        let is_right = verified?;
         let Some(account) = account.filter(|_| is_right) else {
             return Err(SignInError::WrongCredentials);
         };
+        let _placing = self.placing.lock().await;
+        if known.is_none() {
+            self.has_room(&account).await?;
+        }
         let (token, device) = self.new_device(&it)?;
         let at_ms = self.clock.wall_ms();
         let put = self.store.put_device(account.user.id, &device, at_ms);
@@ -189,6 +257,16 @@ impl Accounts {
             }),
             PutDevice::Refused => Err(SignInError::DeviceRefused),
         }
+    }
+
+    /// Whether the user may have another device.
+    async fn has_room(&self, account: &Account) -> Result<(), SignInError> {
+        let max = self.limiter.limits.devices_per_user_max;
+        if self.store.devices(account.user.id).await?.len() < max as usize {
+            return Ok(());
+        }
+        Limited::new("devices_per_user_max", Duration::ZERO).counted();
+        Err(SignInError::TooManyDevices { max })
     }
 
     fn new_device(&self, it: &Authenticate) -> Result<([u8; 32], NewDevice), SignInError> {
@@ -223,9 +301,14 @@ impl Accounts {
         &self,
         work: impl FnOnce(&Passwords) -> T + Send + 'static,
     ) -> Result<T, SignInError> {
-        let turn = within(HASHING_WAIT, self.hashing.acquire()).await;
+        let busy = |limit| Limited::new(limit, HASHING_PAUSE).counted();
+        let Ok(_place) = self.waiting.try_acquire() else {
+            return Err(busy("password_hashes_waiting_max").into());
+        };
+        let wait = self.limiter.limits.password_hash_wait;
+        let turn = within(wait, self.hashing.acquire()).await;
         let Some(Ok(_turn)) = turn else {
-            return Err(SignInError::Busy);
+            return Err(busy("password_hash_wait").into());
         };
         let passwords = Arc::clone(&self.passwords);
         let died = || HashError {

@@ -13,7 +13,7 @@ use crate::{
     clock::Clock,
     delivery::{Delivery, Feed},
     hub::{Hub, Mailbox},
-    store::{Attachment, Connect, Device, StoreError, User},
+    store::{Attachment, Connect, Device, History, StoreError, User},
     tokens::Tokens,
 };
 
@@ -44,6 +44,8 @@ pub struct Greeted {
     pub mailbox: Arc<Mailbox>,
     /// What it has not confirmed.
     pub delivery: Delivery,
+    /// The history that it is served.
+    pub history: History,
     /// The version that both sides speak.
     pub protocol_version: u32,
     /// Its cursor was of no use.
@@ -78,16 +80,25 @@ impl Hellos {
                 version: hello.protocol_version,
             });
         }
+        let history = self.feed.chronicle.history();
+        let epoch = history.epoch;
         let device = self.authenticate(&hello).await?;
 
         let mailbox = Arc::new(Mailbox::new(device.user.id, device.id));
-        let place = self.feed.resume(device.id, &hello.cursor).await?;
+        let place = self.feed.resume(device.id, epoch, &hello.cursor).await?;
         let starts_anew = place.is_none();
         let place = place.unwrap_or_else(|| {
             let never_had_one = hello.cursor.is_empty();
             self.feed.anew(never_had_one.then_some(device.made_at))
         });
         self.hub.join(&mailbox);
+        // Whoever stops serving ends all who are in the hub; this one joined late.
+        let chronicle = &self.feed.chronicle;
+        if chronicle.is_stopped() || chronicle.history().epoch != epoch {
+            self.hub.leave(&mailbox);
+            let reason = "a new epoch began meanwhile".to_owned();
+            return Err(StoreError::Unavailable { reason }.into());
+        }
         let at_ms = self.clock.wall_ms();
         let connect = Connect {
             device: device.id,
@@ -100,12 +111,13 @@ impl Hellos {
             },
         };
         self.feed.keeper.connect(connect, Arc::clone(&mailbox));
-        let delivery = Delivery::new(Arc::clone(&self.feed), Arc::clone(&mailbox), place);
+        let delivery = Delivery::new(Arc::clone(&self.feed), Arc::clone(&mailbox), epoch, place);
         tracing::debug!(device = %device.id, client = hello.client, starts_anew, "hello");
         Ok(Greeted {
             user: device.user,
             mailbox,
             delivery,
+            history,
             protocol_version: hello.protocol_version.min(PROTOCOL_VERSION),
             starts_anew,
         })

@@ -149,6 +149,10 @@ impl Committer {
         let (routings, routed) = mpsc::channel(ROUTING_MAX);
         let route = tokio::spawn(Arc::clone(&self).route(shard, routed));
         loop {
+            // Connections that are ready to run come first: what they have read
+            // belongs into this batch, and a batch costs as much as dozens of its
+            // requests.
+            tokio::task::yield_now().await;
             let batch = lane.take(BATCH_MAX);
             if !batch.is_empty() {
                 self.commit(shard, batch, &routings).await;

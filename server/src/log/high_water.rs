@@ -3,7 +3,8 @@
 
 use std::{
     fmt::Write as _,
-    fs, io,
+    fs::{self, File},
+    io::{self, Write as _},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -55,18 +56,12 @@ impl HighWater {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             text => text?,
         };
-        Ok(self.parse(&text))
-    }
-
-    fn parse(&self, text: &str) -> Option<(u64, Positions)> {
         let mut words = text.split_ascii_whitespace();
         if words.next() != Some(&self.log) {
-            return None;
+            return Ok(None);
         }
-        let epoch = words.next()?.parse().ok()?;
-        let each = words.map(|word| word.parse().map(Position::new));
-        let each: Vec<Position> = each.collect::<Result<_, _>>().ok()?;
-        Some((epoch, Positions::from_each(&each)?))
+        let unreadable = || io::Error::new(io::ErrorKind::InvalidData, "it says nothing");
+        parse(words).map(Some).ok_or_else(unreadable)
     }
 
     /// Writes down how far the log has come.
@@ -80,9 +75,11 @@ impl HighWater {
             write!(text, " {}", position.get()).map_err(io::Error::other)?;
         }
         text.push('\n');
-        // Readers find the old one or the new one.
+        // Readers find the old one or the new one, also after a power cut.
         let fresh = self.path.with_extension("new");
-        fs::write(&fresh, text)?;
+        let mut file = File::create(&fresh)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
         fs::rename(&fresh, &self.path)
     }
 
@@ -115,6 +112,14 @@ impl HighWater {
     }
 }
 
+/// Epoch and place, as they are written.
+fn parse<'a>(mut words: impl Iterator<Item = &'a str>) -> Option<(u64, Positions)> {
+    let epoch = words.next()?.parse().ok()?;
+    let each = words.map(|word| word.parse().map(Position::new));
+    let each: Vec<Position> = each.collect::<Result<_, _>>().ok()?;
+    Some((epoch, Positions::from_each(&each)?))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -129,5 +134,7 @@ mod tests {
         assert_eq!(file.read().unwrap(), Some((3, reached)));
         let other = HighWater::new(dir.path(), &[2; 32]);
         assert_eq!(other.read().unwrap(), None);
+        fs::write(dir.path().join(FILE), format!("{} 3 4x", file.log)).unwrap();
+        assert!(file.read().is_err(), "it is damaged");
     }
 }

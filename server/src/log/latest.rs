@@ -18,24 +18,31 @@ pub(super) struct Latest(Mutex<Inner>);
 struct Inner {
     /// What is beyond it is known.
     floor: Position,
+    /// Of all that was noted. A stretch is not noted in the order of positions.
+    highest: Position,
     of: HashMap<UserId, Position>,
 }
 
 impl Latest {
     pub(super) fn new(floor: Position) -> Self {
-        let of = HashMap::new();
-        Self(Mutex::new(Inner { floor, of }))
+        Self(Mutex::new(Inner {
+            floor,
+            highest: floor,
+            of: HashMap::new(),
+        }))
     }
 
     /// Something at this position is for the user. Call it before they are told,
     /// so that who comes meanwhile finds one or the other.
     pub(super) fn note(&self, user: UserId, position: Position) {
         let mut inner = self.0.lock();
+        inner.highest = inner.highest.max(position);
         if inner.of.len() >= USERS_MAX {
-            inner.floor = position;
+            inner.floor = inner.highest;
             inner.of.clear();
         }
-        inner.of.insert(user, position);
+        let last = inner.of.entry(user).or_default();
+        *last = position.max(*last);
     }
 
     /// Whether something beyond `after` is for the user, or may be.
@@ -48,6 +55,7 @@ impl Latest {
     pub(super) fn reset(&self, floor: Position) {
         let mut inner = self.0.lock();
         inner.floor = floor;
+        inner.highest = floor;
         inner.of.clear();
     }
 }
@@ -66,6 +74,14 @@ mod tests {
         latest.note(ALICE, Position::new(9));
         assert!(latest.may_have_news(ALICE, Position::new(8)));
         assert!(!latest.may_have_news(ALICE, Position::new(9)));
+    }
+
+    #[test]
+    fn an_earlier_position_that_is_noted_later_hides_nothing() {
+        let latest = Latest::new(Position::ZERO);
+        latest.note(ALICE, Position::new(9));
+        latest.note(ALICE, Position::new(5));
+        assert!(latest.may_have_news(ALICE, Position::new(7)));
     }
 
     #[test]

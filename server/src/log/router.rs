@@ -31,8 +31,8 @@ use crate::{
     clock::{Clock, within},
     hub::{Ending, Hub, Mailbox, Wakeups},
     store::{
-        ChangedDevice, LogEvent, LogState, Membership, Positions, ReadLimit, Shard, SharedStore,
-        StoreError, UserMark,
+        ChangedDevice, LogEvent, LogState, MARKED_MEMBERS_MAX, Membership, Positions, ReadLimit,
+        Shard, SharedStore, StoreError, UserMark,
     },
     tokens::Tokens,
 };
@@ -45,10 +45,6 @@ const STRETCH: ReadLimit = ReadLimit {
     count: 1_000,
     size: 4 * 1024 * 1024,
 };
-
-/// Members of a conversation up to which everybody is told at once how far one
-/// of them has come; in larger ones it is asked for.
-const MARKED_MEMBERS_MAX: usize = 64;
 
 /// Events routed before other tasks get a turn.
 const YIELD_AFTER: usize = 256;
@@ -269,6 +265,7 @@ impl Router {
             self.audience(routed, audiences, event.conversation).await?;
             audiences.begin(event);
             let members = self.audience(routed, audiences, event.conversation).await?;
+            let before = count;
             for membership in members.iter().filter(|it| covers(it, event.seq)) {
                 routed.latest.note(membership.user, event.position);
                 self.put(event, membership, sender.as_ref(), wakeups);
@@ -276,6 +273,9 @@ impl Router {
                 if count % YIELD_AFTER == 0 {
                     tokio::task::yield_now().await;
                 }
+            }
+            if let Some(sender) = sender {
+                sender.count_delivered(count - before);
             }
             audiences.end(event);
         }

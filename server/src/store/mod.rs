@@ -33,8 +33,8 @@ mod wakes;
 pub use self::{
     identity::direct_conversation,
     read::{
-        ChangedDevice, HistoryPage, Membership, ReadLimit, Recency, SnapshotPage, SnapshotPlace,
-        Stretch, UserMark, UserPage,
+        ChangedDevice, HistoryPage, MARKED_MEMBERS_MAX, Membership, ReadLimit, Recency,
+        SnapshotPage, SnapshotPlace, Stretch, UserMark, UserPage,
     },
     shard::{Positions, SHARDS_MAX, Shard},
     wakes::{

@@ -83,10 +83,18 @@ pub(in crate::store) const STRETCH_MARKS_MAX: usize = 10_000;
 /// short logs have several.)
 pub(in crate::store) const WINDOW_COUNT: u64 = if cfg!(test) { 20 } else { 20_000 };
 
-/// Further behind the head than this, a user's conversations are asked one by
-/// one whether they changed: 10,000 of them take less time than so much of the
-/// log.
-pub(in crate::store) const FAR_COUNT: u64 = if cfg!(test) { 30 } else { 100_000 };
+/// This near to the head, the log is read without a question for what else could
+/// be cheaper.
+pub(in crate::store) const NEAR_COUNT: u64 = if cfg!(test) { 3 } else { 64 };
+
+/// A stretch of the log this many times as long as the list of a user's
+/// conversations takes longer to read than to ask each of them whether it
+/// changed.
+pub(in crate::store) const FAR_FACTOR: u64 = 2;
+
+/// Members up to which a description says how far each has stored, and up to
+/// which all are told as it changes: to find it out costs a search for each.
+pub const MARKED_MEMBERS_MAX: usize = 64;
 
 /// Read marks in one page; the newest are kept. (A description carries the
 /// current ones too.)

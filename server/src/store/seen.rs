@@ -9,28 +9,35 @@ use super::{LogState, Positions, StoreError};
 
 /// The furthest that this process knows its log to have come.
 #[derive(Debug, Default)]
-pub(super) struct Seen(Mutex<Option<(u64, Positions)>>);
+pub(super) struct Seen(Mutex<Place>);
+
+/// An epoch, and how far the log has been in it; nothing at first.
+type Place = Option<(u64, Positions)>;
+
+/// How far the log had come when a reading of it began.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Before(Place);
 
 impl Seen {
-    /// Remembers how far the log is, unless it is less far than it was, in the
-    /// same history or a later one.
-    pub(super) fn check(&self, found: &LogState) -> Result<(), StoreError> {
-        let mut seen = self.0.lock();
+    /// Call it before the log is read: while it is read it may go on, and others
+    /// may know of it first.
+    pub(super) fn before(&self) -> Before {
+        Before(*self.0.lock())
+    }
+
+    /// Remembers how far the log is, unless that is less far than it was when the
+    /// reading began, in the same history or a later one.
+    pub(super) fn check(&self, before: Before, found: &LogState) -> Result<(), Reached> {
         let epoch = found.history.epoch;
-        let reached = match *seen {
-            None => found.heads,
-            Some((seen_epoch, _)) if seen_epoch < epoch => found.heads,
-            Some((seen_epoch, reached)) => {
-                if seen_epoch > epoch || !found.heads.reaches(&reached) {
-                    return Err(StoreError::WentBack {
-                        reached: place(seen_epoch, &reached),
-                        found: place(epoch, &found.heads),
-                    });
-                }
-                found.heads
-            }
-        };
-        *seen = Some((epoch, reached));
+        if let Some((seen_epoch, places)) = before.0
+            && (seen_epoch > epoch || seen_epoch == epoch && !found.heads.reaches(&places))
+        {
+            return Err(Reached {
+                epoch: seen_epoch,
+                places,
+            });
+        }
+        self.note(epoch, &found.heads);
         Ok(())
     }
 
@@ -43,6 +50,21 @@ impl Seen {
             Some(_) | None => *reached,
         };
         *seen = Some((epoch, reached));
+    }
+}
+
+/// How far the log had come once, and in which epoch.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reached {
+    pub(super) epoch: u64,
+    pub(super) places: Positions,
+}
+
+/// The error of a log that had come so far, and is here now.
+pub(super) fn went_back(epoch: u64, reached: &Positions, found: &LogState) -> StoreError {
+    StoreError::WentBack {
+        reached: place(epoch, reached),
+        found: place(found.history.epoch, &found.heads),
     }
 }
 
@@ -70,14 +92,25 @@ mod tests {
     #[test]
     fn a_log_that_goes_back_is_noticed_until_a_new_epoch_begins() {
         let seen = Seen::default();
-        seen.check(&state(1, 5)).unwrap();
+        let check = |state: LogState| seen.check(seen.before(), &state);
+        check(state(1, 5)).unwrap();
         seen.note(1, &Position::new(9).into());
-        assert!(seen.check(&state(1, 8)).is_err());
-        seen.check(&state(1, 9)).unwrap();
-        seen.check(&state(2, 7)).unwrap();
-        assert!(seen.check(&state(2, 6)).is_err());
-        assert!(seen.check(&state(1, 9)).is_err(), "a backup of before");
+        assert!(check(state(1, 8)).is_err());
+        check(state(1, 9)).unwrap();
+        check(state(2, 7)).unwrap();
+        assert!(check(state(2, 6)).is_err());
+        assert!(check(state(1, 9)).is_err(), "a backup of before");
         seen.note(1, &Position::new(100).into());
-        seen.check(&state(2, 7)).unwrap();
+        check(state(2, 7)).unwrap();
+    }
+
+    #[test]
+    fn what_others_learn_during_a_reading_does_not_count_against_it() {
+        let seen = Seen::default();
+        seen.note(1, &Position::new(5).into());
+        let before = seen.before();
+        seen.note(1, &Position::new(9).into());
+        seen.check(before, &state(1, 6)).unwrap();
+        assert!(seen.check(seen.before(), &state(1, 8)).is_err());
     }
 }

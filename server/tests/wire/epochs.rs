@@ -77,7 +77,9 @@ async fn a_log_that_falls_under_a_living_server_stops_it_until_a_new_epoch() {
     assert!(refused(&world, &alice, &cursor).await);
 
     let begun = store::begin_epoch(&database.url, false).await.unwrap();
-    assert_eq!((begun.state.history.epoch, begun.devices), (2, 1));
+    let epoch = begun.state.history.epoch;
+    assert!(epoch > 1);
+    assert_eq!(begun.devices, 1);
     while refused(&world, &alice, &cursor).await {
         tokio::task::yield_now().await;
     }
@@ -86,7 +88,7 @@ async fn a_log_that_falls_under_a_living_server_stops_it_until_a_new_epoch() {
     let server_frame::Body::Welcome(welcome) = peer.body().await else {
         panic!("not welcome");
     };
-    assert_eq!((welcome.epoch, welcome.starts_anew), (2, true));
+    assert_eq!((welcome.epoch, welcome.starts_anew), (epoch, true));
     let accepted = peer.send(text_to("alice", "two, again")).await;
     assert_eq!(accepted.seq, 2);
 }

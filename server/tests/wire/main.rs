@@ -12,6 +12,8 @@
 mod counted;
 mod epochs;
 mod hostile;
+mod limits;
 mod peer;
+mod process;
 mod reconnects;
 mod sessions;

@@ -1,7 +1,7 @@
 //! A server of its own for each test, and peers that say exactly what they are
 //! told to.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use magpie_protocol::{
@@ -11,6 +11,7 @@ use magpie_protocol::{
 };
 use magpie_server::{
     clock::{Blocking, Clock},
+    config::Limits,
     node::{Ground, Node, StartError, bind},
     random::Random,
     store::{SharedStore, embedded},
@@ -27,7 +28,7 @@ use tokio::{
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 /// Longer than anything should take; reached only by a failing test.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(crate) const PASSWORD: &str = "correct horse battery";
 
@@ -36,6 +37,7 @@ pub(crate) struct World {
     pub(crate) node: Node,
     pub(crate) address: SocketAddr,
     pub(crate) store: SharedStore,
+    limits: Limits,
     dir: TempDir,
 }
 
@@ -49,19 +51,32 @@ pub(crate) struct Device {
 
 impl World {
     pub(crate) async fn start() -> Self {
-        let dir = TempDir::new().unwrap();
-        Self::start_in(dir).await
+        Self::with(Limits::default()).await
     }
 
-    async fn start_in(dir: TempDir) -> Self {
+    /// A server with these limits.
+    pub(crate) async fn with(limits: Limits) -> Self {
+        let dir = TempDir::new().unwrap();
+        Self::start_in(dir, limits).await
+    }
+
+    async fn start_in(dir: TempDir, limits: Limits) -> Self {
         let key = Random::system().bytes().unwrap();
         let store = embedded::open(dir.path(), Blocking::Pool, key).unwrap();
-        Self::start_on(dir, store).await.unwrap()
+        Self::start_with(dir, store, limits).await.unwrap()
     }
 
     /// A server on this store; its other files are in `dir`.
     pub(crate) async fn start_on(dir: TempDir, store: SharedStore) -> Result<Self, StartError> {
-        let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        Self::start_with(dir, store, Limits::default()).await
+    }
+
+    async fn start_with(
+        dir: TempDir,
+        store: SharedStore,
+        limits: Limits,
+    ) -> Result<Self, StartError> {
+        let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = listener.local_addr().unwrap();
         let source = Source::Development {
             dir: dir.path().into(),
@@ -75,12 +90,14 @@ impl World {
             blocking: Blocking::Pool,
             data_dir: Some(dir.path().to_owned()),
             push: None,
+            limits: limits.clone(),
         };
         let node = Node::start(ground, listener, None).await?;
         Ok(Self {
             node,
             address,
             store,
+            limits,
             dir,
         })
     }
@@ -94,11 +111,15 @@ impl World {
     /// Drains the server and starts another on the same store.
     pub(crate) async fn restart(self) -> Self {
         let Self {
-            node, store, dir, ..
+            node,
+            store,
+            limits,
+            dir,
+            ..
         } = self;
         node.drain().await;
         drop(store);
-        Self::start_in(dir).await
+        Self::start_in(dir, limits).await
     }
 
     pub(crate) async fn tls(
@@ -106,42 +127,21 @@ impl World {
         alpn: &[&[u8]],
         versions: &[&'static SupportedProtocolVersion],
     ) -> std::io::Result<TlsStream<TcpStream>> {
-        let mut roots = RootCertStore::empty();
-        let ca = CertificateDer::from_pem_file(self.dir.path().join("ca.pem")).unwrap();
-        roots.add(ca).unwrap();
-        let mut config = ClientConfig::builder_with_provider(tls::provider())
-            .with_protocol_versions(versions)
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        config.alpn_protocols = alpn.iter().map(|it| it.to_vec()).collect();
         let tcp = TcpStream::connect(self.address).await?;
-        let name = ServerName::try_from("localhost").unwrap();
-        TlsConnector::from(Arc::new(config))
-            .connect(name, tcp)
+        connector(&self.dir.path().join("ca.pem"), alpn, versions)
+            .connect(ServerName::try_from("localhost").unwrap(), tcp)
             .await
     }
 
     /// A TLS connection on which nothing was said yet.
     pub(crate) async fn peer(&self) -> Peer {
         let stream = self.tls(&[ALPN], &[&rustls::version::TLS13]).await.unwrap();
-        Peer {
-            stream,
-            inbound: BytesMut::new(),
-            number: 0,
-            received: 0,
-        }
+        Peer::on(stream)
     }
 
     pub(crate) async fn register(&self, name: &str) -> Device {
         let mut peer = self.peer().await;
-        peer.control(client_frame::Body::Register(v1::Register {
-            device_id: fresh_id(),
-            name: name.to_owned(),
-            password: PASSWORD.to_owned(),
-            device_name: "test".to_owned(),
-        }))
-        .await;
+        peer.control(register(name, "")).await;
         peer.signed_in().await
     }
 
@@ -161,8 +161,37 @@ impl World {
     }
 }
 
+/// What makes TLS connections to a server that this authority vouches for.
+pub(crate) fn connector(
+    ca: &Path,
+    alpn: &[&[u8]],
+    versions: &[&'static SupportedProtocolVersion],
+) -> TlsConnector {
+    let mut roots = RootCertStore::empty();
+    roots
+        .add(CertificateDer::from_pem_file(ca).unwrap())
+        .unwrap();
+    let mut config = ClientConfig::builder_with_provider(tls::provider())
+        .with_protocol_versions(versions)
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = alpn.iter().map(|it| it.to_vec()).collect();
+    TlsConnector::from(Arc::new(config))
+}
+
 pub(crate) fn fresh_id() -> Bytes {
     uuid::Uuid::now_v7().as_bytes().to_vec().into()
+}
+
+pub(crate) fn register(name: &str, invitation: &str) -> client_frame::Body {
+    client_frame::Body::Register(v1::Register {
+        device_id: fresh_id(),
+        name: name.to_owned(),
+        password: PASSWORD.to_owned(),
+        device_name: "test".to_owned(),
+        invitation: invitation.to_owned(),
+    })
 }
 
 pub(crate) fn sign_in(name: &str, password: &str) -> v1::SignIn {
@@ -208,6 +237,16 @@ pub(crate) fn text_of(event: &v1::Event) -> &str {
     }
 }
 
+/// The texts of events.
+pub(crate) fn texts(events: &[v1::Event]) -> Vec<&str> {
+    events.iter().map(text_of).collect()
+}
+
+/// The events of pages.
+pub(crate) fn all_events(pages: &[v1::Page]) -> Vec<v1::Event> {
+    pages.iter().flat_map(|page| page.events.clone()).collect()
+}
+
 /// One end of a connection, without any state machine.
 pub(crate) struct Peer {
     stream: TlsStream<TcpStream>,
@@ -217,6 +256,16 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
+    /// Nothing was said yet.
+    pub(crate) fn on(stream: TlsStream<TcpStream>) -> Self {
+        Self {
+            stream,
+            inbound: BytesMut::new(),
+            number: 0,
+            received: 0,
+        }
+    }
+
     pub(crate) async fn write(&mut self, bytes: &[u8]) {
         // The server may have closed already: what it said is read after this.
         drop(self.stream.write_all(bytes).await);
@@ -307,7 +356,8 @@ impl Peer {
         }
     }
 
-    async fn signed_in(&mut self) -> Device {
+    /// Reads the credential.
+    pub(crate) async fn signed_in(&mut self) -> Device {
         match self.body().await {
             server_frame::Body::SignedIn(it) => Device {
                 id: it.device_id,

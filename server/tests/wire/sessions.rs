@@ -13,15 +13,7 @@ use magpie_protocol::{
 };
 use magpie_server::store::{Actor, Append, Command, Shard};
 
-use crate::peer::{World, fresh_id, hello, text_of, text_to};
-
-fn texts(events: &[v1::Event]) -> Vec<&str> {
-    events.iter().map(text_of).collect()
-}
-
-fn all_events(pages: &[v1::Page]) -> Vec<v1::Event> {
-    pages.iter().flat_map(|page| page.events.clone()).collect()
-}
+use crate::peer::{World, all_events, fresh_id, hello, text_of, text_to, texts};
 
 fn all_conversations(pages: &[v1::Page]) -> Vec<v1::Conversation> {
     pages
@@ -214,6 +206,7 @@ async fn a_registration_may_be_repeated_by_the_same_device() {
         name: "Alice".to_owned(),
         password: crate::peer::PASSWORD.to_owned(),
         device_name: String::new(),
+        invitation: String::new(),
     };
     let mut tokens = Vec::new();
     for _ in 0..2 {

@@ -1,72 +1,32 @@
-//! A device whose session and outbox are the real ones, around a model of its
-//! local database.
+//! A device whose session and outbox are the real ones, around its database.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
+use magpie_audit as audit;
+use magpie_audit::Record;
 use magpie_protocol::{
-    frame::{FrameLimits, Split, split},
-    id::{ConversationId, DeviceId, MessageId},
+    frame::{Frame as _, FrameLimits, Split, split},
+    id::{DeviceId, MessageId, UserId},
+    limits::ACK_DELAY,
     moment::Moment,
     outbox::Outbox,
     seq::FrameNumber,
-    session::{Answer, ClientSession, Incoming},
+    session::{ClientSession, Incoming},
     wire::v1,
 };
 
-use super::{Broken, Mutant, TOKEN};
-
-/// What the person handed in and the server has not answered for good.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Pending {
-    pub(crate) id: MessageId,
-    pub(crate) conversation: ConversationId,
-    pub(crate) text_size: usize,
-}
-
-/// What survives a crash of the device: its local database.
-#[derive(Debug, Default)]
-pub(crate) struct Local {
-    pub(crate) outbox: VecDeque<Pending>,
-    /// Refused for good, kept for the person to see.
-    pub(crate) failed: Vec<MessageId>,
-    pub(crate) store: BTreeMap<(ConversationId, u64), MessageId>,
-    by_id: BTreeMap<MessageId, (ConversationId, u64)>,
-    pub(crate) cursor: Bytes,
-}
-
-impl Local {
-    /// Stores an event; what is there already is left alone.
-    fn insert(
-        &mut self,
-        conversation: ConversationId,
-        seq: u64,
-        id: MessageId,
-    ) -> Result<(), Broken> {
-        let place = (conversation, seq);
-        let before = self.store.insert(place, id);
-        if before.is_some_and(|before| before != id) {
-            return Err(Broken::new("D4", format!("two messages at seq {seq}")));
-        }
-        if self
-            .by_id
-            .insert(id, place)
-            .is_some_and(|before| before != place)
-        {
-            return Err(Broken::new(
-                "D3",
-                format!("{id} at two places, one of them {seq}"),
-            ));
-        }
-        // Seen in the log: it need not be sent any more.
-        self.outbox.retain(|pending| pending.id != id);
-        Ok(())
-    }
-}
+use super::{
+    Broken, Context, Mutant, TOKEN,
+    local::{Local, Notes, Pending, id_of},
+    log::Log,
+    place::Place,
+};
 
 /// The device's end of one connection.
 #[derive(Debug)]
 pub(crate) struct DeviceLink {
+    /// Which of the device's connections.
     pub(crate) connection: usize,
     session: ClientSession,
     inbound: BytesMut,
@@ -79,11 +39,21 @@ pub(crate) struct DeviceLink {
 #[derive(Debug)]
 pub(crate) struct Device {
     pub(crate) id: DeviceId,
+    pub(crate) user: UserId,
     pub(crate) local: Local,
     outbox: Outbox,
     pub(crate) link: Option<DeviceLink>,
     /// How many messages were handed in, the source of ids.
     pub(crate) written: u32,
+    /// The app is in the background: it connects when it is woken.
+    pub(crate) asleep: bool,
+    /// Its database is another one than the server knows: the app stays in front
+    /// until it is welcomed.
+    pub(crate) fresh: bool,
+    /// A copy of the database, and how many notes there were.
+    backup: Option<Box<(Local, u64)>>,
+    /// What the checker will look at.
+    pub(crate) notes: audit::Device,
 }
 
 /// What the world must look at after some bytes.
@@ -95,20 +65,42 @@ pub(crate) struct Heard {
 }
 
 impl Device {
-    pub(crate) fn new(id: DeviceId) -> Self {
+    pub(crate) fn new(id: DeviceId, user: UserId, name: String) -> Self {
         Self {
             id,
+            user,
             local: Local::default(),
             outbox: Outbox::default(),
             link: None,
             written: 0,
+            asleep: false,
+            fresh: true,
+            backup: None,
+            notes: audit::Device::new(name, user),
         }
     }
 
+    pub(crate) fn note(&mut self, now: Moment, record: Record) {
+        self.notes.note(micros(now), record);
+    }
+
     /// The person writes a message: it is in the outbox before anything else.
-    pub(crate) fn hand_in(&mut self, pending: Pending) {
+    pub(crate) fn hand_in(&mut self, pending: Pending, now: Moment) {
         self.local.outbox.push_back(pending);
         self.outbox.push(pending.id);
+        let Pending {
+            id,
+            conversation,
+            content,
+        } = pending;
+        self.note(
+            now,
+            Record::Sent {
+                message_id: id,
+                conversation: Some(conversation),
+                digest: content.digest(id),
+            },
+        );
     }
 
     /// Opens a session on this connection.
@@ -116,13 +108,20 @@ impl Device {
         let cursor = self.local.cursor.clone();
         let mut session = ClientSession::new(cursor.clone(), now);
         let mut out = BytesMut::new();
+        self.note(
+            now,
+            Record::Hello {
+                epoch: self.local.epoch,
+                cursor: Place::open(&cursor).1.0,
+            },
+        );
         let hello = v1::Hello {
             protocol_version: 1,
             client_name: "sim".to_owned(),
             client_version: "1".to_owned(),
             device_id: self.id.to_wire(),
             device_token: Bytes::from_static(&TOKEN),
-            epoch: 0,
+            epoch: self.local.epoch,
             base: 0,
             cursor,
             background: false,
@@ -137,38 +136,54 @@ impl Device {
         });
     }
 
-    /// Sends up to `count` entries of the outbox.
-    pub(crate) fn send(&mut self, count: usize, now: Moment) {
-        let Some(link) = &mut self.link else { return };
-        for _ in 0..count {
-            let next = self.outbox.next();
-            let Some(id) = next.filter(|_| link.session.can_send()) else {
-                return;
-            };
+    /// Sends up to `count` entries of the outbox. Returns how many left.
+    pub(crate) fn send(&mut self, count: usize, context: Context) -> usize {
+        let mut left = 0;
+        let Some(link) = &mut self.link else {
+            return left;
+        };
+        while left < count
+            && let Some(id) = self.outbox.next().filter(|_| link.session.can_send())
+        {
             let Some(pending) = self.local.outbox.iter().find(|it| it.id == id) else {
                 // Answered meanwhile through an event of the log.
                 self.outbox.remove(id);
                 continue;
             };
-            let message = v1::SendMessage {
-                message_id: id.to_wire(),
-                to: Some(v1::send_message::To::ConversationId(
-                    pending.conversation.to_wire(),
-                )),
-                text: "x".repeat(pending.text_size),
-            };
-            let body = v1::client_frame::Body::SendMessage(message);
-            let number = link.session.request(body, now, &mut link.out);
+            let body = request(pending);
+            let number = link.session.request(body, context.now, &mut link.out);
             self.outbox.sent(number);
+            left += 1;
+        }
+        left
+    }
+
+    /// Whether something could be sent now.
+    pub(crate) fn can_send(&self) -> bool {
+        let can = self.link.as_ref().is_some_and(|it| it.session.can_send());
+        can && self.outbox.next().is_some()
+    }
+
+    /// [`Mutant::ResendsOnTimer`].
+    pub(crate) fn resend(&mut self, context: Context) {
+        let Some(link) = &mut self.link else { return };
+        for pending in &self.local.outbox {
+            if link.session.can_send() {
+                let body = request(pending);
+                link.session.request(body, context.now, &mut link.out);
+            }
         }
     }
 
     /// Bytes arrive. `taken` is told each frame that was taken as good.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "a mutant is an exception to a rule for all others"
+    )]
     pub(crate) fn handle_bytes(
         &mut self,
         bytes: &[u8],
-        now: Moment,
-        mutant: Mutant,
+        context: Context,
         mut taken: impl FnMut(&[u8]) -> Result<(), Broken>,
     ) -> Result<Heard, Broken> {
         let mut heard = Heard::default();
@@ -186,7 +201,7 @@ impl Device {
                 }
             };
             drop(link.inbound.split_to(4 + frame.len()));
-            let incoming = match link.session.handle_frame(frame.clone(), now) {
+            let incoming = match link.session.handle_frame(frame.clone(), context.now) {
                 Ok(incoming) => incoming,
                 Err(violation) => {
                     heard.violation = Some(violation.to_string());
@@ -194,11 +209,15 @@ impl Device {
                 }
             };
             taken(&frame)?;
-            if mutant == Mutant::AcksBeforeStoring {
-                link.handled(&incoming, now);
-            }
-            if mutant == Mutant::AppliesCheckpointAtOnce {
-                self.local.apply_checkpoint(&frame);
+            match context.mutant {
+                Mutant::AcksBeforeStoring => link.handled(&incoming, context.now),
+                Mutant::AppliesCheckpointAtOnce => self.local.apply_checkpoint(&frame),
+                Mutant::CursorBeforeEvents => {
+                    if let Incoming::Page { page, .. } = &incoming {
+                        self.local.cursor = page.cursor.clone();
+                    }
+                }
+                _ => {}
             }
             heard.ended = matches!(incoming, Incoming::Goodbye(_) | Incoming::Unsupported);
             link.arrived.push_back(incoming);
@@ -207,23 +226,40 @@ impl Device {
         Ok(heard)
     }
 
+    /// Whether something waits to be stored.
+    pub(crate) fn has_arrived(&self) -> bool {
+        self.link.as_ref().is_some_and(|it| !it.arrived.is_empty())
+    }
+
+    /// Whether an acknowledgement is due.
+    pub(crate) fn owes_ack(&self, now: Moment) -> bool {
+        let due = self.link.as_ref().and_then(|it| it.session.poll_timeout());
+        due.is_some_and(|at| at <= now + ACK_DELAY)
+    }
+
     /// Stores the effect of up to `count` arrived frames in one transaction, and
-    /// acknowledges them after it.
+    /// acknowledges them after it. `generation` is what the log knows of this
+    /// connection.
     pub(crate) fn store(
         &mut self,
         count: usize,
-        now: Moment,
-        mutant: Mutant,
+        log: &Log,
+        generation: u64,
+        context: Context,
     ) -> Result<(), Broken> {
         let Some(link) = &mut self.link else {
             return Ok(());
         };
         let count = count.min(link.arrived.len());
         let batch: Vec<Incoming> = link.arrived.drain(..count).collect();
+        let mut notes = Notes {
+            device: &mut self.notes,
+            at: micros(context.now),
+        };
         for incoming in &batch {
             match incoming {
                 Incoming::Page { page, .. } => {
-                    self.local.store_page(page)?;
+                    self.local.store_page(page, self.user, &mut notes)?;
                     for event in &page.events {
                         self.outbox.remove(id_of(&event.message_id)?);
                     }
@@ -237,25 +273,33 @@ impl Device {
                     ..
                 } => {
                     let id = self.outbox.answered(*in_reply_to);
-                    if let Some(again) = self.local.store_answer(id, answer)? {
+                    let again = self
+                        .local
+                        .store_answer(id, answer, self.user, context, &mut notes)?;
+                    if let Some(again) = again {
                         self.outbox.push(again);
                     }
                 }
-                Incoming::Welcome(_)
-                | Incoming::SignedIn(_)
+                Incoming::Welcome(welcome) => {
+                    let epoch = welcome.epoch;
+                    self.fresh = false;
+                    self.local
+                        .welcome(epoch, generation, log, context, &mut notes);
+                }
+                Incoming::SignedIn(_)
                 | Incoming::Refused(_)
                 | Incoming::Unsupported
                 | Incoming::Goodbye(_)
                 | Incoming::Nothing => {}
             }
         }
-        if mutant != Mutant::AcksBeforeStoring {
+        if context.mutant != Mutant::AcksBeforeStoring {
             for incoming in &batch {
-                link.handled(incoming, now);
+                link.handled(incoming, context.now);
             }
         }
         if let Some(cursor) = link.session.take_checkpoint() {
-            self.local.cursor = cursor.clone();
+            self.local.set_cursor(cursor.clone(), &mut notes);
             link.session.stored(cursor);
         }
         Ok(())
@@ -268,6 +312,10 @@ impl Device {
         }
     }
 
+    pub(crate) fn poll_timeout(&self) -> Option<Moment> {
+        self.link.as_ref()?.session.poll_timeout()
+    }
+
     /// Time has passed. Whether the connection is still of use.
     pub(crate) fn handle_timeout(&mut self, now: Moment) -> bool {
         self.link.as_mut().is_none_or(|link| {
@@ -278,86 +326,104 @@ impl Device {
 
     /// Nothing waits to be stored or sent.
     pub(crate) fn is_settled(&self) -> bool {
-        let arrived = self
-            .link
-            .as_ref()
-            .is_none_or(|link| link.arrived.is_empty());
-        arrived && self.local.outbox.is_empty()
+        !self.has_arrived() && self.local.outbox.is_empty()
     }
 
     /// The connection is gone; what arrived and was not stored is gone with it.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "a mutant is an exception to a rule for all others"
+    )]
     pub(crate) fn lose_connection(&mut self, mutant: Mutant) {
         self.link = None;
-        if mutant == Mutant::SkipsResend {
-            let mut waiting = Vec::new();
-            while let Some(id) = self.outbox.next() {
-                waiting.push(id);
-                self.outbox.remove(id);
+        match mutant {
+            Mutant::SkipsResend => {
+                let waiting = self.unsent();
+                self.outbox = Outbox::default();
+                waiting.into_iter().for_each(|id| self.outbox.push(id));
             }
+            Mutant::ResendsLast => {
+                let waiting = self.unsent();
+                self.read_outbox();
+                let first = self.unsent();
+                self.outbox = Outbox::default();
+                waiting
+                    .into_iter()
+                    .chain(first)
+                    .for_each(|id| self.outbox.push(id));
+            }
+            Mutant::ResendsAnew => {
+                for pending in &mut self.local.outbox {
+                    let mut bytes = pending.id.bytes();
+                    bytes[8] = bytes[8].wrapping_add(1);
+                    pending.id = MessageId::new(bytes);
+                }
+                self.read_outbox();
+            }
+            // An epoch may have put back what was accepted: read it anew.
+            _ => self.read_outbox(),
+        }
+    }
+
+    /// What has not left on the connection that is gone.
+    fn unsent(&mut self) -> Vec<MessageId> {
+        let mut waiting = Vec::new();
+        while let Some(id) = self.outbox.next() {
+            waiting.push(id);
+            self.outbox.remove(id);
+        }
+        waiting
+    }
+
+    fn read_outbox(&mut self) {
+        let order: Vec<MessageId> = self.local.outbox.iter().map(|it| it.id).collect();
+        self.outbox.connection_lost();
+        let stays =
+            order.len() == self.outbox.len() && self.outbox.next() == order.first().copied();
+        if !stays {
             self.outbox = Outbox::default();
-            waiting.into_iter().for_each(|id| self.outbox.push(id));
-        } else {
-            self.outbox.connection_lost();
+            order.into_iter().for_each(|id| self.outbox.push(id));
         }
     }
 
     /// The process is killed and started again: only the database is left.
-    pub(crate) fn crash(&mut self) {
+    pub(crate) fn crash(&mut self, now: Moment) {
         self.link = None;
         self.outbox = Outbox::default();
         for pending in &self.local.outbox {
             self.outbox.push(pending.id);
         }
+        self.note(now, Record::Restarted);
+    }
+
+    pub(crate) fn back_up(&mut self) {
+        let lines = self.notes.lines.len() as u64;
+        self.backup = Some(Box::new((self.local.clone(), lines)));
+    }
+
+    /// The database is as it was when it was copied; without a copy, it is new.
+    pub(crate) fn roll_back(&mut self, now: Moment) {
+        let (local, to) = self.backup.as_deref().cloned().unwrap_or_default();
+        self.local = local;
+        // Whoever does that has the app in front of them.
+        (self.asleep, self.fresh) = (false, true);
+        self.note(now, Record::RolledBack { to });
+        self.crash(now);
     }
 }
 
+fn request(pending: &Pending) -> v1::client_frame::Body {
+    v1::client_frame::Body::SendMessage(v1::SendMessage {
+        message_id: pending.id.to_wire(),
+        to: Some(v1::send_message::To::ConversationId(
+            pending.conversation.to_wire(),
+        )),
+        text: pending.content.text(pending.id),
+    })
+}
+
 impl Local {
-    fn store_page(&mut self, page: &v1::Page) -> Result<(), Broken> {
-        for event in &page.events {
-            let conversation = conversation_of(&event.conversation_id)?;
-            let place = (conversation, event.seq - 1);
-            if event.seq > 1 && !self.store.contains_key(&place) {
-                let what = format!("seq {} comes without the one before it", event.seq);
-                return Err(Broken::new("D5", what));
-            }
-            self.insert(conversation, event.seq, id_of(&event.message_id)?)?;
-        }
-        if !page.cursor.is_empty() {
-            self.cursor = page.cursor.clone();
-        }
-        Ok(())
-    }
-
-    /// Returns the entry that must be sent again.
-    fn store_answer(
-        &mut self,
-        id: Option<MessageId>,
-        answer: &Answer,
-    ) -> Result<Option<MessageId>, Broken> {
-        match answer {
-            Answer::Accepted(accepted) => {
-                let message = id_of(&accepted.message_id)?;
-                if id.is_some_and(|id| id != message) {
-                    let what = format!("the answer for {message} names another request");
-                    return Err(Broken::new("D1", what));
-                }
-                let conversation = conversation_of(&accepted.conversation_id)?;
-                self.insert(conversation, accepted.seq, message)?;
-            }
-            Answer::Error(error) if error.action == i32::from(v1::Action::Never) => {
-                if let Some(id) = id {
-                    self.outbox.retain(|pending| pending.id != id);
-                    self.failed.push(id);
-                }
-            }
-            Answer::Error(_) => return Ok(id),
-            Answer::Done | Answer::History(_) | Answer::Conversations(_) | Answer::Devices(_) => {}
-        }
-        Ok(None)
-    }
-
     fn apply_checkpoint(&mut self, frame: &Bytes) {
-        use magpie_protocol::frame::Frame as _;
         let frame = v1::ServerFrame::parse(frame.clone(), usize::MAX);
         if let Ok(Some(v1::server_frame::Body::Pong(pong))) = frame.map(|it| it.body)
             && let Some(checkpoint) = pong.checkpoint
@@ -387,10 +453,26 @@ const fn number_of(incoming: &Incoming) -> Option<FrameNumber> {
     }
 }
 
-fn id_of(bytes: &[u8]) -> Result<MessageId, Broken> {
-    MessageId::try_from(bytes).map_err(|error| Broken::new("wire", error.to_string()))
+/// A moment as the checker wants it.
+pub(crate) fn micros(now: Moment) -> u64 {
+    u64::try_from(now.since_start().as_micros()).unwrap_or(u64::MAX)
 }
 
-fn conversation_of(bytes: &[u8]) -> Result<ConversationId, Broken> {
-    ConversationId::try_from(bytes).map_err(|error| Broken::new("wire", error.to_string()))
+impl Device {
+    /// What decides its future, for a fingerprint of the world.
+    pub(crate) fn write_state(&self, sink: &mut impl std::fmt::Write) -> std::fmt::Result {
+        let link = self.link.as_ref();
+        let link = link.map(|it| (&it.session, &it.inbound, &it.arrived));
+        let Self {
+            local,
+            outbox,
+            written,
+            asleep,
+            fresh,
+            backup,
+            ..
+        } = self;
+        write!(sink, "{local:?}{outbox:?}{written}{asleep}{fresh}{link:?}")?;
+        write!(sink, "{:?}", backup.as_ref().map(|it| &it.0))
+    }
 }

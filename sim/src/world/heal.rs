@@ -1,10 +1,13 @@
 //! After the faults: everything must come right without anybody's help.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
-use magpie_protocol::id::{DeviceId, MessageId};
-
-use super::{Broken, World, is_refusable, server::position_of};
+use super::{
+    Broken, Mutant, World,
+    content::is_refusable,
+    place::Place,
+    step::{Act, Step},
+};
 
 /// Rounds of a healthy world within which everything must come right.
 const ROUNDS_MAX: usize = 2_000;
@@ -19,130 +22,166 @@ impl World {
     pub fn heal(&mut self) -> Result<(), Broken> {
         // What the network did to a connection does not heal: it breaks.
         for connection in &mut self.connections {
-            if connection.tampered {
+            if connection.tampered || connection.up.silent {
                 connection.cut(usize::MAX, usize::MAX);
             }
         }
         while !self.orphans.is_empty() {
-            self.commit_orphan(0);
+            self.settle(0);
         }
+        // First whoever sleeps must be woken for what they lack (D8).
+        self.run_until(Self::has_nothing_to_fetch, "D8")?;
+        for device in 0..self.devices.len() {
+            self.check_sleeper(device)?;
+        }
+        self.devices.iter_mut().for_each(|it| it.asleep = false);
+        self.run_until(Self::is_settled, "D2")?;
+        self.judge(true)
+    }
+
+    fn run_until(
+        &mut self,
+        done: impl Fn(&Self) -> bool,
+        promise: &'static str,
+    ) -> Result<(), Broken> {
         for _ in 0..ROUNDS_MAX {
             self.healthy_round()?;
-            if self.is_settled() {
-                return self.check_history();
+            if done(self) {
+                return Ok(());
             }
         }
         let open: usize = self.devices.iter().map(|it| it.local.outbox.len()).sum();
-        let what = format!("{open} messages are still unanswered in a healthy world");
-        Err(Broken::new("D2", what))
+        let what = format!("a healthy world does not come right; {open} messages are unanswered");
+        Err(Broken::new(promise, what))
+    }
+
+    /// D8: a device in the background to which nothing is owed lacks nothing.
+    pub(crate) fn check_sleeper(&self, device: usize) -> Result<(), Broken> {
+        let sleeper = self.devices.get(device).filter(|it| it.asleep);
+        let is_owed = |it: &&super::Device| {
+            self.log.is_owed(it.id, it.user) && self.mutant != Mutant::WakesOnce
+        };
+        let Some(it) = sleeper.filter(|it| !is_owed(it)) else {
+            return Ok(());
+        };
+        let lacks = self.lacks(it);
+        if lacks == 0 {
+            return Ok(());
+        }
+        let what = format!("{} sleeps, and lacks {lacks} events", it.notes.name);
+        Err(Broken::new("D8", what))
+    }
+
+    /// Events that are for a device and that it does not hold.
+    fn lacks(&self, device: &super::Device) -> usize {
+        let entries = self.log.entries();
+        entries
+            .filter(|it| self.log.is_entitled(device.user, it.conversation, it.seq))
+            .filter(|it| !device.local.store.contains_key(&(it.conversation, it.seq)))
+            .count()
     }
 
     /// Everybody does what they can, once.
-    pub(super) fn healthy_round(&mut self) -> Result<(), Broken> {
+    fn healthy_round(&mut self) -> Result<(), Broken> {
+        self.tail();
         for device in 0..self.devices.len() {
+            if self.devices.get(device).is_some_and(|it| it.asleep) {
+                self.wake(device);
+                self.wake_arrives(device);
+            }
             self.connect(device)?;
+            let context = self.context();
             if let Some(it) = self.devices.get_mut(device) {
-                it.send(usize::MAX, self.now);
-                it.ping(self.now);
+                it.send(usize::MAX, context);
+                it.ping(context.now);
             }
             self.flush_device(device)?;
         }
-        for connection in 0..self.connections.len() {
+        for connection in self.sessions.keys().copied().collect::<Vec<_>>() {
             self.move_up(connection, usize::MAX)?;
         }
-        for connection in self.sessions.keys().copied().collect::<Vec<_>>() {
-            if let Some(link) = self.sessions.get_mut(&connection) {
-                link.commit(usize::MAX, &mut self.log, self.now, self.mutant);
-            }
-            self.flush_server(connection)?;
+        let sessions: Vec<Step> = self.steps_of_sessions();
+        for session in &sessions {
+            self.step(Step {
+                act: Act::Fence,
+                ..*session
+            })?;
+            self.step(Step {
+                act: Act::Commit,
+                a: usize::MAX,
+                ..*session
+            })?;
         }
-        for connection in self.sessions.keys().copied().collect::<Vec<_>>() {
-            if let Some(link) = self.sessions.get_mut(&connection) {
-                link.deliver(64, &self.log, self.now);
-            }
-            self.flush_server(connection)?;
+        for session in &sessions {
+            self.step(Step {
+                act: Act::Deliver,
+                a: 64,
+                ..*session
+            })?;
         }
         for device in 0..self.devices.len() {
             self.move_down(device, usize::MAX)?;
-            if let Some(it) = self.devices.get_mut(device) {
-                it.store(usize::MAX, self.now, self.mutant)?;
-            }
-            self.flush_device(device)?;
+            self.store(device, usize::MAX)?;
         }
         self.check_cursors()?;
         self.wait(Duration::from_millis(1_001))
     }
 
-    /// Nothing is left to do: outboxes are empty, cursors at the head.
-    fn is_settled(&self) -> bool {
-        let head = self.log.entries.len();
-        self.devices.iter().all(|device| {
-            device.link.is_some()
-                && device.is_settled()
-                && position_of(&device.local.cursor) == head
-        }) && self
-            .connections
-            .iter()
-            .all(|it| !it.tampered || it.up.is_empty())
+    /// A step on each session, to be given an act.
+    pub(super) fn steps_of_sessions(&self) -> Vec<Step> {
+        let devices = self.opened.iter().enumerate();
+        devices
+            .flat_map(|(device, opened)| {
+                let live = opened.iter().rev().enumerate();
+                live.filter(|(_, it)| self.sessions.contains_key(it))
+                    .map(move |(age, _)| Step::new(Act::Tail, device, 0, 0).of_age(age))
+            })
+            .collect()
     }
 
-    fn check_history(&self) -> Result<(), Broken> {
-        let mut places: BTreeMap<MessageId, usize> = BTreeMap::new();
-        for (index, entry) in self.log.entries.iter().enumerate() {
-            if places.insert(entry.id, index).is_some() {
-                return Err(Broken::new(
-                    "D3",
-                    format!("{} is twice in the log", entry.id),
-                ));
-            }
-        }
-        let mut last: BTreeMap<_, usize> = BTreeMap::new();
-        for (device, pending) in &self.handed_in {
-            if is_refusable(pending.id) {
-                self.check_refused(*device, pending.id, &places)?;
-                continue;
-            }
-            let Some(place) = places.get(&pending.id) else {
-                return Err(Broken::new(
-                    "D2",
-                    format!("{} is not in the log", pending.id),
-                ));
-            };
-            let before = last.insert((*device, pending.conversation), *place);
-            if before.is_some_and(|before| before > *place) {
-                let what = format!("{} overtook what was written before it", pending.id);
-                return Err(Broken::new("D6", what));
-            }
-        }
-        if places.len() > self.handed_in.len() {
-            return Err(Broken::new("D3", "the log holds what nobody wrote"));
-        }
+    /// Nothing is left to do for those who are awake, and nothing that is owed to
+    /// those who are not.
+    fn has_nothing_to_fetch(&self) -> bool {
+        let awake = |it: &super::Device| self.is_device_settled(it);
+        let owed = |it: &super::Device| {
+            let is_woken_once = self.mutant == Mutant::WakesOnce;
+            self.log.is_owed(it.id, it.user) && !is_woken_once
+        };
+        let devices = self.devices.iter();
+        devices
+            .into_iter()
+            .all(|it| if it.asleep { !owed(it) } else { awake(it) })
+    }
+
+    fn is_device_settled(&self, device: &super::Device) -> bool {
+        let (epoch, place) = Place::open(&device.local.cursor);
+        device.link.is_some()
+            && device.is_settled()
+            && epoch == self.log.epoch()
+            && place.covers(&self.log.head())
+    }
+
+    /// Outboxes are empty, cursors at the head.
+    fn is_settled(&self) -> bool {
+        let is_settled = |it| self.is_device_settled(it);
+        self.devices.iter().all(is_settled)
+            && self
+                .sessions
+                .keys()
+                .filter_map(|it| self.connections.get(*it))
+                .all(|it| !it.tampered || it.up.is_empty())
+    }
+
+    /// What was refused and is not kept as failed, or is kept and in the log.
+    pub(super) fn check_refused(&self) -> Result<(), Broken> {
         for device in &self.devices {
-            let stored = device.local.store.len();
-            if stored != self.log.entries.len() {
-                let what = format!("a device holds {stored} of {} messages", places.len());
-                return Err(Broken::new("D2", what));
+            for id in &device.local.failed {
+                if is_refusable(*id) && self.log.find(*id).is_some() {
+                    let what = format!("{id} was refused and is in the log");
+                    return Err(Broken::new("D12", what));
+                }
             }
         }
         Ok(())
-    }
-
-    /// D12: refused, kept, and nowhere in the log.
-    fn check_refused(
-        &self,
-        device: DeviceId,
-        id: MessageId,
-        places: &BTreeMap<MessageId, usize>,
-    ) -> Result<(), Broken> {
-        let kept = self.devices.iter().any(|it| {
-            it.id == device && it.local.failed.iter().filter(|it| **it == id).count() == 1
-        });
-        if kept && !places.contains_key(&id) {
-            return Ok(());
-        }
-        Err(Broken::new(
-            "D12",
-            format!("{id} was refused and is not kept as failed"),
-        ))
     }
 }

@@ -1,47 +1,69 @@
-//! Small worlds: devices with their outboxes, one server with its log, and a
-//! network between them that does everything a network may do.
+//! A world: devices with their outboxes and databases, one server with its log,
+//! and a network between them that does everything a network may do.
 //!
 //! Sessions, links and outboxes are the real ones; the log and the local
 //! databases are models of what must survive a crash. A run is a list of
-//! [`Step`]s: bytes move, batches are stored or committed, things break. The
-//! promises are checked at every step, and once more after the network heals:
-//! then everything handed in must be in the log once, in its sender's order, and
-//! every device must hold the log.
+//! [`Step`]s: bytes move, batches are stored or committed, things break.
+//! Promises are checked at every step, and once more after the network heals:
+//! then everything handed in must be in the log once, every device must hold
+//! what is for it, and the checker looks at the whole history.
 //!
-//! A checker that finds nothing proves nothing: [`Mutant`] builds well-known
-//! mistakes into the world, and each must be caught.
+//! Three drivers choose steps: numbers ([`steps_of_seed`]), an exhaustive search
+//! ([`crate::search`]) and a clock ([`crate::swarm`]). A checker that finds
+//! nothing proves nothing: [`Mutant`] builds mistakes into the world, and each
+//! must be caught.
 
+mod apply;
 mod check;
+mod content;
 mod device;
 mod heal;
+mod history;
+mod local;
+mod log;
+mod mutant;
 mod network;
+mod place;
+mod possible;
+mod random;
 mod server;
+mod soon;
+mod state;
 mod step;
 
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use magpie_protocol::{
-    id::{ConversationId, DeviceId, MessageId},
+    id::{ConversationId, DeviceId, MessageId, UserId},
     moment::Moment,
     wire::v1,
 };
 
-pub use self::step::{FAULT_KINDS, Faults, Step, steps_of_seed};
+pub(crate) use self::random::Random;
 use self::{
-    check::check_taken,
-    device::{Device, Pending},
+    check::{check_taken, note_requests},
+    content::Content,
+    device::Device,
+    local::Pending,
+    log::{Append, Log},
     network::Connection,
-    server::{Log, ServerLink, commit_orphan},
+    place::Place,
+    server::ServerLink,
+};
+pub use self::{
+    mutant::Mutant,
+    random::{FAULT_KINDS, Faults, steps_of_seed},
+    step::{Act, NoStep, Step},
 };
 
 /// The token of every device: what is not under test is simple.
 const TOKEN: [u8; 32] = [7; 32];
 
-/// Devices in a world.
+/// Devices in a world made from numbers.
 pub const DEVICES: usize = 2;
-
-/// Conversations in a world; all devices read all of them.
-pub const CONVERSATIONS: usize = 2;
 
 /// A promise that was not kept.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -53,7 +75,7 @@ pub struct Broken {
 }
 
 impl Broken {
-    fn new(promise: &'static str, what: impl Into<String>) -> Self {
+    pub(crate) fn new(promise: &'static str, what: impl Into<String>) -> Self {
         let what = what.into();
         Self { promise, what }
     }
@@ -67,23 +89,30 @@ impl fmt::Display for Broken {
 
 impl std::error::Error for Broken {}
 
-/// A mistake built into the world, to see that it is found.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Mutant {
-    /// No mistake.
-    None,
-    /// The device acknowledges a frame when it arrives.
-    AcksBeforeStoring,
-    /// The server appends again what it knows already.
-    ForgetsIds,
-    /// The device sends only once what a connection loses.
-    SkipsResend,
-    /// The device stores a pong's cursor before the frames that it stands behind.
-    AppliesCheckpointAtOnce,
-    /// The server goes on with a connection behind a request that it could not do.
-    GoesOnAfterFailure,
-    /// The server puts the log's head into pongs instead of the session's place.
-    PongOvertakes,
+/// How a world begins.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Setup {
+    /// The user of each device.
+    pub devices: Vec<u8>,
+    /// The first members of each conversation.
+    pub conversations: Vec<Vec<u8>>,
+    /// Shards of the log.
+    pub shards: usize,
+    /// Every frame is kept and looked at twice; too much for a long run.
+    pub strict: bool,
+}
+
+impl Setup {
+    /// Two users with a device each, two conversations, and everything looked at.
+    #[must_use]
+    pub fn small() -> Self {
+        Self {
+            devices: vec![1, 2],
+            conversations: vec![vec![1, 2]; 2],
+            shards: 1,
+            strict: true,
+        }
+    }
 }
 
 /// What a run cost.
@@ -93,10 +122,30 @@ pub struct Effort {
     pub handed_in: u64,
     /// Requests that reached the server.
     pub requests: u64,
+    /// Events that left in pages.
+    pub paged: u64,
     /// Connections opened.
     pub connections: u64,
     /// Violations of the protocol found by either side.
     pub violations: u64,
+    /// Faults that hit something.
+    pub faults: u64,
+}
+
+/// What the rules may know of the world around them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Context {
+    pub(crate) now: Moment,
+    pub(crate) mutant: Mutant,
+}
+
+impl Context {
+    /// Whose device it is: its id says so.
+    #[expect(clippy::unused_self, reason = "what a look-up in the store would be")]
+    pub(crate) const fn owner(self, device: DeviceId) -> Option<UserId> {
+        let [_, user, ..] = device.bytes();
+        Some(UserId::new([user; 16]))
+    }
 }
 
 /// The whole world.
@@ -104,54 +153,78 @@ pub struct Effort {
 pub struct World {
     now: Moment,
     mutant: Mutant,
+    strict: bool,
     devices: Vec<Device>,
     log: Log,
-    /// All that ever were, by number; over ones keep their bytes for replay.
+    /// All that ever were; the ones that are over keep nothing, unless strict.
     connections: Vec<Connection>,
+    /// Those of each device, oldest first.
+    opened: Vec<Vec<usize>>,
     /// The server's ends that live.
     sessions: BTreeMap<usize, ServerLink>,
     /// Batches whose answer was lost and which may still be committed.
-    orphans: Vec<Vec<(MessageId, ConversationId)>>,
-    /// All messages in the order in which they were handed in.
-    handed_in: Vec<(DeviceId, Pending)>,
+    orphans: Vec<Vec<Append>>,
+    /// Pushes under way, by device.
+    pushes: BTreeSet<usize>,
+    wakes: Vec<magpie_audit::Wake>,
+    /// Commits that a crash forgets: [`Mutant::AnswersBeforeCommit`].
+    unsynced: usize,
     /// How far each device's cursor was checked against its store.
-    checked: BTreeMap<DeviceId, usize>,
+    checked: BTreeMap<usize, (u64, Place)>,
+    /// Devices whose database was rolled back.
+    rolled_back: BTreeSet<usize>,
     /// Requests by connection and frame number, to check what an ack promises.
     requests: BTreeMap<(usize, u64), MessageId>,
     effort: Effort,
-    trace: String,
 }
 
 impl World {
     /// A world in which nothing has happened.
     #[must_use]
-    pub fn new(mutant: Mutant) -> Self {
-        let devices = (0..DEVICES)
-            .map(|index| Device::new(DeviceId::new([index as u8 + 1; 16])))
+    pub fn new(setup: &Setup, mutant: Mutant) -> Self {
+        let devices: Vec<Device> = (0_u8..)
+            .zip(&setup.devices)
+            .map(|(index, user)| {
+                let mut id = [0; 16];
+                let (head, _) = id.split_at_mut(2);
+                head.copy_from_slice(&[index + 1, *user]);
+                let name = format!("device {index} of user {user}");
+                Device::new(DeviceId::new(id), UserId::new([*user; 16]), name)
+            })
             .collect();
+        let founders = (0_u8..).zip(&setup.conversations).flat_map(|(id, users)| {
+            let conversation = ConversationId::new([id; 16]);
+            users
+                .iter()
+                .map(move |user| (conversation, UserId::new([*user; 16])))
+        });
         Self {
             now: Moment::START,
             mutant,
+            strict: setup.strict,
+            opened: vec![Vec::new(); devices.len()],
             devices,
-            log: Log::default(),
+            log: Log::new(setup.shards, founders.collect()),
             connections: Vec::new(),
             sessions: BTreeMap::new(),
             orphans: Vec::new(),
-            handed_in: Vec::new(),
+            pushes: BTreeSet::new(),
+            wakes: Vec::new(),
+            unsynced: 0,
             checked: BTreeMap::new(),
+            rolled_back: BTreeSet::new(),
             requests: BTreeMap::new(),
             effort: Effort::default(),
-            trace: String::new(),
         }
     }
 
-    /// Runs `steps`, heals the network, and checks every promise.
+    /// Runs `steps` in a world, heals the network, and checks every promise.
     ///
     /// # Errors
     ///
     /// The first promise that is [`Broken`].
-    pub fn run(mutant: Mutant, steps: &[Step]) -> Result<Self, Broken> {
-        let mut world = Self::new(mutant);
+    pub fn run(setup: &Setup, mutant: Mutant, steps: &[Step]) -> Result<Self, Broken> {
+        let mut world = Self::new(setup, mutant);
         for step in steps {
             world.step(*step)?;
         }
@@ -165,59 +238,62 @@ impl World {
         self.effort
     }
 
-    /// What happened, a line each: the same steps give the same lines.
-    #[must_use]
-    pub fn trace(&self) -> &str {
-        &self.trace
-    }
-
     /// Entries in the log.
     #[must_use]
     pub fn log_length(&self) -> usize {
-        self.log.entries.len()
+        self.log.length()
     }
 
-    fn note(&mut self, line: fmt::Arguments<'_>) {
-        use fmt::Write as _;
-        if writeln!(self.trace, "{:?} {line}", self.now.since_start()).is_err() {
-            self.trace.clear();
+    const fn context(&self) -> Context {
+        Context {
+            now: self.now,
+            mutant: self.mutant,
         }
     }
 
-    fn hand_in(&mut self, device: usize, count: usize, conversation: u8, text_size: usize) {
+    fn hand_in(&mut self, device: usize, conversation: usize, content: Content) {
+        let now = self.now;
         let Some(it) = self.devices.get_mut(device) else {
             return;
         };
-        for _ in 0..count {
-            it.written += 1;
-            let pending = Pending {
-                id: message_id(it.id, it.written),
-                conversation: ConversationId::new([conversation; 16]),
-                text_size,
-            };
-            it.hand_in(pending);
-            self.handed_in.push((it.id, pending));
-            self.effort.handed_in += 1;
-        }
+        it.written += 1;
+        it.asleep = false;
+        let pending = Pending {
+            id: message_id(it.id, it.written),
+            conversation: conversation_id(conversation),
+            content,
+        };
+        it.hand_in(pending, now);
+        self.effort.handed_in += 1;
     }
 
-    fn connect(&mut self, device: usize) -> Result<(), Broken> {
+    fn connect(&mut self, device: usize) -> Result<bool, Broken> {
         let now = self.now;
         let connection = self.connections.len();
         let Some(it) = self.devices.get_mut(device) else {
-            return Ok(());
+            return Ok(false);
         };
-        if it.link.is_some() {
-            return Ok(());
+        if it.link.is_some() || it.asleep {
+            return Ok(false);
         }
         it.connect(connection, now);
-        self.connections.push(Connection::default());
-        self.sessions.insert(connection, ServerLink::new(now));
+        self.open(device, Connection::new(self.strict));
         self.effort.connections += 1;
-        self.note(format_args!(
-            "device {device} opens connection {connection}"
-        ));
-        self.flush_device(device)
+        self.flush_device(device)?;
+        Ok(true)
+    }
+
+    fn open(&mut self, device: usize, connection: Connection) {
+        let number = self.connections.len();
+        self.connections.push(connection);
+        if let Some(opened) = self.opened.get_mut(device) {
+            if !self.strict {
+                opened.retain(|it| self.sessions.contains_key(it));
+            }
+            opened.push(number);
+        }
+        self.sessions
+            .insert(number, ServerLink::new(self.context()));
     }
 
     /// What the device has written goes onto its connection.
@@ -226,7 +302,9 @@ impl World {
             return Ok(());
         };
         let connection = link.connection;
-        note_requests(connection, &link.out, &mut self.requests)?;
+        if self.strict {
+            note_requests(connection, &link.out, &mut self.requests)?;
+        }
         match self.connections.get_mut(connection) {
             Some(it) => it.up.write::<v1::ClientFrame>(&mut link.out),
             None => Ok(()),
@@ -251,59 +329,46 @@ impl World {
 
     /// Up to `size` bytes reach the server.
     fn move_up(&mut self, connection: usize, size: usize) -> Result<(), Broken> {
+        let context = self.context();
         let Some(it) = self.connections.get_mut(connection) else {
             return Ok(());
         };
+        let size = if size == 0 { it.up.first_size() } else { size };
         let bytes = it.up.take(size);
         let over = it.up.is_over();
         if let Some(link) = self.sessions.get_mut(&connection) {
             let Connection { up, down, .. } = it;
             let taken = |frame: &[u8]| check_taken::<v1::ClientFrame>(frame, up, down).map(drop);
-            let seen = link.handle_bytes(&bytes, &mut self.log, self.now, self.mutant, taken)?;
-            self.effort.requests += seen.requests;
+            let seen = link.handle_bytes(&bytes, &mut self.log, context, taken)?;
+            it.generation = link.generation();
             let tampered = it.tampered;
+            self.effort.requests += seen.requests;
             self.check_stored(connection)?;
             self.flush_server(connection)?;
             if let Some(violation) = seen.violation {
-                self.blame(connection, tampered, "device", &violation)?;
+                self.blame(tampered, "device", &violation)?;
             }
             if seen.ended {
-                self.sessions.remove(&connection);
-                self.end_down(connection);
+                self.end_session(connection);
             }
-            self.fence()?;
         }
-        if over && self.sessions.remove(&connection).is_some() {
-            self.end_down(connection);
+        if over {
+            self.end_session(connection);
         }
         Ok(())
     }
 
-    fn end_down(&mut self, connection: usize) {
-        if let Some(it) = self.connections.get_mut(connection) {
+    fn end_session(&mut self, connection: usize) {
+        if self.sessions.remove(&connection).is_some()
+            && let Some(it) = self.connections.get_mut(connection)
+        {
             it.down.ended = true;
         }
     }
 
-    /// A connection older than its device's newest is told goodbye.
-    fn fence(&mut self) -> Result<(), Broken> {
-        let fenced: Vec<usize> = self
-            .sessions
-            .iter()
-            .filter(|(_, link)| link.is_fenced(&self.log))
-            .map(|(connection, _)| *connection)
-            .collect();
-        for connection in fenced {
-            if let Some(link) = self.sessions.get_mut(&connection) {
-                link.end(v1::ErrorCode::Replaced, self.now);
-            }
-            self.flush_server(connection)?;
-        }
-        Ok(())
-    }
-
     /// Up to `size` bytes reach the device.
     fn move_down(&mut self, device: usize, size: usize) -> Result<(), Broken> {
+        let context = self.context();
         let Some(it) = self.devices.get_mut(device) else {
             return Ok(());
         };
@@ -313,11 +378,16 @@ impl World {
         let Some(network) = self.connections.get_mut(connection) else {
             return Ok(());
         };
+        let size = if size == 0 {
+            network.down.first_size()
+        } else {
+            size
+        };
         let bytes = network.down.take(size);
         let over = network.down.is_over();
         let Connection { up, down, .. } = network;
         let mut acks = Vec::new();
-        let heard = it.handle_bytes(&bytes, self.now, self.mutant, |frame| {
+        let heard = it.handle_bytes(&bytes, context, |frame| {
             acks.push(check_taken::<v1::ServerFrame>(frame, down, up)?);
             Ok(())
         })?;
@@ -326,13 +396,34 @@ impl World {
             self.check_committed(connection, ack)?;
         }
         if let Some(violation) = heard.violation {
-            self.blame(connection, tampered, "server", &violation)?;
+            self.blame(tampered, "server", &violation)?;
         }
         self.flush_device(device)?;
         if heard.ended || over {
+            // What came before the end counts.
+            self.store(device, usize::MAX)?;
             self.hang_up(device);
         }
         Ok(())
+    }
+
+    fn store(&mut self, device: usize, count: usize) -> Result<(), Broken> {
+        let context = self.context();
+        let Some(it) = self.devices.get_mut(device) else {
+            return Ok(());
+        };
+        let connection = it.link.as_ref().map(|link| link.connection);
+        let network = connection.and_then(|it| self.connections.get(it));
+        let generation = network.map_or(0, |it| it.generation);
+        let refused_before = it.local.failed.len();
+        it.store(count, &self.log, generation, context)?;
+        for id in it.local.failed.iter().skip(refused_before) {
+            if self.log.find(*id).is_some() {
+                let what = format!("{id} is refused for good, and in the log");
+                return Err(Broken::new("D12", what));
+            }
+        }
+        self.flush_device(device)
     }
 
     /// The device gives its connection up.
@@ -345,82 +436,25 @@ impl World {
         it.lose_connection(self.mutant);
         if let Some(network) = self.connections.get_mut(connection) {
             network.up.ended = true;
+            if !self.strict {
+                network.down = network::Pipe::default();
+            }
         }
-        self.note(format_args!(
-            "device {device} leaves connection {connection}"
-        ));
     }
 
     /// A peer that follows the rules is never accused of breaking them.
-    fn blame(
-        &mut self,
-        connection: usize,
-        tampered: bool,
-        who: &str,
-        violation: &str,
-    ) -> Result<(), Broken> {
+    fn blame(&mut self, tampered: bool, who: &str, violation: &str) -> Result<(), Broken> {
         self.effort.violations += 1;
-        self.note(format_args!(
-            "connection {connection}: {who} accused: {violation}"
-        ));
         if tampered {
             return Ok(());
         }
-        Err(Broken::new(
-            "link",
-            format!("an honest {who} is accused: {violation}"),
-        ))
-    }
-
-    fn wait(&mut self, time: Duration) -> Result<(), Broken> {
-        self.now = self.now + time;
-        for device in 0..self.devices.len() {
-            let it = self.devices.get_mut(device);
-            let alive = it.is_none_or(|it| it.handle_timeout(self.now));
-            self.flush_device(device)?;
-            if !alive {
-                self.hang_up(device);
-            }
-        }
-        for connection in self.sessions.keys().copied().collect::<Vec<_>>() {
-            let link = self.sessions.get_mut(&connection);
-            let alive = link.is_none_or(|link| link.handle_timeout(self.now));
-            self.flush_server(connection)?;
-            if !alive {
-                self.sessions.remove(&connection);
-                self.end_down(connection);
-            }
-        }
-        Ok(())
-    }
-
-    fn commit_orphan(&mut self, choice: usize) {
-        if !self.orphans.is_empty() {
-            let batch = self.orphans.remove(choice % self.orphans.len());
-            commit_orphan(&batch, &mut self.log, self.mutant);
-        }
+        let what = format!("an honest {who} is accused: {violation}");
+        Err(Broken::new("link", what))
     }
 }
 
-/// Remembers which frame carries which message.
-fn note_requests(
-    connection: usize,
-    out: &[u8],
-    requests: &mut BTreeMap<(usize, u64), MessageId>,
-) -> Result<(), Broken> {
-    use magpie_protocol::frame::{Frame as _, Split, split};
-    let mut rest = out;
-    while let Ok(Split::Frame(frame, behind)) = split(rest, usize::MAX) {
-        rest = behind;
-        let frame = v1::ClientFrame::parse(frame, usize::MAX)
-            .map_err(|error| Broken::new("wire", error.to_string()))?;
-        if let Some(v1::client_frame::Body::SendMessage(message)) = frame.body
-            && let Ok(id) = MessageId::try_from(message.message_id.as_ref())
-        {
-            requests.insert((connection, frame.number), id);
-        }
-    }
-    Ok(())
+fn conversation_id(number: usize) -> ConversationId {
+    ConversationId::new([u8::try_from(number).unwrap_or(u8::MAX); 16])
 }
 
 /// The id of a device's message: whose, and its place in the person's order.
@@ -429,9 +463,4 @@ fn message_id(device: DeviceId, place: u32) -> MessageId {
     let (_, tail) = bytes.split_at_mut(12);
     tail.copy_from_slice(&place.to_be_bytes());
     MessageId::new(bytes)
-}
-
-/// Every 16th message of a device is one that the server refuses for good.
-fn is_refusable(id: MessageId) -> bool {
-    id.bytes().last().is_some_and(|last| last % 16 == 15)
 }

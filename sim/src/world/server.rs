@@ -1,74 +1,41 @@
-//! A server whose sessions are the real ones, around a model of the log.
+//! A server whose sessions are the real ones, around the store's rules.
+
+mod delivery;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::{Bytes, BytesMut};
 use magpie_protocol::{
     frame::{Split, split},
-    id::{ConversationId, DeviceId, MessageId},
+    id::{ConversationId, DeviceId, MessageId, UserId},
     moment::Moment,
     seq::FrameNumber,
     session::{Input, Reply, ServerSession},
-    wire::{EncodedPage, Request, SendMessage, Target, v1},
+    wire::{Hello, Request, SendMessage, Target, v1},
 };
-use prost::Message as _;
 
-use super::{Broken, Mutant, TOKEN, is_refusable};
-
-/// An entry of the log; its position is its index and one.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct Entry {
-    pub(crate) conversation: ConversationId,
-    pub(crate) seq: u64,
-    pub(crate) id: MessageId,
-}
-
-/// What survives a crash of the server.
-#[derive(Debug, Default)]
-pub(crate) struct Log {
-    pub(crate) entries: Vec<Entry>,
-    by_id: BTreeMap<MessageId, usize>,
-    heads: BTreeMap<ConversationId, u64>,
-    /// The newest connection of each device.
-    generations: BTreeMap<DeviceId, u64>,
-}
-
-impl Log {
-    /// Appends, at most once per id.
-    fn append(&mut self, id: MessageId, conversation: ConversationId, forgets: bool) -> usize {
-        if let Some(position) = self.by_id.get(&id)
-            && !forgets
-        {
-            return *position;
-        }
-        let head = self.heads.entry(conversation).or_default();
-        *head += 1;
-        let seq = *head;
-        let entry = Entry {
-            conversation,
-            seq,
-            id,
-        };
-        self.entries.push(entry);
-        self.by_id.insert(id, self.entries.len());
-        self.entries.len()
-    }
-
-    pub(crate) fn entry(&self, position: usize) -> Option<&Entry> {
-        self.entries.get(position.checked_sub(1)?)
-    }
-
-    pub(crate) fn contains(&self, id: MessageId) -> bool {
-        self.by_id.contains_key(&id)
-    }
-}
+use super::{
+    Broken, Context, Mutant, TOKEN,
+    content::Content,
+    log::{Append, Log},
+    place::Place,
+};
 
 /// A request that waits for the database.
 #[derive(Clone, Copy, Debug)]
 struct Waiting {
     number: FrameNumber,
-    id: MessageId,
-    conversation: ConversationId,
+    append: Append,
+}
+
+/// A page that was sent and is not acknowledged.
+#[derive(Debug)]
+struct Sent {
+    number: FrameNumber,
+    place: Place,
+    /// The newest event of each conversation in it.
+    newest: BTreeMap<ConversationId, u64>,
+    events: Vec<(ConversationId, u64)>,
 }
 
 /// The server's end of one connection.
@@ -78,15 +45,20 @@ pub(crate) struct ServerLink {
     inbound: BytesMut,
     pub(crate) out: BytesMut,
     device: Option<DeviceId>,
+    user: Option<UserId>,
     generation: u64,
-    /// Everything up to this position is enqueued to this session.
-    place: usize,
+    /// Everything up to here is enqueued to this session.
+    pub(crate) place: Place,
+    confirmed: Place,
     waiting: VecDeque<Waiting>,
     replies: VecDeque<(FrameNumber, Reply)>,
     /// Positions beyond `place` whose Accepted stands in for the event.
-    own: BTreeSet<usize>,
-    /// The pages sent and not acknowledged, with the positions in each.
-    pages: VecDeque<(FrameNumber, Vec<usize>)>,
+    own: BTreeSet<(usize, u64)>,
+    pages: VecDeque<Sent>,
+    /// The doorbell was rung since the log was looked at.
+    pub(crate) rung: bool,
+    /// What [`Mutant::SendsWhatTheBellNames`] was told.
+    named: Option<(usize, u64)>,
 }
 
 /// What the world must look at after a frame.
@@ -101,18 +73,22 @@ pub(crate) struct Seen {
 }
 
 impl ServerLink {
-    pub(crate) fn new(now: Moment) -> Self {
+    pub(crate) fn new(context: Context) -> Self {
         Self {
-            session: ServerSession::new(now),
+            session: ServerSession::new(context.now),
             inbound: BytesMut::new(),
             out: BytesMut::new(),
             device: None,
+            user: None,
             generation: 0,
-            place: 0,
+            place: Place::default(),
+            confirmed: Place::default(),
             waiting: VecDeque::new(),
             replies: VecDeque::new(),
             own: BTreeSet::new(),
             pages: VecDeque::new(),
+            rung: false,
+            named: None,
         }
     }
 
@@ -120,18 +96,25 @@ impl ServerLink {
         self.device
     }
 
+    pub(crate) const fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    pub(crate) fn waiting_count(&self) -> usize {
+        self.waiting.len()
+    }
+
     /// Bytes arrive. `taken` is told each frame that was taken as good.
     pub(crate) fn handle_bytes(
         &mut self,
         bytes: &[u8],
         log: &mut Log,
-        now: Moment,
-        mutant: Mutant,
+        context: Context,
         mut taken: impl FnMut(&[u8]) -> Result<(), Broken>,
     ) -> Result<Seen, Broken> {
         self.inbound.extend_from_slice(bytes);
         let mut seen = Seen::default();
-        while !seen.ended {
+        while !seen.ended && seen.violation.is_none() {
             let frame = match split(&self.inbound, self.session.frame_limits().size_max) {
                 Ok(Split::Frame(frame, _)) => Bytes::copy_from_slice(frame),
                 Ok(Split::Incomplete(_)) => break,
@@ -141,58 +124,30 @@ impl ServerLink {
                 }
             };
             drop(self.inbound.split_to(4 + frame.len()));
-            match self.session.handle_frame(&frame, now) {
+            match self.session.handle_frame(&frame, context.now) {
                 Ok(input) => {
                     if !self.session.is_closing() {
                         taken(&frame)?;
                     }
-                    self.handle_input(input, log, now, mutant, &mut seen);
+                    self.handle_input(input, log, context, &mut seen);
                 }
                 Err(violation) => seen.violation = Some(violation.to_string()),
             }
-            if seen.violation.is_some() {
-                break;
-            }
         }
         if seen.violation.is_some() {
-            self.end(v1::ErrorCode::Violation, now);
+            self.end(v1::ErrorCode::Violation, context);
             seen.ended = true;
         }
         Ok(seen)
     }
 
-    fn handle_input(
-        &mut self,
-        input: Input,
-        log: &mut Log,
-        now: Moment,
-        mutant: Mutant,
-        seen: &mut Seen,
-    ) {
+    fn handle_input(&mut self, input: Input, log: &mut Log, context: Context, seen: &mut Seen) {
         match input {
-            Input::Hello(hello) => {
-                let generation = log.generations.entry(hello.device).or_default();
-                *generation += 1;
-                self.generation = *generation;
-                self.device = Some(hello.device);
-                self.place = position_of(&hello.cursor);
-                debug_assert_eq!(hello.token, TOKEN, "devices know their token");
-                self.session
-                    .welcome(&v1::Welcome::default(), now, &mut self.out);
+            Input::Hello(hello) => self.greet(&hello, log, context),
+            Input::Request { number, request } => {
+                self.enqueue(number, request, log, context, seen);
             }
-            Input::Request { number, request } => self.enqueue(number, request, now, seen),
-            Input::Ping { id, .. } => {
-                let place = if mutant == Mutant::PongOvertakes {
-                    log.entries.len()
-                } else {
-                    self.place
-                };
-                let checkpoint = v1::Checkpoint {
-                    cursor: cursor_of(place),
-                    after_frame: self.session.sent().get(),
-                };
-                self.session.pong(id, Some(checkpoint), &mut self.out);
-            }
+            Input::Ping { id, cursor } => self.answer_ping(id, &cursor, log, context),
             Input::Goodbye => seen.ended = true,
             Input::Nothing => {}
             Input::Register(_)
@@ -205,40 +160,121 @@ impl ServerLink {
         }
     }
 
-    fn enqueue(&mut self, number: FrameNumber, request: Request, now: Moment, seen: &mut Seen) {
+    /// The hello sets the device's cursor, also downwards, and fences what came
+    /// before it.
+    fn greet(&mut self, hello: &Hello, log: &mut Log, context: Context) {
+        debug_assert_eq!(hello.token, TOKEN, "devices know their token");
+        let place = log.resume(Place::open(&hello.cursor), context.mutant);
+        let row = log.rows.entry(hello.device).or_default();
+        row.generation += 1;
+        row.lowered |= !place.covers(&row.confirmed);
+        row.confirmed = if context.mutant == Mutant::HelloNeverLowers {
+            row.confirmed.higher_of(&place)
+        } else {
+            place.clone()
+        };
+        self.generation = row.generation;
+        self.device = Some(hello.device);
+        self.user = context.owner(hello.device);
+        self.confirmed = place.clone();
+        self.place = place;
+        self.rung = true;
+        let welcome = v1::Welcome {
+            epoch: log.epoch(),
+            ..Default::default()
+        };
+        self.session.welcome(&welcome, context.now, &mut self.out);
+        let knows = hello.epoch == 0 || hello.epoch == log.epoch();
+        if !knows && context.mutant != Mutant::MixesEpochs {
+            // What it has sent behind the hello must not overtake what the older
+            // history forgot: it comes again, in order, on the next connection.
+            self.end(v1::ErrorCode::Unavailable, context);
+        }
+    }
+
+    /// A pong carries this session's place, never the log's head: what is behind
+    /// the place is not sent yet.
+    fn answer_ping(&mut self, id: u64, cursor: &[u8], log: &mut Log, context: Context) {
+        let (epoch, stored) = Place::open(cursor);
+        if epoch == log.epoch() && self.place.covers(&stored) {
+            self.confirm(&stored, log, context);
+        }
+        let place = if context.mutant == Mutant::PongOvertakes {
+            log.head()
+        } else {
+            self.place.clone()
+        };
+        let checkpoint = v1::Checkpoint {
+            cursor: place.seal(log.epoch()),
+            after_frame: self.session.sent().get(),
+        };
+        self.session.pong(id, Some(checkpoint), &mut self.out);
+    }
+
+    fn enqueue(
+        &mut self,
+        number: FrameNumber,
+        request: Request,
+        log: &mut Log,
+        context: Context,
+        seen: &mut Seen,
+    ) {
         let Request::SendMessage(SendMessage {
             id,
             to: Target::Conversation(conversation),
-            ..
+            text,
         }) = request
         else {
-            self.replies.push_back((number, Reply::Done));
-            self.flush(now);
+            seen.violation = Some("a request that no device of this world makes".to_owned());
+            return;
+        };
+        let (Some(sender), Some(content)) = (self.user, Content::parse(text.as_str(), id)) else {
+            seen.violation = Some("a text that no device of this world writes".to_owned());
             return;
         };
         seen.requests += 1;
+        let early = context.mutant == Mutant::NumbersBeforeCommit && log.find(id).is_none();
         self.waiting.push_back(Waiting {
             number,
-            id,
-            conversation,
+            append: Append {
+                id,
+                conversation,
+                sender,
+                content,
+                reserved: early.then(|| log.reserve(conversation)),
+            },
         });
     }
 
     /// The oldest `count` requests are committed in one batch and answered.
-    pub(crate) fn commit(&mut self, count: usize, log: &mut Log, now: Moment, mutant: Mutant) {
+    /// Returns where their events stand.
+    pub(crate) fn commit(
+        &mut self,
+        count: usize,
+        log: &mut Log,
+        context: Context,
+    ) -> Vec<(usize, u64)> {
+        let mut appended = Vec::new();
         for waiting in self.take_batch(count) {
-            let reply = match self.apply(&waiting, log, mutant) {
-                Some(accepted) => Reply::Accepted(accepted),
-                None => Reply::Error(v1::Error {
-                    code: v1::ErrorCode::InvalidArgument.into(),
-                    action: v1::Action::Never.into(),
-                    message_id: waiting.id.to_wire(),
-                    ..Default::default()
-                }),
+            let length = log.length();
+            let at = log.append(&waiting.append, context.mutant);
+            let reply = match at.and_then(|at| Some((at, log.entry(at.0, at.1)?))) {
+                Some((at, entry)) => {
+                    let is_own = waiting.append.content.is_text();
+                    if is_own && at.1 > self.place.at(at.0) {
+                        self.own.insert(at);
+                    }
+                    Reply::Accepted(accepted(&waiting.append, entry.seq))
+                }
+                None => refused(waiting.append.id),
             };
+            if log.length() > length {
+                appended.extend(at);
+            }
             self.replies.push_back((waiting.number, reply));
         }
-        self.flush(now);
+        self.flush(context);
+        appended
     }
 
     fn take_batch(&mut self, count: usize) -> Vec<Waiting> {
@@ -247,136 +283,104 @@ impl ServerLink {
             .collect()
     }
 
-    fn apply(&mut self, waiting: &Waiting, log: &mut Log, mutant: Mutant) -> Option<v1::Accepted> {
-        if is_refusable(waiting.id) {
-            return None;
-        }
-        let forgets = mutant == Mutant::ForgetsIds;
-        let position = log.append(waiting.id, waiting.conversation, forgets);
-        if position > self.place {
-            self.own.insert(position);
-        }
-        Some(v1::Accepted {
-            message_id: waiting.id.to_wire(),
-            conversation_id: waiting.conversation.to_wire(),
-            seq: log.entry(position)?.seq,
-            ..Default::default()
-        })
-    }
-
     /// The database refuses: nothing of the batch is committed. The connection
     /// ends there, so that nothing overtakes what was refused for now (D6).
-    pub(crate) fn commit_fails(&mut self, count: usize, now: Moment, mutant: Mutant) {
+    pub(crate) fn commit_fails(&mut self, count: usize, context: Context) {
         let batch = self.take_batch(count);
         if batch.is_empty() {
             return;
         }
-        if mutant == Mutant::GoesOnAfterFailure {
+        if context.mutant == Mutant::GoesOnAfterFailure {
             for waiting in batch {
                 let error = v1::Error {
                     code: v1::ErrorCode::Unavailable.into(),
                     action: v1::Action::Retry.into(),
-                    message_id: waiting.id.to_wire(),
+                    message_id: waiting.append.id.to_wire(),
                     ..Default::default()
                 };
                 self.replies
                     .push_back((waiting.number, Reply::Error(error)));
             }
-            self.flush(now);
+            self.flush(context);
         } else {
-            self.end(v1::ErrorCode::Unavailable, now);
+            self.end(v1::ErrorCode::Unavailable, context);
         }
     }
 
     /// The answer of the database is lost. What it had to do is returned: it may
     /// have happened, may happen later, or never.
-    pub(crate) fn commit_unknown(&mut self, count: usize) -> Vec<(MessageId, ConversationId)> {
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "a mutant is an exception to a rule for all others"
+    )]
+    pub(crate) fn commit_unknown(
+        &mut self,
+        count: usize,
+        log: &Log,
+        context: Context,
+    ) -> Vec<Append> {
         let batch = self.take_batch(count);
-        batch
-            .into_iter()
-            .map(|it| (it.id, it.conversation))
-            .collect()
+        for Waiting { number, append } in &batch {
+            let reply = match context.mutant {
+                Mutant::UnknownIsRefused => refused(append.id),
+                Mutant::UnknownIsAccepted => {
+                    Reply::Accepted(accepted(append, log.head_of(append.conversation) + 1))
+                }
+                _ => {
+                    self.end(v1::ErrorCode::Unavailable, context);
+                    break;
+                }
+            };
+            self.replies.push_back((*number, reply));
+        }
+        self.flush(context);
+        batch.into_iter().map(|it| it.append).collect()
     }
 
     /// Sends answers, as far as the window allows.
-    fn flush(&mut self, now: Moment) {
+    pub(crate) fn flush(&mut self, context: Context) {
         while self.session.can_send()
             && let Some((number, reply)) = self.replies.pop_front()
         {
-            self.session.reply(number, reply, now, &mut self.out);
+            self.session
+                .reply(number, reply, context.now, &mut self.out);
         }
     }
 
-    /// Sends answers, then a page of what follows the place.
-    pub(crate) fn deliver(&mut self, count: usize, log: &Log, now: Moment) {
-        self.flush(now);
-        if !self.session.can_send() || !self.replies.is_empty() || self.device.is_none() {
-            return;
-        }
-        let mut events = Vec::new();
-        let mut positions = Vec::new();
-        while positions.len() < count.max(1)
-            && let Some(entry) = log.entry(self.place + 1)
-        {
-            self.place += 1;
-            if self.own.remove(&self.place) {
-                continue;
-            }
-            positions.push(self.place);
-            let event = v1::Event {
-                conversation_id: entry.conversation.to_wire(),
-                seq: entry.seq,
-                message_id: entry.id.to_wire(),
-                ..Default::default()
-            };
-            events.push(event.encode_to_vec().into());
-        }
-        if positions.is_empty() {
-            // Own messages alone: the next page or pong brings the cursor.
-            return;
-        }
-        let page = EncodedPage {
-            conversations: Vec::new(),
-            events,
-            marks: Vec::new(),
-            cursor: cursor_of(self.place),
-            caught_up: self.place == log.entries.len(),
-        };
-        let number = self.session.page(&page, &mut self.out);
-        self.pages.push_back((number, positions));
+    /// The doorbell: an event stands there.
+    pub(crate) fn ring(&mut self, at: (usize, u64)) {
+        self.rung = true;
+        self.named = Some(at);
     }
 
-    /// The positions of pages that the device has acknowledged since the last call.
-    pub(crate) fn take_acked(&mut self) -> Vec<usize> {
-        let acked = self.session.acked();
-        let mut positions = Vec::new();
-        while let Some((number, _)) = self.pages.front()
-            && *number <= acked
-        {
-            positions.extend(self.pages.pop_front().into_iter().flat_map(|(_, it)| it));
-        }
-        positions
+    /// Whether there is something behind the place.
+    pub(crate) fn is_behind(&self, log: &Log) -> bool {
+        self.device.is_some() && !self.place.covers(&log.head())
     }
 
     /// Says goodbye.
-    pub(crate) fn end(&mut self, code: v1::ErrorCode, now: Moment) {
+    pub(crate) fn end(&mut self, code: v1::ErrorCode, context: Context) {
         let goodbye = v1::Goodbye {
             code: code.into(),
             action: v1::Action::Reconnect.into(),
             ..Default::default()
         };
-        self.session.goodbye(&goodbye, now, &mut self.out);
+        self.session.goodbye(&goodbye, context.now, &mut self.out);
     }
 
-    pub(crate) fn is_ending(&self) -> bool {
+    pub(crate) const fn is_ending(&self) -> bool {
         self.session.is_closing()
     }
 
     /// Whether a newer connection of the device exists.
     pub(crate) fn is_fenced(&self, log: &Log) -> bool {
         self.device
-            .and_then(|device| log.generations.get(&device))
-            .is_some_and(|newest| self.generation < *newest)
+            .and_then(|device| log.rows.get(&device))
+            .is_some_and(|row| self.generation < row.generation)
+    }
+
+    pub(crate) fn poll_timeout(&self) -> Moment {
+        self.session.poll_timeout()
     }
 
     /// Time has passed. Whether the connection is still of use.
@@ -385,21 +389,20 @@ impl ServerLink {
     }
 }
 
-/// Applies what a lost answer was about.
-pub(crate) fn commit_orphan(batch: &[(MessageId, ConversationId)], log: &mut Log, mutant: Mutant) {
-    for (id, conversation) in batch {
-        if !is_refusable(*id) {
-            log.append(*id, *conversation, mutant == Mutant::ForgetsIds);
-        }
+fn accepted(append: &Append, seq: u64) -> v1::Accepted {
+    v1::Accepted {
+        message_id: append.id.to_wire(),
+        conversation_id: append.conversation.to_wire(),
+        seq,
+        ..Default::default()
     }
 }
 
-fn cursor_of(position: usize) -> Bytes {
-    Bytes::copy_from_slice(&(position as u64).to_be_bytes())
-}
-
-/// The position that a cursor of this world stands for.
-pub(crate) fn position_of(cursor: &[u8]) -> usize {
-    let bytes = cursor.first_chunk::<8>().copied().unwrap_or_default();
-    usize::try_from(u64::from_be_bytes(bytes)).unwrap_or(usize::MAX)
+fn refused(id: MessageId) -> Reply {
+    Reply::Error(v1::Error {
+        code: v1::ErrorCode::InvalidArgument.into(),
+        action: v1::Action::Never.into(),
+        message_id: id.to_wire(),
+        ..Default::default()
+    })
 }

@@ -14,7 +14,7 @@ use super::{
     rows::{self, OPEN_END, conversation_head, signed, unsigned},
     writer::{ConversationKind, Writer},
 };
-use crate::store::{MarkRead, Marked, Membership, ReadLimit, StoreError};
+use crate::store::{MARKED_MEMBERS_MAX, MarkRead, Marked, Membership, ReadLimit, StoreError};
 
 /// One stretch of a conversation that a user may read.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -61,6 +61,10 @@ const FIND_MEMBERS: &str = "
       LEFT JOIN marks k ON k.user = m.user AND k.conversation = m.conversation
      WHERE m.conversation = ?1 AND m.to_position > ?2 AND m.from_position <= ?2
      ORDER BY m.user";
+
+const COUNT_MEMBERS: &str = "
+    SELECT count(*) FROM members
+     WHERE conversation = ?1 AND to_position > ?2 AND from_position <= ?2";
 
 /// Describes a conversation as the user of this membership may see it.
 pub(super) fn describe(
@@ -117,11 +121,18 @@ fn members(
     let when = interval.to_position.min(OPEN_END - 1);
     let mut places = Places::new(connection, interval.conversation, head);
     let mut statement = connection.prepare_cached(FIND_MEMBERS)?;
+    let count: i64 = connection
+        .prepare_cached(COUNT_MEMBERS)?
+        .query_row(params![interval.conversation, when], |row| row.get(0))?;
+    let count = usize::try_from(count).unwrap_or(usize::MAX);
     let mut rows = statement.query(params![interval.conversation, when])?;
     let mut members = Vec::new();
     while let Some(row) = rows.next()? {
         let from_seq: i64 = row.get(2)?;
-        let delivered = places.newest_at(row.get(3)?)?;
+        let delivered = match count {
+            0..=MARKED_MEMBERS_MAX => places.newest_at(row.get(3)?)?,
+            _ => 0,
+        };
         let read: i64 = row.get(4)?;
         members.push(v1::Member {
             user: Some(v1::User {

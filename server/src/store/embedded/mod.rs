@@ -43,7 +43,7 @@ use super::{
     Account, Append, Committed, Confirm, Connect, CreateUser, Device, DeviceLine, Generation,
     HistoryPage, LogState, MarkRead, Marked, Membership, NewDevice, Positions, PutDevice,
     ReadLimit, Shard, SnapshotPage, SnapshotPlace, Store, StoreError, Stretch, UserPage,
-    seen::Seen,
+    seen::{Seen, went_back},
 };
 use crate::clock::Blocking;
 
@@ -112,8 +112,10 @@ impl Store for Embedded {
     }
 
     async fn state(&self) -> Result<LogState, StoreError> {
+        let before = self.seen.before();
         let state = self.read(rows::state).await?;
-        self.seen.check(&state)?;
+        let checked = self.seen.check(before, &state);
+        checked.map_err(|reached| went_back(reached.epoch, &reached.places, &state))?;
         Ok(state)
     }
 

@@ -179,8 +179,10 @@ pub fn begin_epoch(dir: &Path, sign_out_all: bool) -> Result<NewEpoch, OpenError
     migrate(&mut connection, MIGRATIONS).map_err(|error| migrate_error(&path, error))?;
     let transaction = connection.transaction().map_err(refused)?;
     let run = |sql: &str| transaction.execute(sql, []).map_err(refused);
+    // Not simply the next number: a backup that is restored twice would give out
+    // the same one twice, for two histories.
     run("INSERT INTO epochs (epoch, base)
-         SELECT (SELECT max(epoch) + 1 FROM epochs), position FROM log_head")?;
+         SELECT (SELECT max(max(epoch) + 1, unixepoch()) FROM epochs), position FROM log_head")?;
     run("UPDATE cursors SET generation = generation + 1")?;
     let mut revoked = 0;
     if sign_out_all {

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::store::{
     ChangedDevice, LogEvent, ReadLimit, StoreError, Stretch, UserMark, UserPage,
-    read::{FAR_COUNT, MARK_COUNT_MAX, Room, STRETCH_MARKS_MAX, WINDOW_COUNT},
+    read::{FAR_FACTOR, MARK_COUNT_MAX, NEAR_COUNT, Room, STRETCH_MARKS_MAX, WINDOW_COUNT},
 };
 
 pub(super) const FIND_STRETCH: &str = concat!(
@@ -50,6 +50,10 @@ pub(super) const FIND_USER_EVENTS: &str = concat!(
 const FIND_INTERVALS: &str = "
     SELECT conversation, from_seq, to_seq, to_position FROM members
      WHERE user = ?1 AND to_position > ?2";
+
+const COUNT_INTERVALS: &str = "
+    SELECT count(*) FROM (
+        SELECT 1 FROM members WHERE user = ?1 AND to_position > ?2 LIMIT ?3)";
 
 const FIND_EVENT: &str = concat!(
     "SELECT ",
@@ -149,21 +153,23 @@ pub(super) fn user_page(
 ) -> Result<UserPage, StoreError> {
     // The first statement of the snapshot; all others see the same log.
     let head = log_head(connection)?.position.max(after);
-    let is_far = head.get() - after.get() > FAR_COUNT;
-    let mut end = head;
-    if !is_far {
-        end = head.min(Position::new(after.get().saturating_add(WINDOW_COUNT)));
-    }
     let mut page = UserPage {
         conversations: Vec::new(),
         events: Vec::new(),
         marks: Vec::new(),
-        upto: end.into(),
-        complete: end == head,
+        upto: head.into(),
+        complete: true,
     };
     let Some(key) = rows::user_key(connection, user)? else {
         return Ok(page);
     };
+    let is_far = is_far(connection, key, after, head)?;
+    let mut end = head;
+    if !is_far {
+        end = head.min(Position::new(after.get().saturating_add(WINDOW_COUNT)));
+    }
+    page.upto = end.into();
+    page.complete = end == head;
     let mut filling = Filling {
         connection,
         room: Room::new(limit),
@@ -181,6 +187,23 @@ pub(super) fn user_page(
     }
     page.marks = marks(connection, user, key, after, end)?;
     Ok(page)
+}
+
+/// Whether to ask the user's conversations what changed, instead of the log.
+fn is_far(
+    connection: &Connection,
+    user: i64,
+    after: Position,
+    head: Position,
+) -> Result<bool, StoreError> {
+    let distance = head.get() - after.get();
+    if distance <= NEAR_COUNT {
+        return Ok(false);
+    }
+    let enough = signed(distance / FAR_FACTOR + 1);
+    let mut statement = connection.prepare_cached(COUNT_INTERVALS)?;
+    let count: i64 = statement.query_row([user, signed(after.get()), enough], |row| row.get(0))?;
+    Ok(count < enough)
 }
 
 /// A page while it fills up.

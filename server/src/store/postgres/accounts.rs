@@ -208,11 +208,11 @@ async fn try_create_user(
     if made.is_none() {
         return Ok(CreateUser::NameTaken);
     }
-    match put(session, user.id, device, at_ms).await? {
-        PutDevice::Done => transaction.commit().await?,
+    if !insert_device(session, user.id, device, at_ms).await? {
         // Dropped, the transaction is undone.
-        PutDevice::Refused => return Ok(CreateUser::DeviceRefused),
+        return Ok(CreateUser::DeviceRefused);
     }
+    transaction.commit().await?;
     Ok(CreateUser::Done)
 }
 
@@ -228,25 +228,34 @@ pub(super) async fn put_device(
     })
 }
 
+/// Makes a device; false if there is one with its id.
+async fn insert_device(
+    session: Session<'_>,
+    user: UserId,
+    device: &NewDevice,
+    at_ms: i64,
+) -> Result<bool, Failure> {
+    let (id, user) = (uuid(device.id.bytes()), uuid(user.bytes()));
+    let (name, hash) = (device.name.as_str(), device.token_hash.as_slice());
+    let params: Params<'_> = &[&id, &user, &name, &hash, &at_ms];
+    Ok(session.execute(INSERT_DEVICE, params).await? > 0)
+}
+
 async fn put(
     session: Session<'_>,
     user: UserId,
     device: &NewDevice,
     at_ms: i64,
 ) -> Result<PutDevice, Failure> {
-    let (id, user) = (uuid(device.id.bytes()), uuid(user.bytes()));
-    let (name, hash) = (device.name.as_str(), device.token_hash.as_slice());
-    let renewal: Params<'_> = &[&id, &user, &name, &hash];
+    let id = uuid(device.id.bytes());
     let is_there: bool = get(&session.one(IS_THERE, &[&id]).await?, 0)?;
-    let mut changed = 0;
-    if !is_there {
-        let params: Params<'_> = &[&id, &user, &name, &hash, &at_ms];
-        changed = session.execute(INSERT_DEVICE, params).await?;
+    if !is_there && insert_device(session, user, device, at_ms).await? {
+        return Ok(PutDevice::Done);
     }
     // Also if somebody else was faster.
-    if changed == 0 {
-        changed = session.execute(RENEW_DEVICE, renewal).await?;
-    }
+    let (name, hash) = (device.name.as_str(), device.token_hash.as_slice());
+    let params: Params<'_> = &[&id, &uuid(user.bytes()), &name, &hash];
+    let changed = session.execute(RENEW_DEVICE, params).await?;
     Ok(match changed {
         0 => PutDevice::Refused,
         _ => PutDevice::Done,

@@ -17,7 +17,10 @@ use magpie_protocol::{
     },
 };
 use prost::Message as _;
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
@@ -26,7 +29,7 @@ use super::{
     known::{Known, Person},
     log::Log,
     rows::{LOCK_HEAD, number},
-    session::{Failure, Session, UnderLock, get, get_count, uuid},
+    session::{Failure, Session, UnderLock, get, get_count, signed, uuid},
 };
 use crate::store::{
     Append, Command, Committed, LogEvent, Outcome, Refusal, Shard,
@@ -36,35 +39,41 @@ use crate::store::{
 
 /// Looks up, authorises, numbers and writes messages.
 ///
-/// The subqueries with `LIMIT 1` are index probes, one a row, whatever the
+/// A stream is what messages of one device to one conversation have in common: it
+/// is authorised, and its conversation's newest seq is found, once for all of
+/// them. The subqueries with `LIMIT 1` are index probes, one a row, whatever the
 /// planner knows about the tables; `+ 0` keeps it from the index by user, who may
-/// have many devices. Nothing is joined that the planner could join otherwise.
+/// have many devices. No table is joined that the planner could join otherwise.
 const WRITE_MESSAGES: &str = "
-    WITH asked AS (
-        SELECT *
-          FROM unnest($1::bigint[], $2::uuid[], $3::bytea[], $4::bigint[], $5::uuid[], $6::bytea[])
-               WITH ORDINALITY
-            AS asked (sender, id, digest, conversation, device, body, number)
-    ), judged AS MATERIALIZED (
-        SELECT a.*, k.seq AS known_seq, k.committed_at_ms AS known_at_ms,
-               k.digest = a.digest AS is_same,
+    WITH streams AS MATERIALIZED (
+        SELECT l.*,
                (SELECT true FROM devices d
-                 WHERE d.device_id = a.device AND d.user_key + 0 = a.sender
+                 WHERE d.device_id = l.device AND d.user_key + 0 = l.sender
                    AND NOT d.is_revoked LIMIT 1) IS TRUE AS may_act,
                (SELECT true FROM members m
-                 WHERE m.user_key = a.sender AND m.conversation_key = a.conversation
-                   AND m.to_position = 9223372036854775807 LIMIT 1) IS TRUE AS is_member
-          FROM asked a
+                 WHERE m.user_key = l.sender AND m.conversation_key = l.conversation
+                   AND m.to_position = 9223372036854775807 LIMIT 1) IS TRUE AS is_member,
+               coalesce((SELECT e.seq FROM events e WHERE e.conversation_key = l.conversation
+                          ORDER BY e.seq DESC LIMIT 1), 0) AS last_seq
+          FROM unnest($1::bigint[], $2::uuid[], $3::bigint[])
+               WITH ORDINALITY AS l (sender, device, conversation, stream)
+    ), judged AS MATERIALIZED (
+        SELECT a.number, a.id, a.digest, a.body,
+               l.sender, l.conversation, l.may_act, l.is_member, l.last_seq,
+               k.seq AS known_seq, k.committed_at_ms AS known_at_ms,
+               k.digest = a.digest AS is_same
+          FROM unnest($4::bigint[], $5::uuid[], $6::bytea[], $7::bytea[])
+               WITH ORDINALITY AS a (stream, id, digest, body, number)
+          JOIN streams l USING (stream)
           LEFT JOIN LATERAL (
               SELECT e.seq, e.committed_at_ms, e.digest FROM events e
-               WHERE e.sender_key = a.sender AND e.message_id = a.id LIMIT 1
+               WHERE e.sender_key = l.sender AND e.message_id = a.id LIMIT 1
           ) k ON true
     ), fresh AS MATERIALIZED (
         SELECT j.number, j.sender, j.id, j.digest, j.conversation, j.body,
-               coalesce((SELECT e.seq FROM events e WHERE e.conversation_key = j.conversation
-                          ORDER BY e.seq DESC LIMIT 1), 0)
+               j.last_seq
                    + row_number() OVER (PARTITION BY j.conversation ORDER BY j.number) AS seq,
-               (SELECT position FROM log_head WHERE shard = $8)
+               (SELECT position FROM log_head WHERE shard = $9)
                    + row_number() OVER (ORDER BY j.number) AS position
           FROM judged j
          WHERE j.known_seq IS NULL AND j.may_act AND j.is_member
@@ -72,15 +81,15 @@ const WRITE_MESSAGES: &str = "
         INSERT INTO events (position, conversation_key, seq, sender_key, committed_at_ms,
                             message_id, kind, digest, body)
         SELECT f.position, f.conversation, f.seq, f.sender,
-               greatest($7, (SELECT committed_at_ms FROM log_head WHERE shard = $8)),
+               greatest($8, (SELECT committed_at_ms FROM log_head WHERE shard = $9)),
                f.id, 1, f.digest, f.body
           FROM fresh f
          ORDER BY f.position
     ), moved AS (
         UPDATE log_head
            SET position = position + (SELECT count(*) FROM fresh),
-               committed_at_ms = greatest($7, committed_at_ms)
-         WHERE shard = $8 AND EXISTS (SELECT FROM fresh)
+               committed_at_ms = greatest($8, committed_at_ms)
+         WHERE shard = $9 AND EXISTS (SELECT FROM fresh)
     )
     SELECT j.known_seq, j.known_at_ms, j.is_same IS TRUE, j.may_act, j.is_member,
            f.seq, f.position
@@ -96,13 +105,8 @@ pub(super) async fn append(
     at_ms: i64,
 ) -> Result<Committed, Ended> {
     known.learn(session, batch).await?;
-    let mut destinations = batch.iter().filter_map(|append| known.destination(append));
-    if destinations.any(|conversation| !shard.holds(conversation)) {
-        let strayed = "a request came to the wrong shard of the log";
-        return Err(Failure::Unavailable(strayed.to_owned()).into());
-    }
+    let parts = split(known, shard, batch);
     let shard = shard.shard;
-    let parts = split(known, batch);
     match parts.as_slice() {
         [Part::Messages(messages)] => append_at_once(session, shard, messages, at_ms).await,
         parts => append_in_parts(session, known, shard, parts, at_ms).await,
@@ -146,12 +150,12 @@ struct MessageRow<'a> {
 }
 
 /// Splits a batch into parts that are done one after the other.
-fn split<'a>(known: &Known, batch: &'a [Append]) -> Vec<Part<'a>> {
+fn split<'a>(known: &Known, shard: ShardOf, batch: &'a [Append]) -> Vec<Part<'a>> {
     let mut parts = Vec::new();
     let mut messages = Vec::new();
     let mut ids = HashSet::new();
     for append in batch {
-        let row = message_row(known, append, !parts.is_empty());
+        let row = message_row(known, shard, append, !parts.is_empty());
         let is_repeat = !ids.insert((append.actor.user, append.id));
         if (is_repeat || row.is_none()) && !messages.is_empty() {
             parts.push(Part::Messages(std::mem::take(&mut messages)));
@@ -169,11 +173,19 @@ fn split<'a>(known: &Known, batch: &'a [Append]) -> Vec<Part<'a>> {
 }
 
 /// The row of a message whose conversation is there, or certainly is not.
-fn message_row<'a>(known: &Known, append: &'a Append, is_later: bool) -> Option<MessageRow<'a>> {
+fn message_row<'a>(
+    known: &Known,
+    shard: ShardOf,
+    append: &'a Append,
+    is_later: bool,
+) -> Option<MessageRow<'a>> {
     let Command::SendMessage { to, text } = &append.command else {
         return None;
     };
+    // A user who did not exist when the shard was looked up is not found: the
+    // conversation with them may be in another one.
     let destination = known.destination(append);
+    let destination = destination.filter(|id| shard.holds(*id));
     let place = destination.and_then(|id| known.place(id));
     let may_be_made = match to {
         // By an earlier command of the batch.
@@ -199,13 +211,16 @@ fn message_row<'a>(known: &Known, append: &'a Append, is_later: bool) -> Option<
     })
 }
 
-/// The columns of messages.
+/// The columns of streams and of messages.
+#[derive(Default)]
 struct Columns<'a> {
     senders: Vec<i64>,
+    devices: Vec<Uuid>,
+    places: Vec<i64>,
+    /// Of each message; counted from 1.
+    streams: Vec<i64>,
     ids: Vec<Uuid>,
     digests: Vec<Option<&'a [u8]>>,
-    places: Vec<i64>,
-    devices: Vec<Uuid>,
     bodies: Vec<&'a [u8]>,
     at_ms: i64,
     shard: i32,
@@ -213,31 +228,40 @@ struct Columns<'a> {
 
 impl<'a> Columns<'a> {
     fn of(rows: &'a [MessageRow<'_>], shard: Shard, at_ms: i64) -> Self {
-        // No key is 0.
-        let sender = |row: &MessageRow<'_>| row.sender.as_ref().map_or(0, |sender| sender.key);
-        let actors = rows.iter().map(|row| row.append.actor);
-        Self {
-            senders: rows.iter().map(sender).collect(),
-            ids: rows.iter().map(|row| uuid(row.append.id.bytes())).collect(),
-            digests: rows
-                .iter()
-                .map(|row| row.digest.as_ref().map(<[u8; 16]>::as_slice))
-                .collect(),
-            places: rows.iter().map(|row| row.place.unwrap_or(0)).collect(),
-            devices: actors.map(|actor| uuid(actor.device.bytes())).collect(),
-            bodies: rows.iter().map(|row| row.body.as_slice()).collect(),
+        let mut columns = Self {
             at_ms,
             shard: number(shard),
+            ..Self::default()
+        };
+        let mut streams = HashMap::new();
+        for row in rows {
+            let device = row.append.actor.device;
+            // No key is 0.
+            let sender = row.sender.as_ref().map_or(0, |sender| sender.key);
+            let place = row.place.unwrap_or(0);
+            let stream = *streams.entry((sender, device, place)).or_insert_with(|| {
+                columns.senders.push(sender);
+                columns.devices.push(uuid(device.bytes()));
+                columns.places.push(place);
+                signed(columns.senders.len() as u64)
+            });
+            columns.streams.push(stream);
+            columns.ids.push(uuid(row.append.id.bytes()));
+            let digest = row.digest.as_ref().map(<[u8; 16]>::as_slice);
+            columns.digests.push(digest);
+            columns.bodies.push(&row.body);
         }
+        columns
     }
 
-    fn params(&self) -> [&(dyn tokio_postgres::types::ToSql + Sync); 8] {
+    fn params(&self) -> [&(dyn tokio_postgres::types::ToSql + Sync); 9] {
         [
             &self.senders,
+            &self.devices,
+            &self.places,
+            &self.streams,
             &self.ids,
             &self.digests,
-            &self.places,
-            &self.devices,
             &self.bodies,
             &self.at_ms,
             &self.shard,

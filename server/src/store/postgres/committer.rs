@@ -220,8 +220,7 @@ impl Open {
             began_at: get(&row, 1)?,
         };
         // A backup is not restored under a living connection.
-        let state = rows::state(Session::over(&client)).await?;
-        shared.seen.check(&state)?;
+        let state = rows::state(Session::over(&client), &shared.seen).await?;
         Ok(Self {
             client,
             warnings,

@@ -15,7 +15,7 @@ use super::{
     rows::{self, OPEN_END, number},
     session::{Failure, Params, Session, get, get_count, get_id, limit as row_limit, signed, uuid},
 };
-use crate::store::{MarkRead, Marked, Membership, ReadLimit, Shard};
+use crate::store::{MARKED_MEMBERS_MAX, MarkRead, Marked, Membership, ReadLimit, Shard};
 
 /// One stretch of a conversation that a user may read.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -49,30 +49,37 @@ impl Interval {
 /// read.
 const DESCRIBE: &str = "
     SELECT c.conversation_id, c.kind, c.title,
-           CASE WHEN i.to_position = 9223372036854775807
-                THEN coalesce((SELECT e.seq FROM events e WHERE e.conversation_key = c.key
-                                ORDER BY e.seq DESC LIMIT 1), 0)
-                ELSE i.to_seq END
+           coalesce(last.seq, i.to_seq), coalesce(last.position, i.to_position)
       FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) WITH ORDINALITY
         AS i (conversation, to_seq, to_position, number)
       JOIN conversations c ON c.key = i.conversation
+      LEFT JOIN LATERAL (
+           SELECT e.seq, e.position FROM events e WHERE e.conversation_key = c.key
+            ORDER BY e.seq DESC LIMIT 1) last ON i.to_position = 9223372036854775807
      ORDER BY i.number";
 
 /// Members when a membership ended, or now if it has not, with how far they have
-/// come.
+/// come. How far they have stored is searched for in small conversations alone.
 ///
 /// Who was removed does not learn who came later.
 const FIND_MEMBERS: &str = "
-    SELECT i.number, u.user_id, u.name, m.from_seq, coalesce(k.read_seq, 0),
-           seq_at(i.conversation, i.head, coalesce(d.positions[i.shard + 1], 0))
-      FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::integer[]) WITH ORDINALITY
-        AS i (conversation, at, head, shard, number)
-      JOIN members m ON m.conversation_key = i.conversation
-                    AND m.to_position > i.at AND m.from_position <= i.at
-      JOIN users u ON u.key = m.user_key
-      LEFT JOIN delivered d ON d.user_key = m.user_key
-      LEFT JOIN marks k ON k.user_key = m.user_key AND k.conversation_key = m.conversation_key
-     ORDER BY i.number, m.user_key";
+    SELECT m.number, m.user_id, m.name, m.from_seq, m.read_seq,
+           CASE WHEN m.count > $6 THEN 0
+                WHEN m.delivered >= m.head_position THEN m.head
+                ELSE seq_at(m.conversation, m.head, m.delivered) END
+      FROM (SELECT i.number, i.conversation, i.head, i.head_position, m.user_key, m.from_seq,
+                   u.user_id, u.name, coalesce(k.read_seq, 0) AS read_seq,
+                   coalesce(d.positions[i.shard + 1], 0) AS delivered,
+                   count(*) OVER (PARTITION BY i.number) AS count
+              FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::integer[])
+                   WITH ORDINALITY AS i (conversation, at, head, head_position, shard, number)
+              JOIN members m ON m.conversation_key = i.conversation
+                            AND m.to_position > i.at AND m.from_position <= i.at
+              JOIN users u ON u.key = m.user_key
+              LEFT JOIN delivered d ON d.user_key = m.user_key
+              LEFT JOIN marks k ON k.user_key = m.user_key
+                               AND k.conversation_key = m.conversation_key) m
+     ORDER BY m.number, m.user_key";
 
 /// Describes conversations as the users of these memberships may see them.
 pub(super) async fn describe(
@@ -88,9 +95,11 @@ pub(super) async fn describe(
     }
     let mut described = Vec::with_capacity(rows.len());
     let mut heads: Vec<i64> = Vec::with_capacity(rows.len());
+    let mut head_positions: Vec<i64> = Vec::with_capacity(rows.len());
     for (row, interval) in rows.iter().zip(intervals) {
         let head = get_count(row, 3)?;
         heads.push(get(row, 3)?);
+        head_positions.push(get(row, 4)?);
         let kind = match get::<i16>(row, 1)? {
             super::log::DIRECT => v1::ConversationKind::Direct,
             super::log::GROUP => v1::ConversationKind::Group,
@@ -109,7 +118,8 @@ pub(super) async fn describe(
     // An end above this one is an open one, if this membership is open.
     let at: Vec<i64> = until.iter().map(|end| (*end).min(OPEN_END - 1)).collect();
     let shards: Vec<i32> = intervals.iter().map(|it| it.shard).collect();
-    let params: Params<'_> = &[&keys, &at, &heads, &shards];
+    let marked = row_limit(MARKED_MEMBERS_MAX);
+    let params: Params<'_> = &[&keys, &at, &heads, &head_positions, &shards, &marked];
     for row in session.rows(FIND_MEMBERS, params).await? {
         let number = usize::try_from(get::<i64>(&row, 0)? - 1).ok();
         if let Some(conversation) = number.and_then(|number| described.get_mut(number)) {

@@ -11,9 +11,16 @@ use crate::store::{History, LogState, NewEpoch};
 /// Nobody takes positions meanwhile.
 const LOCK_HEADS: &str = "SELECT FROM log_head ORDER BY shard FOR UPDATE";
 
+/// Not simply the next number: a backup that is restored twice would give out the
+/// same one twice, for two histories. So it is the seconds since 1970, and more
+/// than the last one.
 const INSERT_EPOCH: &str = "
-    INSERT INTO epochs (epoch, base) SELECT max(epoch) + 1, heads() FROM epochs
+    INSERT INTO epochs (epoch, base)
+    SELECT greatest(max(epoch) + 1, extract(epoch FROM now())::bigint), heads() FROM epochs
     RETURNING epoch, base";
+
+/// In the order in which nodes that still run lock them.
+const LOCK_CURSORS: &str = "SELECT FROM cursors ORDER BY device_key FOR NO KEY UPDATE";
 
 /// Whatever connections of before still confirm changes nothing.
 const FENCE_ALL: &str = "UPDATE cursors SET generation = generation + 1";
@@ -26,6 +33,7 @@ pub(super) async fn begin(client: &mut Client, sign_out_all: bool) -> Result<New
     let transaction = client.transaction().await?;
     transaction.query(LOCK_HEADS, &[]).await?;
     let row = transaction.query_one(INSERT_EPOCH, &[]).await?;
+    transaction.query(LOCK_CURSORS, &[]).await?;
     transaction.execute(FENCE_ALL, &[]).await?;
     let mut revoked = 0;
     if sign_out_all {

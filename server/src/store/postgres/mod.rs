@@ -82,9 +82,7 @@ impl Store for Postgres {
 
     async fn state(&self) -> Result<LogState, StoreError> {
         let taken = self.connections.take().await?;
-        let state = rows::state(Session::over(&taken)).await?;
-        self.seen.check(&state)?;
-        Ok(state)
+        Ok(rows::state(Session::over(&taken), &self.seen).await?)
     }
 
     fn has_been(&self, epoch: u64, reached: &Positions) {
@@ -120,6 +118,8 @@ impl Store for Postgres {
         device: &NewDevice,
         at_ms: i64,
     ) -> Result<PutDevice, StoreError> {
+        // It may take a position: not in a log that went back.
+        self.state().await?;
         Ok(accounts::put_device(&self.connections, user, device, at_ms).await?)
     }
 
@@ -134,6 +134,7 @@ impl Store for Postgres {
     }
 
     async fn revoke_device(&self, user: UserId, device: DeviceId) -> Result<bool, StoreError> {
+        self.state().await?;
         Ok(accounts::revoke_device(&self.connections, user, device).await?)
     }
 
@@ -227,6 +228,7 @@ impl Store for Postgres {
     }
 
     async fn mark_read(&self, shard: Shard, marks: &[MarkRead]) -> Result<Marked, StoreError> {
+        self.state().await?;
         Ok(describe::mark_read(&self.connections, shard, marks).await?)
     }
 }

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::store::{
     ChangedDevice, Positions, ReadLimit, Shard, Stretch, UserMark, UserPage,
-    read::{FAR_COUNT, MARK_COUNT_MAX, Room, STRETCH_MARKS_MAX, WINDOW_COUNT},
+    read::{FAR_FACTOR, MARK_COUNT_MAX, NEAR_COUNT, Room, STRETCH_MARKS_MAX, WINDOW_COUNT},
 };
 
 /// Memberships that are described with one statement.
@@ -99,6 +99,10 @@ const FIND_USER_EVENTS_FAR: &str = concat!(
     event_joins!(),
     "ORDER BY e.position"
 );
+
+const COUNT_INTERVALS: &str = "
+    SELECT count(*) FROM (
+        SELECT FROM members WHERE user_key = $1 AND to_position > $2 LIMIT $3) m";
 
 const FIND_MARKS: &str = "
     SELECT c.conversation_id, k.read_seq
@@ -262,7 +266,7 @@ impl Filling<'_> {
         if after == head {
             return Ok(true);
         }
-        let (statement, end) = match head.get() - after.get() > FAR_COUNT {
+        let (statement, end) = match self.is_far(after, head).await? {
             true => (FIND_USER_EVENTS_FAR, head),
             false => {
                 let window_end = Position::new(after.get().saturating_add(WINDOW_COUNT));
@@ -281,6 +285,18 @@ impl Filling<'_> {
             false => last.unwrap_or(after),
         });
         Ok(is_all && end == head)
+    }
+
+    /// Whether to ask the user's conversations what changed, instead of the log.
+    async fn is_far(&self, after: Position, head: Position) -> Result<bool, Failure> {
+        let distance = head.get() - after.get();
+        if distance <= NEAR_COUNT {
+            return Ok(false);
+        }
+        let enough = signed(distance / FAR_FACTOR + 1);
+        let params: Params<'_> = &[&self.user, &signed(after.get()), &enough];
+        let row = self.session.one(COUNT_INTERVALS, params).await?;
+        Ok(get::<i64>(&row, 0)? < enough)
     }
 
     /// Takes events into the page; false if there was no room for all of them.

@@ -33,8 +33,7 @@ impl Routes {
         if count <= 1 {
             return Ok(vec![Shard::FIRST; batch.len()]);
         }
-        self.learn(connections, batch).await?;
-        let ids = self.0.lock();
+        let ids = self.learn(connections, batch).await?;
         let shard = |append| {
             let destination = destination(append, |name| ids.get(name).copied());
             destination.map_or(Shard::FIRST, |id| Shard::of_conversation(id, count))
@@ -46,28 +45,40 @@ impl Routes {
         self.0.lock().clear();
     }
 
-    async fn learn(&self, connections: &Connections, batch: &[Append]) -> Result<(), Failure> {
-        let unknown: Vec<&str> = {
-            let mut ids = self.0.lock();
-            if ids.len() >= COUNT_MAX {
-                ids.clear();
+    /// Whose the names in a batch are.
+    async fn learn(
+        &self,
+        connections: &Connections,
+        batch: &[Append],
+    ) -> Result<HashMap<UserName, UserId>, Failure> {
+        let mut found = HashMap::new();
+        let mut unknown: Vec<&str> = Vec::new();
+        {
+            let ids = self.0.lock();
+            for name in batch.iter().filter_map(peer) {
+                match ids.get(name) {
+                    Some(id) => drop(found.insert(name.clone(), *id)),
+                    None => unknown.push(name.as_str()),
+                }
             }
-            let names = batch.iter().filter_map(peer);
-            let unknown = names.filter(|name| !ids.contains_key(*name));
-            unknown.map(UserName::as_str).collect()
-        };
+        }
         if unknown.is_empty() {
-            return Ok(());
+            return Ok(found);
         }
         let taken = connections.take().await?;
         let rows = Session::over(&taken).rows(FIND_IDS, &[&unknown]).await?;
         let mut ids = self.0.lock();
+        if ids.len() >= COUNT_MAX {
+            ids.clear();
+        }
         for row in &rows {
             let name = UserName::parse(get(row, 0)?);
             let name = name.map_err(|reason| Failure::corrupt(reason.to_string()))?;
-            ids.insert(name, UserId::new(get_id(row, 1)?));
+            let id = UserId::new(get_id(row, 1)?);
+            ids.insert(name.clone(), id);
+            found.insert(name, id);
         }
-        Ok(())
+        Ok(found)
     }
 }
 

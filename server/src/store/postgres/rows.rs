@@ -11,6 +11,7 @@ use super::session::{Failure, Session, get, get_count, get_id, signed, uuid};
 use crate::store::{
     History, LogEvent, LogState, MembershipChange, Positions, Shard,
     event::{EventKind, EventParts, encode_event, stored_change},
+    seen::{Seen, went_back},
 };
 
 /// The end of a membership that has not ended. See the schema.
@@ -25,9 +26,14 @@ pub(super) const LOCK_HEAD: &str = "
 
 const FIND_HEADS: &str = "SELECT heads()";
 
-/// In one statement, so that both are of the same moment.
+/// In one statement, so that all of it is of the same moment.
 const FIND_STATE: &str = "
-    SELECT epoch, base, heads() FROM epochs ORDER BY epoch DESC LIMIT 1";
+    SELECT epoch, base, heads(), reached, pg_is_in_recovery()
+      FROM epochs ORDER BY epoch DESC LIMIT 1";
+
+/// For all nodes to see, until another epoch begins.
+const NOTE_WENT_BACK: &str = "
+    UPDATE epochs SET reached = $2 WHERE epoch = $1 AND reached IS NULL";
 
 const FIND_HEAD: &str = "SELECT position FROM log_head WHERE shard = $1";
 
@@ -40,16 +46,33 @@ pub(super) async fn head(session: Session<'_>, shard: Shard) -> Result<Position,
     Ok(Position::new(get_count(&row, 0)?))
 }
 
-pub(super) async fn state(session: Session<'_>) -> Result<LogState, Failure> {
+/// Which history this is and how far it goes, unless it had come further once,
+/// as this node knows or another has noted.
+pub(super) async fn state(session: Session<'_>, seen: &Seen) -> Result<LogState, Failure> {
+    let before = seen.before();
     let row = session.one(FIND_STATE, &[]).await?;
-    let history = History {
-        epoch: get_count(&row, 0)?,
-        base: get_places(&row, 1)?,
-    };
-    Ok(LogState {
-        history,
+    if get(&row, 4)? {
+        // It may not have replayed everything yet.
+        return Err(Failure::Unavailable("the database is a standby".to_owned()));
+    }
+    let state = LogState {
+        history: History {
+            epoch: get_count(&row, 0)?,
+            base: get_places(&row, 1)?,
+        },
         heads: get_places(&row, 2)?,
-    })
+    };
+    if get::<Option<Vec<i64>>>(&row, 3)?.is_some() {
+        let reached = get_places(&row, 3)?;
+        return Err(went_back(state.history.epoch, &reached, &state).into());
+    }
+    if let Err(reached) = seen.check(before, &state) {
+        let epoch = signed(state.history.epoch);
+        let places = each_signed(&reached.places);
+        session.execute(NOTE_WENT_BACK, &[&epoch, &places]).await?;
+        return Err(went_back(reached.epoch, &reached.places, &state).into());
+    }
+    Ok(state)
 }
 
 /// A column that holds a place in all shards.

@@ -4,6 +4,8 @@ mod faults;
 mod nodes;
 mod opening;
 mod plans;
+mod shards;
+mod tls;
 
 use std::sync::Arc;
 

@@ -18,6 +18,9 @@ CREATE TABLE facts (
 CREATE TABLE epochs (
     epoch      bigint PRIMARY KEY,
     base       bigint[] NOT NULL,
+    -- How far the log had come in this epoch, if some node found that it went
+    -- back: then nobody serves it until another epoch begins.
+    reached    bigint[],
     started_at timestamptz NOT NULL DEFAULT now()
 );
 

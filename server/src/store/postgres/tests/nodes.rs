@@ -11,13 +11,12 @@ use std::{
 
 use magpie_protocol::{
     id::{ConversationId, MessageId},
-    seq::Position,
     wire::{Target, v1},
 };
 use magpie_sim::{postgres, proxy::Random};
 use uuid::Uuid;
 
-use super::{cluster, open_at};
+use super::{cluster, open};
 use crate::store::{
     Append, Outcome, Shard, SharedStore, StoreError,
     conformance::{ALL, NOON, Player, World, decoded, send},
@@ -33,31 +32,53 @@ type Answers = HashMap<MessageId, (ConversationId, u64)>;
 /// loses its backends at random.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn three_nodes_write_one_log() {
+    write_from_three_nodes(1).await;
+}
+
+/// The same with a head for each of two conversations.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_nodes_write_a_log_of_two_shards() {
+    write_from_three_nodes(2).await;
+}
+
+async fn write_from_three_nodes(shards: usize) {
     if postgres::is_skipped() {
         return;
     }
     let url = cluster().create_database().await.unwrap();
-    let store: SharedStore = open_at(&url).await;
-    let world = World::new((Arc::clone(&store), Box::new(())));
+    let node = async || {
+        let store: SharedStore = open(&url, Some(shards), [5; 32]).await.unwrap();
+        store
+    };
+    let world = World::new((node().await, Box::new(())));
     let mut players = Vec::new();
     for name in ["alice", "bob", "carol"] {
         players.push(world.player(name).await);
     }
     let all: Vec<&Player> = players.iter().collect();
-    let groups = [
-        world.group(&players[0], &all).await,
-        world.group(&players[1], &all).await,
-    ];
+    let shard = |group| Shard::of_conversation(group, shards);
+    let first = world.group(&players[0], &all).await;
+    let second = loop {
+        let group = world.group(&players[1], &all).await;
+        if shards == 1 || shard(group) != shard(first) {
+            break group;
+        }
+    };
     let mut stores: Vec<SharedStore> = Vec::new();
     for _ in &players {
-        stores.push(open_at(&url).await);
+        stores.push(node().await);
     }
     let done = Arc::new(AtomicBool::new(false));
     let killer = tokio::spawn(kill_backends(url.clone(), Arc::clone(&done)));
     let mut nodes = Vec::new();
     for (seed, (player, store)) in players.iter().zip(stores).enumerate() {
         let random = Random::new(seed as u64);
-        nodes.push(tokio::spawn(write(store, player.clone(), groups, random)));
+        nodes.push(tokio::spawn(write(
+            store,
+            player.clone(),
+            [first, second],
+            random,
+        )));
     }
     let mut answers = Answers::new();
     for node in nodes {
@@ -66,7 +87,7 @@ async fn three_nodes_write_one_log() {
     done.store(true, Ordering::Release);
     assert!(killer.await.unwrap() > 0, "no backend was ever killed");
     // Its idle connections may be dead without knowing it.
-    check(&(open_at(&url).await as SharedStore), &answers).await;
+    check(&node().await, &answers).await;
 }
 
 /// Ends a backend of the database now and then. Returns how many.
@@ -111,16 +132,41 @@ async fn write(
             sent.push(fresh.clone());
             batch.push(fresh);
         }
-        let asked: Arc<[Append]> = batch.as_slice().into();
+        let mut outcomes = append(&store, &batch).await;
+        for append in &batch {
+            let outcome = outcomes.remove(&append.id).or_else(|| {
+                // Twice in the batch.
+                let (conversation, seq) = answers.get(&append.id)?;
+                Some((*conversation, *seq))
+            });
+            let (conversation, seq) = outcome.unwrap();
+            let answer = (conversation, seq);
+            let before = answers.insert(append.id, answer);
+            assert!(before.is_none_or(|before| before == answer));
+        }
+    }
+    answers
+}
+
+/// Appends a batch, each shard's part by itself. Where each request is.
+async fn append(store: &SharedStore, batch: &[Append]) -> Answers {
+    let mut answers = Answers::new();
+    let shards = shards_of(store, batch).await;
+    for shard in Shard::all(store.shard_count()) {
+        let part = batch.iter().zip(&shards).filter(|(_, of)| **of == shard);
+        let part: Arc<[Append]> = part.map(|(append, _)| append.clone()).collect();
+        if part.is_empty() {
+            continue;
+        }
         // Refused with nothing committed, when its connections died for too long.
         let committed = loop {
-            match store.append(Shard::FIRST, Arc::clone(&asked), NOON).await {
+            match store.append(shard, Arc::clone(&part), NOON).await {
                 Ok(committed) => break committed,
                 Err(StoreError::Unavailable { .. }) => {}
                 Err(error) => panic!("{error}"),
             }
         };
-        for (append, outcome) in batch.iter().zip(committed.outcomes) {
+        for (append, outcome) in part.iter().zip(committed.outcomes) {
             let Outcome::Accepted {
                 conversation, seq, ..
             } = outcome
@@ -135,15 +181,30 @@ async fn write(
     answers
 }
 
+async fn shards_of(store: &SharedStore, batch: &[Append]) -> Vec<Shard> {
+    loop {
+        if let Ok(shards) = store.shards_of(batch).await {
+            return shards;
+        }
+    }
+}
+
 /// The log has no gap, no id twice, each sender in order, and says what the
 /// senders were told.
 async fn check(store: &SharedStore, answers: &Answers) {
-    let log = store.stretch(Position::ZERO, ALL).await.unwrap();
+    let mut log = Vec::new();
+    for shard in Shard::all(store.shard_count()) {
+        let stretch = store.stretch(shard.origin(), ALL).await.unwrap();
+        let first = shard.origin().next().get();
+        let positions = stretch.events.iter().map(|event| event.position.get());
+        assert!(positions.eq(first..first + stretch.events.len() as u64));
+        assert!(!stretch.events.is_empty());
+        log.extend(stretch.events);
+    }
     let mut heads: HashMap<ConversationId, u64> = HashMap::new();
     let mut order: HashMap<(ConversationId, String), u64> = HashMap::new();
     let mut ids = HashSet::new();
-    for (number, event) in log.events.iter().enumerate() {
-        assert_eq!(event.position.get(), number as u64 + 1);
+    for event in &log {
         let head = heads.entry(event.conversation).or_default();
         assert_eq!(event.seq.get(), *head + 1, "a gap");
         *head += 1;

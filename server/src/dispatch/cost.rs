@@ -1,0 +1,58 @@
+//! What a request takes, and what it is called.
+
+use magpie_protocol::wire::{Request, SendMessage, Target};
+
+use crate::limits::Cost;
+
+/// What the request takes out of the buckets of who asks.
+pub(super) fn cost(request: &Request) -> Cost<'_> {
+    use std::slice::from_ref;
+    let (appends, size, names) = match request {
+        Request::SendMessage(SendMessage { to, text, .. }) => {
+            let names = match to {
+                Target::User(name) => from_ref(name),
+                Target::Conversation(_) => &[],
+            };
+            (true, text.as_str().len(), names)
+        }
+        Request::CreateGroup(it) => (true, it.title.as_str().len(), it.names.as_slice()),
+        Request::AddMembers(it) => (true, 0, it.names.as_slice()),
+        Request::RemoveMember { name, .. } => (true, 0, from_ref(name)),
+        Request::LeaveGroup { .. } => (true, 0, [].as_slice()),
+        Request::MarkRead { .. }
+        | Request::FetchHistory(_)
+        | Request::FetchConversations { .. }
+        | Request::FetchDevices
+        | Request::RevokeDevice(_)
+        | Request::SignOut
+        | Request::SetPush(_)
+        | Request::ClearPush
+        | Request::Detach => (false, 0, [].as_slice()),
+    };
+    let of_names: usize = names.iter().map(|it| it.as_str().len()).sum();
+    Cost {
+        appends,
+        size: size + of_names,
+        names,
+    }
+}
+
+/// The request's name in the metrics.
+pub(super) const fn kind(request: &Request) -> &'static str {
+    match request {
+        Request::SendMessage(_) => "send_message",
+        Request::CreateGroup(_) => "create_group",
+        Request::AddMembers(_) => "add_members",
+        Request::RemoveMember { .. } => "remove_member",
+        Request::LeaveGroup { .. } => "leave_group",
+        Request::MarkRead { .. } => "mark_read",
+        Request::FetchHistory(_) => "fetch_history",
+        Request::FetchConversations { .. } => "fetch_conversations",
+        Request::FetchDevices => "fetch_devices",
+        Request::RevokeDevice(_) => "revoke_device",
+        Request::SignOut => "sign_out",
+        Request::SetPush(_) => "set_push",
+        Request::ClearPush => "clear_push",
+        Request::Detach => "detach",
+    }
+}

@@ -1,0 +1,91 @@
+//! Which requests go to the log.
+
+use magpie_protocol::{
+    id::{ConversationId, DeviceId},
+    seq::Seq,
+    wire::{AddMembers, CreateGroup, FetchHistory, Request, SendMessage},
+};
+
+use crate::{
+    handler::PushRequest,
+    hub::Mailbox,
+    store::{Actor, Append, Command},
+};
+
+/// Requests that do not append to the log.
+#[derive(Debug)]
+pub(super) enum Other {
+    MarkRead {
+        conversation: ConversationId,
+        seq: Seq,
+    },
+    FetchHistory(FetchHistory),
+    FetchConversations {
+        after: Option<ConversationId>,
+        limit: u32,
+    },
+    FetchDevices,
+    RevokeDevice(DeviceId),
+    Push(PushRequest),
+}
+
+impl Other {
+    /// The device whose credential it ends.
+    pub(super) const fn revoked(&self) -> Option<DeviceId> {
+        match self {
+            Self::RevokeDevice(device) => Some(*device),
+            Self::MarkRead { .. }
+            | Self::FetchHistory(_)
+            | Self::FetchConversations { .. }
+            | Self::FetchDevices
+            | Self::Push(_) => None,
+        }
+    }
+}
+
+/// The request as one for the log, or what else it is.
+pub(super) fn to_append(from: &Mailbox, request: Request) -> Result<Append, Other> {
+    let (id, command) = match request {
+        Request::SendMessage(SendMessage { id, to, text }) => {
+            (id, Command::SendMessage { to, text })
+        }
+        Request::CreateGroup(CreateGroup { id, title, names }) => {
+            (id, Command::CreateGroup { title, names })
+        }
+        Request::AddMembers(AddMembers {
+            id,
+            conversation,
+            names,
+        }) => (
+            id,
+            Command::AddMembers {
+                conversation,
+                names,
+            },
+        ),
+        Request::RemoveMember {
+            id,
+            conversation,
+            name,
+        } => (id, Command::RemoveMember { conversation, name }),
+        Request::LeaveGroup { id, conversation } => (id, Command::LeaveGroup { conversation }),
+        Request::MarkRead { conversation, seq } => {
+            return Err(Other::MarkRead { conversation, seq });
+        }
+        Request::FetchHistory(request) => return Err(Other::FetchHistory(request)),
+        Request::FetchConversations { after, limit } => {
+            return Err(Other::FetchConversations { after, limit });
+        }
+        Request::FetchDevices => return Err(Other::FetchDevices),
+        Request::RevokeDevice(device) => return Err(Other::RevokeDevice(device)),
+        Request::SignOut => return Err(Other::RevokeDevice(from.device)),
+        Request::SetPush(address) => return Err(Other::Push(PushRequest::Set(address))),
+        Request::ClearPush => return Err(Other::Push(PushRequest::Clear)),
+        Request::Detach => return Err(Other::Push(PushRequest::Detach)),
+    };
+    let actor = Actor {
+        user: from.user,
+        device: from.device,
+    };
+    Ok(Append { actor, id, command })
+}

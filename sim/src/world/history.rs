@@ -1,0 +1,88 @@
+//! The world as the checker sees it.
+
+use magpie_audit::{self as audit, End, Epoch, Event, History, Invariant, Membership, judge};
+use magpie_protocol::seq::Seq;
+
+use super::{Broken, World, place::Place};
+
+impl World {
+    /// What everybody noted so far, and what the log holds. `settled`: the world
+    /// was healthy for so long that all must have come right.
+    #[must_use]
+    pub fn history(&self, settled: bool) -> History {
+        let devices = self.devices.iter().map(|it| {
+            let mut notes = it.notes.clone();
+            notes.end = Some(End {
+                caught_up: settled,
+                lines: notes.lines.len() as u64,
+                waiting: it.local.unsent(),
+                cursor: Place::open(&it.local.cursor).1.0,
+                gaps: Vec::new(),
+            });
+            notes
+        });
+        let members = self
+            .log
+            .members()
+            .flat_map(|((conversation, user), stretches)| {
+                stretches.iter().map(move |(from, to)| Membership {
+                    user,
+                    conversation,
+                    from: Seq::new(*from),
+                    to: Some(Seq::new(*to)).filter(|to| to.get() != u64::MAX),
+                })
+            });
+        let log = self.log.entries().map(|it| Event {
+            place: audit::Place {
+                conversation: it.conversation,
+                seq: Seq::new(it.seq),
+            },
+            message_id: it.id,
+            sender: Some(it.sender),
+            digest: it.digest(),
+        });
+        let epochs = self.log.epochs.iter().map(|it| Epoch {
+            number: it.number,
+            upto: it
+                .upto
+                .iter()
+                .map(|(id, seq)| (*id, Seq::new(*seq)))
+                .collect(),
+        });
+        History {
+            devices: devices.collect(),
+            members: members.collect(),
+            log: Some(log.collect()),
+            epochs: epochs.collect(),
+            wakes: self.wakes.clone(),
+            head: self.log.head().0,
+            one_clock: true,
+            settled,
+        }
+    }
+
+    /// Lets the checker look at everything so far.
+    ///
+    /// # Errors
+    ///
+    /// The first violation.
+    pub fn judge(&self, settled: bool) -> Result<(), Broken> {
+        self.check_refused()?;
+        let verdict = judge(&self.history(settled));
+        match verdict.violations.first() {
+            Some(first) => Err(Broken::new(promise(first.invariant), first.to_string())),
+            None => Ok(()),
+        }
+    }
+}
+
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "all but one stand for what they say"
+)]
+const fn promise(invariant: Invariant) -> &'static str {
+    match invariant {
+        Invariant::I1 => "D1",
+        other => other.promise(),
+    }
+}
