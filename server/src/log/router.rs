@@ -249,13 +249,7 @@ impl Router {
         for mark in &news.marks {
             routed.latest.note(mark.user, mark.position);
             let members = self.audience(routed, audiences, mark.conversation).await?;
-            let wire = v1::Mark {
-                conversation_id: mark.conversation.to_wire(),
-                user_id: mark.user.to_wire(),
-                delivered_seq: 0,
-                read_seq: mark.seq.get(),
-            };
-            self.put_mark(&members, mark.user, &wire, wakeups);
+            self.put_mark(&members, mark.user, &mark.to_wire(), wakeups);
         }
         if !news.events.is_empty() {
             self.news.notify_one();

@@ -357,6 +357,7 @@ macro_rules! suite {
                 the_tailer_reads_marks_and_changed_devices
                 who_is_far_behind_reads_the_same
                 a_mark_goes_no_further_than_the_reader
+                no_own_mark_is_left_out_however_many_there_are
                 delivered_is_what_a_device_has_stored
                 conversations_are_listed_in_pages
                 history_is_read_both_ways

@@ -37,6 +37,35 @@ pub struct UserMark {
     pub seq: Seq,
 }
 
+impl UserMark {
+    /// As members are told.
+    #[must_use]
+    pub fn to_wire(&self) -> v1::Mark {
+        v1::Mark {
+            conversation_id: self.conversation.to_wire(),
+            user_id: self.user.to_wire(),
+            delivered_seq: 0,
+            read_seq: self.seq.get(),
+        }
+    }
+}
+
+/// How far a page may go from `after` towards `head`, so that it has room for the
+/// user's own marks: these are the first of them, at most `room`.
+pub(in crate::store) fn end_for_marks(
+    marks: &[UserMark],
+    room: usize,
+    after: Position,
+    head: Position,
+) -> Position {
+    if marks.len() < room {
+        return head;
+    }
+    // There may be more at the last one's position.
+    let last = marks.last().map_or(after, |last| last.position.previous());
+    last.max(after)
+}
+
 /// A device that was revoked, or was given another token.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct ChangedDevice {
@@ -96,9 +125,9 @@ pub(in crate::store) const FAR_FACTOR: u64 = 2;
 /// which all are told as it changes: to find it out costs a search for each.
 pub const MARKED_MEMBERS_MAX: usize = 64;
 
-/// Read marks in one page; the newest are kept. (A description carries the
-/// current ones too.)
-pub(in crate::store) const MARK_COUNT_MAX: i64 = 1_000;
+/// Read marks in one page, which leave room for its events in a frame. More than
+/// take one position (`log::marks`), so that every page is progress.
+pub(in crate::store) const MARK_COUNT_MAX: usize = if cfg!(test) { 8 } else { 1_000 };
 
 /// A page of what follows a device's cursor.
 #[derive(Clone, Debug, PartialEq)]

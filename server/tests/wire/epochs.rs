@@ -131,3 +131,36 @@ async fn a_cursor_beyond_the_log_stops_the_server() {
     assert!(refused(&world, &alice, &cursor).await);
     assert!(refused(&world, &bob, &Bytes::new()).await);
 }
+
+/// D11. What one node found, no other passes over, however far the log goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_node_serves_a_log_of_which_another_found_that_it_went_back() {
+    if postgres::is_skipped() {
+        return;
+    }
+    let database = Database::create().await;
+    let world = World::start_on(TempDir::new().unwrap(), database.open().await).await;
+    let world = world.unwrap();
+    alice_writes(&world).await;
+    world.stop().await;
+    database.set_back().await;
+    // This one knows from elsewhere how far it had come; the next one does not.
+    let knowing = database.open().await;
+    let here = knowing.state().await.unwrap();
+    let mut reached = here.heads;
+    for position in here.heads.each() {
+        reached.set(position.next());
+    }
+    knowing.has_been(here.history.epoch, &reached);
+    assert!(knowing.state().await.is_err());
+
+    let ahead = "UPDATE log_head SET position = position + 10";
+    database.client.batch_execute(ahead).await.unwrap();
+    let unknowing = database.open().await;
+    let refused = unknowing.state().await.unwrap_err().to_string();
+    assert!(refused.contains("`magpied epoch new`"), "{refused}");
+    store::begin_epoch(&database.url, false).await.unwrap();
+    for store in [knowing, unknowing] {
+        store.state().await.unwrap();
+    }
+}

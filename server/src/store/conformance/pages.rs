@@ -9,7 +9,7 @@ use magpie_protocol::{
 use super::{ALL, Player, World, seq, seqs};
 use crate::store::{
     Append, ChangedDevice, Command, Confirm, Connect, LogEvent, MarkRead, NewDevice, ReadLimit,
-    Recency, Shard, SnapshotPlace, UserMark,
+    Recency, Shard, SnapshotPlace, UserMark, read::MARK_COUNT_MAX,
 };
 
 pub(in crate::store) async fn a_page_describes_what_begins_in_it(world: World) {
@@ -158,6 +158,39 @@ pub(in crate::store) async fn who_is_far_behind_reads_the_same(world: World) {
     }
     assert_eq!(read, expected);
     assert_eq!(after, world.head().await);
+}
+
+/// D2, for what one device tells another of the same user.
+pub(in crate::store) async fn no_own_mark_is_left_out_however_many_there_are(world: World) {
+    let (alice, bob) = (world.player("alice").await, world.player("bob").await);
+    let mut groups = Vec::new();
+    for _ in 0..3 * MARK_COUNT_MAX {
+        groups.push(world.group(&alice, &[&bob]).await);
+    }
+    let mut after = world.heads().await;
+    for (number, group) in groups.iter().enumerate() {
+        assert_eq!(world.mark(&bob, *group, 1).await, Some(1));
+        if number % 5 == 0 {
+            world.accept(world.post(&alice, *group, "hello")).await;
+        }
+    }
+    let (mut marked, mut events) = (Vec::new(), 0);
+    loop {
+        let page = world.page(&bob, after, ALL).await;
+        assert!(page.marks.len() <= MARK_COUNT_MAX);
+        assert!(page.upto != after || page.complete);
+        marked.extend(page.marks.into_iter().map(|mark| mark.conversation_id));
+        events += page.events.len();
+        after = page.upto;
+        if page.complete {
+            break;
+        }
+    }
+    let mut expected: Vec<_> = groups.iter().map(|id| id.to_wire()).collect();
+    expected.sort_unstable();
+    marked.sort_unstable();
+    assert_eq!(marked, expected);
+    assert_eq!(events, groups.len().div_ceil(5));
 }
 
 pub(in crate::store) async fn a_mark_goes_no_further_than_the_reader(world: World) {

@@ -22,7 +22,10 @@ use super::{
 };
 use crate::store::{
     ChangedDevice, LogEvent, ReadLimit, StoreError, Stretch, UserMark, UserPage,
-    read::{FAR_FACTOR, MARK_COUNT_MAX, NEAR_COUNT, Room, STRETCH_MARKS_MAX, WINDOW_COUNT},
+    read::{
+        FAR_FACTOR, MARK_COUNT_MAX, NEAR_COUNT, Room, STRETCH_MARKS_MAX, WINDOW_COUNT,
+        end_for_marks,
+    },
 };
 
 pub(super) const FIND_STRETCH: &str = concat!(
@@ -64,10 +67,10 @@ const FIND_EVENT: &str = concat!(
 );
 
 const FIND_MARKS: &str = "
-    SELECT c.conversation_id, k.read_seq
+    SELECT k.read_position, c.conversation_id, k.read_seq
       FROM marks k JOIN conversations c ON c.key = k.conversation
      WHERE k.user = ?1 AND k.read_position > ?2 AND k.read_position <= ?3
-     ORDER BY k.read_position DESC LIMIT ?4";
+     ORDER BY k.read_position LIMIT ?4";
 
 const FIND_MOVED_MARKS: &str = "
     SELECT k.read_position, u.user_id, c.conversation_id, k.read_seq
@@ -163,10 +166,11 @@ pub(super) fn user_page(
     let Some(key) = rows::user_key(connection, user)? else {
         return Ok(page);
     };
+    let own_marks = marks(connection, user, key, after, head)?;
+    let mut end = end_for_marks(&own_marks, MARK_COUNT_MAX, after, head);
     let is_far = is_far(connection, key, after, head)?;
-    let mut end = head;
     if !is_far {
-        end = head.min(Position::new(after.get().saturating_add(WINDOW_COUNT)));
+        end = end.min(Position::new(after.get().saturating_add(WINDOW_COUNT)));
     }
     page.upto = end.into();
     page.complete = end == head;
@@ -177,7 +181,7 @@ pub(super) fn user_page(
         page: &mut page,
     };
     let is_all = match is_far {
-        true => filling.read_conversations(key, signed(after.get()))?,
+        true => filling.read_conversations(key, after, end)?,
         false => filling.read_log(key, after, end)?,
     };
     if !is_all {
@@ -185,7 +189,8 @@ pub(super) fn user_page(
         page.upto = end.into();
         page.complete = false;
     }
-    page.marks = marks(connection, user, key, after, end)?;
+    let in_page = own_marks.iter().filter(|mark| mark.position <= end);
+    page.marks = in_page.map(UserMark::to_wire).collect();
     Ok(page)
 }
 
@@ -231,9 +236,15 @@ impl Filling<'_> {
         Ok(true)
     }
 
-    /// Reads what each of the user's conversations holds beyond `after`; false
-    /// if there was no room for all of it.
-    fn read_conversations(&mut self, user: i64, after: i64) -> Result<bool, StoreError> {
+    /// Reads what each of the user's conversations holds beyond `after`, up to
+    /// `end`; false if there was no room for all of it.
+    fn read_conversations(
+        &mut self,
+        user: i64,
+        after: Position,
+        end: Position,
+    ) -> Result<bool, StoreError> {
+        let (after, end) = (signed(after.get()), signed(end.get()));
         // The next event of each, the earliest in the log first.
         let mut next = BinaryHeap::new();
         let mut statement = self.connection.prepare_cached(FIND_INTERVALS)?;
@@ -252,7 +263,10 @@ impl Filling<'_> {
             }
         }
         let mut statement = self.connection.prepare_cached(FIND_EVENT)?;
-        while let Some(Reverse((_, seq, last, interval))) = next.pop() {
+        while let Some(Reverse((position, seq, last, interval))) = next.pop() {
+            if position > end {
+                break;
+            }
             let mut rows = statement.query([interval.conversation, seq])?;
             let row = rows.next()?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
             let event = log_event(self.connection, row)?;
@@ -295,22 +309,23 @@ impl Filling<'_> {
     }
 }
 
-/// The user's own marks that moved in this stretch.
+/// The user's own marks that moved in this stretch: the first of them.
 fn marks(
     connection: &Connection,
     user: UserId,
     key: i64,
     after: Position,
     upto: Position,
-) -> Result<Vec<v1::Mark>, StoreError> {
-    let range = params![key, signed(after.get()), signed(upto.get()), MARK_COUNT_MAX];
+) -> Result<Vec<UserMark>, StoreError> {
+    let count = signed(MARK_COUNT_MAX as u64);
+    let range = params![key, signed(after.get()), signed(upto.get()), count];
     let mut statement = connection.prepare_cached(FIND_MARKS)?;
     let marks = statement.query_map(range, |row| {
-        Ok(v1::Mark {
-            conversation_id: ConversationId::new(row.get(0)?).to_wire(),
-            user_id: user.to_wire(),
-            delivered_seq: 0,
-            read_seq: unsigned(row.get(1)?),
+        Ok(UserMark {
+            position: Position::new(unsigned(row.get(0)?)),
+            user,
+            conversation: ConversationId::new(row.get(1)?),
+            seq: Seq::new(unsigned(row.get(2)?)),
         })
     })?;
     Ok(marks.collect::<Result<_, _>>()?)

@@ -19,7 +19,10 @@ use super::{
 };
 use crate::store::{
     ChangedDevice, Positions, ReadLimit, Shard, Stretch, UserMark, UserPage,
-    read::{FAR_FACTOR, MARK_COUNT_MAX, NEAR_COUNT, Room, STRETCH_MARKS_MAX, WINDOW_COUNT},
+    read::{
+        FAR_FACTOR, MARK_COUNT_MAX, NEAR_COUNT, Room, STRETCH_MARKS_MAX, WINDOW_COUNT,
+        end_for_marks,
+    },
 };
 
 /// Memberships that are described with one statement.
@@ -105,10 +108,10 @@ const COUNT_INTERVALS: &str = "
         SELECT FROM members WHERE user_key = $1 AND to_position > $2 LIMIT $3) m";
 
 const FIND_MARKS: &str = "
-    SELECT c.conversation_id, k.read_seq
+    SELECT k.read_position, c.conversation_id, k.read_seq
       FROM marks k JOIN conversations c ON c.key = k.conversation_key
      WHERE k.user_key = $1 AND k.read_position > $2 AND k.read_position <= $3
-     ORDER BY k.read_position DESC LIMIT $4";
+     ORDER BY k.read_position LIMIT $4";
 
 const FIND_MOVED_MARKS: &str = "
     SELECT k.read_position, u.user_id, c.conversation_id, k.read_seq
@@ -228,7 +231,8 @@ pub(super) async fn user_page(
     page.upto = after;
     let mut filling = Filling {
         session,
-        user: key,
+        user,
+        key,
         room: Room::new(limit),
         begun: HashSet::new(),
         page: &mut page,
@@ -240,20 +244,14 @@ pub(super) async fn user_page(
             break;
         }
     }
-    for upto in page.upto.each() {
-        let after = after.in_shard(Shard::of(upto));
-        if upto > after {
-            page.marks
-                .extend(marks(session, user, key, after, upto).await?);
-        }
-    }
     Ok(page)
 }
 
 /// A page while it fills up.
 struct Filling<'a> {
     session: Session<'a>,
-    user: i64,
+    user: UserId,
+    key: i64,
     room: Room,
     /// Conversations that it describes.
     begun: HashSet<i64>,
@@ -266,25 +264,53 @@ impl Filling<'_> {
         if after == head {
             return Ok(true);
         }
+        let room = MARK_COUNT_MAX.saturating_sub(self.page.marks.len());
+        let marks = self.marks(after, head, room).await?;
+        let end = end_for_marks(&marks, room, after, head);
         let (statement, end) = match self.is_far(after, head).await? {
-            true => (FIND_USER_EVENTS_FAR, head),
+            true => (FIND_USER_EVENTS_FAR, end),
             false => {
                 let window_end = Position::new(after.get().saturating_add(WINDOW_COUNT));
-                (FIND_USER_EVENTS, head.min(window_end))
+                (FIND_USER_EVENTS, end.min(window_end))
             }
         };
         let (count, size) = bounds(self.room.left());
         let (from, to) = (signed(after.get()), signed(end.get()));
-        let params: Params<'_> = &[&self.user, &from, &to, &count, &size];
+        let params: Params<'_> = &[&self.key, &from, &to, &count, &size];
         let rows = self.session.rows(statement, params).await?;
         let is_all = self.take(&rows).await?;
         let last = self.page.events.last().map(|event| event.position);
         let last = last.filter(|last| Shard::of(*last) == Shard::of(after));
-        self.page.upto.set(match is_all {
+        let upto = match is_all {
             true => end,
             false => last.unwrap_or(after),
-        });
+        };
+        self.page.upto.set(upto);
+        let in_page = marks.iter().filter(|mark| mark.position <= upto);
+        self.page.marks.extend(in_page.map(UserMark::to_wire));
         Ok(is_all && end == head)
+    }
+
+    /// The user's own marks that moved in this stretch of a shard: the first of
+    /// them, at most `room`.
+    async fn marks(
+        &self,
+        after: Position,
+        upto: Position,
+        room: usize,
+    ) -> Result<Vec<UserMark>, Failure> {
+        let (after, upto) = (signed(after.get()), signed(upto.get()));
+        let params: Params<'_> = &[&self.key, &after, &upto, &row_limit(room)];
+        let mark = |row: &Row| {
+            Ok(UserMark {
+                position: Position::new(get_count(row, 0)?),
+                user: self.user,
+                conversation: ConversationId::new(get_id(row, 1)?),
+                seq: Seq::new(get_count(row, 2)?),
+            })
+        };
+        let rows = self.session.rows(FIND_MARKS, params).await?;
+        rows.iter().map(mark).collect()
     }
 
     /// Whether to ask the user's conversations what changed, instead of the log.
@@ -294,7 +320,7 @@ impl Filling<'_> {
             return Ok(false);
         }
         let enough = signed(distance / FAR_FACTOR + 1);
-        let params: Params<'_> = &[&self.user, &signed(after.get()), &enough];
+        let params: Params<'_> = &[&self.key, &signed(after.get()), &enough];
         let row = self.session.one(COUNT_INTERVALS, params).await?;
         Ok(get::<i64>(&row, 0)? < enough)
     }
@@ -366,27 +392,4 @@ impl Descriptions {
         let described = self.ready.remove(interval);
         described.ok_or_else(|| Failure::corrupt("a membership that cannot be described"))
     }
-}
-
-/// The user's own marks that moved in this stretch of a shard.
-async fn marks(
-    session: Session<'_>,
-    user: UserId,
-    key: i64,
-    after: Position,
-    upto: Position,
-) -> Result<Vec<v1::Mark>, Failure> {
-    let (after, upto) = (signed(after.get()), signed(upto.get()));
-    let params: [&(dyn tokio_postgres::types::ToSql + Sync); 4] =
-        [&key, &after, &upto, &MARK_COUNT_MAX];
-    let mark = |row: &Row| {
-        Ok(v1::Mark {
-            conversation_id: ConversationId::new(get_id(row, 0)?).to_wire(),
-            user_id: user.to_wire(),
-            delivered_seq: 0,
-            read_seq: get_count(row, 1)?,
-        })
-    };
-    let rows = session.rows(FIND_MARKS, &params).await?;
-    rows.iter().map(mark).collect()
 }

@@ -6,6 +6,7 @@ use super::{cluster, open};
 use crate::store::{
     Append, Outcome, Refusal, Shard, SharedStore, Store as _,
     conformance::{NOON, World, send},
+    direct_conversation,
 };
 use magpie_protocol::wire::Target;
 
@@ -49,6 +50,41 @@ async fn the_same_id_in_two_shards_is_one_message_and_a_conflict() {
         assert_eq!(accepted.count(), 1, "round {round}: {outcomes:?}");
         assert!(outcomes.contains(&Outcome::Refused(Refusal::Conflict)));
     }
+}
+
+/// Whoever came to exist while a message to them waited is not found, and
+/// everything else in its batch is stored.
+#[tokio::test]
+async fn a_name_that_was_looked_up_too_early_is_not_found() {
+    if postgres::is_skipped() {
+        return;
+    }
+    let (world, _) = world(2).await;
+    let alice = world.player("alice").await;
+    let group = loop {
+        let group = world.group(&alice, &[]).await;
+        if Shard::of_conversation(group, 2) == Shard::FIRST {
+            break group;
+        }
+    };
+    let mut number = 0;
+    let late = loop {
+        let late = world.player(&format!("late{number}")).await;
+        let direct = direct_conversation(alice.id(), late.id());
+        if Shard::of_conversation(direct, 2) != Shard::FIRST {
+            break late;
+        }
+        number += 1;
+    };
+    let batch = [
+        world.post(&alice, group, "before"),
+        world.to(&alice, &late, "too early"),
+        world.post(&alice, group, "behind"),
+    ];
+    let committed = world.store.append(Shard::FIRST, batch.into(), NOON).await;
+    let committed = committed.unwrap();
+    assert_eq!(committed.outcomes[1], Outcome::Refused(Refusal::NotFound));
+    assert_eq!(committed.events.len(), 2);
 }
 
 #[tokio::test]
