@@ -28,6 +28,12 @@ impl Database {
         store::open(&self.url, None, [7; 32]).await.unwrap()
     }
 
+    /// A server that knows nothing of the log but what is in it.
+    async fn serve(&self) -> World {
+        let world = World::start_on(TempDir::new().unwrap(), self.open().await).await;
+        world.unwrap()
+    }
+
     /// Forgets the last event, as an older backup would.
     async fn set_back(&self) {
         let sql = "DELETE FROM events WHERE position = (SELECT max(position) FROM events);
@@ -67,8 +73,7 @@ async fn a_log_that_falls_under_a_living_server_stops_it_until_a_new_epoch() {
         return;
     }
     let database = Database::create().await;
-    let world = World::start_on(TempDir::new().unwrap(), database.open().await).await;
-    let world = world.unwrap();
+    let world = database.serve().await;
     let (alice, cursor) = alice_writes(&world).await;
     let (mut peer, _) = world.connect(&alice, cursor.clone()).await;
     database.set_back().await;
@@ -100,8 +105,7 @@ async fn a_server_does_not_start_on_a_log_that_went_back() {
         return;
     }
     let database = Database::create().await;
-    let world = World::start_on(TempDir::new().unwrap(), database.open().await).await;
-    let world = world.unwrap();
+    let world = database.serve().await;
     alice_writes(&world).await;
     let dir = world.stop().await;
     database.set_back().await;
@@ -119,13 +123,11 @@ async fn a_cursor_beyond_the_log_stops_the_server() {
         return;
     }
     let database = Database::create().await;
-    let world = World::start_on(TempDir::new().unwrap(), database.open().await).await;
-    let world = world.unwrap();
+    let world = database.serve().await;
     let (alice, cursor) = alice_writes(&world).await;
     world.stop().await;
     database.set_back().await;
-    let fresh = TempDir::new().unwrap();
-    let world = World::start_on(fresh, database.open().await).await.unwrap();
+    let world = database.serve().await;
     let bob = world.register("bob").await;
     assert!(!refused(&world, &bob, &Bytes::new()).await);
     assert!(refused(&world, &alice, &cursor).await);
@@ -139,8 +141,7 @@ async fn no_node_serves_a_log_of_which_another_found_that_it_went_back() {
         return;
     }
     let database = Database::create().await;
-    let world = World::start_on(TempDir::new().unwrap(), database.open().await).await;
-    let world = world.unwrap();
+    let world = database.serve().await;
     alice_writes(&world).await;
     world.stop().await;
     database.set_back().await;

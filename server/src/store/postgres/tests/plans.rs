@@ -1,6 +1,6 @@
 //! How the database finds what it is asked for.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use magpie_protocol::{
     seq::Position,
@@ -37,11 +37,19 @@ const MAKE_EVENTS: &str = "
 
 const MOVE_HEAD: &str = "UPDATE log_head SET position = (SELECT max(position) FROM events)";
 
-async fn make_groups(client: &Client, count: i32) {
-    client.execute(MAKE_GROUPS, &[&count]).await.unwrap();
+/// Alice and Bob, with so many groups, and a connection beside their store's.
+async fn large_accounts(groups: i32) -> (Client, World, [Player; 2]) {
+    let url = cluster().create_database().await.unwrap();
+    let client = cluster().connect(url.rsplit('/').next().unwrap()).await;
+    let client = client.unwrap();
+    let store: SharedStore = open_at(&url).await;
+    let world = World::new((store, Box::new(())));
+    let players = [world.player("alice").await, world.player("bob").await];
+    client.execute(MAKE_GROUPS, &[&groups]).await.unwrap();
     for sql in [MAKE_MEMBERS, MAKE_EVENTS, MOVE_HEAD, "ANALYZE"] {
         client.batch_execute(sql).await.unwrap();
     }
+    (client, world, players)
 }
 
 /// Everything that a server ever asks, for two users with many conversations.
@@ -80,12 +88,8 @@ async fn ask_everything(world: &World, alice: &Player, bob: &Player) {
         .unwrap();
     store.memberships(tea, Position::ZERO).await.unwrap();
     let few = ReadLimit { count: 10, ..ALL };
-    let limits = [few, ALL];
-    for (after, limit) in [(heads, ALL), (Positions::origin(1), few)]
-        .into_iter()
-        .zip(limits)
-    {
-        store.user_page(bob.id(), after.0, limit).await.unwrap();
+    for (after, limit) in [(heads, few), (Positions::origin(1), ALL)] {
+        store.user_page(bob.id(), after, limit).await.unwrap();
     }
     let place = SnapshotPlace {
         since: Positions::origin(1),
@@ -112,13 +116,7 @@ async fn no_statement_reads_a_whole_table() {
     if postgres::is_skipped() {
         return;
     }
-    let url = cluster().create_database().await.unwrap();
-    let client = cluster().connect(url.rsplit('/').next().unwrap()).await;
-    let client = client.unwrap();
-    let store: SharedStore = open_at(&url).await;
-    let world = World::new((store, Box::new(())));
-    let (alice, bob) = (world.player("alice").await, world.player("bob").await);
-    make_groups(&client, 2_000).await;
+    let (client, world, [alice, bob]) = large_accounts(2_000).await;
     let scans = "SELECT coalesce(sum(seq_scan), 0)::bigint, coalesce(sum(idx_scan), 0)::bigint
                    FROM pg_stat_user_tables
                   WHERE relname NOT IN ('log_head', 'epochs', 'facts', 'magpie_migrations')";
@@ -167,19 +165,14 @@ async fn flush_statistics(client: &Client) {
     drop(client.query(sql, &[]).await);
 }
 
-/// A page of who was long away names what changed, and looks at nothing else.
+/// Who was long away gets what changed in one page, without a look at the long
+/// stretches of the log that are not for them.
 #[tokio::test]
 async fn a_large_account_catches_up_on_what_changed() {
     if postgres::is_skipped() {
         return;
     }
-    let url = cluster().create_database().await.unwrap();
-    let client = cluster().connect(url.rsplit('/').next().unwrap()).await;
-    let client = client.unwrap();
-    let store: SharedStore = open_at(&url).await;
-    let world = World::new((Arc::clone(&store), Box::new(())));
-    let (alice, bob) = (world.player("alice").await, world.player("bob").await);
-    make_groups(&client, 3_000).await;
+    let (client, world, [alice, bob]) = large_accounts(3_000).await;
     let after = world.heads().await;
     let (direct, _) = world.accept(world.to(&alice, &bob, "first")).await;
     // Much of the log is not for them.
