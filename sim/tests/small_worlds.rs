@@ -51,6 +51,15 @@ proptest! {
     }
 }
 
+/// A replayed connection acknowledges what its device never got, which TLS rules
+/// out. What others are told because of it is not the device's doing.
+#[test]
+fn a_mark_that_was_forged_in_a_replay_accuses_nobody() {
+    let seed = 1_882_990_899_637_207;
+    let known = run_seeds(Mutant::None, seed, 1, 800, Faults::All);
+    assert_eq!(known, Ok(()));
+}
+
 /// D1. D2. D3. D4. D5. D6. D7. D12.
 #[test]
 fn long_runs_keep_every_promise() {

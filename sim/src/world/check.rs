@@ -36,6 +36,17 @@ impl World {
         let Some(device) = index.and_then(|it| self.devices.get(it)) else {
             return Ok(());
         };
+        if is_replayed {
+            // Somebody else said so in its name, which TLS rules out: what others
+            // are told of it then is not its doing.
+            for (conversation, seq) in &acked {
+                if !device.local.store.contains_key(&(*conversation, *seq)) {
+                    let forged = self.forged.entry((*conversation, device.user));
+                    let forged = forged.or_default();
+                    *forged = (*forged).max(*seq);
+                }
+            }
+        }
         if is_replayed || forgets {
             return Ok(());
         }

@@ -1,6 +1,8 @@
 //! The world as the checker sees it.
 
-use magpie_audit::{self as audit, End, Epoch, Event, History, Invariant, Membership, judge};
+use magpie_audit::{
+    self as audit, End, Epoch, Event, History, Invariant, Line, Membership, Record, judge,
+};
 use magpie_protocol::seq::Seq;
 
 use super::{Broken, World, place::Place};
@@ -12,6 +14,7 @@ impl World {
     pub fn history(&self, settled: bool) -> History {
         let devices = self.devices.iter().map(|it| {
             let mut notes = it.notes.clone();
+            self.forgive_forged(&mut notes.lines);
             notes.end = Some(End {
                 caught_up: settled,
                 lines: notes.lines.len() as u64,
@@ -58,6 +61,21 @@ impl World {
             head: self.log.head().0,
             one_clock: true,
             settled,
+        }
+    }
+
+    /// Takes out what others were told of a device because somebody else had said
+    /// so in its name; the lines are numbered without a hole again.
+    fn forgive_forged(&self, lines: &mut Vec<Line>) {
+        lines.retain(|line| {
+            let Record::DeliveredSeen { user, place } = &line.record else {
+                return true;
+            };
+            let forged = self.forged.get(&(place.conversation, *user));
+            forged.is_none_or(|forged| place.seq.get() > *forged)
+        });
+        for (number, line) in (1..).zip(lines) {
+            line.number = number;
         }
     }
 

@@ -173,6 +173,9 @@ pub struct World {
     checked: BTreeMap<usize, (u64, Place)>,
     /// Devices whose database was rolled back.
     rolled_back: BTreeSet<usize>,
+    /// How far a replayed connection said, falsely, that a user's device has
+    /// stored a conversation.
+    forged: BTreeMap<(ConversationId, UserId), u64>,
     /// Requests by connection and frame number, to check what an ack promises.
     requests: BTreeMap<(usize, u64), MessageId>,
     effort: Effort,
@@ -213,6 +216,7 @@ impl World {
             unsynced: 0,
             checked: BTreeMap::new(),
             rolled_back: BTreeSet::new(),
+            forged: BTreeMap::new(),
             requests: BTreeMap::new(),
             effort: Effort::default(),
         }
