@@ -122,8 +122,8 @@ pub(crate) struct Idle {
     #[arg(long, default_value_t = 5_000)]
     pub(crate) connections: usize,
 
-    /// Devices that share one user.
-    #[arg(long, default_value_t = 100)]
+    /// Devices that share one user; a server allows 50 unless set otherwise.
+    #[arg(long, default_value_t = 50)]
     pub(crate) devices: usize,
 
     /// How long the server's memory may settle, in seconds.

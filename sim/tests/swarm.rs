@@ -116,6 +116,52 @@ fn a_failing_run_is_made_short_and_runs_again() {
     assert_eq!(broken.promise, failure.broken.promise);
 }
 
+/// A device is put back to a copy made after a replay had forged its mark.
+const FORGED_BEFORE_A_ROLL_BACK: &str = "\
+None 1,2,3,2,3,1 1,2,3;2,3 1
+42720009217 Connect 1 0 0 0
+42720211015 Up 1 0 0 0
+42720551260 Down 1 0 0 0
+42735048564 HandIn 5 0 0 46
+42844138734 Connect 5 0 0 0
+42844155731 Send 5 0 1 0
+42844158146 Up 5 0 0 0
+42844231423 Down 5 0 0 0
+42844349695 Up 5 0 0 0
+42844359253 Commit 5 0 7 0
+42844679233 Down 5 0 0 0
+42854965213 Connect 2 0 0 0
+42855020976 Up 2 0 0 0
+42865655514 Deliver 2 0 26 0
+42865918096 Down 2 0 0 0
+42897593597 HandIn 1 0 0 231
+42897615701 Send 1 0 1 0
+42897673820 Up 1 0 0 0
+42897682620 Commit 1 0 1 0
+42897684132 Deliver 2 0 3 0
+42897910421 Down 2 0 0 0
+42897917192 Store 2 0 18446744073709551615 0
+42897937192 Wait 0 0 0 0
+42897963374 Repeat 2 0 434 1
+42899525807 Down 2 0 0 0
+42899535348 Store 2 0 18446744073709551615 0
+42899555348 Wait 0 0 0 0
+42905884943 Up 2 0 0 0
+42907014173 Deliver 5 0 44 0
+42907276947 RollBack 2 0 4 1
+42907614085 Down 5 0 0 0
+42907617046 Store 5 0 18446744073709551615 0
+42961488124 BackUp 5 0 0 0
+42961582303 HandIn 5 0 1 160
+43976254729 RollBack 5 0 504 0
+";
+
+#[test]
+fn a_forged_mark_moves_no_line_that_a_roll_back_names() {
+    let trace: Trace = FORGED_BEFORE_A_ROLL_BACK.parse().unwrap();
+    trace.replay().unwrap();
+}
+
 const CHILD: &str = "MAGPIE_SIM_TRACE";
 
 /// A run of which the trace is compared.

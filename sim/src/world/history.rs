@@ -67,15 +67,26 @@ impl World {
     /// Takes out what others were told of a device because somebody else had said
     /// so in its name; the lines are numbered without a hole again.
     fn forgive_forged(&self, lines: &mut Vec<Line>) {
+        let mut taken_out = Vec::new();
         lines.retain(|line| {
             let Record::DeliveredSeen { user, place } = &line.record else {
                 return true;
             };
             let forged = self.forged.get(&(place.conversation, *user));
-            forged.is_none_or(|forged| place.seq.get() > *forged)
+            let stays = forged.is_none_or(|forged| place.seq.get() > *forged);
+            if !stays {
+                taken_out.push(line.number);
+            }
+            stays
         });
-        for (number, line) in (1..).zip(lines) {
-            line.number = number;
+        let renumber = |number: &mut u64| {
+            *number -= taken_out.partition_point(|it| it <= number) as u64;
+        };
+        for line in lines {
+            renumber(&mut line.number);
+            if let Record::RolledBack { to } = &mut line.record {
+                renumber(to);
+            }
         }
     }
 
