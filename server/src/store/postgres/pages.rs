@@ -80,21 +80,35 @@ const FIND_USER_EVENTS_FAR: &str = concat!(
     user_columns!(),
     " FROM",
     bounded!(
-        "SELECT l.*, m.from_seq, m.to_seq, m.to_position
-           FROM (SELECT m.conversation_key, m.from_seq, m.to_seq, m.to_position,
-                        greatest(m.from_seq, 1 + seq_at(m.conversation_key, last.seq, $2)) AS first
-                   FROM members m
-                  CROSS JOIN LATERAL (
-                        SELECT e.seq, e.position FROM events e
-                         WHERE e.conversation_key = m.conversation_key AND e.seq <= m.to_seq
-                         ORDER BY e.seq DESC LIMIT 1) last
-                  WHERE m.user_key = $1 AND m.to_position > $2
-                    AND m.from_position >> 56 = $2::bigint >> 56 AND last.position > $2 OFFSET 0) m
+        "WITH changed AS MATERIALIZED (
+             SELECT m.*, e.position AS first_position
+               FROM (SELECT m.conversation_key, m.from_seq, m.to_seq, m.to_position,
+                            greatest(m.from_seq,
+                                     1 + seq_at(m.conversation_key, last.seq, $2)) AS first
+                       FROM members m
+                      CROSS JOIN LATERAL (
+                            SELECT e.seq, e.position FROM events e
+                             WHERE e.conversation_key = m.conversation_key
+                               AND e.seq <= m.to_seq
+                             ORDER BY e.seq DESC LIMIT 1) last
+                      WHERE m.user_key = $1 AND m.to_position > $2
+                        AND m.from_position >> 56 = $2::bigint >> 56
+                        AND last.position > $2 OFFSET 0) m
+              CROSS JOIN LATERAL (
+                    SELECT e.position FROM events e
+                     WHERE e.conversation_key = m.conversation_key AND e.seq = m.first) e),
+         farthest AS MATERIALIZED (
+             SELECT least($3, (SELECT first_position FROM changed
+                                ORDER BY first_position OFFSET $4::bigint - 1 LIMIT 1)) AS position)
+         SELECT l.*, m.from_seq, m.to_seq, m.to_position
+           FROM changed m
           CROSS JOIN LATERAL (
                 SELECT * FROM events e
                  WHERE e.conversation_key = m.conversation_key
-                   AND e.seq >= m.first AND e.seq <= m.to_seq AND e.position <= $3
+                   AND e.seq >= m.first AND e.seq <= m.to_seq
+                   AND e.position <= (SELECT position FROM farthest)
                  ORDER BY e.seq LIMIT $4) l
+          WHERE m.first_position <= (SELECT position FROM farthest)
           ORDER BY l.position LIMIT $4",
         "e.position",
         "$5"
