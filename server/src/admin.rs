@@ -7,27 +7,35 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::{log::Chronicle, store::SharedStore};
+use crate::{hub::Hub, log::Chronicle, metrics, store::SharedStore};
 
 /// Serves until `stop`.
 pub async fn serve(
     listener: TcpListener,
-    metrics: PrometheusHandle,
+    counted: PrometheusHandle,
     store: SharedStore,
     chronicle: Arc<Chronicle>,
+    hub: Arc<Hub>,
     drain: CancellationToken,
     stop: CancellationToken,
 ) {
-    let metrics = Arc::new(metrics);
+    let counted = Arc::new(counted);
     let ready = move || async move { readiness(&store, &chronicle, &drain).await };
     let router = Router::new()
         .route("/livez", get(async || "alive\n"))
         .route("/readyz", get(ready))
-        .route("/metrics", get(async move || metrics.render()));
+        .route("/metrics", get(async move || scrape(&counted, &hub)));
     let served = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned());
     if let Err(error) = served.await {
         tracing::error!(%error, "the admin listener ended");
     }
+}
+
+/// What was counted, and what is only worth a look when somebody asks.
+fn scrape(counted: &PrometheusHandle, hub: &Hub) -> String {
+    ::metrics::gauge!(metrics::DEVICES_CONNECTED).set(hub.connected() as f64);
+    metrics::look();
+    counted.render()
 }
 
 async fn readiness(

@@ -161,6 +161,7 @@ pub async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
         Over::NotClosed => "not_closed",
     };
     metrics::counter!(crate::metrics::CONNECTIONS_ENDED, "reason" => reason).increment(1);
+    tracing::debug!(reason, "the connection ended");
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {

@@ -15,6 +15,7 @@ use magpie_protocol::{
     wire::{InvalidRequest, Request, v1},
 };
 use tokio::sync::Semaphore;
+use tracing::Instrument as _;
 use v1::{Action, ErrorCode};
 
 pub use self::parting::{timed_out, violated};
@@ -83,7 +84,9 @@ impl Dispatch {
     /// Takes a request of a signed-in device. Unless it is refused it is owed an
     /// answer, which the limiter must hear of.
     pub fn request(&self, from: &Arc<Mailbox>, number: FrameNumber, request: Request) -> Taken {
-        metrics::counter!(crate::metrics::REQUESTS, "kind" => kind(&request)).increment(1);
+        let kind = kind(&request);
+        metrics::counter!(crate::metrics::REQUESTS, "kind" => kind).increment(1);
+        tracing::debug!(request = number.get(), kind, "a request");
         let (cost, now) = (cost(&request), self.clock.now());
         self.limiter
             .delivered(from.user, from.take_delivered(), now);
@@ -103,15 +106,24 @@ impl Dispatch {
                 });
                 Taken::Queued
             }
-            Err(request) => Taken::Reading(Reading { number, request }),
+            Err(request) => Taken::Reading(Reading {
+                number,
+                kind,
+                request,
+            }),
         }
     }
 
     /// Answers a request that does not change the log. The answer comes as a letter.
     pub fn read(self: &Arc<Self>, from: &Arc<Mailbox>, reading: Reading) {
-        let Reading { number, request } = reading;
+        let Reading {
+            number,
+            kind,
+            request,
+        } = reading;
         let (dispatch, from) = (Arc::clone(self), Arc::clone(from));
-        tokio::spawn(async move {
+        let span = tracing::info_span!("request", number = number.get(), kind);
+        let answering = async move {
             let promise = Promise::new(&from);
             // A mark waits for others, and reads nothing.
             let _turn = match request {
@@ -135,7 +147,8 @@ impl Dispatch {
             if let Some(device) = revoked.filter(|_| is_done) {
                 dispatch.hub.end(from.user, device, Ending::Revoked);
             }
-        });
+        };
+        tokio::spawn(answering.instrument(span));
     }
 
     async fn answer(&self, from: &Mailbox, request: Other) -> Result<Reply, StoreError> {
@@ -347,6 +360,7 @@ impl Dispatch {
 pub struct Reading {
     /// Names the request in its answer.
     pub number: FrameNumber,
+    kind: &'static str,
     request: Other,
 }
 

@@ -3,8 +3,9 @@
 //! The modules stand in layers; each uses only those below it. ARCHITECTURE.md
 //! walks one message through them.
 
-// The parts, wired.
+// The parts, wired; and a look at them from another process.
 pub mod node;
+pub mod status;
 // Strangers and operators come in here.
 pub mod admin;
 pub mod listener;
@@ -29,6 +30,7 @@ pub mod limits;
 // The world outside.
 pub mod clock;
 pub mod config;
+pub mod logs;
 pub mod metrics;
 pub mod random;
 pub mod shutdown;

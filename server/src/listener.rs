@@ -12,6 +12,7 @@ use tokio::{
 };
 use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::{Instrument as _, field::Empty};
 
 use crate::{
     clock::within,
@@ -60,9 +61,11 @@ pub async fn accept(
 ) {
     let limiter = Arc::clone(&parts.dispatch.limiter);
     let greeter = Arc::new(Greeter::new(tls, &limiter.limits));
+    let mut ids = 1_u64..;
     while let Some(accepted) = drain.run_until_cancelled(listener.accept()).await {
         match accepted {
             Ok((stream, peer)) => {
+                let span = tracing::info_span!("connection", id = ids.next(), device = Empty);
                 metrics::counter!(crate::metrics::CONNECTIONS_ACCEPTED).increment(1);
                 let accepted_at = parts.clock.now();
                 let admission = match limiter.door.admit(peer.ip(), accepted_at) {
@@ -78,13 +81,16 @@ pub async fn accept(
                 let (greeter, parts) = (Arc::clone(&greeter), Arc::clone(&parts));
                 let connections = tasks.clone();
                 let drain = drain.clone();
-                tasks.spawn(async move {
+                let greeted = span.clone();
+                let greeting = async move {
                     let handshake = handshake(stream, peer, &greeter);
                     if let Some(Some(stream)) = drain.run_until_cancelled(handshake).await {
                         // Anew, so that what the handshake needed is freed.
-                        connections.spawn(count(stream, arrival, parts, drain));
+                        let served = count(stream, arrival, parts, drain);
+                        connections.spawn(served.instrument(greeted));
                     }
-                });
+                };
+                tasks.spawn(greeting.instrument(span));
             }
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
@@ -131,6 +137,7 @@ async fn handshake(
     if session.alpn_protocol() != Some(ALPN) {
         return refused("alpn");
     }
+    tracing::debug!(%peer, "a TLS session");
     Some(stream)
 }
 

@@ -1,28 +1,23 @@
 //! `magpied`: read the settings, build the parts, run until a signal.
 
-use std::{
-    fs::DirBuilder,
-    io::{IsTerminal as _, Write as _},
-    os::unix::fs::DirBuilderExt as _,
-    process::ExitCode,
-};
+use std::{fs::DirBuilder, io::Write as _, os::unix::fs::DirBuilderExt as _, process::ExitCode};
 
 use anyhow::{Context as _, Result, bail};
 use magpie_server::{
     clock::{Blocking, Clock},
     config::{self, Config, Push as PushSettings, Secret, Stop, Task},
-    limits,
+    limits, logs, metrics,
     node::{Ground, Node, Push, adopt, bind},
     push::{Deadlines, Endpoints, Fcm, Outcome, ServiceAccount},
     random::Random,
     shutdown::{Signals, Wanted},
+    status::Status,
     store::{NewEpoch, SharedStore, embedded, postgres},
     systemd::{self, Notifier},
     tls::{self, Source},
 };
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
-use tracing_subscriber::EnvFilter;
 
 /// A wrong setting (`EX_USAGE` of sysexits.h).
 const EXIT_WRONG_SETTING: u8 = 64;
@@ -39,9 +34,9 @@ fn main() -> ExitCode {
             return ExitCode::from(EXIT_WRONG_SETTING);
         }
     };
-    start_logs(&config);
+    logs::start(&config.log, config.json);
     match run(&config) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("magpied: {error:#}");
             ExitCode::FAILURE
@@ -49,19 +44,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn start_logs(config: &Config) {
-    let filter = EnvFilter::new(&config.log.0);
-    let logs = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
-    if config.json || !std::io::stderr().is_terminal() {
-        logs.json().init();
-    } else {
-        logs.with_target(false).init();
-    }
-}
-
-fn run(config: &Config) -> Result<()> {
+fn run(config: &Config) -> Result<ExitCode> {
     // While there is one thread: what tells of the sockets is taken out of the
     // environment.
     let passed = systemd::sockets().context("a socket that was passed cannot be used")?;
@@ -70,13 +53,28 @@ fn run(config: &Config) -> Result<()> {
         .build()?;
     let result = match config.task {
         Task::Serve => runtime.block_on(serve(config, passed)),
+        Task::Status { json } => return runtime.block_on(status(config, json)),
         Task::Migrate => runtime.block_on(migrate(config)),
         Task::CheckPush => runtime.block_on(check_push(config)),
         Task::NewEpoch { sign_out_all } => runtime.block_on(begin_epoch(config, sign_out_all)),
     };
     // What still runs is what was given up: it must not hold up the end.
     runtime.shutdown_background();
-    result
+    result.map(|()| ExitCode::SUCCESS)
+}
+
+async fn status(config: &Config, json: bool) -> Result<ExitCode> {
+    let address = config.admin_listen.context("admin_listen is off")?;
+    let status = Status::ask(address).await?;
+    let mut out = std::io::stdout().lock();
+    match json {
+        true => writeln!(out, "{}", serde_json::to_string(&status)?)?,
+        false => write!(out, "{}", status.to_text())?,
+    }
+    Ok(match status.ready {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    })
 }
 
 /// A token of the right form that nobody has: what FCM says to it, it says only
@@ -260,9 +258,7 @@ fn open_push(settings: &PushSettings, clock: Clock) -> Result<Option<Push>> {
 }
 
 fn start_metrics() -> Result<PrometheusHandle> {
-    let handle = PrometheusBuilder::new()
-        .install_recorder()
-        .context("cannot start the metrics")?;
+    let handle = metrics::start().context("cannot start the metrics")?;
     let upkeep = handle.clone();
     tokio::spawn(async move {
         let mut every = tokio::time::interval(std::time::Duration::from_secs(5));

@@ -166,6 +166,7 @@ impl Node {
         let hub = Arc::clone(&parts.dispatch.hub);
         let feed = Arc::clone(&parts.hellos.feed);
         let connections_max = parts.dispatch.limiter.door.connections_max();
+        metrics::gauge!(crate::metrics::CONNECTIONS_MAX).set(connections_max as f64);
 
         let shutdown = Shutdown::default();
         let (connections, tasks) = (TaskTracker::new(), TaskTracker::new());
@@ -193,6 +194,7 @@ impl Node {
                 metrics,
                 ground.store,
                 Arc::clone(&feed.chronicle),
+                Arc::clone(&hub),
                 drain.clone(),
                 stop,
             ));

@@ -10,7 +10,7 @@ use std::{
 };
 
 /// The layers of the server, from the top. A module uses only those below it.
-const LAYERS: [&[&str]; 11] = [
+const LAYERS: [&[&str]; 12] = [
     &["node"],
     &["listener", "admin"],
     &["connection"],
@@ -20,6 +20,7 @@ const LAYERS: [&[&str]; 11] = [
     &["log"],
     &["hub", "push", "tokens"],
     &["store", "limits"],
+    &["logs", "status"],
     &["config", "metrics", "shutdown"],
     &["clock", "random", "systemd", "tls"],
 ];
@@ -281,6 +282,38 @@ fn only_the_config_reads_the_environment() {
 fn select_has_few_places() {
     let found = outside(&["select!"], |path| SELECTS.contains(&path));
     assert_eq!(found, [""; 0]);
+}
+
+/// A metric is named in one place, where its meaning stands, and counts something.
+#[test]
+fn every_metric_is_in_the_table_and_in_use() {
+    let literal = ["counter!(\"", "gauge!(\"", "histogram!(\""];
+    assert_eq!(outside(&literal, |_| false), [""; 0]);
+    let code = server_code();
+    let (table, others): (Vec<_>, Vec<_>) = code
+        .iter()
+        .partition(|(path, _)| path == "server/src/metrics.rs");
+    let (_, table) = table.first().unwrap();
+    let names: Vec<&str> = table
+        .lines()
+        .filter_map(|line| {
+            line.trim()
+                .split_once(" =")?
+                .0
+                .split_whitespace()
+                .next_back()
+        })
+        .filter(|name| {
+            name.len() > 3 && name.bytes().all(|it| it.is_ascii_uppercase() || it == b'_')
+        })
+        .filter(|name| !["SECONDS", "COUNTS", "ALL"].contains(name))
+        .collect();
+    assert!(names.len() > 15, "{names:?}");
+    for name in names {
+        let is_used =
+            table.matches(name).count() > 1 || others.iter().any(|(_, code)| code.contains(name));
+        assert!(is_used, "{name} counts nothing");
+    }
 }
 
 #[test]

@@ -16,6 +16,7 @@ mod value;
 use std::{collections::BTreeMap, ffi::OsString, net::SocketAddr, path::PathBuf};
 
 use clap::{Arg, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, error::ErrorKind};
+use clap_complete::Shell;
 
 pub use self::{
     invitation::Invitations,
@@ -46,8 +47,15 @@ struct Args {
 }
 
 /// What is done instead of serving.
-#[derive(Clone, Copy, Debug, Subcommand)]
+#[derive(Clone, Debug, Subcommand)]
 enum TaskArgs {
+    /// Print how a running server is doing, as its admin listener tells it
+    Status {
+        /// One JSON object instead of a table
+        #[arg(long)]
+        json: bool,
+    },
+
     /// Bring the schema of the PostgreSQL database up to date, and end
     Migrate,
 
@@ -68,6 +76,19 @@ enum TaskArgs {
         /// Print docs/configuration.md
         #[arg(long, hide = true)]
         markdown: bool,
+    },
+
+    /// Print a script that completes commands and flags in a shell
+    Completions {
+        /// For which shell
+        shell: Shell,
+    },
+
+    /// Write a manual page for each command
+    Man {
+        /// Where to; made if it is absent
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
     },
 }
 
@@ -93,6 +114,7 @@ const EXAMPLES: &str = "Examples:
   magpied --listen 127.0.0.1:0 --admin-listen off --json
   magpied --database-url postgres://magpie@db/magpie
   magpied migrate --database-url postgres://owner@db/magpie
+  magpied status
   magpied push check --push-account fcm.json
   magpied epoch new --database-url postgres://magpie@db/magpie
   magpied config --default > magpie.toml; magpied --config magpie.toml
@@ -100,7 +122,7 @@ const EXAMPLES: &str = "Examples:
 Each setting is also MAGPIE_... in the environment (MAGPIE_LISTEN) and a line of the file
 (listen = \"0.0.0.0:7443\").
 
-Exit status: 0 drained, 64 a wrong setting, 1 anything else.";
+Exit status: 0 drained (status: ready), 64 a wrong setting, 1 anything else.";
 
 /// What to do.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -109,6 +131,11 @@ pub enum Task {
     Serve,
     /// Bring the schema up to date, and end.
     Migrate,
+    /// Ask a running server how it is doing, and end.
+    Status {
+        /// For programs.
+        json: bool,
+    },
     /// Ask FCM whether it would take pushes, and end.
     CheckPush,
     /// Begin a new epoch, and end.
@@ -175,13 +202,8 @@ impl Config {
     ) -> Result<Self, Stop> {
         let matches = command().try_get_matches_from(args).map_err(stopped)?;
         let args = Args::from_arg_matches(&matches).map_err(stopped)?;
-        if let Some(TaskArgs::Config { default, markdown }) = args.task {
-            if markdown {
-                return Err(Stop::Asked(document::page()));
-            }
-            if default {
-                return Err(Stop::Asked(document::default_file()));
-            }
+        if let Some(text) = reference(args.task.as_ref())? {
+            return Err(Stop::Asked(text));
         }
         let mut sources = Sources::new();
         if let Some(path) = &args.config {
@@ -206,12 +228,13 @@ impl Config {
         }
         let task = match args.task {
             None => Task::Serve,
+            Some(TaskArgs::Status { json }) => Task::Status { json },
             Some(TaskArgs::Migrate) => Task::Migrate,
             Some(TaskArgs::Push(PushTask::Check)) => Task::CheckPush,
             Some(TaskArgs::Epoch(EpochTask::New { sign_out_all })) => {
                 Task::NewEpoch { sign_out_all }
             }
-            Some(TaskArgs::Config { .. }) => {
+            Some(TaskArgs::Config { .. } | TaskArgs::Completions { .. } | TaskArgs::Man { .. }) => {
                 return Err(Stop::Asked(document::effective_file(&effective)));
             }
         };
@@ -229,6 +252,39 @@ impl Config {
             limits,
         })
     }
+}
+
+/// What can be told without looking at a setting.
+fn reference(task: Option<&TaskArgs>) -> Result<Option<String>, Stop> {
+    Ok(match task {
+        Some(TaskArgs::Config { markdown: true, .. }) => Some(document::page()),
+        Some(TaskArgs::Config { default: true, .. }) => Some(document::default_file()),
+        Some(TaskArgs::Completions { shell }) => {
+            let mut script = Vec::new();
+            clap_complete::generate(*shell, &mut command(), "magpied", &mut script);
+            Some(String::from_utf8_lossy(&script).into_owned())
+        }
+        Some(TaskArgs::Man { directory }) => {
+            let pages = command().disable_help_subcommand(true);
+            std::fs::create_dir_all(directory)
+                .and_then(|()| clap_mangen::generate_to(pages, directory))
+                .map_err(|error| {
+                    let directory = directory.display();
+                    Stop::Wrong(format!(
+                        "manual pages cannot be written to {directory}: {error}"
+                    ))
+                })?;
+            Some(String::new())
+        }
+        Some(
+            TaskArgs::Config { .. }
+            | TaskArgs::Status { .. }
+            | TaskArgs::Migrate
+            | TaskArgs::Push(_)
+            | TaskArgs::Epoch(_),
+        )
+        | None => None,
+    })
 }
 
 /// Where a service manager wants to be told how the server is doing
@@ -298,6 +354,9 @@ fn source(general: &General) -> Source {
 /// What is wrong with settings that are each allowed.
 fn contradictions(args: &Args, general: &General, push: &Push, limits: &Limits) -> Vec<String> {
     let mut problems = Vec::new();
+    if matches!(args.task, Some(TaskArgs::Status { .. })) && general.admin_listen.is_none() {
+        problems.push("magpied status asks the admin listener, and admin_listen is off".to_owned());
+    }
     if matches!(args.task, Some(TaskArgs::Migrate)) && general.database_url.is_none() {
         problems.push(
             "magpied migrate needs database_url (the embedded store is brought up to date \

@@ -166,6 +166,28 @@ fn the_default_file_holds_every_setting_with_its_default() {
 }
 
 #[test]
+fn completions_and_manual_pages_know_commands_and_settings() {
+    let script = read(&["completions", "bash"]).unwrap_err();
+    for word in ["--connections-max", "migrate", "status"] {
+        assert!(script.contains(word), "{word}");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let pages = dir.path().join("man1");
+    read(&["man", pages.to_str().unwrap()]).unwrap_err();
+    let page = |name: &str| fs::read_to_string(pages.join(name)).unwrap();
+    assert!(page("magpied.1").contains("connections\\-max"));
+    assert!(page("magpied-status.1").contains("running server"));
+}
+
+#[test]
+fn a_status_needs_an_admin_listener() {
+    let told = read(&["status", "--admin-listen", "off"]).unwrap_err();
+    assert!(told.contains("admin_listen is off"), "{told}");
+    let config = read(&["status", "--json"]).unwrap();
+    assert_eq!(config.task, Task::Status { json: true });
+}
+
+#[test]
 fn the_page_of_the_settings_is_what_the_code_says() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/configuration.md");
     let page = fs::read_to_string(path).unwrap_or_default();

@@ -94,6 +94,8 @@ impl<S> Connection<S> {
         let Greeted {
             mailbox, delivery, ..
         } = greeted;
+        let device = tracing::field::display(mailbox.device);
+        tracing::Span::current().record("device", device);
         let limiter = Arc::clone(&self.parts.dispatch.limiter);
         let signed = Signed::new(hub, limiter, mailbox, delivery, ending);
         self.signed = Some(Box::new(signed));

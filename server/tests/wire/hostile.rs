@@ -1,6 +1,11 @@
 //! Oversized, truncated, garbage, out of order, unknown, unauthenticated and
 //! replayed: a typed goodbye or error, and nobody else notices.
 
+mod authorization;
+mod doors;
+mod frames;
+mod identity;
+
 use bytes::{BufMut as _, Bytes, BytesMut};
 use magpie_protocol::{
     frame::Frame as _,

@@ -9,6 +9,7 @@
     reason = "a test stops at what it did not expect"
 )]
 
+mod canary;
 mod counted;
 mod epochs;
 mod hostile;
@@ -16,4 +17,5 @@ mod limits;
 mod peer;
 mod process;
 mod reconnects;
+mod seen;
 mod sessions;

@@ -71,7 +71,8 @@ impl World {
         Self::start_with(dir, store, Limits::default()).await
     }
 
-    async fn start_with(
+    /// The same with other limits.
+    pub(crate) async fn start_with(
         dir: TempDir,
         store: SharedStore,
         limits: Limits,

@@ -27,7 +27,7 @@ use tempfile::TempDir;
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader, Lines},
     net::TcpStream,
-    process::{Child, ChildStdout, Command},
+    process::{Child, ChildStderr, ChildStdout, Command},
     time::timeout,
 };
 
@@ -39,7 +39,7 @@ use crate::peer::{
 const MANY: usize = 1_000;
 
 /// The program, without the settings of whoever runs the tests.
-fn magpied(dir: &Path) -> Command {
+pub(crate) fn magpied(dir: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_magpied"));
     for (name, _) in std::env::vars_os() {
         if name.to_str().is_some_and(|it| it.starts_with("MAGPIE_")) {
@@ -58,10 +58,14 @@ fn magpied(dir: &Path) -> Command {
 }
 
 /// A running server.
-struct Server {
+pub(crate) struct Server {
     child: Child,
     address: SocketAddr,
-    ca: PathBuf,
+    /// Where operators look.
+    pub(crate) admin: Option<SocketAddr>,
+    pub(crate) ca: PathBuf,
+    /// What it logs, unless somebody reads it already.
+    pub(crate) log: Option<ChildStderr>,
     _stdout: Lines<BufReader<ChildStdout>>,
 }
 
@@ -70,44 +74,46 @@ impl Server {
         Self::spawn(magpied(dir).arg("--json")).await
     }
 
-    async fn spawn(command: &mut Command) -> Self {
+    pub(crate) async fn spawn(command: &mut Command) -> Self {
         let mut child = command.spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap()).lines();
         let line = timeout(PATIENCE, stdout.next_line()).await.unwrap();
         let ready: serde_json::Value = serde_json::from_str(&line.unwrap().unwrap()).unwrap();
         let text = |key: &str| ready.get(key).and_then(|it| it.as_str()).unwrap();
         Self {
-            child,
             address: text("listen").parse().unwrap(),
+            admin: text("admin").parse().ok(),
+            log: child.stderr.take(),
+            child,
             ca: text("ca").into(),
             _stdout: stdout,
         }
     }
 
-    fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         let id = i32::try_from(self.child.id().unwrap()).unwrap();
         kill_process(Pid::from_raw(id).unwrap(), signal).unwrap();
     }
 
-    async fn ended(&mut self) -> ExitStatus {
+    pub(crate) async fn ended(&mut self) -> ExitStatus {
         timeout(PATIENCE, self.child.wait()).await.unwrap().unwrap()
     }
 
     /// A connection that trusts this authority.
-    async fn peer(&self, ca: &Path) -> std::io::Result<Peer> {
+    pub(crate) async fn peer(&self, ca: &Path) -> std::io::Result<Peer> {
         let stream = TcpStream::connect(self.address).await?;
         let connector = connector(ca, &[ALPN], &[&rustls::version::TLS13]);
         let name = ServerName::try_from("localhost").unwrap();
         Ok(Peer::on(connector.connect(name, stream).await?))
     }
 
-    async fn register(&self, name: &str) -> Device {
+    pub(crate) async fn register(&self, name: &str) -> Device {
         let mut peer = self.peer(&self.ca).await.unwrap();
         peer.control(register(name, "")).await;
         peer.signed_in().await
     }
 
-    async fn connect(&self, device: &Device) -> (Peer, Vec<v1::Page>) {
+    pub(crate) async fn connect(&self, device: &Device) -> (Peer, Vec<v1::Page>) {
         let mut peer = self.peer(&self.ca).await.unwrap();
         peer.control(hello(device, Bytes::new())).await;
         let pages = peer.caught_up().await;
@@ -116,7 +122,7 @@ impl Server {
 }
 
 /// Its output, once it ended.
-async fn run(command: &mut Command) -> (Option<i32>, String, String) {
+pub(crate) async fn run(command: &mut Command) -> (Option<i32>, String, String) {
     let output = timeout(PATIENCE, command.output()).await.unwrap().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     (
@@ -317,7 +323,7 @@ async fn a_hang_up_replaces_the_certificate_and_leaves_a_thousand_connections_al
         .arg("--tls-key")
         .arg(file("key.pem"));
     let mut server = Server::spawn(&mut command).await;
-    let mut log = BufReader::new(server.child.stderr.take().unwrap()).lines();
+    let mut log = BufReader::new(server.log.take().unwrap()).lines();
 
     server.ca = old.ca();
     let mut peers = Vec::new();

@@ -10,6 +10,7 @@ use magpie_protocol::{
 };
 use magpie_server::{
     clock::Blocking,
+    config::Limits,
     store::{NewDevice, SharedStore, embedded},
 };
 use tempfile::TempDir;
@@ -22,11 +23,19 @@ use crate::{
 
 /// A server whose store says what it was asked.
 async fn counted() -> (World, Arc<Counted>) {
+    counted_with(Limits::default()).await
+}
+
+/// The same with other limits.
+pub(crate) async fn counted_with(limits: Limits) -> (World, Arc<Counted>) {
     let dir = TempDir::new().unwrap();
     let store = embedded::open(dir.path(), Blocking::Pool, [7; 32]).unwrap();
     let counted = Counted::new(store);
     let store: SharedStore = Arc::clone(&counted) as SharedStore;
-    (World::start_on(dir, store).await.unwrap(), counted)
+    (
+        World::start_with(dir, store, limits).await.unwrap(),
+        counted,
+    )
 }
 
 fn ids(device: &Device) -> (UserId, DeviceId) {

@@ -1,0 +1,362 @@
+//! D10, one row for each kind of request: what is not theirs is like what is not
+//! there, in the bytes of the answer and in what the store is asked.
+//!
+//! The schema is the list: a kind of request without a row does not compile, and a
+//! row that the schema does not name fails.
+
+use std::{collections::BTreeSet, fs, path::Path, sync::Arc};
+
+use magpie_server::config::Limits;
+use prost::Message as _;
+
+use super::*;
+use crate::{counted::Counted, peer::Device, reconnects::counted_with};
+
+/// What a request can name that belongs to somebody.
+enum Names {
+    /// It makes, ends or measures the connection itself.
+    Connection,
+    /// It is about the device that asks, and can name no other.
+    Itself,
+    /// A user by name, of whom everybody may know that they exist (D10).
+    User,
+    /// A conversation.
+    Conversation(fn(Bytes) -> client_frame::Body),
+    /// A device.
+    Device(fn(Bytes) -> client_frame::Body),
+}
+
+const ROWS: [&str; 19] = [
+    "hello",
+    "register",
+    "sign_in",
+    "ping",
+    "goodbye",
+    "send_message",
+    "create_group",
+    "add_members",
+    "remove_member",
+    "leave_group",
+    "mark_read",
+    "fetch_history",
+    "fetch_conversations",
+    "fetch_devices",
+    "revoke_device",
+    "sign_out",
+    "set_push",
+    "clear_push",
+    "detach",
+];
+
+/// A kind of request by its name in the schema.
+fn kind(name: &str) -> client_frame::Body {
+    use client_frame::Body;
+    match name {
+        "hello" => Body::Hello(Default::default()),
+        "register" => Body::Register(Default::default()),
+        "sign_in" => Body::SignIn(Default::default()),
+        "ping" => Body::Ping(Default::default()),
+        "goodbye" => Body::Goodbye(Default::default()),
+        "send_message" => Body::SendMessage(Default::default()),
+        "create_group" => Body::CreateGroup(Default::default()),
+        "add_members" => Body::AddMembers(Default::default()),
+        "remove_member" => Body::RemoveMember(Default::default()),
+        "leave_group" => Body::LeaveGroup(Default::default()),
+        "mark_read" => Body::MarkRead(Default::default()),
+        "fetch_history" => Body::FetchHistory(Default::default()),
+        "fetch_conversations" => Body::FetchConversations(Default::default()),
+        "fetch_devices" => Body::FetchDevices(Default::default()),
+        "revoke_device" => Body::RevokeDevice(Default::default()),
+        "sign_out" => Body::SignOut(Default::default()),
+        "set_push" => Body::SetPush(Default::default()),
+        "clear_push" => Body::ClearPush(Default::default()),
+        "detach" => Body::Detach(Default::default()),
+        _ => panic!("the schema has {name}, which has no row here"),
+    }
+}
+
+/// The row of a kind of request. No wildcard: a new kind must be thought about.
+fn row(name: &str) -> Names {
+    use client_frame::Body;
+    match kind(name) {
+        Body::Hello(_) | Body::Register(_) | Body::SignIn(_) => Names::Connection,
+        Body::Ping(_) | Body::Goodbye(_) => Names::Connection,
+        Body::FetchDevices(_) | Body::SignOut(_) => Names::Itself,
+        Body::SetPush(_) | Body::ClearPush(_) | Body::Detach(_) => Names::Itself,
+        // Pages through one's own conversations; a foreign place is only a place.
+        Body::FetchConversations(_) => Names::Conversation(|id| {
+            Body::FetchConversations(v1::FetchConversations {
+                after_conversation_id: id,
+                limit: 10,
+            })
+        }),
+        Body::CreateGroup(_) => Names::User,
+        Body::SendMessage(_) => Names::Conversation(|id| {
+            Body::SendMessage(v1::SendMessage {
+                to: Some(v1::send_message::To::ConversationId(id)),
+                ..text_to("eve", "hi")
+            })
+        }),
+        Body::AddMembers(_) => Names::Conversation(|conversation_id| {
+            Body::AddMembers(v1::AddMembers {
+                message_id: fresh_id(),
+                conversation_id,
+                user_names: vec!["eve".to_owned()],
+            })
+        }),
+        Body::RemoveMember(_) => Names::Conversation(|conversation_id| {
+            Body::RemoveMember(v1::RemoveMember {
+                message_id: fresh_id(),
+                conversation_id,
+                user_name: "alice".to_owned(),
+            })
+        }),
+        Body::LeaveGroup(_) => Names::Conversation(|conversation_id| {
+            Body::LeaveGroup(v1::LeaveGroup {
+                message_id: fresh_id(),
+                conversation_id,
+            })
+        }),
+        Body::MarkRead(_) => Names::Conversation(|conversation_id| {
+            Body::MarkRead(v1::MarkRead {
+                conversation_id,
+                seq: 3,
+            })
+        }),
+        Body::FetchHistory(_) => Names::Conversation(|conversation_id| {
+            // Of what came after the ones who left were gone.
+            Body::FetchHistory(v1::FetchHistory {
+                conversation_id,
+                limit: 10,
+                from: Some(v1::fetch_history::From::AfterSeq(3)),
+            })
+        }),
+        Body::RevokeDevice(_) => {
+            Names::Device(|device_id| Body::RevokeDevice(v1::RevokeDevice { device_id }))
+        }
+    }
+}
+
+/// The kinds of requests that the schema has.
+fn schema() -> BTreeSet<String> {
+    let path = "../protocol/proto/magpie/v1/frame.proto";
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    let text = fs::read_to_string(path).unwrap();
+    let (_, frame) = text.split_once("message ClientFrame {").unwrap();
+    let (_, bodies) = frame.split_once("oneof body {").unwrap();
+    let (bodies, _) = bodies.split_once('}').unwrap();
+    bodies
+        .lines()
+        .map(str::trim)
+        .filter(|line| line.ends_with(';') && !line.starts_with("//"))
+        .filter_map(|line| line.split_whitespace().nth(1).map(str::to_owned))
+        .collect()
+}
+
+#[test]
+fn every_kind_of_request_has_a_row() {
+    assert_eq!(schema(), ROWS.iter().map(|it| (*it).to_owned()).collect());
+}
+
+/// The bytes of an answer, without what names the request, and what was asked of the
+/// store for it.
+async fn told(peer: &mut Peer, counted: &Counted, body: client_frame::Body) -> (Vec<u8>, Asked) {
+    counted.take();
+    let number = peer.request(body).await;
+    let mut answer = peer.answer(number).await;
+    match &mut answer {
+        server_frame::Body::Error(it) => {
+            it.in_reply_to = 0;
+            it.message_id = Bytes::new();
+        }
+        server_frame::Body::Done(it) => it.in_reply_to = 0,
+        server_frame::Body::Conversations(it) => it.in_reply_to = 0,
+        other => panic!("{other:?}"),
+    }
+    let frame = v1::ServerFrame {
+        body: Some(answer),
+        ..Default::default()
+    };
+    let mut asked = counted.take();
+    // What is asked all the time, and behind everybody's back.
+    asked.retain(|what| !["state", "stretch", "connect", "confirm", "detach"].contains(what));
+    (frame.encode_to_vec(), asked)
+}
+
+type Asked = Vec<&'static str>;
+
+/// A group of alice and bob that has gone on, and everybody who has no business in
+/// it.
+struct Room {
+    world: World,
+    counted: Arc<Counted>,
+    alice: Device,
+    group: Bytes,
+    strangers: Vec<(&'static str, Device)>,
+}
+
+async fn room() -> Room {
+    let limits = Limits {
+        request_rate_per_device: None,
+        lookup_rate_per_user: None,
+        ..Limits::default()
+    };
+    let (world, counted) = counted_with(limits).await;
+    let alice = world.register("alice").await;
+    let mut strangers = Vec::new();
+    for (kind, name) in [
+        ("never a member", "eve"),
+        ("was removed", "rem"),
+        ("has left", "leo"),
+        ("a friend in another conversation", "fay"),
+    ] {
+        strangers.push((kind, world.register(name).await));
+    }
+    world.register("bob").await;
+    let (mut a, _) = world.connect(&alice, Bytes::new()).await;
+    a.send(text_to("fay", "hello")).await;
+    let create = v1::CreateGroup {
+        message_id: fresh_id(),
+        title: "room".to_owned(),
+        user_names: ["bob", "rem", "leo"].map(str::to_owned).to_vec(),
+    };
+    let number = a.request(client_frame::Body::CreateGroup(create)).await;
+    let server_frame::Body::Accepted(accepted) = a.answer(number).await else {
+        panic!("accepted")
+    };
+    let group = accepted.conversation_id;
+    let removal = v1::RemoveMember {
+        message_id: fresh_id(),
+        conversation_id: group.clone(),
+        user_name: "rem".to_owned(),
+    };
+    let number = a.request(client_frame::Body::RemoveMember(removal)).await;
+    a.answer(number).await;
+    let (mut leaver, _) = world
+        .connect(&strangers.get(2).unwrap().1, Bytes::new())
+        .await;
+    let leave = v1::LeaveGroup {
+        message_id: fresh_id(),
+        conversation_id: group.clone(),
+    };
+    let number = leaver.request(client_frame::Body::LeaveGroup(leave)).await;
+    leaver.answer(number).await;
+    for text in ["after", "they", "left"] {
+        a.send(v1::SendMessage {
+            to: Some(v1::send_message::To::ConversationId(group.clone())),
+            ..text_to("alice", text)
+        })
+        .await;
+    }
+    Room {
+        world,
+        counted,
+        alice,
+        group,
+        strangers,
+    }
+}
+
+/// D10.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_theirs_is_like_what_is_not_there() {
+    let room = room().await;
+    for (kind, device) in &room.strangers {
+        let (mut peer, _) = room.world.connect(device, Bytes::new()).await;
+        for name in ROWS {
+            let (make, theirs) = match row(name) {
+                Names::Connection | Names::Itself | Names::User => continue,
+                Names::Conversation(make) => (make, &room.group),
+                Names::Device(make) => (make, &room.alice.id),
+            };
+            // Who was a member may read what was written then, and mark it read.
+            let was_member = ["was removed", "has left"].contains(kind);
+            if was_member && ["mark_read", "fetch_history"].contains(&name) {
+                continue;
+            }
+            // A place in the list of one's own is a place, whoever else is there.
+            if name == "fetch_conversations" && *kind != "never a member" {
+                continue;
+            }
+            let nothing = told(&mut peer, &room.counted, make(fresh_id())).await;
+            let foreign = told(&mut peer, &room.counted, make(theirs.clone())).await;
+            assert_eq!(nothing, foreign, "{name} of somebody who {kind}");
+        }
+    }
+    // Nothing of it had an effect.
+    let (mut a, pages) = room.world.connect(&room.alice, Bytes::new()).await;
+    let events: usize = pages.iter().map(|page| page.events.len()).sum();
+    assert_eq!(events, 7, "hello, the group, two who went, three texts");
+    a.send(text_to("alice", "still signed in")).await;
+}
+
+/// D10. What came behind their end is not there for who was a member.
+#[tokio::test(flavor = "multi_thread")]
+async fn former_members_read_up_to_their_end() {
+    let room = room().await;
+    for ((_, device), last) in room.strangers.iter().skip(1).zip([2, 3]) {
+        let (mut peer, _) = room.world.connect(device, Bytes::new()).await;
+        let all = v1::FetchHistory {
+            conversation_id: room.group.clone(),
+            limit: 100,
+            from: Some(v1::fetch_history::From::AfterSeq(0)),
+        };
+        let number = peer.request(client_frame::Body::FetchHistory(all)).await;
+        let server_frame::Body::History(history) = peer.answer(number).await else {
+            panic!("history")
+        };
+        let seqs: Vec<u64> = history.events.iter().map(|it| it.seq).collect();
+        assert_eq!(seqs, (1..=last).collect::<Vec<_>>());
+        assert!(history.complete);
+    }
+}
+
+/// A request before the hello, or after the device was signed out, is none.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_asks_without_being_signed_in() {
+    let room = room().await;
+    let revoked = room.world.sign_in("alice").await;
+    let (mut a, _) = room.world.connect(&room.alice, Bytes::new()).await;
+    let revoke = v1::RevokeDevice {
+        device_id: revoked.id.clone(),
+    };
+    let number = a.request(client_frame::Body::RevokeDevice(revoke)).await;
+    a.answer(number).await;
+    for name in ROWS {
+        let body = match row(name) {
+            Names::Conversation(make) => make(room.group.clone()),
+            Names::Device(make) => make(room.alice.id.clone()),
+            Names::Connection | Names::Itself | Names::User => continue,
+        };
+        let mut stranger = room.world.peer().await;
+        stranger.request(body.clone()).await;
+        is_refused(&mut stranger).await;
+        let mut former = room.world.peer().await;
+        former.control(hello(&revoked, Bytes::new())).await;
+        former.request(body).await;
+        let goodbye = former.goodbye().await;
+        assert_eq!(goodbye.action(), Action::SignIn, "{name}");
+    }
+}
+
+/// The row of those who may: an authorised member is not refused, or the rows above
+/// prove nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn members_may() {
+    let room = room().await;
+    let (mut a, _) = room.world.connect(&room.alice, Bytes::new()).await;
+    for name in ROWS {
+        let body = match row(name) {
+            // Alice would be gone.
+            Names::Conversation(_) if ["remove_member", "leave_group"].contains(&name) => continue,
+            Names::Conversation(make) => make(room.group.clone()),
+            Names::Device(_) | Names::Connection | Names::Itself | Names::User => continue,
+        };
+        let number = a.request(body).await;
+        let answer = a.answer(number).await;
+        assert!(
+            !matches!(answer, server_frame::Body::Error(_)),
+            "{name}: {answer:?}"
+        );
+    }
+}
