@@ -316,6 +316,7 @@ impl Dispatch {
             HelloError::Unauthenticated => {
                 goodbye(ErrorCode::Unauthenticated, Action::SignIn, 0, &text)
             }
+            HelloError::Limited(limited) => limited_goodbye(*limited, limited.after_ms()),
             HelloError::Store(error) => {
                 tracing::warn!(%error, "a hello could not be checked");
                 self.ended(Ending::Unavailable)

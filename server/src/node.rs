@@ -347,7 +347,7 @@ async fn wire(ground: &Ground) -> Result<Parts, StartError> {
         reads: Arc::clone(&feed.reads),
         pushes,
         random: random.clone(),
-        limiter,
+        limiter: Arc::clone(&limiter),
         clock: *clock,
     };
     let hellos = Hellos {
@@ -355,6 +355,7 @@ async fn wire(ground: &Ground) -> Result<Parts, StartError> {
         hub,
         tokens,
         clock: *clock,
+        limiter,
     };
     let random = random.clone();
     Ok(Parts {

@@ -149,6 +149,9 @@ settings! {
             lookup_rate_per_user: Option<Rate> = Some(Rate::new(2_000, 100, HOUR));
             /// All other requests (history, conversations, devices, read marks) of one device.
             request_rate_per_device: Option<Rate> = Some(Rate::new(2_000, 50, SECOND));
+            /// Hellos of one device without a cursor that is of use: each reads all of the user's
+            /// conversations.
+            snapshot_rate_per_device: Option<Rate> = Some(Rate::new(60, 1, MINUTE));
             /// Requests of everybody that are not answered yet.
             requests_max: u32 = 50_000, 256 => 10_000_000;
             /// Requests and deliveries that read the store at the same time.

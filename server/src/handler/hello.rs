@@ -13,6 +13,7 @@ use crate::{
     clock::Clock,
     delivery::{Delivery, Feed},
     hub::{Hub, Mailbox},
+    limits::{Limited, Limiter},
     store::{Attachment, Connect, Device, History, StoreError, User},
     tokens::Tokens,
 };
@@ -31,6 +32,9 @@ pub enum HelloError {
     /// No such device, or not its token, or revoked: which one is not told.
     #[error("the device is unknown or revoked")]
     Unauthenticated,
+    /// It began anew too often.
+    #[error(transparent)]
+    Limited(#[from] Limited),
     /// Nothing has changed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -62,6 +66,8 @@ pub struct Hellos {
     pub tokens: Arc<Tokens>,
     /// For the list of devices.
     pub clock: Clock,
+    /// Bounds snapshots.
+    pub limiter: Arc<Limiter>,
 }
 
 impl Hellos {
@@ -87,6 +93,9 @@ impl Hellos {
         let mailbox = Arc::new(Mailbox::new(device.user.id, device.id));
         let place = self.feed.resume(device.id, epoch, &hello.cursor).await?;
         let starts_anew = place.is_none();
+        if starts_anew {
+            self.limiter.snapshot(device.id, self.clock.now())?;
+        }
         let place = place.unwrap_or_else(|| {
             let never_had_one = hello.cursor.is_empty();
             self.feed.anew(never_had_one.then_some(device.made_at))

@@ -98,6 +98,7 @@ pub struct Limiter {
     bytes_of_user: Buckets<UserId>,
     deliveries: Buckets<UserId>,
     requests_of_device: Buckets<DeviceId>,
+    snapshots_of_device: Buckets<DeviceId>,
     lookups: LookUps,
     /// Requests that are not answered.
     requests: AtomicU32,
@@ -128,6 +129,7 @@ impl Limiter {
             bytes_of_user: buckets!(send_size_rate_per_user),
             deliveries: buckets!(delivery_rate_per_user),
             requests_of_device: buckets!(request_rate_per_device),
+            snapshots_of_device: buckets!(snapshot_rate_per_device),
             lookups: LookUps::new(buckets!(lookup_rate_per_user)),
             requests: AtomicU32::new(0),
             limits,
@@ -223,6 +225,15 @@ impl Limiter {
             };
             Limited::new(limited.limit, limited.after.max(pause))
         }))
+    }
+
+    /// A device begins anew, with a snapshot.
+    ///
+    /// # Errors
+    ///
+    /// [`Limited`].
+    pub fn snapshot(&self, device: DeviceId, now: Moment) -> Result<(), Limited> {
+        counted(self.snapshots_of_device.take(&device, 1, now))
     }
 
     fn take(

@@ -240,3 +240,20 @@ async fn a_device_that_pings_and_never_acknowledges_is_closed() {
     // The other device has been quiet as long, with nothing to acknowledge.
     b.send(text_to("alice", "still here")).await;
 }
+
+/// A device that begins anew again and again is told to wait; one with a cursor is
+/// not.
+#[tokio::test(flavor = "multi_thread")]
+async fn snapshots_of_a_device_are_limited() {
+    let world = limited(|it| it.snapshot_rate_per_device = only(2)).await;
+    let alice = world.register("alice").await;
+    let mut cursor = Bytes::new();
+    for _ in 0..2 {
+        let (_, pages) = world.connect(&alice, Bytes::new()).await;
+        cursor = pages.last().unwrap().cursor.clone();
+    }
+    let mut peer = world.peer().await;
+    peer.control(hello(&alice, Bytes::new())).await;
+    is_limited(&peer.goodbye().await);
+    world.connect(&alice, cursor).await;
+}
