@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use magpie_client::{
-    Account, Client, ConnectionLock, DisconnectReason, Event, MessageId, Options, Outcome,
+    Account, Client, ConnectionLock, DisconnectReason, Dropped, Event, MessageId, Options, Outcome,
 };
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -32,6 +32,8 @@ pub(crate) enum Noticed {
     Stored(u64),
     /// A request is done.
     Answered(MessageId, Outcome),
+    /// The server's history does not hold what was here.
+    Dropped(Dropped),
     /// The local database may have changed.
     Changed,
     /// There is no connection; it is tried again.
@@ -179,6 +181,7 @@ impl<'context> Carrier<'context> {
                 self.note("the server began a new history; everything recent comes anew");
                 Noticed::Changed
             }
+            Event::Dropped(dropped) => Noticed::Dropped(dropped),
             Event::Disconnected { reason, .. } => self.disconnected(reason)?,
             Event::SignedOut { .. } => {
                 return Err(Failure::SignedOut {
@@ -233,6 +236,7 @@ impl<'context> Carrier<'context> {
                 Noticed::Stored(count) => stored += count,
                 Noticed::Connected
                 | Noticed::Answered(..)
+                | Noticed::Dropped(_)
                 | Noticed::Changed
                 | Noticed::Disconnected => {}
             }

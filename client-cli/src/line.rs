@@ -11,7 +11,8 @@ pub(crate) use people::place;
 
 use magpie_client::{
     Acceptance, Account, Content, ConversationId, ConversationKind, ConversationLine, DeviceId,
-    DeviceLine, Gap, MessageId, Operation, OutboxEntry, OutboxState, Refusal, StoredEvent, User,
+    DeviceLine, Dropped, Gap, MessageId, Operation, OutboxEntry, OutboxState, Refusal, StoredEvent,
+    User,
 };
 use serde::{Serialize, Serializer};
 
@@ -80,6 +81,7 @@ pub(crate) enum Line {
         from_seq: u64,
         to_seq: u64,
     },
+    Dropped(DroppedFields),
     CaughtUp,
     PushSet {
         app_id: String,
@@ -158,6 +160,19 @@ pub(crate) struct MessageFields {
     /// Where it was said, for people who watch several conversations.
     #[serde(skip)]
     place: Option<String>,
+}
+
+/// What the server's history does not hold.
+#[derive(Debug, Serialize)]
+pub(crate) struct DroppedFields {
+    conversation_id: Shown<ConversationId>,
+    above_seq: u64,
+    events: u64,
+    resent: u64,
+    changes: u64,
+    /// Where it was, for people.
+    #[serde(skip)]
+    place: String,
 }
 
 /// The totals of an audit.
@@ -253,6 +268,17 @@ impl Line {
             from_seq: gap.from.get(),
             to_seq: gap.to.get(),
         }
+    }
+
+    pub(crate) fn dropped(dropped: Dropped) -> Self {
+        Self::Dropped(DroppedFields {
+            conversation_id: Shown(dropped.conversation),
+            above_seq: dropped.above.get(),
+            events: dropped.events,
+            resent: dropped.resent,
+            changes: dropped.changes,
+            place: people::place_of(dropped.kind, &dropped.title),
+        })
     }
 
     pub(crate) fn device(device: DeviceLine) -> Self {

@@ -185,7 +185,11 @@ pub(crate) async fn until_answered(
             }
             Ok(Noticed::Changed) => true,
             Ok(
-                Noticed::Connected | Noticed::CaughtUp | Noticed::Stored(_) | Noticed::Disconnected,
+                Noticed::Connected
+                | Noticed::CaughtUp
+                | Noticed::Stored(_)
+                | Noticed::Dropped(_)
+                | Noticed::Disconnected,
             ) => false,
             Err(failure) => {
                 let pending = open.print_rest(context)?;

@@ -50,7 +50,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
             | Event::Read { .. }
             | Event::Failed { .. }
             | Event::Marks { .. }
-            | Event::BeganAnew => {}
+            | Event::BeganAnew
+            | Event::Dropped(_) => {}
         }
     }
     Ok(())

@@ -19,7 +19,7 @@ use crate::{
     driver::{Answered, Bells, COMMANDS_MAX, Command, Dial, Driver, Notices, Reply, TlsDial},
     error::{ConnectError, DisconnectReason, RequestError},
     home::{ConnectionLock, Home},
-    model::{Acceptance, ConversationPage, DeviceLine, Gap, HistoryPage, Refusal, User},
+    model::{Acceptance, ConversationPage, DeviceLine, Dropped, Gap, HistoryPage, Refusal, User},
     server::Server,
 };
 
@@ -122,6 +122,8 @@ pub enum Event {
     /// The server began a new history (it was restored from a backup), or did
     /// not know the cursor: everything recent is sent anew.
     BeganAnew,
+    /// The server's history does not hold what this device held.
+    Dropped(Dropped),
     /// The end: the credential is of no use any more.
     SignedOut {
         /// What the server said.

@@ -245,7 +245,9 @@ impl Home {
         self.database.lock().unprinted(limit)
     }
 
-    /// Marks all of a conversation up to `seq` as printed; the mark never falls.
+    /// Marks all of a conversation up to `seq` as printed. The mark falls with what
+    /// is [dropped](crate::Dropped) alone, and one of what was dropped changes
+    /// nothing.
     ///
     /// # Errors
     ///

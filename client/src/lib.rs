@@ -66,9 +66,9 @@ pub use self::{
     home::{ConnectionLock, Home, Outbox},
     model::{
         Acceptance, Account, AuditConversation, AuditLine, Content, ConversationKind,
-        ConversationLine, ConversationPage, DeviceLine, Gap, HistoryPage, InvalidRecipient,
-        LocalHistory, Member, NewRequest, Operation, OutboxEntry, OutboxState, Outcome, Recipient,
-        Refusal, StoredEvent, User,
+        ConversationLine, ConversationPage, DeviceLine, Dropped, Gap, HistoryPage,
+        InvalidRecipient, LocalHistory, Member, NewRequest, Operation, OutboxEntry, OutboxState,
+        Outcome, Recipient, Refusal, StoredEvent, User,
     },
     server::{Server, Trust},
     sign_in::{register, register_invited, sign_in},

@@ -167,6 +167,28 @@ pub struct Gap {
     pub on_demand: bool,
 }
 
+/// What the server's history does not hold of a conversation, after an older
+/// backup was restored: it is not stored here any more.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Dropped {
+    /// Which conversation.
+    pub conversation: ConversationId,
+    /// What it is, or was.
+    pub kind: ConversationKind,
+    /// The group's title, or the other person's name without `@`.
+    pub title: String,
+    /// Everything above was dropped. What stands there from now on is another
+    /// event, or the same one at another place.
+    pub above: Seq,
+    /// How many events that were.
+    pub events: u64,
+    /// So many of them are the user's own messages, and wait in the outbox to be
+    /// sent again, under their old ids.
+    pub resent: u64,
+    /// So many are changes that the user made to a group. They are not made again.
+    pub changes: u64,
+}
+
 /// A part of a conversation from the local database.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct LocalHistory {

@@ -18,11 +18,14 @@ use tokio::sync::Semaphore;
 use tracing::Instrument as _;
 use v1::{Action, ErrorCode};
 
-pub use self::parting::{timed_out, violated};
 use self::{
     cost::{cost, kind},
     parting::{goodbye, limited_goodbye},
     sorting::{Other, to_append},
+};
+pub use self::{
+    parting::{timed_out, violated},
+    sorting::is_of_one_history,
 };
 use crate::{
     clock::Clock,
@@ -263,6 +266,12 @@ impl Dispatch {
                 Action::Reconnect,
                 self.unavailable_after_ms(),
                 "the server cannot store now; come back and send again",
+            ),
+            Ending::OtherHistory => (
+                ErrorCode::Unavailable,
+                Action::Reconnect,
+                0,
+                "this is another history; take it over, then send again",
             ),
             Ending::Draining => (
                 ErrorCode::Draining,

@@ -64,6 +64,8 @@ pub enum Ending {
     /// The store could not do what the device asked for; nothing of it happened.
     /// What came behind it is not done either, so that order holds (D6).
     Unavailable,
+    /// The device writes, and has not taken over the history that is served.
+    OtherHistory,
     /// The server is going down. What was asked for is still answered.
     Draining,
     /// The device asks for more than it may. What it asked for before that is

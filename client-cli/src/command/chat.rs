@@ -145,6 +145,12 @@ impl Chat<'_> {
                 return Ok(answered);
             }
             Noticed::Stored(_) => self.show_new()?,
+            Noticed::Dropped(dropped) => {
+                if self.conversation == Some(dropped.conversation) {
+                    self.shown = self.shown.min(dropped.above);
+                }
+                self.context.output.line(&Line::dropped(dropped))?;
+            }
             Noticed::Disconnected => {}
         }
         Ok(false)

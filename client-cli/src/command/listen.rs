@@ -55,6 +55,9 @@ pub(crate) async fn run(context: &Context, until_idle: Option<u64>) -> Result<Ex
                     patience.restart();
                 }
             }
+            Noticed::Dropped(dropped) => {
+                context.output.line(&Line::dropped(dropped))?;
+            }
             Noticed::Stored(_) | Noticed::Answered(..) | Noticed::Changed => {
                 if printed {
                     patience.restart();

@@ -178,6 +178,7 @@ impl Sending<'_> {
                     Noticed::Connected
                     | Noticed::CaughtUp
                     | Noticed::Stored(_)
+                    | Noticed::Dropped(_)
                     | Noticed::Disconnected => {}
                 },
                 count = lines.recv_many(&mut batch, BATCH_MAX),

@@ -25,7 +25,12 @@ pub(crate) async fn run(context: &Context) -> Result<Exit, Failure> {
             () = patience.over() => return Err(carrier.timed_out(&patience)),
         };
         match noticed {
-            Noticed::CaughtUp => caught_up = true,
+            Noticed::CaughtUp => {
+                caught_up = true;
+                // What the server has forgotten was put back meanwhile.
+                pending.extend(self::pending(context)?);
+            }
+            Noticed::Dropped(dropped) => context.output.line(&Line::dropped(dropped))?,
             Noticed::Stored(count) => events += count,
             Noticed::Answered(id, outcome) => {
                 if pending.remove(&id) {

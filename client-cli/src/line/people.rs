@@ -6,8 +6,8 @@ use magpie_client::{ConversationKind, ConversationLine};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use super::{
-    AccountFields, AuditFields, ConversationFields, DeviceFields, EventFields, Line, MessageFields,
-    OutboxFields,
+    AccountFields, AuditFields, ConversationFields, DeviceFields, DroppedFields, EventFields, Line,
+    MessageFields, OutboxFields,
 };
 use crate::{
     moment::short,
@@ -74,6 +74,7 @@ impl Line {
                 to,
                 format_args!("... {from_seq} to {to_seq} are not fetched yet"),
             ),
+            Self::Dropped(fields) => fields.paint(to),
             Self::CaughtUp => aside(to, "-- caught up --"),
             Self::PushSet { .. }
             | Self::PushCleared
@@ -151,6 +152,31 @@ impl MessageFields {
         let column = format!("{sender}:");
         to.column(Part::User(sender), column, NAME_WIDTH)?;
         write!(to, " {}", self.text)
+    }
+}
+
+impl DroppedFields {
+    fn paint(&self, to: &mut Painter) -> fmt::Result {
+        to.paint(Part::Wrong, "forgotten")?;
+        let (events, place, above) = (self.events, &self.place, self.above_seq);
+        write!(
+            to,
+            ": an older backup of the server does not hold {events} events of "
+        )?;
+        to.paint(Part::Place, place)?;
+        write!(
+            to,
+            " above {above}; {} of your messages are sent again",
+            self.resent
+        )?;
+        if self.changes == 0 {
+            return Ok(());
+        }
+        let changes = self.changes;
+        to.paint(
+            Part::Wrong,
+            format_args!(", {changes} of your changes of the group are not made again"),
+        )
     }
 }
 
@@ -267,11 +293,16 @@ impl OutboxFields {
 /// How a conversation is called beside what happens in it; not all of a long
 /// title.
 pub(crate) fn place(line: &ConversationLine) -> String {
-    let sign = match line.kind {
+    place_of(line.kind, &line.title)
+}
+
+/// As [`place`].
+pub(super) fn place_of(kind: ConversationKind, title: &str) -> String {
+    let sign = match kind {
         ConversationKind::Direct => "@",
         ConversationKind::Group | ConversationKind::Unknown => "",
     };
-    let whole = format!("{sign}{}", Printable(&line.title));
+    let whole = format!("{sign}{}", Printable(title));
     if whole.width() <= PLACE_WIDTH_MAX {
         return whole;
     }

@@ -3,8 +3,8 @@
 use magpie_client::{ConversationId, DeviceId, MessageId};
 
 use super::{
-    AccountFields, AuditFields, ConversationFields, DeviceFields, EventFields, Line, MessageFields,
-    OutboxFields, Shown,
+    AccountFields, AuditFields, ConversationFields, DeviceFields, DroppedFields, EventFields, Line,
+    MessageFields, OutboxFields, Shown,
 };
 
 /// Clears the screen, colours, ends the line, writes backwards, rings.
@@ -118,10 +118,36 @@ fn pushes() -> Vec<Line> {
     ]
 }
 
+/// What is printed of how far this home has come.
+fn progress() -> Vec<Line> {
+    vec![
+        Line::Gap {
+            conversation_id: conversation_id(),
+            from_seq: 1,
+            to_seq: 6,
+        },
+        Line::Dropped(DroppedFields {
+            conversation_id: conversation_id(),
+            above_seq: 6,
+            events: 5,
+            resent: 3,
+            changes: 1,
+            place: hostile(),
+        }),
+        Line::CaughtUp,
+        Line::Synced {
+            events: 1,
+            sent: 2,
+            failed: 3,
+        },
+    ]
+}
+
 /// One line of each type, and of each kind of event.
 pub(crate) fn all() -> Vec<Line> {
     let mut lines = answers();
     lines.extend(pushes());
+    lines.extend(progress());
     lines.extend(
         [
             "group_created",
@@ -142,17 +168,6 @@ pub(crate) fn all() -> Vec<Line> {
             sent_at: MOMENT.to_owned(),
             place: Some(hostile()),
         }),
-        Line::Gap {
-            conversation_id: conversation_id(),
-            from_seq: 1,
-            to_seq: 6,
-        },
-        Line::CaughtUp,
-        Line::Synced {
-            events: 1,
-            sent: 2,
-            failed: 3,
-        },
         Line::Conversation(ConversationFields {
             conversation_id: conversation_id(),
             kind: "direct",

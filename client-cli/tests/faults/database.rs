@@ -136,6 +136,34 @@ impl Database {
         ))
     }
 
+    /// A copy of it, by name. Nobody may use it.
+    pub(crate) fn back_up(&self) -> String {
+        let copy = format!("{}_copy", self.name);
+        self.copy(&self.name, &copy);
+        copy
+    }
+
+    /// Puts a copy in its place.
+    pub(crate) fn restore(&self, copy: &str) {
+        self.copy(copy, &self.name);
+    }
+
+    fn copy(&self, from: &str, to: &str) {
+        let client = wait_for(self.cluster().connect("postgres")).unwrap();
+        for name in [from, to] {
+            // A server that was killed may not be missed yet.
+            run(
+                &client,
+                &format!(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                      WHERE datname = '{name}'"
+                ),
+            );
+        }
+        run(&client, &format!("DROP DATABASE IF EXISTS {to}"));
+        run(&client, &format!("CREATE DATABASE {to} TEMPLATE {from}"));
+    }
+
     /// `kill -9` of all its processes, and back again.
     pub(crate) fn kill_and_restart(&self) {
         self.cluster().kill().unwrap();

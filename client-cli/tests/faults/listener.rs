@@ -45,20 +45,30 @@ impl Listener {
     ///
     /// A client that dies between a line and its mark prints that line again:
     /// the first of a run may be the last one of the run before. No other
-    /// repeat is forgiven.
+    /// repeat is forgiven. What was said to be dropped is no message any more.
     pub(crate) fn finish(mut self) -> Vec<Value> {
         self.kill();
         self.runs
             .push(self.home.done(&["listen", "--until-idle", "1"]));
         let mut messages: Vec<Value> = Vec::new();
         for run in self.runs {
-            let mut run = run.into_iter().filter(|line| line["type"] == "message");
-            if let Some(first) = run.next()
-                && messages.last() != Some(&first)
-            {
-                messages.push(first);
+            let mut is_first = true;
+            for line in run {
+                if line["type"] == "dropped" {
+                    let above = line["above_seq"].as_u64();
+                    messages.retain(|it| {
+                        it["conversation_id"] != line["conversation_id"]
+                            || it["seq"].as_u64() <= above
+                    });
+                }
+                if line["type"] != "message" {
+                    continue;
+                }
+                let is_repeat = std::mem::take(&mut is_first) && messages.last() == Some(&line);
+                if !is_repeat {
+                    messages.push(line);
+                }
             }
-            messages.extend(run);
         }
         messages
     }

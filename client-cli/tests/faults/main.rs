@@ -22,6 +22,7 @@ mod outages;
 mod pair;
 mod plan;
 mod process;
+mod restore;
 mod scarcity;
 mod scenarios;
 mod town;

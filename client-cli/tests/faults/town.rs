@@ -137,7 +137,7 @@ const UNLIMITED: [&str; 5] = [
 
 /// A server on one port and one store, however often it is killed.
 pub(crate) struct Server {
-    data: PathBuf,
+    pub(crate) data: PathBuf,
     database_url: Option<String>,
     address: SocketAddr,
     admin: SocketAddr,
@@ -170,9 +170,12 @@ impl Server {
     }
 
     /// Tells it, while it is down, that its log went back and that it may go on.
-    pub(crate) fn begin_epoch(&self, url: &str) {
+    pub(crate) fn begin_epoch(&self) {
         let mut command = Command::new(magpied());
-        command.args(["epoch", "new", "--database-url", url]);
+        command.args(["epoch", "new", "--data-dir"]).arg(&self.data);
+        if let Some(url) = &self.database_url {
+            command.arg("--database-url").arg(url);
+        }
         let status = command.stdout(Stdio::null()).status().unwrap();
         assert!(status.success(), "{status}");
     }
@@ -229,7 +232,7 @@ impl Server {
 pub(crate) struct Home {
     /// Tells devices apart in stories.
     pub(crate) device: String,
-    dir: PathBuf,
+    pub(crate) dir: PathBuf,
     ca: PathBuf,
     server: SocketAddr,
 }

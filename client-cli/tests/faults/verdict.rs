@@ -120,7 +120,7 @@ impl Verdict {
         }
         // From here on it is what the devices have stored, and nothing else.
         town.server.kill();
-        let conversations = it.conversations(&writers);
+        let conversations = Self::conversations(&writers);
         let mut stored: HashMap<String, BTreeSet<MessageId>> = HashMap::new();
         for home in homes.values() {
             let printed = printed.remove(&home.device).unwrap_or_default();
@@ -172,17 +172,17 @@ impl Verdict {
 
     /// The conversations that were written to, and the first message's seq: a
     /// group begins with its making.
-    fn conversations(&self, writers: &[Writer]) -> BTreeMap<ConversationId, Seq> {
+    fn conversations(writers: &[Writer]) -> BTreeMap<ConversationId, Seq> {
         let mut first = BTreeMap::new();
-        for line in writers.iter().flat_map(|writer| &writer.lines) {
-            if let Some((_, Outcome::Accepted(place))) = line.told {
-                let seq: &mut Seq = first.entry(place.conversation).or_insert(place.seq);
-                *seq = place.seq.min(*seq);
+        for writer in writers {
+            let group = writer.target.parse();
+            let seq = Seq::new(if group.is_ok() { 2 } else { 1 });
+            first.extend(group.map(|id| (id, seq)));
+            for line in &writer.lines {
+                if let Some((_, Outcome::Accepted(place))) = line.told {
+                    first.insert(place.conversation, seq);
+                }
             }
-        }
-        for seq in first.values_mut() {
-            // What nobody was told of may stand before.
-            *seq = Seq::new(if writers.len() > 1 { 2 } else { 1 });
         }
         first
     }
@@ -266,7 +266,12 @@ impl Verdict {
 
     pub(crate) fn assert_kept(&self) {
         let accepted = self.accepted();
-        assert!(accepted >= 10, "{}: only {accepted} accepted", self.plan);
+        let required = accepted + self.owed.len();
+        assert!(
+            required >= 10,
+            "{}: only {required} must be there",
+            self.plan
+        );
         println!(
             "{}: {accepted} accepted, {} of unknown outcome, {} owed by outboxes, {} readers",
             self.plan,

@@ -31,7 +31,7 @@ pub(crate) struct Line {
 /// `magpie send` with lines on its standard input, again and again.
 pub(crate) struct Writer {
     pub(crate) home: Home,
-    target: String,
+    pub(crate) target: String,
     /// All lines handed in, in their order, over all runs.
     pub(crate) lines: Vec<Line>,
     /// Messages that a kill left in the outbox: they must arrive yet.
@@ -85,6 +85,52 @@ impl Writer {
             ends,
             feeding,
         });
+    }
+
+    /// Hands in one line, and waits for its answer.
+    pub(crate) fn say(&mut self, what: &str) {
+        let text = format!("{} {:06} {what}", self.home.device, self.lines.len());
+        let answers = self.home.done(&["send", &self.target, &text]);
+        self.note(vec![text], &answers);
+    }
+
+    /// Hands in so many lines at once, and waits for their answers.
+    pub(crate) fn say_many(&mut self, count: usize, what: &str) {
+        let first = self.lines.len();
+        let texts: Vec<String> = (first..first + count)
+            .map(|number| format!("{} {number:06} {what}", self.home.device))
+            .collect();
+        let mut command = self.home.command(&["send", &self.target]);
+        let mut process = Process::start(command.stdin(Stdio::piped()));
+        let mut stdin = process.stdin();
+        for text in &texts {
+            writeln!(stdin, "{text}").unwrap();
+        }
+        drop(stdin);
+        let (status, answers) = process.wait("all is sent");
+        assert!(status.success(), "{answers:?}");
+        self.note(texts, &answers);
+    }
+
+    /// Hands in one line while there is no server: it waits in the outbox.
+    pub(crate) fn leave_waiting(&mut self, what: &str) {
+        let text = format!("{} {:06} {what}", self.home.device, self.lines.len());
+        let args = ["--timeout", "1", "send", &self.target, &text];
+        let (code, lines) = self.home.ended(&args);
+        assert_eq!((code, &lines[0]["type"]), (Some(4), &"pending".into()));
+        let id = lines[0]["message_id"].as_str().unwrap().parse().unwrap();
+        self.owed.push((id, text.clone()));
+        self.note(vec![text], &[]);
+    }
+
+    /// The server forgets what it has accepted from the line `from` on: those
+    /// messages are owed, at whatever place.
+    pub(crate) fn loses(&mut self, from: usize) {
+        for line in self.lines.iter_mut().skip(from) {
+            if let Some((id, _)) = line.told.take() {
+                self.owed.push((id, line.text.clone()));
+            }
+        }
     }
 
     /// How many lines of this run are answered.

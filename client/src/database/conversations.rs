@@ -333,7 +333,7 @@ pub(super) fn follow_members(
     Ok(())
 }
 
-fn kind(number: i64) -> ConversationKind {
+pub(super) fn kind(number: i64) -> ConversationKind {
     match number {
         DIRECT => ConversationKind::Direct,
         2 => ConversationKind::Group,

@@ -25,7 +25,7 @@ pub(crate) enum OutboxPlace {
 
 impl OutboxPlace {
     /// Before everything.
-    pub(crate) const START: Self = Self::Request(0);
+    pub(crate) const START: Self = Self::Request(i64::MIN);
 }
 
 impl Database {

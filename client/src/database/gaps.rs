@@ -89,6 +89,21 @@ pub(super) fn demote(
     Ok(())
 }
 
+/// What is left of a gap's answered part becomes one to be fetched on demand.
+pub(super) fn demote_inside(
+    transaction: &Transaction<'_>,
+    gap: Gap,
+    answered_to: Seq,
+) -> Result<(), LocalError> {
+    let left = between(transaction, gap.conversation, gap.from, answered_to)?;
+    for part in left.into_iter().filter(|part| !part.on_demand) {
+        let (from, to) = (part.from.max(gap.from), part.to.min(answered_to));
+        cover(transaction, gap.conversation, from, to)?;
+        open(transaction, gap.conversation, from, to, ON_DEMAND)?;
+    }
+    Ok(())
+}
+
 /// The first seq of the conversation that must come before anything above it is
 /// shown.
 pub(super) fn first_blocking(
@@ -114,6 +129,41 @@ pub(super) fn missing(connection: &Connection) -> Result<Vec<Gap>, LocalError> {
         .query_map([REPORTED_MAX], gap_at)?
         .collect::<Result<_, _>>()?;
     Ok(gaps)
+}
+
+/// Nothing above `above` is known to exist any more.
+pub(super) fn cut(
+    transaction: &Transaction<'_>,
+    conversation: ConversationId,
+    above: Seq,
+) -> Result<(), LocalError> {
+    for cut in [
+        "DELETE FROM gaps WHERE conversation = ?1 AND from_seq > ?2",
+        "UPDATE gaps SET to_seq = ?2 WHERE conversation = ?1 AND to_seq > ?2",
+    ] {
+        transaction
+            .prepare_cached(cut)?
+            .execute(params![conversation.bytes(), stored(above)])?;
+    }
+    Ok(())
+}
+
+/// The first seq above `above` that is inside a gap.
+pub(super) fn first_above(
+    transaction: &Transaction<'_>,
+    conversation: ConversationId,
+    above: Seq,
+) -> Result<Option<Seq>, LocalError> {
+    let first = transaction
+        .prepare_cached(
+            "SELECT max(from_seq, ?2 + 1) FROM gaps WHERE conversation = ?1 AND to_seq > ?2
+              ORDER BY from_seq LIMIT 1",
+        )?
+        .query_row(params![conversation.bytes(), stored(above)], |row| {
+            seq_at(row, 0)
+        })
+        .optional()?;
+    Ok(first)
 }
 
 fn gap_at(row: &rusqlite::Row<'_>) -> rusqlite::Result<Gap> {

@@ -10,6 +10,7 @@ mod account;
 mod audit;
 mod conversations;
 mod entries;
+mod epochs;
 mod events;
 mod gaps;
 mod outbox;

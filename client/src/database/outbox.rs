@@ -110,17 +110,7 @@ fn queue(
                 return Err(LocalError::UnknownConversation { recipient });
             };
             let seq = seq.unwrap_or_else(|| reach.next.previous());
-            transaction
-                .prepare_cached(
-                    "INSERT INTO reads (id, conversation, seq, queued_at_ms)
-                     VALUES (?1, ?2, ?3, ?4)",
-                )?
-                .execute(params![
-                    id.bytes(),
-                    conversation.bytes(),
-                    stored(seq),
-                    queued_at_ms
-                ])?;
+            insert_read(transaction, id, conversation, seq, queued_at_ms)?;
         }
     }
     Ok(id)
@@ -202,7 +192,7 @@ impl Database {
     }
 }
 
-const ACCEPTED: i64 = 1;
+pub(super) const ACCEPTED: i64 = 1;
 const READ: i64 = 2;
 
 /// Waiting requests behind `place`, at most `limit`, in the person's order.
@@ -302,6 +292,97 @@ pub(super) fn refused(
             refusal.message
         ])?;
     Ok(changed == 1)
+}
+
+/// Whether this device has sent it, and was told that it is accepted.
+pub(super) fn was_accepted(
+    transaction: &Transaction<'_>,
+    id: MessageId,
+) -> Result<bool, LocalError> {
+    let found = transaction
+        .prepare_cached("SELECT 1 FROM outcomes WHERE id = ?1 AND kind = ?2")?
+        .exists(params![id.bytes(), ACCEPTED])?;
+    Ok(found)
+}
+
+/// Queues requests (id, frame, time) in front of all others, in their order: what
+/// became of them before is void.
+pub(super) fn put_in_front(
+    transaction: &Transaction<'_>,
+    requests: &[(MessageId, Vec<u8>, i64)],
+) -> Result<(), LocalError> {
+    let first: i64 = transaction
+        .prepare_cached("SELECT coalesce(min(place), 1) FROM outbox")?
+        .query_row([], |row| row.get(0))?;
+    let count = i64::try_from(requests.len()).unwrap_or(i64::MAX);
+    for (place, (id, frame, queued_at_ms)) in (first.saturating_sub(count)..).zip(requests) {
+        transaction
+            .prepare_cached("DELETE FROM outcomes WHERE id = ?1")?
+            .execute([id.bytes()])?;
+        transaction
+            .prepare_cached(
+                "INSERT INTO outbox (place, id, frame, queued_at_ms) VALUES (?1, ?2, ?3, ?4)
+                 ON CONFLICT (id) DO NOTHING",
+            )?
+            .execute(params![place, id.bytes(), frame, queued_at_ms])?;
+    }
+    Ok(())
+}
+
+/// What was accepted above `above` is not in the log any more.
+pub(super) fn forget_outcomes(
+    transaction: &Transaction<'_>,
+    conversation: ConversationId,
+    above: Seq,
+) -> Result<(), LocalError> {
+    transaction
+        .prepare_cached("DELETE FROM outcomes WHERE conversation = ?1 AND seq > ?2 AND kind = ?3")?
+        .execute(params![conversation.bytes(), stored(above), ACCEPTED])?;
+    Ok(())
+}
+
+/// Queues a read mark.
+pub(super) fn queue_read(
+    transaction: &Transaction<'_>,
+    conversation: ConversationId,
+    seq: Seq,
+) -> Result<(), LocalError> {
+    let id = MessageId::new(uuid::Uuid::now_v7().into_bytes());
+    insert_read(transaction, id, conversation, seq, now_ms())
+}
+
+fn insert_read(
+    transaction: &Transaction<'_>,
+    id: MessageId,
+    conversation: ConversationId,
+    seq: Seq,
+    queued_at_ms: i64,
+) -> Result<(), LocalError> {
+    transaction
+        .prepare_cached(
+            "INSERT INTO reads (id, conversation, seq, queued_at_ms) VALUES (?1, ?2, ?3, ?4)",
+        )?
+        .execute(params![
+            id.bytes(),
+            conversation.bytes(),
+            stored(seq),
+            queued_at_ms
+        ])?;
+    Ok(())
+}
+
+/// Read marks that wait go no further than this any more.
+pub(super) fn lower_reads(
+    transaction: &Transaction<'_>,
+    conversation: ConversationId,
+    to: Seq,
+) -> Result<(), LocalError> {
+    transaction
+        .prepare_cached("UPDATE reads SET seq = ?2 WHERE conversation = ?1 AND seq > ?2")?
+        .execute(params![conversation.bytes(), stored(to)])?;
+    // To have read nothing need not be said.
+    read_taken(transaction, conversation, Seq::ZERO)?;
+    Ok(())
 }
 
 /// The server has taken a read mark. Returns the requests that it answers.

@@ -23,9 +23,11 @@ const UNPRINTED: &str = "
      ORDER BY events.seq
      LIMIT ?2";
 
-/// An older mark changes nothing.
+/// An older mark changes nothing; nor does one of what was dropped meanwhile.
 const ADVANCE_PRINTED: &str = "
-    UPDATE conversations SET printed_seq = ?2 WHERE id = ?1 AND printed_seq < ?2";
+    UPDATE conversations SET printed_seq = ?2
+     WHERE id = ?1 AND printed_seq < ?2
+       AND EXISTS (SELECT 1 FROM events WHERE conversation = ?1 AND seq = ?2)";
 
 impl Database {
     pub(crate) fn unprinted(&mut self, limit: usize) -> Result<Vec<StoredEvent>, LocalError> {

@@ -15,7 +15,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// One step per version: step 0 makes version 1, and so on. A step never changes
 /// once it is released.
-const STEPS: [&str; 1] = [include_str!("schema_1.sql")];
+const STEPS: [&str; 2] = [include_str!("schema_1.sql"), include_str!("schema_2.sql")];
 
 /// Opens the file, making it if it is absent, and brings it up to date.
 pub(super) fn open(path: &Path) -> Result<Connection, HomeError> {
@@ -167,7 +167,7 @@ mod tests {
         let refused = open(&path).unwrap_err().to_string();
         assert!(
             refused.ends_with(
-                "has version 99, this program knows versions up to 1; use a newer program"
+                "has version 99, this program knows versions up to 2; use a newer program"
             ),
             "{refused}"
         );

@@ -1,5 +1,7 @@
 //! Stories of the local database.
 
+mod epochs;
+
 use bytes::Bytes;
 use magpie_protocol::{
     id::{ConversationId, DeviceId, MessageId, UserId},
@@ -175,6 +177,14 @@ fn at(seq: u64) -> Acceptance {
         conversation: CHAT,
         seq: Seq::new(seq),
         committed_at_ms: 1_000 + i64::try_from(seq).unwrap(),
+    }
+}
+
+fn welcome(epoch: u64) -> Work {
+    Work::Welcome {
+        epoch,
+        base: 0,
+        starts_anew: false,
     }
 }
 
@@ -446,11 +456,6 @@ fn read_marks_leave_as_one_and_answer_all() {
 #[test]
 fn a_new_history_forgets_the_cursor_and_keeps_events_and_outbox() {
     let mut device = device();
-    let welcome = |epoch| Work::Welcome {
-        epoch,
-        base: 0,
-        starts_anew: false,
-    };
     assert!(!device.work(vec![welcome(1)]).began_anew);
     device.page(events(1..=2));
     device.send("hello");
@@ -472,7 +477,7 @@ fn what_waits_is_read_in_the_order_in_which_it_was_queued() {
         ..Load::default()
     };
     let mut read = Vec::new();
-    let mut behind = 0;
+    let mut behind = i64::MIN;
     for _ in 0..2 {
         let turn = Turn {
             works: Vec::new(),

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use magpie_protocol::{
     id::{ConversationId, MessageId},
     seq::Seq,
-    wire::v1::client_frame::Body,
+    wire::v1::{self, client_frame::Body},
 };
 use rusqlite::Transaction;
 
@@ -18,12 +18,12 @@ use super::{
     Database, NewEvent, NewPage,
     account::{self, Me},
     conversations::{self, Reach},
-    events, gaps,
+    epochs, events, gaps,
     outbox::{self, Waiting},
 };
 use crate::{
     error::LocalError,
-    model::{Acceptance, Gap, Refusal},
+    model::{Acceptance, Dropped, Gap, Refusal},
 };
 
 /// One thing that came.
@@ -101,6 +101,8 @@ pub(crate) struct Changes {
     pub(crate) cursor: Option<Bytes>,
     pub(crate) caught_up: bool,
     pub(crate) began_anew: bool,
+    /// What a new history has not.
+    pub(crate) dropped: Vec<Dropped>,
     /// How many events were stored for each [`Work::Filled`], by its `ask`.
     pub(crate) filled: Vec<(u64, usize)>,
     /// All gaps to be fetched at once, if they may have changed.
@@ -191,8 +193,10 @@ impl Worker<'_> {
                 self.changes.filled.push((ask, count));
             }
             Work::FillRefused(gap) => {
-                gaps::demote(self.transaction, gap.conversation, gap.from, gap.to)?;
-                self.show_from(gap.conversation, gap.from)?;
+                if epochs::is_taken_over(self.transaction, &self.me, gap.conversation)? {
+                    gaps::demote(self.transaction, gap.conversation, gap.from, gap.to)?;
+                    self.show_from(gap.conversation, gap.from)?;
+                }
             }
             Work::Checkpoint(cursor) => {
                 account::set_cursor(self.transaction, &cursor)?;
@@ -206,12 +210,33 @@ impl Worker<'_> {
     }
 
     fn welcome(&mut self, epoch: u64, base: u64, starts_anew: bool) -> Result<(), LocalError> {
-        if account::welcome(self.transaction, epoch, base, starts_anew)? {
+        let welcomed = account::welcome(self.transaction, epoch, base, starts_anew)?;
+        if welcomed.gives_up {
+            let dropped = epochs::give_up(self.transaction, &self.me)?;
+            self.dropped(dropped);
+        }
+        if welcomed.forgets_cursor {
             self.changes.cursor = Some(Bytes::new());
             self.changes.began_anew = true;
         }
-        self.me.epoch = epoch.cast_signed();
+        self.me = account::me(self.transaction)?;
         Ok(())
+    }
+
+    /// The conversation is as the history of the server has it, before more of it
+    /// comes.
+    fn take_over(&mut self, id: ConversationId, common: Seq) -> Result<(), LocalError> {
+        let dropped = epochs::take_over(self.transaction, &self.me, id, common)?;
+        self.dropped(dropped);
+        Ok(())
+    }
+
+    fn dropped(&mut self, dropped: impl IntoIterator<Item = Dropped>) {
+        for it in dropped {
+            self.gaps_changed = true;
+            self.changes.marks.push(it.conversation);
+            self.changes.dropped.push(it);
+        }
     }
 
     fn forget_cursor(&mut self) -> Result<(), LocalError> {
@@ -222,10 +247,11 @@ impl Worker<'_> {
 
     fn page(&mut self, page: NewPage) -> Result<(), LocalError> {
         for (id, description) in &page.descriptions {
-            conversations::describe(self.transaction, &self.me, *id, description)?;
-            self.changes.marks.push(*id);
+            self.describe(*id, description)?;
         }
         for event in &page.events {
+            // Described with what is in common before, or there is nothing.
+            self.take_over(event.conversation, Seq::ZERO)?;
             self.take(event, Origin::Page)?;
         }
         for (conversation, user, delivered, read) in page.marks {
@@ -240,9 +266,29 @@ impl Worker<'_> {
         }
         if page.caught_up {
             self.changes.caught_up = true;
+            if self.me.takes_over {
+                let dropped = epochs::finish(self.transaction, &self.me)?;
+                self.dropped(dropped);
+                self.me = account::me(self.transaction)?;
+            }
             self.settle_descriptions()?;
             self.settle_events_ahead()?;
         }
+        Ok(())
+    }
+
+    fn describe(
+        &mut self,
+        id: ConversationId,
+        description: &v1::Conversation,
+    ) -> Result<(), LocalError> {
+        let was_taken_over = epochs::is_taken_over(self.transaction, &self.me, id)?;
+        self.take_over(id, Seq::new(description.common_seq()))?;
+        conversations::describe(self.transaction, &self.me, id, description)?;
+        if !was_taken_over {
+            epochs::repeat_read_mark(self.transaction, &self.me, id, description)?;
+        }
+        self.changes.marks.push(id);
         Ok(())
     }
 
@@ -332,6 +378,10 @@ impl Worker<'_> {
         complete: bool,
     ) -> Result<usize, LocalError> {
         let mut count = 0;
+        if !epochs::is_taken_over(self.transaction, &self.me, gap.conversation)? {
+            // Events of one history, in a gap of another.
+            return Ok(count);
+        }
         let inside = |event: &&NewEvent| {
             event.conversation == gap.conversation && (gap.from..=gap.to).contains(&event.seq)
         };
@@ -356,27 +406,10 @@ impl Worker<'_> {
             let answered_to = if reached_end { gap.to } else { highest };
             // Inside what was answered and still not here: it is no use to ask
             // at once again, and it must not be skipped in silence.
-            self.demote_inside(gap, answered_to)?;
+            gaps::demote_inside(self.transaction, gap, answered_to)?;
         }
         self.show_from(gap.conversation, gap.from)?;
         Ok(count)
-    }
-
-    /// What is left of a gap's answered part becomes one to be fetched on demand.
-    fn demote_inside(&self, gap: Gap, answered_to: Seq) -> Result<(), LocalError> {
-        let left = gaps::between(self.transaction, gap.conversation, gap.from, answered_to)?;
-        for part in left.into_iter().filter(|part| !part.on_demand) {
-            let (from, to) = (part.from.max(gap.from), part.to.min(answered_to));
-            gaps::cover(self.transaction, gap.conversation, from, to)?;
-            gaps::open(
-                self.transaction,
-                gap.conversation,
-                from,
-                to,
-                gaps::ON_DEMAND,
-            )?;
-        }
-        Ok(())
     }
 
     /// Opens a gap, around own events that are stored inside it.

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use magpie_protocol::{
     frame::{FrameLimits, Split, split},
     id::{ConversationId, MessageId},
@@ -67,6 +67,10 @@ pub(super) struct Connection<'a> {
     pub(super) reads_changed: bool,
     pub(super) reads: VecDeque<(ConversationId, Seq)>,
     pub(super) reads_sent: HashMap<ConversationId, Seq>,
+    /// The history whose events are held, as the hello names it.
+    pub(super) held: (u64, u64),
+    /// Another one is being taken over.
+    pub(super) holds_outbox: bool,
     pub(super) missing: VecDeque<Gap>,
     pub(super) filling: HashSet<(ConversationId, Seq)>,
     pub(super) asks: VecDeque<Waiting>,
@@ -86,21 +90,23 @@ pub(super) struct Connection<'a> {
 }
 
 impl<'a> Connection<'a> {
-    pub(super) fn new(driver: &'a mut Driver, cursor: Bytes) -> Self {
+    pub(super) fn new(driver: &'a mut Driver, credential: &Credential) -> Self {
         Self {
             driver,
-            session: ClientSession::new(cursor, Moment::START),
+            session: ClientSession::new(credential.cursor.clone(), Moment::START),
             started: Instant::now(),
             out: BytesMut::new(),
             unflushed: false,
             inbound: BytesMut::new(),
             outbox: Outbox::default(),
             bodies: HashMap::new(),
-            read_up_to: 0,
+            read_up_to: i64::MIN,
             more_waiting: true,
             reads_changed: true,
             reads: VecDeque::new(),
             reads_sent: HashMap::new(),
+            held: (credential.epoch, credential.base),
+            holds_outbox: credential.takes_over,
             missing: VecDeque::new(),
             filling: HashSet::new(),
             asks: VecDeque::new(),
@@ -240,7 +246,7 @@ impl<'a> Connection<'a> {
         }
     }
 
-    fn look_into_outbox(&mut self) {
+    pub(super) fn look_into_outbox(&mut self) {
         self.more_waiting = true;
         self.reads_changed = true;
     }

@@ -111,6 +111,10 @@ impl Connection<'_> {
     }
 
     fn welcome(&mut self, welcome: v1::Welcome) {
+        let is_other_history = self.held != (welcome.epoch, welcome.base);
+        if self.held != (0, 0) && is_other_history {
+            self.hold_outbox();
+        }
         self.works.push(Work::Welcome {
             epoch: welcome.epoch,
             base: welcome.base,

@@ -215,8 +215,7 @@ impl Driver {
             id: credential.device,
             token,
         };
-        let cursor = credential.cursor.clone();
-        let connection = Connection::new(self, cursor);
+        let connection = Connection::new(self, &credential);
         let (end, worked) = connection.run(stream, &device, &credential).await;
         if worked {
             self.backoff.reset();

@@ -3,6 +3,7 @@
 use magpie_protocol::{
     id::ConversationId,
     limits::{HISTORY_COUNT_MAX, WINDOW_COUNT},
+    outbox::Outbox,
     seq::Seq,
     wire::v1::{self, client_frame::Body},
 };
@@ -22,11 +23,32 @@ const OUT_SIZE_MAX: usize = 256 * 1024;
 impl Connection<'_> {
     /// What to read from the local database with the next turn.
     pub(super) fn load(&self) -> Load {
+        if self.holds_outbox {
+            return Load::default();
+        }
         let reads_outbox = self.more_waiting && self.outbox.len() < WINDOW_COUNT;
         Load {
             outbox: reads_outbox.then_some((self.read_up_to, OUTBOX_READ_MAX)),
             reads: self.reads_changed,
             gaps: false,
+        }
+    }
+
+    /// The server's history is another one: nothing of the outbox leaves before all
+    /// of it has come. What this device has to send again goes before what waits
+    /// (D6), and a gap or a read mark of one history is nothing in another.
+    pub(super) fn hold_outbox(&mut self) {
+        self.holds_outbox = true;
+        self.outbox = Outbox::default();
+        self.bodies.clear();
+        self.reads.clear();
+        self.reads_sent.clear();
+        self.read_up_to = i64::MIN;
+    }
+
+    pub(super) fn release_outbox(&mut self) {
+        if std::mem::take(&mut self.holds_outbox) {
+            self.look_into_outbox();
         }
     }
 
@@ -65,7 +87,9 @@ impl Connection<'_> {
     }
 
     fn next_ask(&mut self) -> Option<Waiting> {
-        while let Some(gap) = self.missing.pop_front() {
+        while !self.holds_outbox
+            && let Some(gap) = self.missing.pop_front()
+        {
             // One question per gap at a time: its answer shows what is left.
             if self.filling.insert((gap.conversation, gap.from)) {
                 let from = v1::fetch_history::From::AfterSeq(gap.from.previous().get());

@@ -17,14 +17,18 @@ impl Connection<'_> {
         } else {
             self.take_checkpoint();
         }
-        for waiting in changes.waiting.unwrap_or_default() {
+        if changes.caught_up {
+            self.release_outbox();
+        }
+        let holds = self.holds_outbox;
+        for waiting in changes.waiting.filter(|_| !holds).unwrap_or_default() {
             // A full read means that there may be more.
             self.more_waiting = true;
             self.read_up_to = self.read_up_to.max(waiting.place);
             self.outbox.push(waiting.id);
             self.bodies.insert(waiting.id, waiting.body);
         }
-        if let Some(reads) = changes.reads {
+        if let Some(reads) = changes.reads.filter(|_| !holds) {
             self.reads.extend(reads);
         }
         if let Some(missing) = changes.missing {
@@ -42,6 +46,9 @@ impl Connection<'_> {
         let notices = self.driver.notices.clone();
         if changes.began_anew {
             notices.push(Event::BeganAnew);
+        }
+        for dropped in changes.dropped {
+            notices.push(Event::Dropped(dropped));
         }
         for (id, acceptance) in changes.accepted {
             self.outbox.remove(id);

@@ -1,5 +1,6 @@
 //! Stories of the driver against a scripted server.
 
+mod epochs;
 mod script;
 
 use std::time::Duration;

@@ -14,7 +14,7 @@ use magpie_protocol::{
 use super::OUTBOUND_FULL;
 use crate::{
     delivery::Delivery,
-    dispatch::{Dispatch, Reading, Taken},
+    dispatch::{Dispatch, Reading, Taken, is_of_one_history},
     hub::{Ending, Hub, Letter, MARKS_COUNT_MAX, Mailbox},
     limits::Limiter,
 };
@@ -75,8 +75,14 @@ impl Signed {
         request: Request,
         dispatch: &Arc<Dispatch>,
     ) {
-        if matches!(self.ending, Some(Ending::Limited(_))) {
+        if let Some(Ending::Limited(_) | Ending::OtherHistory) = self.ending {
             // Behind one that was not done: nothing overtakes it (D6).
+            return;
+        }
+        if self.delivery.holds_another_history() && is_of_one_history(&request) {
+            // What the device does not know yet that it must send again comes
+            // before it (D6, D11).
+            self.end(Ending::OtherHistory);
             return;
         }
         match dispatch.request(&self.mailbox, number, request) {

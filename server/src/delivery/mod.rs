@@ -138,6 +138,7 @@ struct Sent {
     confirms: Positions,
     /// The newest event of each conversation in it.
     newest: Vec<(ConversationId, Seq)>,
+    catches_up: bool,
 }
 
 /// What one connection's device has not confirmed.
@@ -147,6 +148,9 @@ pub struct Delivery {
     /// Of the history that it delivers: another one may have begun meanwhile, and
     /// then this connection is about to end.
     epoch: u64,
+    /// Of the history whose events the device holds, if it is another one: until
+    /// it has stored the page that says that it has caught up with this one.
+    held: Option<u64>,
     /// Everything up to here was sent on this connection, or stored before it.
     place: Place,
     mode: Mode,
@@ -160,7 +164,13 @@ pub struct Delivery {
 impl Delivery {
     /// A delivery that goes on at `place`. The mailbox is in the hub already.
     #[must_use]
-    pub fn new(feed: Arc<Feed>, mailbox: Arc<Mailbox>, epoch: u64, place: Place) -> Self {
+    pub fn new(
+        feed: Arc<Feed>,
+        mailbox: Arc<Mailbox>,
+        epoch: u64,
+        held: Option<u64>,
+        place: Place,
+    ) -> Self {
         // Who has missed nothing is live at once, without a question to the store.
         let mode = match &place {
             Place::At(place) if !feed.router.may_have_news(mailbox.user, place) => {
@@ -172,6 +182,7 @@ impl Delivery {
             feed,
             mailbox,
             epoch,
+            held,
             place,
             mode,
             said_caught_up: false,
@@ -195,11 +206,8 @@ impl Delivery {
         self.mode = Mode::Reading;
         // From here on the mailbox has what the reading cannot see any more.
         self.mailbox.collect();
-        let (feed, mailbox, place) = (
-            Arc::clone(&self.feed),
-            Arc::clone(&self.mailbox),
-            self.place,
-        );
+        let (feed, mailbox) = (Arc::clone(&self.feed), Arc::clone(&self.mailbox));
+        let (place, held) = (self.place, self.held);
         tokio::spawn(async move {
             let promise = Promise::new(&mailbox);
             let _permit = feed.reads.acquire().await;
@@ -211,7 +219,7 @@ impl Delivery {
             let letter = match place {
                 Place::At(after) => Letter::Page(store.user_page(user, after, PAGE).await),
                 Place::Snapshot(place) => {
-                    Letter::Snapshot(store.snapshot_page(user, place, PAGE).await)
+                    Letter::Snapshot(store.snapshot_page(user, place, held, PAGE).await)
                 }
             };
             promise.keep(letter);
@@ -277,7 +285,7 @@ impl Delivery {
             (None, at @ Place::At(_)) => at,
         };
         metrics::counter!(crate::metrics::PAGES_SENT, "from" => "snapshot").increment(1);
-        self.encode(page.events.iter(), page.conversations)
+        self.encode(page.events.iter(), page.conversations, false)
     }
 
     fn user_page(&mut self, page: UserPage) -> Option<EncodedPage> {
@@ -294,9 +302,8 @@ impl Delivery {
         }
         self.said_caught_up |= catches_up;
         metrics::counter!(crate::metrics::PAGES_SENT, "from" => "store").increment(1);
-        let mut encoded = self.encode(page.events.iter(), page.conversations);
+        let mut encoded = self.encode(page.events.iter(), page.conversations, catches_up);
         encoded.marks = page.marks;
-        encoded.caught_up = catches_up;
         Some(encoded)
     }
 
@@ -350,15 +357,15 @@ impl Delivery {
         }
         self.place = Place::At(place);
         metrics::counter!(crate::metrics::PAGES_SENT, "from" => "mailbox").increment(1);
-        let mut page = self.encode(events.iter().map(AsRef::as_ref), Vec::new());
-        page.caught_up = catches_up;
-        Some(page)
+        let events = events.iter().map(AsRef::as_ref);
+        Some(self.encode(events, Vec::new(), catches_up))
     }
 
     fn encode<'a>(
         &mut self,
         events: impl Iterator<Item = &'a LogEvent>,
         conversations: Vec<v1::Conversation>,
+        caught_up: bool,
     ) -> EncodedPage {
         let mut newest = BTreeMap::new();
         let encoded: Vec<Bytes> = events
@@ -372,13 +379,14 @@ impl Delivery {
             number: FrameNumber::ZERO,
             confirms: self.place.confirmed(),
             newest: newest.into_iter().collect(),
+            catches_up: caught_up,
         });
         EncodedPage {
             conversations,
             events: encoded,
             marks: Vec::new(),
             cursor: self.seal(),
-            caught_up: false,
+            caught_up,
         }
     }
 
@@ -392,6 +400,12 @@ impl Delivery {
     /// The device has handled every frame up to `acked` (D7).
     pub fn handle_ack(&mut self, acked: FrameNumber) {
         self.acked = self.acked.max(acked);
+        if self.held.is_some() {
+            let mut stored = self.unconfirmed.iter().take_while(|it| it.number <= acked);
+            if stored.any(|sent| sent.catches_up) {
+                self.held = None;
+            }
+        }
         if self.generation.is_none() {
             // Not before the hello is written: it sets the cursor, also downwards,
             // and tells whether this connection is the device's newest.
@@ -425,6 +439,12 @@ impl Delivery {
             self.confirmed = self.confirmed.later(&stored);
             self.confirm();
         }
+    }
+
+    /// Whether the device may hold what is not in this history, and not know it.
+    #[must_use]
+    pub const fn holds_another_history(&self) -> bool {
+        self.held.is_some()
     }
 
     fn confirm(&self) {

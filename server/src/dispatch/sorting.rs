@@ -43,6 +43,28 @@ impl Other {
     }
 }
 
+/// Whether it means something in one history alone: what is written comes behind
+/// what was written before, and a place is one in it.
+#[must_use]
+pub const fn is_of_one_history(request: &Request) -> bool {
+    match request {
+        Request::SendMessage(_)
+        | Request::CreateGroup(_)
+        | Request::AddMembers(_)
+        | Request::RemoveMember { .. }
+        | Request::LeaveGroup { .. }
+        | Request::MarkRead { .. } => true,
+        Request::FetchHistory(_)
+        | Request::FetchConversations { .. }
+        | Request::FetchDevices
+        | Request::RevokeDevice(_)
+        | Request::SignOut
+        | Request::SetPush(_)
+        | Request::ClearPush
+        | Request::Detach => false,
+    }
+}
+
 /// The request as one for the log, or what else it is.
 pub(super) fn to_append(from: &Mailbox, request: Request) -> Result<Append, Other> {
     let (id, command) = match request {

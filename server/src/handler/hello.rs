@@ -96,8 +96,10 @@ impl Hellos {
         if starts_anew {
             self.limiter.snapshot(device.id, self.clock.now())?;
         }
+        let is_held = (hello.epoch, hello.base) == (epoch, history.base.given_out());
+        let held = (hello.epoch != 0 && !is_held).then_some(hello.epoch);
         let place = place.unwrap_or_else(|| {
-            let never_had_one = hello.cursor.is_empty();
+            let never_had_one = hello.cursor.is_empty() && held.is_none();
             self.feed.anew(never_had_one.then_some(device.made_at))
         });
         self.hub.join(&mailbox);
@@ -120,7 +122,8 @@ impl Hellos {
             },
         };
         self.feed.keeper.connect(connect, Arc::clone(&mailbox));
-        let delivery = Delivery::new(Arc::clone(&self.feed), Arc::clone(&mailbox), epoch, place);
+        let feed = Arc::clone(&self.feed);
+        let delivery = Delivery::new(feed, Arc::clone(&mailbox), epoch, held, place);
         tracing::debug!(device = %device.id, client = hello.client, starts_anew, "hello");
         Ok(Greeted {
             user: device.user,

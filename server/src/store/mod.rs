@@ -22,6 +22,7 @@ use magpie_protocol::{
 };
 
 pub mod embedded;
+mod epoch;
 mod event;
 mod identity;
 pub mod postgres;
@@ -31,6 +32,7 @@ mod shard;
 mod wakes;
 
 pub use self::{
+    epoch::{History, LogState, NewEpoch},
     identity::direct_conversation,
     read::{
         ChangedDevice, HistoryPage, MARKED_MEMBERS_MAX, Membership, ReadLimit, Recency,
@@ -339,35 +341,6 @@ pub struct Committed {
     pub events: Vec<LogEvent>,
 }
 
-/// The identity of the server's history.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct History {
-    /// Rises when the history may have gone back.
-    pub epoch: u64,
-    /// The place at which it began.
-    pub base: Positions,
-}
-
-/// Which history the log is of, and how far it goes.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct LogState {
-    /// The identity of the history.
-    pub history: History,
-    /// The last position given out, in each shard.
-    pub heads: Positions,
-}
-
-/// A history that was begun.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct NewEpoch {
-    /// The history and where it begins.
-    pub state: LogState,
-    /// Devices that may connect to it.
-    pub devices: u64,
-    /// Devices that were revoked now.
-    pub revoked: u64,
-}
-
 /// What an engine must do. All of it is durable when it returns.
 #[async_trait]
 pub trait Store: WakeStore + Send + Sync + 'static {
@@ -458,11 +431,14 @@ pub trait Store: WakeStore + Send + Sync + 'static {
         limit: ReadLimit,
     ) -> Result<UserPage, StoreError>;
 
-    /// A snapshot's next page for this user.
+    /// A snapshot's next page for this user. If their device holds events of
+    /// another history, `held` is its epoch: then the descriptions say how much of
+    /// them is in this one.
     async fn snapshot_page(
         &self,
         user: UserId,
         place: SnapshotPlace,
+        held: Option<u64>,
         limit: ReadLimit,
     ) -> Result<SnapshotPage, StoreError>;
 

@@ -82,7 +82,7 @@ pass_on! {
     append(shard: Shard, batch: Arc<[Append]>, at_ms: i64) -> Committed;
     stretch(after: Position, limit: ReadLimit) -> Stretch;
     user_page(user: UserId, after: Positions, limit: ReadLimit) -> UserPage;
-    snapshot_page(user: UserId, place: SnapshotPlace, limit: ReadLimit) -> SnapshotPage;
+    snapshot_page(user: UserId, place: SnapshotPlace, held: Option<u64>, limit: ReadLimit) -> SnapshotPage;
     memberships(conversation: ConversationId, ended_after: Position) -> Vec<Membership>;
     history(user: UserId, request: FetchHistory) -> Option<HistoryPage>;
     conversations(

@@ -1,13 +1,13 @@
 //! A log that goes back, as after the restore of an older backup.
 
 use bytes::Bytes;
-use magpie_protocol::wire::v1::{self, server_frame};
+use magpie_protocol::wire::v1::{self, client_frame, server_frame};
 use magpie_server::store::{SharedStore, postgres as store};
 use magpie_sim::postgres;
 use tempfile::TempDir;
 use tokio_postgres::Client;
 
-use crate::peer::{Device, World, hello, text_to};
+use crate::peer::{Device, World, hello, hello_of, text_to};
 
 /// A database whose log can be set back.
 struct Database {
@@ -164,4 +164,72 @@ async fn no_node_serves_a_log_of_which_another_found_that_it_went_back() {
     for store in [knowing, unknowing] {
         store.state().await.unwrap();
     }
+}
+
+/// What the snapshot says that the histories have in common of the one conversation.
+async fn common(world: &World, device: &Device, epoch: u64) -> Option<u64> {
+    let mut peer = world.peer().await;
+    peer.control(hello_of(device, epoch, Bytes::new())).await;
+    let pages = peer.caught_up().await;
+    let mut described = pages.iter().flat_map(|page| &page.conversations);
+    described.next().unwrap().common_seq
+}
+
+/// D6, D11. What it must send again comes first, and the server alone knows from the
+/// beginning that there is such a thing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_of_another_history_is_told_what_is_common_before_it_may_write() {
+    if postgres::is_skipped() {
+        return;
+    }
+    let database = Database::create().await;
+    let world = database.serve().await;
+    let (alice, cursor) = alice_writes(&world).await;
+    world.stop().await;
+    database.set_back().await;
+    let begun = store::begin_epoch(&database.url, false).await.unwrap();
+    let world = database.serve().await;
+
+    let marks = client_frame::Body::MarkRead(v1::MarkRead {
+        conversation_id: vec![1; 16].into(),
+        seq: 2,
+    });
+    let message = client_frame::Body::SendMessage(text_to("alice", "overtakes"));
+    for early in [message, marks] {
+        let mut peer = world.peer().await;
+        peer.control(hello_of(&alice, 1, cursor.clone())).await;
+        peer.request(early).await;
+        let goodbye = peer.goodbye().await;
+        let said = (goodbye.code(), goodbye.action(), goodbye.after_ms);
+        let expected = (v1::ErrorCode::Unavailable, v1::Action::Reconnect, 0);
+        assert_eq!(said, expected, "{goodbye:?}");
+    }
+    let mut peer = world.peer().await;
+    peer.control(hello_of(&alice, 1, cursor)).await;
+    let devices = client_frame::Body::FetchDevices(v1::FetchDevices {});
+    let number = peer.request(devices).await;
+    let mut has_devices = false;
+    loop {
+        match peer.body().await {
+            server_frame::Body::Welcome(welcome) => assert!(welcome.starts_anew),
+            server_frame::Body::Devices(it) => has_devices = it.in_reply_to == number,
+            server_frame::Body::Page(page) if page.caught_up => break,
+            server_frame::Body::Page(page) => {
+                let [described] = page.conversations.as_slice() else {
+                    panic!("{page:?}");
+                };
+                assert_eq!((described.head_seq, described.common_seq), (1, Some(1)));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    // The request acknowledges the page that says so.
+    let accepted = peer.send(text_to("alice", "two, again")).await;
+    assert_eq!(accepted.seq, 2);
+    assert!(has_devices);
+
+    let epoch = begun.state.history.epoch;
+    assert_eq!(common(&world, &alice, 1).await, Some(1));
+    assert_eq!(common(&world, &alice, epoch + 1).await, Some(0), "unknown");
+    assert_eq!(common(&world, &alice, 0).await, None, "the first hello");
 }

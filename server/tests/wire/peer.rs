@@ -218,6 +218,14 @@ pub(crate) fn hello(device: &Device, cursor: Bytes) -> client_frame::Body {
     })
 }
 
+/// A hello of a device that holds events of the history with this epoch.
+pub(crate) fn hello_of(device: &Device, epoch: u64, cursor: Bytes) -> client_frame::Body {
+    match hello(device, cursor) {
+        client_frame::Body::Hello(hello) => client_frame::Body::Hello(v1::Hello { epoch, ..hello }),
+        other => other,
+    }
+}
+
 pub(crate) fn text_to(name: &str, text: &str) -> v1::SendMessage {
     v1::SendMessage {
         message_id: fresh_id(),

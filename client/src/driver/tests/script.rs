@@ -186,9 +186,13 @@ impl Peer {
     }
 
     pub(super) async fn welcome(&mut self, starts_anew: bool) {
+        self.welcome_to(1, starts_anew).await;
+    }
+
+    pub(super) async fn welcome_to(&mut self, epoch: u64, starts_anew: bool) {
         let welcome = v1::Welcome {
             protocol_version: 1,
-            epoch: 1,
+            epoch,
             base: 1,
             starts_anew,
             user: Some(v1::User {

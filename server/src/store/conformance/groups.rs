@@ -152,7 +152,7 @@ pub(in crate::store) async fn who_comes_back_has_two_memberships(world: World) {
         at: world.heads().await,
         below: Recency::LAST,
     };
-    let page = world.store.snapshot_page(bob.id(), place, ALL).await;
+    let page = world.store.snapshot_page(bob.id(), place, None, ALL).await;
     let page = page.unwrap();
     assert_eq!(page.conversations[0].first_seq, 1);
     assert_eq!(seqs(&page.events), [4]);

@@ -269,7 +269,7 @@ impl Model {
                 let page = self
                     .world
                     .store
-                    .snapshot_page(player.id(), place, limit)
+                    .snapshot_page(player.id(), place, None, limit)
                     .await;
                 let page = page.unwrap();
                 for described in &page.conversations {

@@ -8,8 +8,8 @@ use magpie_protocol::{
 
 use super::{ALL, Player, World, seq, seqs};
 use crate::store::{
-    Append, ChangedDevice, Command, Confirm, Connect, LogEvent, MarkRead, NewDevice, ReadLimit,
-    Recency, Shard, SnapshotPlace, UserMark, read::MARK_COUNT_MAX,
+    Append, ChangedDevice, Command, Confirm, Connect, LogEvent, MarkRead, NewDevice, Positions,
+    ReadLimit, Recency, Shard, SnapshotPlace, UserMark, read::MARK_COUNT_MAX,
 };
 
 pub(in crate::store) async fn a_page_describes_what_begins_in_it(world: World) {
@@ -313,14 +313,14 @@ pub(in crate::store) async fn a_snapshot_has_the_newest_events_of_each_conversat
     let limit = ReadLimit { count: 1, ..ALL };
     let page = world
         .store
-        .snapshot_page(bob.id(), first, limit)
+        .snapshot_page(bob.id(), first, None, limit)
         .await
         .unwrap();
     assert_eq!(page.conversations, [world.described(&bob, tea).await]);
     assert_eq!(seqs(&page.events), (12..=61).collect::<Vec<_>>());
     let page = world
         .store
-        .snapshot_page(bob.id(), page.next.unwrap(), limit)
+        .snapshot_page(bob.id(), page.next.unwrap(), None, limit)
         .await
         .unwrap();
     assert_eq!(page.conversations, [world.described(&bob, coffee).await]);
@@ -332,10 +332,52 @@ pub(in crate::store) async fn a_snapshot_has_the_newest_events_of_each_conversat
     };
     let page = world
         .store
-        .snapshot_page(bob.id(), nothing_new, ALL)
+        .snapshot_page(bob.id(), nothing_new, None, ALL)
         .await
         .unwrap();
     assert_eq!((page.conversations, page.next), (vec![], None));
+}
+
+/// D11. Not in the suite: only the engine's own tests can begin an epoch, which
+/// `begin` does with this number, where the log is now.
+pub(in crate::store) async fn a_snapshot_says_what_histories_share(
+    world: World,
+    begin: impl AsyncFn(u64),
+) {
+    let (alice, bob) = (world.player("alice").await, world.player("bob").await);
+    let (direct, _) = world.accept(world.to(&alice, &bob, "one")).await;
+    let left = world.group(&alice, &[&bob]).await;
+    world.remove(&alice, left, &bob).await;
+    world.accept(world.post(&alice, left, "without bob")).await;
+    begin(5).await;
+    world.accept(world.to(&alice, &bob, "two")).await;
+    world.accept(world.to(&bob, &alice, "three")).await;
+    begin(7).await;
+    world.accept(world.to(&alice, &bob, "four")).await;
+    let young = world.group(&alice, &[&bob]).await;
+    let place = SnapshotPlace {
+        since: Positions::origin(world.store.shard_count()),
+        at: world.heads().await,
+        below: Recency::LAST,
+    };
+    for (held, expected) in [
+        (None, [None; 3]),
+        (Some(1), [Some(1), Some(2), Some(0)]),
+        (Some(5), [Some(3), Some(2), Some(0)]),
+        (Some(6), [Some(0); 3]),
+        (Some(8), [Some(0); 3]),
+    ] {
+        let page = world.store.snapshot_page(bob.id(), place, held, ALL).await;
+        let described = page.unwrap().conversations;
+        let common = [direct, left, young].map(|id| {
+            let mut described = described.iter();
+            described
+                .find(|it| conversation_id(it) == id)
+                .unwrap()
+                .common_seq
+        });
+        assert_eq!(common, expected, "{held:?}");
+    }
 }
 
 pub(in crate::store) async fn a_user_without_conversations_has_caught_up(world: World) {

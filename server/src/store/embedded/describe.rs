@@ -91,6 +91,7 @@ pub(super) fn describe(
         first_seq: unsigned(interval.from_seq),
         last_seq: unsigned(last_seq),
         head_seq: unsigned(head),
+        common_seq: None,
     })
 }
 

@@ -220,9 +220,10 @@ impl Store for Embedded {
         &self,
         user: UserId,
         place: SnapshotPlace,
+        held: Option<u64>,
         limit: ReadLimit,
     ) -> Result<SnapshotPage, StoreError> {
-        self.read(move |connection| snapshot::snapshot_page(connection, user, place, limit))
+        self.read(move |connection| snapshot::snapshot_page(connection, user, place, held, limit))
             .await
     }
 

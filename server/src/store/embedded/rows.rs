@@ -7,7 +7,7 @@ use magpie_protocol::{
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, params};
 
 use crate::store::{
-    History, LogEvent, LogState, MembershipChange, StoreError,
+    History, LogEvent, LogState, MembershipChange, Shard, StoreError, epoch,
     event::{EventKind, EventParts, encode_event, stored_change},
 };
 
@@ -87,6 +87,20 @@ pub(super) fn state(connection: &Connection) -> Result<LogState, StoreError> {
         history,
         heads: log_head(connection)?.position.into(),
     })
+}
+
+/// Up to where this history has what the one of the epoch `held` had.
+pub(super) fn common(connection: &Connection, held: u64) -> Result<Position, StoreError> {
+    let sql = "SELECT epoch, base FROM epochs WHERE epoch >= ?1";
+    let mut find = connection.prepare_cached(sql)?;
+    let known = find.query_map([signed(held)], |row| {
+        Ok(History {
+            epoch: unsigned(row.get(0)?),
+            base: Position::new(unsigned(row.get(1)?)).into(),
+        })
+    })?;
+    let known: Vec<History> = known.collect::<Result<_, _>>()?;
+    Ok(epoch::common(held, &known, 1).in_shard(Shard::FIRST))
 }
 
 pub(super) fn cursor_key(connection: &Connection) -> Result<[u8; 32], StoreError> {

@@ -8,7 +8,7 @@ use rusqlite::Connection;
 use super::{
     describe::{Interval, Places, describe_whole},
     history::FIND_EVENTS_DOWN,
-    rows::{conversation_head, log_event, signed, unsigned, user_key},
+    rows::{common, conversation_head, log_event, signed, unsigned, user_key},
 };
 use crate::store::{
     LogEvent, ReadLimit, Shard, SnapshotPage, SnapshotPlace, StoreError, read::Room,
@@ -34,6 +34,7 @@ pub(super) fn snapshot_page(
     connection: &Connection,
     user: UserId,
     place: SnapshotPlace,
+    held: Option<u64>,
     limit: ReadLimit,
 ) -> Result<SnapshotPage, StoreError> {
     let mut page = SnapshotPage {
@@ -44,10 +45,17 @@ pub(super) fn snapshot_page(
     let Some(user) = user_key(connection, user)? else {
         return Ok(page);
     };
+    let common = held.map(|held| common(connection, held)).transpose()?;
     let mut room = Room::new(limit);
     let mut below = place.below;
     for changed in changed(connection, user, place)? {
-        let description = describe_whole(connection, user, &changed.interval)?;
+        let mut description = describe_whole(connection, user, &changed.interval)?;
+        if let Some(common) = common {
+            let last = signed(description.head_seq);
+            let mut places = Places::new(connection, changed.interval.conversation, last);
+            let seq = places.newest_at(signed(common.get()))?;
+            description.common_seq = Some(unsigned(seq));
+        }
         let since = signed(place.since.in_shard(Shard::FIRST).get());
         let size = description.encoded_len();
         let events = recent(connection, &changed, since, limit.size.saturating_sub(size))?;

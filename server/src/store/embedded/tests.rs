@@ -14,7 +14,7 @@ use crate::{
     clock::Blocking,
     store::{
         Shard, StoreError,
-        conformance::{ALL, Opened, World, suite},
+        conformance::{ALL, Opened, World, pages as read_pages, suite},
         read::WINDOW_COUNT,
     },
 };
@@ -68,6 +68,18 @@ async fn everything_is_there_after_a_restart() {
     assert_eq!(world.store.stretch(Position::ZERO, ALL).await.unwrap(), log);
     assert_eq!(world.accept(hello).await, accepted);
     assert_eq!(world.accept(next).await, (accepted.0, 2));
+}
+
+/// D11.
+#[tokio::test]
+async fn a_snapshot_says_what_histories_share() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::new((open_at(dir.path()).unwrap(), Box::new(())));
+    let begin = async |epoch| {
+        let sql = format!("INSERT INTO epochs SELECT {epoch}, position FROM log_head");
+        change(&dir, &sql);
+    };
+    read_pages::a_snapshot_says_what_histories_share(world, begin).await;
 }
 
 #[test]

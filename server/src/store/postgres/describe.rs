@@ -12,10 +12,10 @@ use uuid::Uuid;
 use super::{
     accounts::{ATTEMPTS, until_known},
     connections::Connections,
-    rows::{self, OPEN_END, number},
+    rows::{self, OPEN_END, each_signed, number},
     session::{Failure, Params, Session, get, get_count, get_id, limit as row_limit, signed, uuid},
 };
-use crate::store::{MARKED_MEMBERS_MAX, MarkRead, Marked, Membership, ReadLimit, Shard};
+use crate::store::{MARKED_MEMBERS_MAX, MarkRead, Marked, Membership, Positions, ReadLimit, Shard};
 
 /// One stretch of a conversation that a user may read.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -113,6 +113,7 @@ pub(super) async fn describe(
             first_seq: interval.from_seq.unsigned_abs(),
             last_seq: if interval.is_open() { 0 } else { head },
             head_seq: head,
+            common_seq: None,
         });
     }
     // An end above this one is an open one, if this membership is open.
@@ -152,6 +153,38 @@ pub(super) async fn describe_whole(
         conversation.first_seq = get_count(row, 0)?;
     }
     Ok(described)
+}
+
+/// How far conversations had come at these positions.
+const FIND_COMMON: &str = "
+    SELECT seq_at(i.conversation, i.head, i.position)
+      FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) WITH ORDINALITY
+        AS i (conversation, head, position, number)
+     ORDER BY i.number";
+
+/// Says in the descriptions of these memberships how much of their conversations
+/// was there at the place `common`.
+pub(super) async fn compare(
+    session: Session<'_>,
+    common: &Positions,
+    intervals: &[Interval],
+    described: &mut [v1::Conversation],
+) -> Result<(), Failure> {
+    let each = each_signed(common);
+    let position = |interval: &Interval| {
+        let shard = usize::try_from(interval.shard).unwrap_or(usize::MAX);
+        each.get(shard).copied().unwrap_or(0)
+    };
+    let keys: Vec<i64> = intervals.iter().map(|it| it.conversation).collect();
+    let heads: Vec<i64> = described.iter().map(|it| signed(it.head_seq)).collect();
+    let positions: Vec<i64> = intervals.iter().map(position).collect();
+    let rows = session
+        .rows(FIND_COMMON, &[&keys, &heads, &positions])
+        .await?;
+    for (conversation, row) in described.iter_mut().zip(&rows) {
+        conversation.common_seq = Some(get_count(row, 0)?);
+    }
+    Ok(())
 }
 
 fn member(row: &Row, head: u64) -> Result<v1::Member, Failure> {

@@ -1,12 +1,12 @@
-//! Beginning a new epoch.
+//! Beginning a new epoch, and what it has in common with others.
 
 use tokio_postgres::Client;
 
 use super::{
     rows::get_places,
-    session::{Failure, get, get_count},
+    session::{Failure, Session, get, get_count, signed},
 };
-use crate::store::{History, LogState, NewEpoch};
+use crate::store::{History, LogState, NewEpoch, Positions, epoch};
 
 /// Nobody takes positions meanwhile.
 const LOCK_HEADS: &str = "SELECT FROM log_head ORDER BY shard FOR UPDATE";
@@ -54,4 +54,23 @@ pub(super) async fn begin(client: &mut Client, sign_out_all: bool) -> Result<New
         devices: devices.unsigned_abs(),
         revoked,
     })
+}
+
+const FIND_EPOCHS: &str = "SELECT epoch, base FROM epochs WHERE epoch >= $1";
+
+/// Up to where this history has what the one of the epoch `held` had.
+pub(super) async fn common(
+    session: Session<'_>,
+    held: u64,
+    shard_count: usize,
+) -> Result<Positions, Failure> {
+    let rows = session.rows(FIND_EPOCHS, &[&signed(held)]).await?;
+    let known = rows.iter().map(|row| {
+        Ok(History {
+            epoch: get_count(row, 0)?,
+            base: get_places(row, 1)?,
+        })
+    });
+    let known: Vec<History> = known.collect::<Result<_, Failure>>()?;
+    Ok(epoch::common(held, &known, shard_count))
 }

@@ -190,11 +190,13 @@ impl Store for Postgres {
         &self,
         user: UserId,
         place: SnapshotPlace,
+        held: Option<u64>,
         limit: ReadLimit,
     ) -> Result<SnapshotPage, StoreError> {
         let mut taken = self.connections.take().await?;
         let snapshot = snapshot(&mut taken).await?;
-        Ok(snapshot::snapshot_page(Session::of(&snapshot), user, place, limit).await?)
+        let session = Session::of(&snapshot);
+        Ok(snapshot::snapshot_page(session, user, place, held, limit).await?)
     }
 
     async fn memberships(

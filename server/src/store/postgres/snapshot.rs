@@ -6,7 +6,8 @@ use prost::Message as _;
 use tokio_postgres::Row;
 
 use super::{
-    describe::{Interval, describe_whole},
+    describe::{Interval, compare, describe_whole},
+    epoch::common,
     history::Range,
     rows::{each_signed, user_key},
     session::{Failure, Params, Session, get, get_count, limit as row_limit, signed},
@@ -73,6 +74,7 @@ pub(super) async fn snapshot_page(
     session: Session<'_>,
     user: UserId,
     place: SnapshotPlace,
+    held: Option<u64>,
     limit: ReadLimit,
 ) -> Result<SnapshotPage, Failure> {
     let mut page = SnapshotPage {
@@ -91,11 +93,18 @@ pub(super) async fn snapshot_page(
     let params: Params<'_> = &[&user, &at, &since, &below_ms, &below_position, &count];
     let rows = session.rows(FIND_CHANGED, params).await?;
     let changed: Vec<Changed> = rows.iter().map(Changed::of).collect::<Result<_, _>>()?;
+    let common = match held {
+        Some(held) => Some(common(session, held, place.at.count()).await?),
+        None => None,
+    };
     let mut room = Room::new(limit);
     let mut below = place.below;
     for some in changed.chunks(DESCRIBED_COUNT) {
         let intervals: Vec<Interval> = some.iter().map(|it| it.interval).collect();
-        let described = describe_whole(session, user, &intervals).await?;
+        let mut described = describe_whole(session, user, &intervals).await?;
+        if let Some(common) = &common {
+            compare(session, common, &intervals, &mut described).await?;
+        }
         for (changed, description) in some.iter().zip(described) {
             let size = description.encoded_len();
             let since = place.since.in_shard(Shard::of(changed.last.position));

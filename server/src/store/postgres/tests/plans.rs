@@ -96,7 +96,10 @@ async fn ask_everything(world: &World, alice: &Player, bob: &Player) {
         at: heads,
         below: Recency::LAST,
     };
-    store.snapshot_page(bob.id(), place, few).await.unwrap();
+    store
+        .snapshot_page(bob.id(), place, Some(1), few)
+        .await
+        .unwrap();
     store.conversations(bob.id(), None, few).await.unwrap();
     for from in [HistoryFrom::Before(seq(9)), HistoryFrom::After(seq(1))] {
         let request = FetchHistory {
