@@ -96,6 +96,12 @@ pub(crate) enum Task {
         /// Where to write its service-account file
         #[arg(long, value_name = "FILE")]
         account: PathBuf,
+        /// Speak TLS, and write the certificate authority to trust here
+        ///
+        /// The certificate is made anew each time. Give the file to
+        /// `magpied --push-ca` and `magpie background --emulator-ca`.
+        #[arg(long, value_name = "CA_FILE")]
+        tls: Option<PathBuf>,
     },
 
     /// Print a script that completes commands and flags in a shell
@@ -280,6 +286,9 @@ pub(crate) enum Command {
         /// Where `magpie fcm-emulator` is
         #[arg(long, value_name = "URL")]
         emulator: String,
+        /// The certificate authority to trust, if it speaks TLS
+        #[arg(long, value_name = "FILE")]
+        emulator_ca: Option<PathBuf>,
         /// The token that `magpie push set` was given
         token: String,
     },

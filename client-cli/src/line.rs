@@ -94,6 +94,7 @@ pub(crate) enum Line {
     Emulator {
         url: String,
         account: String,
+        ca: Option<String>,
     },
     Synced {
         events: u64,

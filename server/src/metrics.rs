@@ -31,10 +31,30 @@ pub const COMMIT_BATCH_SIZE: &str = "magpie_commit_batch_size";
 pub const COMMIT_SECONDS: &str = "magpie_commit_seconds";
 /// Pushes sent, by `outcome`.
 pub const PUSHES: &str = "magpie_pushes_total";
-/// Wakes written down and sent.
-pub const WAKES_OWED: &str = "magpie_wakes_total";
+/// Answers of FCM and of the token endpoint that were no success, by `code`: FCM's,
+/// `token` if there was no access token, `none` if there was no answer, or `other`.
+pub const PUSH_ERRORS: &str = "magpie_push_errors_total";
 /// How long FCM took to answer a push, in seconds.
-pub const WAKES_ANSWER_SECONDS: &str = "magpie_push_answer_seconds";
+pub const PUSH_ANSWER_SECONDS: &str = "magpie_push_answer_seconds";
+/// Devices that were found to be owed a wake, each counted once until it has
+/// answered.
+pub const WAKES_OWED: &str = "magpie_wakes_owed_total";
+/// Wakes that FCM took, by `try`: `first`, `again`, or `alert`, which Android
+/// itself shows.
+pub const WAKES_SENT: &str = "magpie_wakes_sent_total";
+/// Wakes that were not sent though their device had not confirmed a message, by
+/// `reason`: it did so within its time (`confirmed`), or is about to answer an
+/// earlier one (`woken`).
+pub const WAKES_SUPPRESSED: &str = "magpie_wakes_suppressed_total";
+/// Wakes whose device came to the node that had sent them and stored the message.
+pub const WAKES_ANSWERED: &str = "magpie_wakes_answered_total";
+/// Wakes that were due again, because their device had not stored the message.
+pub const WAKES_UNANSWERED: &str = "magpie_wakes_unanswered_total";
+/// From a message's commit to the first wake for it on its way to FCM, in seconds,
+/// by how the device is there: `away`, `background`, `foreground`.
+pub const WAKE_SEND_SECONDS: &str = "magpie_wake_send_seconds";
+/// From a wake that FCM took to the device's having stored the message, in seconds.
+pub const WAKE_SYNC_SECONDS: &str = "magpie_wake_sync_seconds";
 /// Pages sent, by `from`: the mailbox or the store.
 pub const PAGES_SENT: &str = "magpie_pages_sent_total";
 /// Events sent in pages.

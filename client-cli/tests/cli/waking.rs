@@ -106,11 +106,11 @@ impl Scene {
         runtime().block_on(set).unwrap();
     }
 
-    fn send(&self, to: &str, what: &str) {
+    pub(crate) fn send(&self, to: &str, what: &str) {
         self.world.magpie("alice", ["send", to, what]).done();
     }
 
-    fn pushes(&self, of: &str, wait: Duration) -> Vec<Delivered> {
+    pub(crate) fn pushes(&self, of: &str, wait: Duration) -> Vec<Delivered> {
         let token = token(of);
         let pushes = self.control.pushes(&token, 0, wait);
         runtime().block_on(pushes).unwrap()
@@ -139,12 +139,12 @@ impl Scene {
         runtime().block_on(self.control.clear_faults()).unwrap();
     }
 
-    fn counts(&self) -> Counts {
+    pub(crate) fn counts(&self) -> Counts {
         runtime().block_on(self.control.counts()).unwrap()
     }
 
     /// Waits until the server has tried to send.
-    fn until_tried(&self, sends: u64) {
+    pub(crate) fn until_tried(&self, sends: u64) {
         let deadline = Instant::now() + PATIENCE;
         while self.counts().sends < sends {
             assert!(Instant::now() < deadline, "the server did not try");
