@@ -27,8 +27,8 @@ use crate::{
     metrics::{WAKES_OWED, WAKES_SUPPRESSED, WAKES_UNANSWERED},
     random::Random,
     store::{
-        Attachment, Candidate, CandidatePlace, DueWake, NewWake, Shard, SharedStore, StoreError,
-        WorthyEvent,
+        Attachment, Candidate, CandidatePage, CandidatePlace, DueWake, NewWake, Shard, SharedStore,
+        StoreError, WorthyEvent,
     },
 };
 
@@ -70,6 +70,9 @@ const EVENTS_MAX: usize = 2_000;
 
 /// Devices that are looked at in one statement: others wait meanwhile.
 const CANDIDATES_MAX: usize = 250;
+
+/// Conversations that are looked at side by side.
+const LOOKS_MAX: usize = 16;
 
 /// How long ago a device may have said hello to be about to answer its wake.
 const LATELY_MS: i64 = 60_000;
@@ -209,18 +212,13 @@ impl Duty {
         let Some(held) = shards.get_mut(&shard) else {
             return Ok(());
         };
-        let pending = &mut held.pending;
-        while pending.count() < EVENTS_MAX {
-            let before = pending.read_upto();
-            pending.add(store.worthy_events(before, EVENTS_MAX).await?);
-            if pending.read_upto() == before {
-                break;
-            }
+        if let Err(error) = self.decide_pending(&mut held.pending, sending).await {
+            // Wakes of events that were decided may not be written down: they are
+            // read again, behind the wake cursor.
+            shards.remove(&shard);
+            return Err(error);
         }
-        for events in pending.to_look_at(self.clock.wall_ms()) {
-            self.look_at(&events, pending, sending).await?;
-        }
-        let decided = pending.decided_upto();
+        let decided = held.pending.decided_upto();
         if decided > held.cursor {
             held.cursor = decided;
             if !store.advance_wakes(shard, self.holder, decided).await? {
@@ -230,41 +228,94 @@ impl Duty {
         Ok(())
     }
 
-    /// Decides about one conversation's events for all its members' devices.
+    /// Reads on, and decides what is to be looked at. When it returns, the wakes of
+    /// all that is decided are written down.
+    async fn decide_pending(
+        &self,
+        pending: &mut Pending,
+        sending: &mut JoinSet<()>,
+    ) -> Result<(), StoreError> {
+        while pending.count() < EVENTS_MAX {
+            let before = pending.read_upto();
+            pending.add(self.store.worthy_events(before, EVENTS_MAX).await?);
+            if pending.read_upto() == before {
+                break;
+            }
+        }
+        let mut owed = Vec::new();
+        for events in pending.to_look_at(self.clock.wall_ms()).chunks(LOOKS_MAX) {
+            let began = self.clock.now();
+            let pages = self.first_pages(events).await?;
+            let took = self.clock.now().since(began) / u32::try_from(events.len()).unwrap_or(1);
+            for (events, page) in events.iter().zip(pages) {
+                self.look_at(events, page, took, pending, &mut owed).await?;
+            }
+            if owed.len() >= CANDIDATES_MAX {
+                self.record(std::mem::take(&mut owed), sending).await?;
+            }
+        }
+        self.record(owed, sending).await
+    }
+
+    /// The first candidates of each of these conversations, asked for side by side.
+    async fn first_pages(
+        &self,
+        events: &[Vec<WorthyEvent>],
+    ) -> Result<Vec<CandidatePage>, StoreError> {
+        let mut asked = JoinSet::new();
+        for (index, events) in events.iter().enumerate() {
+            let (store, last) = (Arc::clone(&self.store), events.last().copied());
+            let since_ms = self.clock.wall_ms() - LATELY_MS;
+            asked.spawn(async move {
+                let page = match &last {
+                    Some(last) => {
+                        candidates(&store, last, CandidatePlace::default(), since_ms).await
+                    }
+                    None => Ok(CandidatePage::default()),
+                };
+                (index, page)
+            });
+        }
+        let mut pages: Vec<(usize, CandidatePage)> = Vec::new();
+        while let Some(answered) = asked.join_next().await {
+            // A task that panicked is one that has found nothing out.
+            let (index, page) = answered.map_err(|error| StoreError::Unavailable {
+                reason: error.to_string(),
+            })?;
+            pages.push((index, page?));
+        }
+        pages.sort_by_key(|(index, _)| *index);
+        Ok(pages.into_iter().map(|(_, page)| page).collect())
+    }
+
+    /// Decides about one conversation's events for all its members' devices, and
+    /// adds those that are owed a wake now, with leave to send it.
     async fn look_at(
         &self,
         events: &[WorthyEvent],
+        first: CandidatePage,
+        took: Duration,
         pending: &mut Pending,
-        sending: &mut JoinSet<()>,
+        all_owed: &mut Vec<Owed>,
     ) -> Result<(), StoreError> {
         let Some(last) = events.last() else {
             return Ok(());
         };
-        let (began, now_ms) = (self.clock.now(), self.clock.wall_ms());
+        let now_ms = self.clock.wall_ms();
         let mut seen = Seen::default();
-        let mut place = Some(CandidatePlace::default());
-        while let Some(at) = place {
-            let page = self
-                .store
-                .wake_candidates(
-                    last.conversation,
-                    last.position,
-                    at,
-                    CANDIDATES_MAX,
-                    now_ms - LATELY_MS,
-                )
-                .await?;
-            place = page.next;
+        let mut page = first;
+        loop {
             let mut owed = self.decide_all(events, &page.candidates, now_ms, &mut seen);
-            let may_send = self.sender.take(owed.len()) as usize;
+            let may_send = self.sender.take(owed.len(), all_owed.len()) as usize;
             for it in owed.split_off(owed.len().min(may_send)) {
                 let at_ms = now_ms.saturating_add(self.sender.room_after_ms());
                 seen.undecided(it.event.position, at_ms);
             }
-            self.record(&owed, now_ms, sending).await?;
+            all_owed.append(&mut owed);
+            let Some(place) = page.next else { break };
+            page = candidates(&self.store, last, place, now_ms - LATELY_MS).await?;
         }
         if seen.found == 0 {
-            let took = self.clock.now().since(began);
             let until_ms = now_ms.saturating_add(ms((took * REST_TIMES).min(REST_MAX)));
             pending.rest(last.conversation, now_ms, until_ms);
         }
@@ -329,13 +380,14 @@ impl Duty {
     }
 
     /// Writes wakes down, then sends them.
-    async fn record(
-        &self,
-        owed: &[Owed],
-        now_ms: i64,
-        sending: &mut JoinSet<()>,
-    ) -> Result<(), StoreError> {
-        if owed.is_empty() {
+    async fn record(&self, owed: Vec<Owed>, sending: &mut JoinSet<()>) -> Result<(), StoreError> {
+        let count = owed.len();
+        let mut of: HashMap<DeviceId, Owed> = HashMap::new();
+        for it in owed {
+            // One that is owed to a device for another conversation stands for both.
+            of.entry(it.device).or_insert(it);
+        }
+        if of.is_empty() {
             return Ok(());
         }
         let new = |it: &Owed| NewWake {
@@ -343,16 +395,15 @@ impl Duty {
             position: it.event.position,
             id: self.random.bytes().map_or(0, u64::from_ne_bytes),
         };
-        let wakes: Vec<NewWake> = owed.iter().map(new).collect();
+        let wakes: Vec<NewWake> = of.values().map(new).collect();
+        let now_ms = self.clock.wall_ms();
         let recorded = self
             .store
             .record_wakes(&wakes, now_ms, &SCHEDULE_MS)
             .await?;
         // The others have confirmed meanwhile, or another node was first.
-        self.sender
-            .give_back(owed.len().saturating_sub(recorded.len()));
+        self.sender.give_back(count.saturating_sub(recorded.len()));
         metrics::counter!(WAKES_OWED).increment(recorded.len() as u64);
-        let of: HashMap<DeviceId, &Owed> = owed.iter().map(|it| (it.device, it)).collect();
         let job = |wake: DueWake| Job {
             fresh: of
                 .get(&wake.device)
@@ -367,7 +418,7 @@ impl Duty {
     async fn try_again(&self, sending: &mut JoinSet<()>) -> Result<(), StoreError> {
         self.sender.write_unsent().await;
         loop {
-            let may_send = self.sender.take(CANDIDATES_MAX) as usize;
+            let may_send = self.sender.take(CANDIDATES_MAX, 0) as usize;
             if may_send == 0 {
                 return Ok(());
             }
@@ -388,6 +439,19 @@ impl Duty {
             }
         }
     }
+}
+
+/// Candidates for a conversation's last event.
+async fn candidates(
+    store: &SharedStore,
+    last: &WorthyEvent,
+    place: CandidatePlace,
+    seen_since_ms: i64,
+) -> Result<CandidatePage, StoreError> {
+    let (conversation, position) = (last.conversation, last.position);
+    store
+        .wake_candidates(conversation, position, place, CANDIDATES_MAX, seen_since_ms)
+        .await
 }
 
 /// What a look at a conversation has found.

@@ -75,9 +75,11 @@ impl Sender {
         }
     }
 
-    /// Takes leave to send at most `count` pushes.
-    pub(super) fn take(&self, count: usize) -> u32 {
-        let count = count.min(self.in_flight.available_permits());
+    /// Takes leave to send at most `count` pushes, beside so many that have it and
+    /// are not sent yet.
+    pub(super) fn take(&self, count: usize, taken: usize) -> u32 {
+        let turns = self.in_flight.available_permits().saturating_sub(taken);
+        let count = count.min(turns);
         self.pace.take(u32::try_from(count).unwrap_or(u32::MAX))
     }
 

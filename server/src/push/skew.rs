@@ -1,7 +1,7 @@
 //! How far this machine's clock is from that of whoever answers over HTTP: Google
 //! takes no assertion that was signed minutes away from now.
 
-use std::{sync::Arc, time::UNIX_EPOCH};
+use std::sync::Arc;
 
 use parking_lot::Mutex;
 use reqwest::{Response, header::DATE};
@@ -26,12 +26,8 @@ impl Skew {
     /// An answer says what time it is there.
     pub(super) fn note(&self, answer: &Response) {
         let date = answer.headers().get(DATE).and_then(|it| it.to_str().ok());
-        let date = date.and_then(|it| httpdate::parse_http_date(it).ok());
-        let there = date.and_then(|it| it.duration_since(UNIX_EPOCH).ok());
-        let there = there.and_then(|it| i64::try_from(it.as_secs()).ok());
-        if let Some(there) = there {
-            let here = self.clock.wall_ms() / 1000;
-            *self.ahead_secs.lock() = Some(here.saturating_sub(there));
+        if let Some(ahead_secs) = date.and_then(|it| self.clock.ahead_secs(it)) {
+            *self.ahead_secs.lock() = Some(ahead_secs);
         }
     }
 

@@ -101,7 +101,7 @@ pub struct Candidate {
 }
 
 /// Candidates, in the store's own order.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct CandidatePage {
     /// Some of them.
     pub candidates: Vec<Candidate>,
