@@ -140,10 +140,11 @@ impl Party {
             },
         };
         let batch: Arc<[Append]> = [append].into();
-        let shards = store.shards_of(&batch).await.unwrap();
+        let shard = store.shards_of(&batch).await.unwrap().pop().unwrap();
         let now_ms = Clock::start().wall_ms();
-        let committed = store.append(shards[0], batch, now_ms).await.unwrap();
-        assert!(matches!(committed.outcomes[0], Outcome::Accepted { .. }));
+        let committed = store.append(shard, batch, now_ms).await.unwrap();
+        let outcome = committed.outcomes.first();
+        assert!(matches!(outcome, Some(Outcome::Accepted { .. })));
     }
 
     async fn pushes(&self, of: &Sleeper) -> usize {
