@@ -21,6 +21,7 @@ Examples:
   magpie-bench pairs --ca magpie-data/ca.pem --pairs 100 --in-flight 16 --pid $(pgrep -x magpied)
   magpie-bench open --ca magpie-data/ca.pem --rate 2000
   magpie-bench idle --ca magpie-data/ca.pem --connections 5000 --pid $(pgrep -x magpied)
+  magpie-bench wakes --ca magpie-data/ca.pem --emulator http://127.0.0.1:9099
   magpie-bench floor --dir .
   magpie-bench medians figures.jsonl | magpie-bench page -";
 
@@ -38,6 +39,8 @@ pub(crate) enum Command {
     Away(Away),
     /// One sender, one group, everybody online.
     FanOut(FanOut),
+    /// Devices that sleep, and the pushes that wake them.
+    Wakes(Wakes),
     /// What this machine can do without Magpie.
     Floor(Floor),
     /// Medians of runs with the same settings, as JSON lines.
@@ -191,6 +194,32 @@ pub(crate) struct FanOut {
     /// Bytes of a message's text, at least 32.
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(32..=16_384))]
     pub(crate) size: u32,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Wakes {
+    #[command(flatten)]
+    pub(crate) server: Server,
+
+    /// Where `magpie fcm-emulator` is, to which the server pushes.
+    #[arg(long, value_name = "URL")]
+    pub(crate) emulator: String,
+
+    /// Devices that sleep, each a user's only one.
+    #[arg(long, default_value_t = 999, value_parser = clap::value_parser!(u32).range(11..=999))]
+    pub(crate) devices: u32,
+
+    /// Messages a second, each to another device.
+    #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) rate: u32,
+
+    /// Messages into each group, 20 a second.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(5..=10_000))]
+    pub(crate) sends: u32,
+
+    /// How often all of it is done.
+    #[arg(long, default_value_t = 3)]
+    pub(crate) rounds: u32,
 }
 
 #[derive(Debug, ClapArgs)]

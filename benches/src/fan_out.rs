@@ -58,7 +58,8 @@ pub(crate) async fn run(args: &args::FanOut) -> anyhow::Result<Report> {
     let mut connected = crowd.connect(&dialer, members).await?.into_iter();
     let mut sender = connected.next().context("no members")?;
     let others: Vec<_> = connected.collect();
-    let group = make_group(&mut sender, &others).await?;
+    let names: Vec<String> = others.iter().map(|(it, _)| it.name.clone()).collect();
+    let group = make_group(&mut sender, &names).await?;
 
     let round = Arc::new(Round {
         awaited: watch::channel((0, 0)).0,
@@ -108,11 +109,15 @@ pub(crate) async fn run(args: &args::FanOut) -> anyhow::Result<Report> {
     Ok(report)
 }
 
-async fn make_group(
+/// Makes a group of the sender and those of these names.
+///
+/// # Errors
+///
+/// The server refused, or is not there.
+pub(crate) async fn make_group(
     (device, connection): &mut (Device, Connection),
-    others: &[(Device, Connection)],
+    names: &[String],
 ) -> anyhow::Result<Bytes> {
-    let names: Vec<String> = others.iter().map(|(it, _)| it.name.clone()).collect();
     let mut chunks = names.chunks(NAMES_MAX);
     let group = new_id();
     let create = Body::CreateGroup(v1::CreateGroup {

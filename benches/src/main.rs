@@ -25,6 +25,7 @@ mod report;
 mod sign_in;
 #[cfg(test)]
 mod tests;
+mod wakes;
 
 use anyhow::Context as _;
 use clap::Parser as _;
@@ -49,6 +50,7 @@ async fn run(args: &Args) -> anyhow::Result<()> {
         Command::SignIn(it) => sign_in::run(it).await?,
         Command::Away(it) => away::run(it).await?,
         Command::FanOut(it) => fan_out::run(it).await?,
+        Command::Wakes(it) => wakes::run(it).await?,
         Command::Floor(it) => floor::run(it).await?,
         Command::Medians(it) => return figures::medians(it),
         Command::Page(it) => return figures::page(it),

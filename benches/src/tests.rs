@@ -1,7 +1,19 @@
+use std::time::Duration;
+
+use magpie_fcm_emulator::Emulator;
+use magpie_server::{
+    clock::{Blocking, Clock},
+    config::{Apps, Limits},
+    node::{Ground, Node, Push, bind},
+    push::{Deadlines, Endpoints, Fcm, ServiceAccount},
+    random::Random,
+    store::embedded,
+    tls,
+};
 use magpie_sim::postgres;
 use serde_json::json;
 
-use crate::{args, fan_out, floor, idle, load, model::Model, sign_in};
+use crate::{args, fan_out, floor, idle, load, model::Model, sign_in, wakes};
 
 fn load_of(model: &Model) -> args::Load {
     args::Load {
@@ -116,4 +128,72 @@ async fn floors_of_a_database_are_measured() {
         let slowest = &report.field(&format!("{field}_commit_ms"))["max"];
         assert!(slowest.as_f64().unwrap() > 0.0, "{field}");
     }
+}
+
+/// A server that pushes to the emulator, and its certificate authority.
+async fn pushing(emulator: &Emulator, dir: &std::path::Path) -> (Node, std::path::PathBuf) {
+    let account = dir.join("account.json");
+    emulator.write_account(&account).unwrap();
+    let endpoints = Endpoints {
+        base_url: Some(emulator.url()),
+        ..Endpoints::default()
+    };
+    let clock = Clock::start();
+    let account = ServiceAccount::read(&account).unwrap();
+    let listen = "127.0.0.1:0".parse().unwrap();
+    let source = tls::Source::Development {
+        dir: dir.to_owned(),
+        listen,
+    };
+    let tls = tls::load(&source).unwrap();
+    let ca = tls.ca.clone();
+    let ground = Ground {
+        store: embedded::open(dir, Blocking::Pool, [1; 32]).unwrap(),
+        tls,
+        clock,
+        random: Random::system(),
+        blocking: Blocking::Pool,
+        push: Some(Push {
+            fcm: Fcm::new(account, &endpoints, clock).unwrap(),
+            rate_max: 10_000,
+            deadlines: Deadlines {
+                foreground: Duration::from_secs(15),
+                background: Duration::from_secs(8),
+            },
+            previews: Apps::default(),
+        }),
+        data_dir: None,
+        limits: Limits::default(),
+    };
+    let node = Node::start(ground, bind(listen).unwrap(), None).await;
+    (node.unwrap(), ca)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pushes_to_sleeping_devices_are_measured() {
+    let dir = tempfile::tempdir().unwrap();
+    let emulator = Emulator::start("127.0.0.1:0".parse().unwrap()).await;
+    let emulator = emulator.unwrap();
+    let (node, ca) = pushing(&emulator, dir.path()).await;
+    let args = args::Wakes {
+        server: args::Server {
+            server: node.listen.to_string(),
+            ca,
+            pid: Some(std::process::id()),
+            database_pid: None,
+            credentials: None,
+        },
+        emulator: emulator.url(),
+        devices: 12,
+        rate: 100,
+        sends: 5,
+        rounds: 1,
+    };
+    let report = wakes::run(&args).await.unwrap();
+    assert_eq!(report.field("wrong"), json!(0));
+    assert!(report.field("wakes_per_second").as_f64().unwrap() > 1.0);
+    for name in ["wire_ms", "few_ms", "fresh_ms", "outstanding_ms"] {
+        assert!(report.field(name)["max"].as_f64().unwrap() > 0.0, "{name}");
+    }
+    node.drain().await;
 }

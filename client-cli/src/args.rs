@@ -1,13 +1,16 @@
 //! What was typed. Each flag, name and bound is checked here, once.
 
+mod push;
+
 use std::{env, net::SocketAddr, path::PathBuf};
 
-use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
 use magpie_client::{
     ConversationId, DeviceId, DeviceName, MessageId, Recipient, Seq, Title, UserName,
 };
 
+pub(crate) use self::push::{PlatformName, PushCommand};
 use crate::colour::ColourChoice;
 
 /// Chat from the command line.
@@ -96,6 +99,9 @@ pub(crate) enum Task {
         /// Where to write its service-account file
         #[arg(long, value_name = "FILE")]
         account: PathBuf,
+        /// Speak TLS, and write here whom to trust, for `magpied --push-ca`
+        #[arg(long, value_name = "CA_FILE")]
+        tls: Option<PathBuf>,
     },
 
     /// Print a script that completes commands and flags in a shell
@@ -280,6 +286,9 @@ pub(crate) enum Command {
         /// Where `magpie fcm-emulator` is
         #[arg(long, value_name = "URL")]
         emulator: String,
+        /// The certificate authority to trust, if it speaks TLS
+        #[arg(long, value_name = "FILE")]
+        emulator_ca: Option<PathBuf>,
         /// The token that `magpie push set` was given
         token: String,
     },
@@ -306,33 +315,6 @@ pub(crate) struct Credentials {
     /// Else it is taken from `MAGPIE_PASSWORD`, else asked for.
     #[arg(long)]
     pub(crate) password_stdin: bool,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum PushCommand {
-    /// Set where this device's pushes go
-    #[command(after_help = "Example:\n  magpie push set --app org.example.chat TOKEN")]
-    Set {
-        /// As FCM gave it
-        token: String,
-        /// What the device runs on
-        #[arg(long, value_enum, default_value_t = PlatformName::Android)]
-        platform: PlatformName,
-        /// Which app, as its store calls it
-        #[arg(long, value_name = "ID", default_value = "magpie")]
-        app: String,
-    },
-    /// Get no pushes any more
-    #[command(after_help = "Example:\n  magpie push clear")]
-    Clear,
-}
-
-/// What a device runs on.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(crate) enum PlatformName {
-    Android,
-    Ios,
-    Web,
 }
 
 #[derive(Debug, Subcommand)]

@@ -76,7 +76,7 @@ pub(crate) enum Failure {
     #[error("{id} is not refused; `magpie outbox` lists what is")]
     NotRefused { id: MessageId },
     #[error("{path}: {error}")]
-    Unwritable { path: String, error: io::Error },
+    File { path: String, error: io::Error },
     #[error("the FCM emulator cannot listen: {0}")]
     Emulator(io::Error),
     #[error("{0}")]
@@ -112,7 +112,7 @@ impl Failure {
             | Self::Home(_)
             | Self::Local(_)
             | Self::LocalDatabase(_)
-            | Self::Unwritable { .. }
+            | Self::File { .. }
             | Self::Input(_)
             | Self::Emulator(_)
             | Self::Control(_)
@@ -138,7 +138,7 @@ impl Failure {
                 "usage".to_owned()
             }
             Self::Home(_) | Self::Local(_) | Self::LocalDatabase(_) => "local_database".to_owned(),
-            Self::Unwritable { .. }
+            Self::File { .. }
             | Self::Input(_)
             | Self::Output(_)
             | Self::Emulator(_)
@@ -162,7 +162,7 @@ impl Failure {
             | Self::NotUtf8
             | Self::UnknownConversation { .. }
             | Self::NotRefused { .. }
-            | Self::Unwritable { .. }
+            | Self::File { .. }
             | Self::NoPassword
             | Self::NotTyped
             | Self::PasswordsDiffer

@@ -96,6 +96,7 @@ pub(crate) enum Line {
     Emulator {
         url: String,
         account: String,
+        ca: Option<String>,
     },
     Synced {
         events: u64,

@@ -3,7 +3,7 @@
 
 use std::{
     sync::Arc,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, UNIX_EPOCH},
 };
 
 use axum::{
@@ -100,7 +100,7 @@ fn check(world: &World, asked: &Asked) -> Result<(), Denied> {
             "Invalid OAuth scope or ID token audience provided.",
         ));
     }
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now = world.time_of_day().duration_since(UNIX_EPOCH);
     let now = now.unwrap_or(Duration::ZERO).as_secs();
     let is_short = claims.exp > claims.iat && claims.exp - claims.iat <= LIFE_SECS_MAX;
     let is_now = claims.iat <= now + SKEW_SECS && now <= claims.exp + SKEW_SECS;

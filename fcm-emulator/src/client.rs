@@ -28,7 +28,24 @@ impl Control {
     ///
     /// [`ControlError`] if there is no HTTP client to be had.
     pub fn new(url: &str) -> Result<Self, ControlError> {
-        let http = reqwest::Client::builder().no_proxy().build();
+        Self::with(url, reqwest::Client::builder())
+    }
+
+    /// Steers the emulator at `url` that speaks TLS; `ca` is its authority in PEM.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError`] if that is no certificate.
+    pub fn trusting(url: &str, ca: &[u8]) -> Result<Self, ControlError> {
+        let ca = reqwest::Certificate::from_pem(ca).map_err(|reason| ControlError {
+            url: url.to_owned(),
+            reason,
+        })?;
+        Self::with(url, reqwest::Client::builder().tls_certs_only([ca]))
+    }
+
+    fn with(url: &str, builder: reqwest::ClientBuilder) -> Result<Self, ControlError> {
+        let http = builder.no_proxy().build();
         Ok(Self {
             url: url.to_owned(),
             http: http.map_err(|reason| ControlError {

@@ -2,9 +2,10 @@
 
 use std::{
     collections::VecDeque,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
+use axum::http::Version;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -56,6 +57,24 @@ pub enum Reach {
     Offline,
 }
 
+/// How a request came.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Came {
+    at_ms: u64,
+    is_http2: bool,
+}
+
+impl Came {
+    pub(crate) fn now(version: Version) -> Self {
+        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
+        let at = since_1970.unwrap_or(Duration::ZERO);
+        Self {
+            at_ms: u64::try_from(at.as_millis()).unwrap_or(u64::MAX),
+            is_http2: version == Version::HTTP_2,
+        }
+    }
+}
+
 /// A push that a device got.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Delivered {
@@ -63,6 +82,10 @@ pub struct Delivered {
     pub number: u64,
     /// Milliseconds from when FCM took it to when the device got it.
     pub delay_ms: u64,
+    /// When FCM had read the request, milliseconds since 1970; 0 if none brought it.
+    pub came_at_ms: u64,
+    /// The request came over HTTP/2.
+    pub is_http2: bool,
     /// The priority with which it came.
     pub is_high: bool,
     /// The `message` as it was sent; null stands for "some were discarded"
@@ -73,6 +96,7 @@ pub struct Delivered {
 #[derive(Clone, Debug)]
 struct Stored {
     message: Message,
+    came: Came,
     taken_at: Instant,
 }
 
@@ -108,9 +132,10 @@ impl Device {
     }
 
     /// Takes a message that is good.
-    pub(crate) fn take(&mut self, message: Message, now: Instant) {
+    pub(crate) fn take(&mut self, message: Message, came: Came, now: Instant) {
         let stored = Stored {
             message,
+            came,
             taken_at: now,
         };
         if self.gets(&stored.message) && self.may_pass(&stored.message, now) {
@@ -172,7 +197,14 @@ impl Device {
             >= STORED_MAX
         {
             self.stored.retain(|it| is_collapsible(&it.message));
-            self.record(0, false, Value::Null);
+            self.record(Delivered {
+                number: 0,
+                delay_ms: 0,
+                came_at_ms: 0,
+                is_http2: false,
+                is_high: false,
+                message: Value::Null,
+            });
             return;
         }
         self.stored.push_back(fresh);
@@ -198,19 +230,25 @@ impl Device {
     fn deliver(&mut self, stored: Stored, now: Instant) {
         let delay = now.duration_since(stored.taken_at).as_millis();
         let delay_ms = u64::try_from(delay).unwrap_or(u64::MAX);
-        self.record(delay_ms, stored.message.is_high, stored.message.body);
+        self.record(Delivered {
+            number: 0,
+            delay_ms,
+            came_at_ms: stored.came.at_ms,
+            is_http2: stored.came.is_http2,
+            is_high: stored.message.is_high,
+            message: stored.message.body,
+        });
     }
 
-    fn record(&mut self, delay_ms: u64, is_high: bool, message: Value) {
+    /// Gives it its number.
+    fn record(&mut self, delivered: Delivered) {
         self.number += 1;
         if self.delivered.len() >= DELIVERED_MAX {
             self.delivered.pop_front();
         }
         self.delivered.push_back(Delivered {
             number: self.number,
-            delay_ms,
-            is_high,
-            message,
+            ..delivered
         });
     }
 
@@ -243,6 +281,10 @@ mod tests {
         Message::parse(&json!({ "token": "t", "android": android })).unwrap()
     }
 
+    fn take(device: &mut Device, message: Message, now: Instant) {
+        device.take(message, Came::now(Version::HTTP_2), now);
+    }
+
     fn plain() -> Message {
         message(&json!({ "priority": "HIGH" }))
     }
@@ -256,9 +298,9 @@ mod tests {
         let now = Instant::now();
         let mut device = Device::new(now);
         device.set_reach(Reach::Doze, now);
-        device.take(message(&json!({ "priority": "NORMAL" })), now);
+        take(&mut device, message(&json!({ "priority": "NORMAL" })), now);
         assert_eq!(count(&device), 0);
-        device.take(plain(), now);
+        take(&mut device, plain(), now);
         assert_eq!(count(&device), 1);
         let later = now + Duration::from_secs(7);
         device.set_reach(Reach::Online, later);
@@ -270,9 +312,9 @@ mod tests {
         let now = Instant::now();
         let mut device = Device::new(now);
         device.set_reach(Reach::Offline, now);
-        device.take(message(&json!({ "ttl": "30s" })), now);
-        device.take(message(&json!({ "ttl": "60s" })), now);
-        device.take(message(&json!({ "ttl": "0s" })), now);
+        take(&mut device, message(&json!({ "ttl": "30s" })), now);
+        take(&mut device, message(&json!({ "ttl": "60s" })), now);
+        take(&mut device, message(&json!({ "ttl": "0s" })), now);
         device.set_reach(Reach::Online, now + Duration::from_secs(30));
         assert_eq!(count(&device), 1);
     }
@@ -283,7 +325,7 @@ mod tests {
         let mut device = Device::new(now);
         device.set_reach(Reach::Offline, now);
         for key in ["a", "a", "b", "c", "d", "e"] {
-            device.take(message(&json!({ "collapse_key": key })), now);
+            take(&mut device, message(&json!({ "collapse_key": key })), now);
         }
         device.set_reach(Reach::Online, now);
         let keys: Vec<Value> = device
@@ -300,7 +342,7 @@ mod tests {
         let mut device = Device::new(now);
         device.set_reach(Reach::Offline, now);
         for _ in 0..101 {
-            device.take(plain(), now);
+            take(&mut device, plain(), now);
         }
         device.set_reach(Reach::Online, now);
         let delivered = device.delivered_after(0);
@@ -313,11 +355,12 @@ mod tests {
         let now = Instant::now();
         let mut device = Device::new(now);
         for number in 0..25 {
-            device.take(
+            take(
+                &mut device,
                 message(&json!({ "collapse_key": format!("k{}", number % 2) })),
                 now,
             );
-            device.take(plain(), now);
+            take(&mut device, plain(), now);
         }
         assert_eq!(count(&device), 20 + 25);
         device.deliver_stored(now + COLLAPSIBLE_REFILL);

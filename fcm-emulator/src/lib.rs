@@ -2,8 +2,8 @@
 //! nothing that it does not say.
 //!
 //! It takes the token request and `messages:send` of the HTTP v1 interface, over
-//! HTTP/2 without TLS on a loopback address, and has control endpoints under
-//! `/control` by which a test says what its devices are doing and what is to
+//! HTTP/2 on a loopback address, with TLS or without, and has control endpoints
+//! under `/control` by which a test says what its devices are doing and what is to
 //! fail, and waits for what a device is sent.
 //!
 //! Each rule names the page that states it.
@@ -16,6 +16,7 @@ mod fault;
 mod message;
 mod refusal;
 mod send;
+mod tls;
 mod world;
 
 use std::{
@@ -25,6 +26,10 @@ use std::{
 
 use axum::{
     Router,
+    extract::State,
+    http::{HeaderValue, header::DATE},
+    middleware::{Next, from_fn_with_state},
+    response::Response,
     routing::{get, post},
 };
 use tokio::{net::TcpListener, task::JoinHandle};
@@ -32,7 +37,7 @@ use tokio::{net::TcpListener, task::JoinHandle};
 pub use self::{
     client::{Control, ControlError},
     device::{Delivered, Reach, Standing},
-    fault::{Fault, FaultKind},
+    fault::{Fault, FaultKind, Target},
     world::{Counts, World},
 };
 
@@ -41,24 +46,21 @@ pub struct Emulator {
     /// Where it listens.
     pub address: SocketAddr,
     world: Arc<World>,
+    /// In PEM, if it speaks TLS.
+    ca: Option<String>,
     task: JoinHandle<()>,
 }
 
 impl Emulator {
-    /// Starts one on a loopback address.
+    /// Starts one on a loopback address, without TLS.
     ///
     /// # Errors
     ///
     /// If the address is taken, or there is no randomness for a key.
     pub async fn start(address: SocketAddr) -> io::Result<Self> {
-        if !address.ip().is_loopback() {
-            let reason = "the emulator listens on loopback addresses only";
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, reason));
-        }
-        let listener = TcpListener::bind(address).await?;
+        let listener = bind(address).await?;
         let address = listener.local_addr()?;
-        let world = World::new(format!("http://{address}/token")).map_err(io::Error::other)?;
-        let world = Arc::new(world);
+        let world = Arc::new(world(&format!("http://{address}"))?);
         let app = router(Arc::clone(&world));
         let task = tokio::spawn(async move {
             // Ends with the process or with the emulator.
@@ -67,6 +69,31 @@ impl Emulator {
         Ok(Self {
             address,
             world,
+            ca: None,
+            task,
+        })
+    }
+
+    /// Starts one that speaks TLS, with a certificate that is made now.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::start`].
+    pub async fn start_with_tls(address: SocketAddr) -> io::Result<Self> {
+        let listener = bind(address).await?;
+        let address = listener.local_addr()?;
+        let world = Arc::new(world(&format!("https://{address}"))?);
+        let app = router(Arc::clone(&world));
+        let made = tls::make()?;
+        let ca = Some(made.ca.clone());
+        let listener = tls::TlsListener::new(listener, made)?;
+        let task = tokio::spawn(async move {
+            drop(axum::serve(listener, app).await);
+        });
+        Ok(Self {
+            address,
+            world,
+            ca,
             task,
         })
     }
@@ -74,7 +101,14 @@ impl Emulator {
     /// Its base URL.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        let scheme = if self.ca.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.address)
+    }
+
+    /// The certificate authority to trust, in PEM, if it speaks TLS.
+    #[must_use]
+    pub fn ca(&self) -> Option<&str> {
+        self.ca.as_deref()
     }
 
     /// What it knows: to be looked at and changed by a test in this process.
@@ -108,6 +142,18 @@ impl Drop for Emulator {
     }
 }
 
+async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    if !address.ip().is_loopback() {
+        let reason = "the emulator listens on loopback addresses only";
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, reason));
+    }
+    TcpListener::bind(address).await
+}
+
+fn world(url: &str) -> io::Result<World> {
+    World::new(format!("{url}/token")).map_err(io::Error::other)
+}
+
 fn router(world: Arc<World>) -> Router {
     Router::new()
         .route("/token", post(access::grant))
@@ -120,5 +166,20 @@ fn router(world: Arc<World>) -> Router {
             post(control::set_fault).delete(control::clear_faults),
         )
         .route("/control/counts", get(control::counts))
+        .layer(from_fn_with_state(Arc::clone(&world), with_date))
         .with_state(world)
+}
+
+/// Says what time it is here: senders compare it with theirs.
+async fn with_date(
+    State(world): State<Arc<World>>,
+    request: axum::extract::Request,
+    next: Next,
+) -> Response {
+    let mut response = next.run(request).await;
+    let date = httpdate::fmt_http_date(world.time_of_day());
+    if let Ok(date) = HeaderValue::from_str(&date) {
+        response.headers_mut().insert(DATE, date);
+    }
+    response
 }

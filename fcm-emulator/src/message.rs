@@ -51,11 +51,15 @@ impl Message {
         let android = Android::parse(message.get("android"))?;
         size += android.data_size;
         check_notification(message.get("notification"), "message.notification")?;
-        check_apns(message.get("apns"))?;
+        let apple_size = size + check_apns(message.get("apns"))?;
         check_webpush(message.get("webpush"))?;
         if size > SIZE_MAX {
             let reason = format!("The message payload has {size} bytes, at most {SIZE_MAX}");
             return Err(Refusal::field("message", reason));
+        }
+        if apple_size > SIZE_MAX {
+            let reason = format!("The payload has {apple_size} bytes, at most {SIZE_MAX}");
+            return Err(Refusal::field("message.apns.payload", reason));
         }
         let is_notification = android.is_notification || message.contains_key("notification");
         Ok(Self {
@@ -181,11 +185,12 @@ fn check_notification(notification: Option<&Value>, at: &str) -> Result<(), Refu
     Ok(())
 }
 
-/// Headers are strings. Apple refuses a background push of priority 10:
+/// Headers are strings. A payload has at most 4 KB, with the data that FCM adds.
+/// Returns its bytes. Apple refuses a background push of priority 10:
 /// <https://developer.apple.com/documentation/usernotifications/sending-notification-requests-to-apns>.
-fn check_apns(config: Option<&Value>) -> Result<(), Refusal> {
+fn check_apns(config: Option<&Value>) -> Result<usize, Refusal> {
     const AT: &str = "message.apns";
-    let Some(config) = config else { return Ok(()) };
+    let Some(config) = config else { return Ok(0) };
     let config = object(config, AT)?;
     known(
         config,
@@ -212,10 +217,11 @@ fn check_apns(config: Option<&Value>) -> Result<(), Refusal> {
             "apns-expiration is in seconds since 1970",
         ));
     }
-    if let Some(payload) = config.get("payload") {
-        object(payload, "message.apns.payload")?;
-    }
-    Ok(())
+    let Some(payload) = config.get("payload") else {
+        return Ok(0);
+    };
+    object(payload, "message.apns.payload")?;
+    Ok(payload.to_string().len())
 }
 
 /// The headers of RFC 8030: sections 5.2 to 5.4.
@@ -324,6 +330,17 @@ mod tests {
         let message = |size: usize| json!({ "token": "t", "data": { "x": "y".repeat(size) } });
         assert!(Message::parse(&message(4095)).is_ok());
         assert_eq!(refused(&message(4096)), "message");
+    }
+
+    #[test]
+    fn apple_takes_4096_bytes_with_the_data() {
+        let message = |size: usize| {
+            let payload = json!({ "aps": { "alert": "y".repeat(size) } });
+            json!({ "token": "t", "data": { "x": "y" }, "apns": { "payload": payload } })
+        };
+        let frame = json!({ "aps": { "alert": "" } }).to_string().len() + 2;
+        assert!(Message::parse(&message(4096 - frame)).is_ok());
+        assert_eq!(refused(&message(4097 - frame)), "message.apns.payload");
     }
 
     #[test]

@@ -7,12 +7,14 @@ use axum::{
     Json,
     body::Bytes,
     extract::{Path, State},
-    http::{HeaderMap, StatusCode, header::CONTENT_TYPE},
+    http::{HeaderMap, StatusCode, Version, header::CONTENT_TYPE},
     response::{IntoResponse as _, Response},
 };
 use serde_json::{Value, json};
 
-use crate::{access::is_good, fault::Target, message::Message, refusal::Refusal, world::World};
+use crate::{
+    access::is_good, device::Came, fault::Target, message::Message, refusal::Refusal, world::World,
+};
 
 /// Counts a request while it is in flight.
 struct InFlight(Arc<World>);
@@ -26,9 +28,11 @@ impl Drop for InFlight {
 pub(crate) async fn send(
     State(world): State<Arc<World>>,
     Path((project, method)): Path<(String, String)>,
+    version: Version,
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
+    let came = Came::now(version);
     if method != "messages:send" || project != world.project() {
         return StatusCode::NOT_FOUND.into_response();
     }
@@ -43,7 +47,7 @@ pub(crate) async fn send(
             return failed;
         }
     }
-    let answer = match take(&world, &headers, &body) {
+    let answer = match take(&world, &headers, &body, came) {
         Ok(name) => Json(json!({ "name": name })).into_response(),
         Err(refusal) => refusal.into_response(),
     };
@@ -52,7 +56,7 @@ pub(crate) async fn send(
 }
 
 /// Takes a request's message; returns its name.
-fn take(world: &World, headers: &HeaderMap, body: &[u8]) -> Result<String, Refusal> {
+fn take(world: &World, headers: &HeaderMap, body: &[u8], came: Came) -> Result<String, Refusal> {
     if !world.with_access(|tokens| is_good(tokens, headers)) {
         return Err(Refusal::unauthenticated());
     }
@@ -66,7 +70,7 @@ fn take(world: &World, headers: &HeaderMap, body: &[u8]) -> Result<String, Refus
         .get("message")
         .ok_or_else(|| Refusal::field("message", "The message is missing"))?;
     let is_check = body.get("validate_only") == Some(&Value::Bool(true));
-    world.take(Message::parse(message)?, is_check)?;
+    world.take(Message::parse(message)?, came, is_check)?;
     let project = world.project();
     let number = match is_check {
         true => "fake_message_id".to_owned(),

@@ -2,8 +2,8 @@
 
 use std::{
     collections::HashMap,
-    sync::atomic::{AtomicU64, Ordering},
-    time::{Duration, Instant},
+    sync::atomic::{AtomicI64, AtomicU64, Ordering},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use axum::response::Response;
@@ -14,7 +14,7 @@ use serde_json::json;
 use tokio::{sync::Notify, time::timeout};
 
 use crate::{
-    device::{Delivered, Device, Reach, Standing},
+    device::{Came, Delivered, Device, Reach, Standing},
     fault::{Fault, Target},
     message::Message,
     refusal::Refusal,
@@ -66,6 +66,8 @@ pub struct World {
     public_key: String,
     token_uri: String,
     token_life: Mutex<Duration>,
+    /// How far its clock is before the machine's.
+    ahead_secs: AtomicI64,
     numbers: AtomicU64,
     state: Mutex<State>,
     bell: Notify,
@@ -87,6 +89,7 @@ impl World {
             public_key: key.public_key_pem(),
             token_uri,
             token_life: Mutex::new(Duration::from_secs(3600)),
+            ahead_secs: AtomicI64::new(0),
             numbers: AtomicU64::new(1),
             state: Mutex::default(),
             bell: Notify::new(),
@@ -114,6 +117,23 @@ impl World {
 
     pub(crate) fn token_uri(&self) -> &str {
         &self.token_uri
+    }
+
+    /// Sets its clock before the machine's, or behind it.
+    pub fn set_clock(&self, ahead_secs: i64) {
+        self.ahead_secs.store(ahead_secs, Ordering::Relaxed);
+    }
+
+    /// What its clock says.
+    pub(crate) fn time_of_day(&self) -> SystemTime {
+        let ahead_secs = self.ahead_secs.load(Ordering::Relaxed);
+        let ahead = Duration::from_secs(ahead_secs.unsigned_abs());
+        let now = SystemTime::now();
+        let then = match ahead_secs < 0 {
+            true => now.checked_sub(ahead),
+            false => now.checked_add(ahead),
+        };
+        then.unwrap_or(UNIX_EPOCH)
     }
 
     /// How long access tokens are good for from now on.
@@ -215,7 +235,7 @@ impl World {
     }
 
     /// Takes a message for a device, unless it is only to be checked.
-    pub(crate) fn take(&self, message: Message, is_check: bool) -> Result<(), Refusal> {
+    pub(crate) fn take(&self, message: Message, came: Came, is_check: bool) -> Result<(), Refusal> {
         if !looks_like_a_token(&message.token) {
             return Err(Refusal::not_a_token());
         }
@@ -232,7 +252,7 @@ impl World {
             }
         }
         if !is_check {
-            device.take(message, Instant::now());
+            device.take(message, came, Instant::now());
             state.counts.taken += 1;
             drop(state);
             self.bell.notify_waiters();

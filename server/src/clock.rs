@@ -39,6 +39,16 @@ impl Clock {
         i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX)
     }
 
+    /// How far the time of day is ahead of a date in an HTTP header, in seconds;
+    /// `None` if it is no date.
+    #[must_use]
+    pub fn ahead_secs(&self, http_date: &str) -> Option<i64> {
+        let there = httpdate::parse_http_date(http_date).ok()?;
+        let there = there.duration_since(UNIX_EPOCH).ok()?.as_secs();
+        let here = self.wall_ms() / 1000;
+        Some(here.saturating_sub(i64::try_from(there).ok()?))
+    }
+
     /// The runtime's instant of `moment`, to sleep until.
     #[must_use]
     pub fn instant(&self, moment: Moment) -> Instant {

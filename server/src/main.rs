@@ -8,7 +8,7 @@ use magpie_server::{
     config::{self, Config, Push as PushSettings, Secret, Stop, Task},
     limits, logs, metrics,
     node::{Ground, Node, Push, adopt, bind},
-    push::{Deadlines, Endpoints, Fcm, Outcome, ServiceAccount},
+    push::{self, Deadlines, Endpoints, Fcm, ServiceAccount},
     random::Random,
     shutdown::{Signals, Wanted},
     status::Status,
@@ -77,30 +77,12 @@ async fn status(config: &Config, json: bool) -> Result<ExitCode> {
     })
 }
 
-/// A token of the right form that nobody has: what FCM says to it, it says only
-/// to who may push.
-const NOBODY: &str = "magpie-push-check:APA91bNobody";
-
 async fn check_push(config: &Config) -> Result<()> {
     let push = open_push(&config.push, Clock::start())?;
     let push = push.context("there is no account to check")?;
-    match push.fcm.validate(NOBODY).await {
-        Outcome::Sent | Outcome::TokenGone => {
-            let mut out = std::io::stdout().lock();
-            writeln!(out, "FCM takes pushes of this account")?;
-            Ok(())
-        }
-        Outcome::Misconfigured { code } => bail!(
-            "FCM refuses this account: {code}; is the key revoked, the FCM API disabled in its \
-             project, or this machine's clock wrong by more than 5 minutes?"
-        ),
-        Outcome::BadMessage { reason } => bail!("FCM does not understand this server: {reason}"),
-        Outcome::SlowDown { after } => bail!("FCM asks to come back in {} s", after.as_secs()),
-        Outcome::Unavailable { reason, .. } => bail!(
-            "FCM cannot be reached: {reason}; may this machine connect to fcm.googleapis.com and \
-             oauth2.googleapis.com, port 443?"
-        ),
-    }
+    let said = push::check(&push.fcm).await.map_err(anyhow::Error::msg)?;
+    writeln!(std::io::stdout().lock(), "{said}")?;
+    Ok(())
 }
 
 async fn migrate(config: &Config) -> Result<()> {
@@ -246,6 +228,7 @@ fn open_push(settings: &PushSettings, clock: Clock) -> Result<Option<Push>> {
     let endpoints = Endpoints {
         base_url: settings.push_url.clone(),
         token_uri: settings.push_token_url.clone(),
+        ca: settings.push_ca.clone(),
     };
     Ok(Some(Push {
         fcm: Fcm::new(ServiceAccount::read(file)?, &endpoints, clock)?,
@@ -254,6 +237,7 @@ fn open_push(settings: &PushSettings, clock: Clock) -> Result<Option<Push>> {
             foreground: settings.push_foreground,
             background: settings.push_background,
         },
+        previews: settings.push_previews.clone(),
     }))
 }
 

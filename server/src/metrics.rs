@@ -8,6 +8,11 @@ const SECONDS: &[f64] = &[
     0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
 ];
 
+/// Upper bounds of the buckets of what waits for a device, in seconds.
+const DELAYS: &[f64] = &[
+    0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 20.0, 60.0, 300.0, 3_600.0,
+];
+
 /// Upper bounds of the buckets of what is counted.
 const COUNTS: &[f64] = &[
     1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1_000.0,
@@ -114,13 +119,32 @@ metrics! {
     PAGES_SENT = "magpie_pages_sent_total", Kind::Counter, "pages", ["from"];
     /// Events sent in pages; one for each device that gets it.
     EVENTS_SENT = "magpie_events_sent_total", Kind::Counter, "events", [];
-    /// Wakes written down because a device had not confirmed in time.
-    WAKES_OWED = "magpie_wakes_total", Kind::Counter, "wakes", [];
     /// Pushes given to FCM, and its answer.
     PUSHES = "magpie_pushes_total", Kind::Counter, "pushes", ["outcome"];
+    /// Answers of FCM and of the token endpoint that were no success: FCM's code,
+    /// `token` if there was no access token, `none` if there was no answer, or `other`.
+    PUSH_ERRORS = "magpie_push_errors_total", Kind::Counter, "answers", ["code"];
     /// How long FCM took to answer a push.
-    WAKES_ANSWER_SECONDS =
-        "magpie_push_answer_seconds", Kind::Histogram(SECONDS), "seconds", [];
+    PUSH_ANSWER_SECONDS = "magpie_push_answer_seconds", Kind::Histogram(SECONDS), "seconds", [];
+    /// Devices that were found to be owed a wake, each counted once until it has
+    /// answered.
+    WAKES_OWED = "magpie_wakes_owed_total", Kind::Counter, "wakes", [];
+    /// Wakes that FCM took: the first for a device, one that was due again, or an
+    /// alert, which Android itself shows.
+    WAKES_SENT = "magpie_wakes_sent_total", Kind::Counter, "wakes", ["try"];
+    /// Wakes that were not sent though their device had not confirmed a message: it
+    /// did so within its time (confirmed), or is about to answer an earlier one (woken).
+    WAKES_SUPPRESSED = "magpie_wakes_suppressed_total", Kind::Counter, "wakes", ["reason"];
+    /// Wakes whose device came to the server that had sent them and stored the message.
+    WAKES_ANSWERED = "magpie_wakes_answered_total", Kind::Counter, "wakes", [];
+    /// Wakes that were due again, because their device had not stored the message.
+    WAKES_UNANSWERED = "magpie_wakes_unanswered_total", Kind::Counter, "wakes", [];
+    /// From a message's commit to the first wake for it on its way to FCM, by how the
+    /// device is there: away, background, foreground.
+    WAKE_SEND_SECONDS =
+        "magpie_wake_send_seconds", Kind::Histogram(DELAYS), "seconds", ["attachment"];
+    /// From a wake that FCM took to the device's having stored the message.
+    WAKE_SYNC_SECONDS = "magpie_wake_sync_seconds", Kind::Histogram(DELAYS), "seconds", [];
 }
 
 /// Starts to count, with a line of help for each metric. What has no labels is

@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 use crate::{
     admin,
     clock::{Blocking, Clock, within},
-    config::Limits,
+    config::{Apps, Limits},
     connection::Parts,
     delivery::{CursorKey, Feed, Keeper},
     dispatch::{Dispatch, outcome_reply},
@@ -89,6 +89,8 @@ pub struct Push {
     pub rate_max: u32,
     /// How long devices have to confirm.
     pub deadlines: Deadlines,
+    /// Apps whose pushes say what was said.
+    pub previews: Apps,
 }
 
 /// A running server.
@@ -272,6 +274,8 @@ fn duty(ground: &Ground, push: Push, feed: &Feed) -> Arc<Duty> {
         fcm: push.fcm,
         pace: Pace::new(push.rate_max, clock, random.clone()),
         deadlines: push.deadlines,
+        previews: push.previews,
+        answers: feed.keeper.answers(),
         clock,
         random,
         news: feed.router.news(),

@@ -76,6 +76,7 @@ impl<'a> Rows<'a> {
         rows.sign_in(true, None);
         rows.fan_out();
         rows.idle();
+        rows.wakes();
         rows.rows
     }
 
@@ -174,6 +175,51 @@ impl<'a> Rows<'a> {
             String::new(),
             at_most(&format!("{goal} KiB"), each <= goal),
         );
+    }
+
+    /// Goals of the requirements on pushes.
+    fn wakes(&mut self) {
+        let number = |name| self.number("wakes", &[], name);
+        let Some(p99) = number("wire_ms/p99") else {
+            return;
+        };
+        let (rate, fresh) = (number("wakes_per_second"), number("fresh_ratio"));
+        let outstanding = number("outstanding_ratio");
+        let goal = at_most("p99 100 ms", p99 <= 100.0);
+        let what = "sleeping devices, 500 a second, commit to push on the wire";
+        let shown = self.shown("wakes", &[], "wire_ms");
+        self.push(what, shown, String::new(), goal);
+        if let Some(rate) = rate {
+            let range = self.range("wakes", &[], "wakes_per_second");
+            let figure = format!("{} a second{range}", grouped(rate));
+            let goal = at_least("3,000", rate >= 3_000.0);
+            self.push("… pushes, all at once", figure, String::new(), goal);
+        }
+        let groups = [
+            (
+                "… send to accept, 1,000 being woken",
+                "fresh_ms",
+                fresh,
+                1.5,
+            ),
+            (
+                "… send to accept, 1,000 woken",
+                "outstanding_ms",
+                outstanding,
+                1.1,
+            ),
+        ];
+        for (what, name, ratio, goal) in groups {
+            let beside = ratio.map(|it| format!("{it:.2} of that with 10"));
+            let goal = ratio.map(|it| at_most(&format!("{goal}"), it <= goal));
+            let shown = self.shown("wakes", &[], name);
+            self.push(
+                what,
+                shown,
+                beside.unwrap_or_default(),
+                goal.unwrap_or_default(),
+            );
+        }
     }
 
     fn distribution(&mut self, kind: &str, settings: &[(&str, Value)], what: &str, name: &str) {

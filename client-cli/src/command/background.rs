@@ -3,7 +3,7 @@
 //! It connects when it starts and when it is woken, and never otherwise: what it
 //! has in the end, pushes have brought.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use magpie_fcm_emulator::{Control, Delivered};
 
@@ -21,8 +21,23 @@ const PUSH_WAIT: Duration = Duration::from_secs(30);
 /// How long to wait before an emulator that did not answer is asked again.
 const RETRY_DELAY: Duration = Duration::from_millis(200);
 
-pub(crate) async fn run(context: &Context, emulator: &str, token: &str) -> Result<Exit, Failure> {
-    let control = Control::new(emulator).map_err(Failure::Control)?;
+pub(crate) async fn run(
+    context: &Context,
+    emulator: &str,
+    emulator_ca: Option<&Path>,
+    token: &str,
+) -> Result<Exit, Failure> {
+    let control = match emulator_ca {
+        Some(path) => {
+            let ca = std::fs::read(path).map_err(|error| Failure::File {
+                path: path.display().to_string(),
+                error,
+            })?;
+            Control::trusting(emulator, &ca)
+        }
+        None => Control::new(emulator),
+    };
+    let control = control.map_err(Failure::Control)?;
     let mut stop = Stop::new()?;
     let mut places = Places::new(context);
     let mut seen = 0;

@@ -27,7 +27,7 @@ pub(crate) fn pages(directory: &Path) -> Result<Exit, Failure> {
     let command = Arguments::command().disable_help_subcommand(true);
     fs::create_dir_all(directory)
         .and_then(|()| clap_mangen::generate_to(command, directory))
-        .map_err(|error| Failure::Unwritable {
+        .map_err(|error| Failure::File {
             path: directory.display().to_string(),
             error,
         })?;

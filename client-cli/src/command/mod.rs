@@ -27,9 +27,11 @@ use crate::{
 pub(crate) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
     match arguments.task {
         Task::Home(command) => with_home(&Context::open(arguments.global)?, command).await,
-        Task::FcmEmulator { listen, account } => {
-            push::emulate(&arguments.global, listen, &account).await
-        }
+        Task::FcmEmulator {
+            listen,
+            account,
+            tls,
+        } => push::emulate(&arguments.global, listen, &account, tls.as_deref()).await,
         Task::Completions { shell } => manual::completions(shell),
         Task::Man { directory } => manual::pages(&directory),
     }
@@ -58,9 +60,11 @@ async fn with_home(context: &Context, command: Command) -> Result<Exit, Failure>
         Command::Read { of } => read::run(context, of).await,
         Command::Outbox { command } => outbox::run(context, command),
         Command::Push { command } => push::run(context, command).await,
-        Command::Background { emulator, token } => {
-            background::run(context, &emulator, &token).await
-        }
+        Command::Background {
+            emulator,
+            emulator_ca,
+            token,
+        } => background::run(context, &emulator, emulator_ca.as_deref(), &token).await,
         Command::Audit => audit::run(context).await,
     }
 }

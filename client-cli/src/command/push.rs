@@ -53,17 +53,27 @@ pub(crate) async fn emulate(
     global: &Global,
     listen: SocketAddr,
     account: &Path,
+    tls: Option<&Path>,
 ) -> Result<Exit, Failure> {
-    let emulator = Emulator::start(listen).await.map_err(Failure::Emulator)?;
+    let unwritable = |path: &Path| {
+        let path = path.display().to_string();
+        |error| Failure::File { path, error }
+    };
+    let emulator = match tls {
+        Some(_) => Emulator::start_with_tls(listen).await,
+        None => Emulator::start(listen).await,
+    };
+    let emulator = emulator.map_err(Failure::Emulator)?;
     emulator
         .write_account(account)
-        .map_err(|error| Failure::Unwritable {
-            path: account.display().to_string(),
-            error,
-        })?;
+        .map_err(unwritable(account))?;
+    if let (Some(path), Some(ca)) = (tls, emulator.ca()) {
+        std::fs::write(path, ca).map_err(unwritable(path))?;
+    }
     Output::new(global).line(&Line::Emulator {
         url: emulator.url(),
         account: account.display().to_string(),
+        ca: tls.map(|it| it.display().to_string()),
     })?;
     emulator.wait().await;
     Ok(Exit::Done)

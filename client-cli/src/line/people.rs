@@ -109,7 +109,7 @@ impl Line {
         if let Self::PushSet { app_id } = self {
             return write!(to, "pushes to {app_id} wake this device");
         }
-        if let Self::Emulator { url, account } = self {
+        if let Self::Emulator { url, account, .. } = self {
             return write!(to, "the FCM emulator is ready: {url}, account {account}");
         }
         if let Self::Wake {

@@ -114,6 +114,7 @@ fn pushes() -> Vec<Line> {
         Line::Emulator {
             url: hostile(),
             account: hostile(),
+            ca: Some(hostile()),
         },
     ]
 }

@@ -9,6 +9,8 @@ mod limited;
 mod manual;
 mod queueing;
 #[cfg(test)] // as above
+mod sharing;
+#[cfg(test)] // as above
 mod sleeping;
 #[cfg(test)] // as above
 mod terminal;

@@ -43,6 +43,8 @@ pub(crate) struct Scene {
     pub(crate) world: World,
     control: Control,
     url: String,
+    /// Whom to trust there, if it speaks TLS.
+    ca: Option<String>,
     _emulator: Running,
 }
 
@@ -61,7 +63,14 @@ impl Scene {
         let account = world.home("account.json");
         std::fs::create_dir_all(account.parent().unwrap()).unwrap();
         let account = account.display().to_string();
-        let emulator = world.start("nobody", ["fcm-emulator", "--account", &account]);
+        let mut asked = vec!["fcm-emulator", "--account", &account];
+        // With one of the stores over TLS, as in life.
+        let ca = world.home("fcm-ca.pem").display().to_string();
+        let ca = matches!(engine, Engine::Postgres).then_some(ca);
+        if let Some(ca) = &ca {
+            asked.extend(["--tls", ca]);
+        }
+        let emulator = world.start("nobody", asked);
         let ready = emulator.line();
         let url = text(&ready, "url").to_owned();
         let foreground = format!("{FOREGROUND_MS}ms");
@@ -75,7 +84,8 @@ impl Scene {
         ]
         .map(str::to_owned)
         .into();
-        if matches!(engine, Engine::Postgres) {
+        if let Some(ca) = &ca {
+            world.settings.extend(["--push-ca".to_owned(), ca.clone()]);
             let cluster = postgres::shared().unwrap();
             let url = runtime().block_on(cluster.create_database()).unwrap();
             world.settings.extend(["--database-url".to_owned(), url]);
@@ -84,11 +94,15 @@ impl Scene {
         for name in ["alice", "bob", "carol"] {
             world.register(name);
         }
-        let control = Control::new(&url).unwrap();
+        let control = match &ca {
+            Some(ca) => Control::trusting(&url, &std::fs::read(ca).unwrap()),
+            None => Control::new(&url),
+        };
         Self {
             world,
-            control,
+            control: control.unwrap(),
             url,
+            ca,
             _emulator: emulator,
         }
     }
@@ -106,11 +120,11 @@ impl Scene {
         runtime().block_on(set).unwrap();
     }
 
-    fn send(&self, to: &str, what: &str) {
+    pub(crate) fn send(&self, to: &str, what: &str) {
         self.world.magpie("alice", ["send", to, what]).done();
     }
 
-    fn pushes(&self, of: &str, wait: Duration) -> Vec<Delivered> {
+    pub(crate) fn pushes(&self, of: &str, wait: Duration) -> Vec<Delivered> {
         let token = token(of);
         let pushes = self.control.pushes(&token, 0, wait);
         runtime().block_on(pushes).unwrap()
@@ -139,12 +153,12 @@ impl Scene {
         runtime().block_on(self.control.clear_faults()).unwrap();
     }
 
-    fn counts(&self) -> Counts {
+    pub(crate) fn counts(&self) -> Counts {
         runtime().block_on(self.control.counts()).unwrap()
     }
 
     /// Waits until the server has tried to send.
-    fn until_tried(&self, sends: u64) {
+    pub(crate) fn until_tried(&self, sends: u64) {
         let deadline = Instant::now() + PATIENCE;
         while self.counts().sends < sends {
             assert!(Instant::now() < deadline, "the server did not try");
@@ -155,9 +169,11 @@ impl Scene {
     /// A home that sleeps until it is woken.
     pub(crate) fn background(&self, home: &str) -> Running {
         let token = token(home);
-        let running = self
-            .world
-            .start(home, ["background", "--emulator", &self.url, &token]);
+        let mut asked = vec!["background", "--emulator", &self.url, &token];
+        if let Some(ca) = &self.ca {
+            asked.extend(["--emulator-ca", ca]);
+        }
+        let running = self.world.start(home, asked);
         running.until("asleep");
         running
     }

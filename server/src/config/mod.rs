@@ -3,6 +3,7 @@
 //! `settings.rs` defines each of them once; what is given is merged in `source.rs`,
 //! the weakest first: defaults, the file, the environment, flags.
 
+mod apps;
 mod document;
 mod invitation;
 mod network;
@@ -19,6 +20,7 @@ use clap::{Arg, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, er
 use clap_complete::Shell;
 
 pub use self::{
+    apps::Apps,
     invitation::Invitations,
     network::{Networks, network},
     settings::{Limits, Push},
@@ -351,6 +353,23 @@ fn source(general: &General) -> Source {
     }
 }
 
+/// What is set of pushes that nobody sends.
+fn useless(push: &Push) -> Option<String> {
+    let set = [
+        ("push_url", push.push_url.is_some()),
+        ("push_token_url", push.push_token_url.is_some()),
+        ("push_ca", push.push_ca.is_some()),
+        ("push_previews", push.push_previews != Apps::default()),
+    ];
+    let set = set.iter().filter(|(_, is_set)| *is_set);
+    let names: Vec<&str> = set.map(|(name, _)| *name).collect();
+    let is_or_are = if names.len() == 1 { "is" } else { "are" };
+    let names = (!names.is_empty()).then(|| names.join(" and "))?;
+    Some(format!(
+        "{names} {is_or_are} of no use without push_account"
+    ))
+}
+
 /// What is wrong with settings that are each allowed.
 fn contradictions(args: &Args, general: &General, push: &Push, limits: &Limits) -> Vec<String> {
     let mut problems = Vec::new();
@@ -381,9 +400,8 @@ fn contradictions(args: &Args, general: &General, push: &Push, limits: &Limits) 
             general.listen
         ));
     }
-    let is_pushing_somewhere = push.push_url.is_some() || push.push_token_url.is_some();
-    if is_pushing_somewhere && push.push_account.is_none() {
-        problems.push("push_url and push_token_url are of no use without push_account".to_owned());
+    if push.push_account.is_none() {
+        problems.extend(useless(push));
     }
     if matches!(args.task, Some(TaskArgs::Push(_))) && push.push_account.is_none() {
         problems.push("magpied push check needs push_account".to_owned());

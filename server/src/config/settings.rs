@@ -4,6 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use super::{
     DATABASE_SHARDS_MAX,
+    apps::Apps,
     invitation::Invitations,
     network::Networks,
     source::Sources,
@@ -61,6 +62,8 @@ settings! {
             push_url: Option<String> = None;
             /// Where access tokens are asked for, if not where the account's file says.
             push_token_url: Option<String> = None;
+            /// A certificate authority to trust there, besides the system's (PEM).
+            push_ca: Option<PathBuf> = None;
             /// Pushes a second, at most. Google allows a project 10,000.
             push_rate: u32 = 3_000, 1 => 100_000;
             /// How long an app that somebody looks at has to confirm a message before its device
@@ -68,6 +71,9 @@ settings! {
             push_foreground: Duration = Duration::from_secs(15), Duration::ZERO => PUSH_WAIT_MAX;
             /// The same for an app that is connected in the background.
             push_background: Duration = Duration::from_secs(8), Duration::ZERO => PUSH_WAIT_MAX;
+            /// Apps whose pushes say who wrote and what. Google reads them, and Apple or the
+            /// browser's maker; the others get pushes that say nothing.
+            push_previews: Apps = Apps::default();
         }
     }
 }

@@ -19,7 +19,7 @@ const OF_OTHERS: [&str; 6] = [
 ];
 
 /// The beginnings of those that tests read.
-const OF_TESTS: [&str; 2] = ["MAGPIE_TEST_", "MAGPIE_FAULT_"];
+const OF_TESTS: [&str; 3] = ["MAGPIE_TEST_", "MAGPIE_FAULT_", "MAGPIE_SLEEP"];
 
 /// A value as it was written somewhere.
 #[derive(Clone, Debug)]

@@ -19,6 +19,7 @@ use crate::{
     clock::{Clock, within},
     hub::{Ending, Letter, Mailbox},
     log::Router,
+    push::Answers,
     store::{Confirm, Connect, Generation, Positions, SharedStore, StoreError},
 };
 
@@ -51,6 +52,7 @@ pub struct Keeper {
     store: SharedStore,
     router: Arc<Router>,
     clock: Clock,
+    answers: Arc<Answers>,
     waiting: Mutex<Waiting>,
     bell: Notify,
 }
@@ -63,9 +65,16 @@ impl Keeper {
             store,
             router,
             clock,
+            answers: Arc::new(Answers::new(clock)),
             waiting: Mutex::default(),
             bell: Notify::new(),
         }
+    }
+
+    /// Who notes which wakes brought their devices.
+    #[must_use]
+    pub fn answers(&self) -> Arc<Answers> {
+        Arc::clone(&self.answers)
     }
 
     /// A device said hello. Its mailbox is told the generation.
@@ -121,6 +130,7 @@ impl Keeper {
                 cursor: it.cursor,
             };
             self.store.confirm(&[confirm]).await?;
+            self.answers.confirmed(from.device, &it.cursor);
         }
         self.store.detach(&[(from.device, generation)]).await
     }
@@ -200,6 +210,9 @@ impl Keeper {
         for chunk in confirms.chunks(BATCH_MAX) {
             match self.store.confirm(chunk).await {
                 Ok(fenced) => {
+                    for it in chunk.iter().filter(|it| !fenced.contains(&it.device)) {
+                        self.answers.confirmed(it.device, &it.cursor);
+                    }
                     for device in fenced {
                         if let Some(it) = confirmed.get(&device) {
                             self.end_fenced(&it.from).await;

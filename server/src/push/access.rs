@@ -8,8 +8,8 @@ use magpie_protocol::moment::Moment;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
-use super::{account::ServiceAccount, answer::Outcome};
-use crate::clock::Clock;
+use super::{account::ServiceAccount, answer::Outcome, skew::Skew};
+use crate::{clock::Clock, metrics::PUSH_ERRORS};
 
 /// What the server may do with a token.
 const SCOPE: &str = "https://www.googleapis.com/auth/firebase.messaging";
@@ -61,6 +61,7 @@ pub(super) struct Access {
     token_uri: String,
     http: reqwest::Client,
     clock: Clock,
+    skew: Skew,
     /// Held while it is renewed: the others wait for that one.
     token: Mutex<Option<Token>>,
 }
@@ -71,12 +72,14 @@ impl Access {
         token_uri: String,
         http: reqwest::Client,
         clock: Clock,
+        skew: Skew,
     ) -> Self {
         Self {
             account,
             token_uri,
             http,
             clock,
+            skew,
             token: Mutex::new(None),
         }
     }
@@ -94,6 +97,7 @@ impl Access {
             Ok(fresh) => return Ok(token.insert(fresh).text.clone()),
             Err(failed) => failed,
         };
+        metrics::counter!(PUSH_ERRORS, "code" => "token").increment(1);
         // The old one may have minutes left.
         match &mut *token {
             Some(token) if now < token.ends_at => {
@@ -103,6 +107,11 @@ impl Access {
             }
             _ => Err(failed),
         }
+    }
+
+    /// As whom tokens are asked for.
+    pub(super) fn account(&self) -> &ServiceAccount {
+        &self.account
     }
 
     /// FCM did not take this token.
@@ -122,6 +131,7 @@ impl Access {
         let asked_at = self.clock.now();
         let answer = self.http.post(&self.token_uri).form(&form).send().await;
         let answer = answer.map_err(|error| unanswered(&error))?;
+        self.skew.note(&answer);
         let status = answer.status();
         let body = super::fcm::read(answer, ANSWER_SIZE_MAX).await?;
         if !status.is_success() {
@@ -185,8 +195,20 @@ pub(super) fn unanswered(error: &reqwest::Error) -> Outcome {
     } else {
         "the connection broke"
     };
+    let mut reason = what.to_owned();
+    if let Some(host) = error.url().and_then(|url| url.host_str()) {
+        reason.push_str(&format!(" ({host})"));
+    }
+    // A certificate that is not trusted is a matter of settings, not of the network.
+    let mut cause = std::error::Error::source(error);
+    while let Some(next) = cause.and_then(std::error::Error::source) {
+        cause = Some(next);
+    }
+    if let Some(cause) = cause.filter(|it| it.to_string().contains("certificate")) {
+        reason.push_str(&format!(": {cause}; is push_ca right?"));
+    }
     Outcome::Unavailable {
         after: None,
-        reason: what.to_owned(),
+        reason,
     }
 }

@@ -108,6 +108,29 @@ impl Error {
     }
 }
 
+/// FCM's codes, and those of the interface: what an answer is counted by.
+const CODES: [&str; 12] = [
+    "INVALID_ARGUMENT",
+    "UNREGISTERED",
+    "SENDER_ID_MISMATCH",
+    "QUOTA_EXCEEDED",
+    "UNAVAILABLE",
+    "INTERNAL",
+    "THIRD_PARTY_AUTH_ERROR",
+    "UNSPECIFIED_ERROR",
+    "UNAUTHENTICATED",
+    "PERMISSION_DENIED",
+    "NOT_FOUND",
+    "RESOURCE_EXHAUSTED",
+];
+
+/// The code of an answer that is no success, for metrics.
+pub(super) fn code(body: &[u8]) -> &'static str {
+    let Body { error } = serde_json::from_slice(body).unwrap_or_default();
+    let known = CODES.iter().find(|it| **it == error.code());
+    known.copied().unwrap_or("other")
+}
+
 /// An answer of FCM, sorted. `retry_after` is the header, in seconds.
 pub(super) fn sort(status: u16, retry_after: Option<&str>, body: &[u8]) -> Outcome {
     if status == 200 {
@@ -198,6 +221,18 @@ mod tests {
             sort(429, Some("99999999"), b""),
             Outcome::SlowDown { after }
         );
+    }
+
+    #[test]
+    fn an_answer_is_counted_by_a_code_that_is_known() {
+        let of = |code: &str| {
+            let detail = serde_json::json!({ "errorCode": code });
+            let body = serde_json::json!({ "error": { "status": "X", "details": [detail] } });
+            super::code(body.to_string().as_bytes())
+        };
+        assert_eq!(of("UNREGISTERED"), "UNREGISTERED");
+        assert_eq!(of("SOMETHING_NEW"), "other");
+        assert_eq!(super::code(b"<html>"), "other");
     }
 
     #[test]

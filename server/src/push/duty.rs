@@ -9,33 +9,31 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use magpie_protocol::{id::DeviceId, moment::Moment, push::Platform, seq::Position};
-use parking_lot::Mutex;
-use tokio::{
-    sync::{Notify, Semaphore},
-    task::JoinSet,
-};
+use magpie_protocol::{id::DeviceId, moment::Moment, seq::Position};
+use tokio::{sync::Notify, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    answer::Outcome,
+    answers::Answers,
     decide::{Deadlines, Decision, decide},
     fcm::Fcm,
-    message::{Form, PushMessage, Urgency, WakeId},
     pace::Pace,
     pending::Pending,
+    sender::{Job, Sender},
 };
 use crate::{
     clock::{Clock, within},
-    metrics::{WAKES_ANSWER_SECONDS, WAKES_OWED},
+    config::Apps,
+    metrics::{WAKES_OWED, WAKES_SUPPRESSED, WAKES_UNANSWERED},
     random::Random,
     store::{
-        Candidate, CandidatePlace, DueWake, NewWake, Shard, SharedStore, StoreError, WorthyEvent,
+        Attachment, Candidate, CandidatePage, CandidatePlace, DueWake, NewWake, Shard, SharedStore,
+        StoreError, WorthyEvent,
     },
 };
 
 /// After each try, how long until the next.
-const SCHEDULE_MS: [i64; 6] = [
+pub(super) const SCHEDULE_MS: [i64; 6] = [
     30_000,
     2 * 60_000,
     10 * 60_000,
@@ -43,10 +41,6 @@ const SCHEDULE_MS: [i64; 6] = [
     6 * 60 * 60_000,
     24 * 60 * 60_000,
 ];
-
-/// The try in which Android itself shows something, because the app did not
-/// answer two.
-const ALERT_TRY: u32 = 3;
 
 /// How long a duty is held without being prolonged.
 const LEASE_MS: i64 = 10_000;
@@ -59,9 +53,6 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long events collect before it is looked who is owed something.
 const COLLECT: Duration = Duration::from_millis(20);
-
-/// How long until it is looked again whether something may be sent.
-const ROOM_INTERVAL: Duration = Duration::from_millis(50);
 
 /// How many times longer than a look that found nobody its conversation is left
 /// alone: such looks take a tenth of the store's time at most, however many
@@ -80,11 +71,11 @@ const EVENTS_MAX: usize = 2_000;
 /// Devices that are looked at in one statement: others wait meanwhile.
 const CANDIDATES_MAX: usize = 250;
 
+/// Conversations that are looked at side by side.
+const LOOKS_MAX: usize = 16;
+
 /// How long ago a device may have said hello to be about to answer its wake.
 const LATELY_MS: i64 = 60_000;
-
-/// Requests in flight.
-const IN_FLIGHT_MAX: usize = 500;
 
 /// What the duty needs.
 pub struct Parts {
@@ -96,6 +87,10 @@ pub struct Parts {
     pub pace: Pace,
     /// How long devices have.
     pub deadlines: Deadlines,
+    /// Apps that are sent what was said.
+    pub previews: Apps,
+    /// Who notes which wakes brought their devices.
+    pub answers: Arc<Answers>,
     /// Time.
     pub clock: Clock,
     /// For wakes' identities.
@@ -112,13 +107,22 @@ struct Held {
     prolong_at: Moment,
 }
 
+/// A device that is owed a wake now.
+struct Owed {
+    device: DeviceId,
+    attachment: Attachment,
+    event: WorthyEvent,
+}
+
 /// The duty to wake, as far as this process holds it.
 pub struct Duty {
-    parts: Parts,
+    store: SharedStore,
+    sender: Arc<Sender>,
+    deadlines: Deadlines,
+    clock: Clock,
+    random: Random,
+    news: Arc<Notify>,
     holder: u64,
-    in_flight: Arc<Semaphore>,
-    /// What was not sent, to be written down.
-    unsent: Mutex<Vec<(DeviceId, u64)>>,
 }
 
 impl Duty {
@@ -126,11 +130,22 @@ impl Duty {
     #[must_use]
     pub fn new(parts: Parts) -> Self {
         let holder = parts.random.bytes().map_or(1, u64::from_ne_bytes);
+        let sender = Sender::new(
+            Arc::clone(&parts.store),
+            parts.fcm,
+            parts.pace,
+            parts.clock,
+            parts.previews,
+            parts.answers,
+        );
         Self {
-            parts,
+            store: parts.store,
+            sender: Arc::new(sender),
+            deadlines: parts.deadlines,
+            clock: parts.clock,
+            random: parts.random,
+            news: parts.news,
             holder,
-            in_flight: Arc::new(Semaphore::new(IN_FLIGHT_MAX)),
-            unsent: Mutex::default(),
         }
     }
 
@@ -139,7 +154,7 @@ impl Duty {
         let mut shards: HashMap<Shard, Held> = HashMap::new();
         let mut sending = JoinSet::new();
         while !stop.is_cancelled() {
-            for shard in Shard::all(self.parts.store.shard_count()) {
+            for shard in Shard::all(self.store.shard_count()) {
                 if let Err(error) = self.look(shard, &mut shards, &mut sending).await {
                     // The log still says who is owed what.
                     tracing::warn!(%error, %shard, "the duty to wake waits");
@@ -150,7 +165,7 @@ impl Duty {
             }
             while sending.try_join_next().is_some() {}
             let wait = self.next_look(&shards);
-            let rung = within(wait, self.parts.news.notified());
+            let rung = within(wait, self.news.notified());
             if stop.run_until_cancelled(rung).await == Some(Some(())) {
                 stop.run_until_cancelled(tokio::time::sleep(COLLECT)).await;
             }
@@ -158,30 +173,30 @@ impl Duty {
         // What is not answered by then is due again by the schedule.
         let answered = async { while sending.join_next().await.is_some() {} };
         within(END_TIMEOUT, answered).await;
-        self.write_unsent().await;
+        self.sender.write_unsent().await;
     }
 
     /// How long nothing is to be done, unless news come.
     fn next_look(&self, shards: &HashMap<Shard, Held>) -> Duration {
-        let now_ms = self.parts.clock.wall_ms();
+        let now_ms = self.clock.wall_ms();
         let looks = shards.values().filter_map(|it| it.pending.next_look_ms());
         let wait_ms = looks.min().map_or(u64::MAX, |at_ms| {
             u64::try_from(at_ms.saturating_sub(now_ms)).unwrap_or(0)
         });
         let wait = Duration::from_millis(wait_ms).min(LOOK_INTERVAL);
         // Not sooner than something may be sent.
-        wait.max(self.parts.pace.ready_after().min(LOOK_INTERVAL))
+        wait.max(self.sender.ready_after().min(LOOK_INTERVAL))
     }
 
     /// Reads a shard forward and decides what can be decided.
     async fn look(
-        self: &Arc<Self>,
+        &self,
         shard: Shard,
         shards: &mut HashMap<Shard, Held>,
         sending: &mut JoinSet<()>,
     ) -> Result<(), StoreError> {
-        let store = &self.parts.store;
-        let now = self.parts.clock.now();
+        let store = &self.store;
+        let now = self.clock.now();
         if shards.get(&shard).is_none_or(|held| now >= held.prolong_at) {
             let Some(cursor) = store.lease_wakes(shard, self.holder, LEASE_MS).await? else {
                 shards.remove(&shard);
@@ -197,18 +212,13 @@ impl Duty {
         let Some(held) = shards.get_mut(&shard) else {
             return Ok(());
         };
-        let pending = &mut held.pending;
-        while pending.count() < EVENTS_MAX {
-            let before = pending.read_upto();
-            pending.add(store.worthy_events(before, EVENTS_MAX).await?);
-            if pending.read_upto() == before {
-                break;
-            }
+        if let Err(error) = self.decide_pending(&mut held.pending, sending).await {
+            // Wakes of events that were decided may not be written down: they are
+            // read again, behind the wake cursor.
+            shards.remove(&shard);
+            return Err(error);
         }
-        for events in pending.to_look_at(self.parts.clock.wall_ms()) {
-            self.look_at(&events, pending, sending).await?;
-        }
-        let decided = pending.decided_upto();
+        let decided = held.pending.decided_upto();
         if decided > held.cursor {
             held.cursor = decided;
             if !store.advance_wakes(shard, self.holder, decided).await? {
@@ -218,62 +228,102 @@ impl Duty {
         Ok(())
     }
 
-    /// Decides about one conversation's events for all its members' devices.
-    async fn look_at(
-        self: &Arc<Self>,
-        events: &[WorthyEvent],
+    /// Reads on, and decides what is to be looked at. When it returns, the wakes of
+    /// all that is decided are written down.
+    async fn decide_pending(
+        &self,
         pending: &mut Pending,
         sending: &mut JoinSet<()>,
+    ) -> Result<(), StoreError> {
+        while pending.count() < EVENTS_MAX {
+            let before = pending.read_upto();
+            pending.add(self.store.worthy_events(before, EVENTS_MAX).await?);
+            if pending.read_upto() == before {
+                break;
+            }
+        }
+        let mut owed = Vec::new();
+        for events in pending.to_look_at(self.clock.wall_ms()).chunks(LOOKS_MAX) {
+            let began = self.clock.now();
+            let pages = self.first_pages(events).await?;
+            let took = self.clock.now().since(began) / u32::try_from(events.len()).unwrap_or(1);
+            for (events, page) in events.iter().zip(pages) {
+                self.look_at(events, page, took, pending, &mut owed).await?;
+            }
+            if owed.len() >= CANDIDATES_MAX {
+                self.record(std::mem::take(&mut owed), sending).await?;
+            }
+        }
+        self.record(owed, sending).await
+    }
+
+    /// The first candidates of each of these conversations, asked for side by side.
+    async fn first_pages(
+        &self,
+        events: &[Vec<WorthyEvent>],
+    ) -> Result<Vec<CandidatePage>, StoreError> {
+        let mut asked = JoinSet::new();
+        for (index, events) in events.iter().enumerate() {
+            let (store, last) = (Arc::clone(&self.store), events.last().copied());
+            let since_ms = self.clock.wall_ms() - LATELY_MS;
+            asked.spawn(async move {
+                let page = match &last {
+                    Some(last) => {
+                        candidates(&store, last, CandidatePlace::default(), since_ms).await
+                    }
+                    None => Ok(CandidatePage::default()),
+                };
+                (index, page)
+            });
+        }
+        let mut pages: Vec<(usize, CandidatePage)> = Vec::new();
+        while let Some(answered) = asked.join_next().await {
+            // A task that panicked is one that has found nothing out.
+            let (index, page) = answered.map_err(|error| StoreError::Unavailable {
+                reason: error.to_string(),
+            })?;
+            pages.push((index, page?));
+        }
+        pages.sort_by_key(|(index, _)| *index);
+        Ok(pages.into_iter().map(|(_, page)| page).collect())
+    }
+
+    /// Decides about one conversation's events for all its members' devices, and
+    /// adds those that are owed a wake now, with leave to send it.
+    async fn look_at(
+        &self,
+        events: &[WorthyEvent],
+        first: CandidatePage,
+        took: Duration,
+        pending: &mut Pending,
+        all_owed: &mut Vec<Owed>,
     ) -> Result<(), StoreError> {
         let Some(last) = events.last() else {
             return Ok(());
         };
-        let (began, now_ms) = (self.parts.clock.now(), self.parts.clock.wall_ms());
-        let mut found_count = 0;
-        // The first event for which somebody is not decided, and when to look.
-        let mut undecided: Option<(Position, i64)> = None;
-        let mut place = Some(CandidatePlace::default());
-        while let Some(at) = place {
-            let page = self
-                .parts
-                .store
-                .wake_candidates(
-                    last.conversation,
-                    last.position,
-                    at,
-                    CANDIDATES_MAX,
-                    now_ms - LATELY_MS,
-                )
-                .await?;
-            place = page.next;
-            found_count += page.candidates.len();
-            let mut owed = Vec::new();
-            for device in &page.candidates {
-                match self.first_decision(events, device, now_ms) {
-                    Some((position, Decision::Owed)) => owed.push((device.device, position)),
-                    Some((position, Decision::NotYet { at_ms })) => {
-                        note(&mut undecided, position, at_ms);
-                    }
-                    Some((_, Decision::Not)) | None => {}
-                }
+        let now_ms = self.clock.wall_ms();
+        let mut seen = Seen::default();
+        let mut page = first;
+        loop {
+            let mut owed = self.decide_all(events, &page.candidates, now_ms, &mut seen);
+            let may_send = self.sender.take(owed.len(), all_owed.len()) as usize;
+            for it in owed.split_off(owed.len().min(may_send)) {
+                let at_ms = now_ms.saturating_add(self.sender.room_after_ms());
+                seen.undecided(it.event.position, at_ms);
             }
-            let may_send = self.take(owed.len());
-            for (_, position) in owed.split_off(owed.len().min(may_send as usize)) {
-                note(
-                    &mut undecided,
-                    position,
-                    now_ms.saturating_add(self.room_after_ms()),
-                );
-            }
-            self.record(&owed, now_ms, sending).await?;
+            all_owed.append(&mut owed);
+            let Some(place) = page.next else { break };
+            page = candidates(&self.store, last, place, now_ms - LATELY_MS).await?;
         }
-        if found_count == 0 {
-            let took = self.parts.clock.now().since(began);
+        if seen.found == 0 {
             let until_ms = now_ms.saturating_add(ms((took * REST_TIMES).min(REST_MAX)));
             pending.rest(last.conversation, now_ms, until_ms);
         }
+        let confirmed = pending.waited(last.conversation, seen.waiting, seen.owed);
+        metrics::counter!(WAKES_SUPPRESSED, "reason" => "confirmed").increment(confirmed);
+        metrics::counter!(WAKES_SUPPRESSED, "reason" => "woken").increment(seen.woken);
         for event in events {
-            match undecided {
+            match seen.undecided {
                 Some((first, at_ms)) if event.position >= first => {
                     pending.look_again(event.position, at_ms);
                 }
@@ -283,17 +333,35 @@ impl Duty {
         Ok(())
     }
 
-    /// Takes leave to send at most `count` pushes.
-    fn take(&self, count: usize) -> u32 {
-        let count = count.min(self.in_flight.available_permits());
-        self.parts
-            .pace
-            .take(u32::try_from(count).unwrap_or(u32::MAX))
-    }
-
-    /// How long until there may be leave again.
-    fn room_after_ms(&self) -> i64 {
-        ms(self.parts.pace.ready_after().max(ROOM_INTERVAL))
+    /// Which of these devices are owed a wake now; notes what became of the others.
+    fn decide_all(
+        &self,
+        events: &[WorthyEvent],
+        candidates: &[Candidate],
+        now_ms: i64,
+        seen: &mut Seen,
+    ) -> Vec<Owed> {
+        let mut owed = Vec::new();
+        seen.found += candidates.len();
+        for device in candidates {
+            match self.first_decision(events, device, now_ms) {
+                Some((event, Decision::Owed)) => owed.push(Owed {
+                    device: device.device,
+                    attachment: device.attachment,
+                    event,
+                }),
+                Some((event, Decision::NotYet { at_ms })) => {
+                    seen.waiting += 1;
+                    seen.undecided(event.position, at_ms);
+                }
+                Some((_, Decision::Not)) | None => {
+                    let is_for_it = events.iter().any(|it| it.sender != device.user);
+                    seen.woken += u64::from(device.is_woken && is_for_it);
+                }
+            }
+        }
+        seen.owed += owed.len();
+        owed
     }
 
     /// The first event for which a device is woken, now or later.
@@ -302,171 +370,113 @@ impl Duty {
         events: &[WorthyEvent],
         device: &Candidate,
         now_ms: i64,
-    ) -> Option<(Position, Decision)> {
-        let deadlines = &self.parts.deadlines;
+    ) -> Option<(WorthyEvent, Decision)> {
+        let deadlines = &self.deadlines;
         let decisions = events
             .iter()
-            .map(|event| (event.position, decide(event, device, deadlines, now_ms)));
+            .map(|event| (*event, decide(event, device, deadlines, now_ms)));
         let mut decisions = decisions.filter(|(_, it)| *it != Decision::Not);
         decisions.next()
     }
 
     /// Writes wakes down, then sends them.
-    async fn record(
-        self: &Arc<Self>,
-        owed: &[(DeviceId, Position)],
-        now_ms: i64,
-        sending: &mut JoinSet<()>,
-    ) -> Result<(), StoreError> {
-        if owed.is_empty() {
+    async fn record(&self, owed: Vec<Owed>, sending: &mut JoinSet<()>) -> Result<(), StoreError> {
+        let count = owed.len();
+        let mut of: HashMap<DeviceId, Owed> = HashMap::new();
+        for it in owed {
+            // One that is owed to a device for another conversation stands for both.
+            of.entry(it.device).or_insert(it);
+        }
+        if of.is_empty() {
             return Ok(());
         }
-        let wakes: Vec<NewWake> = owed
-            .iter()
-            .map(|(device, position)| NewWake {
-                device: *device,
-                position: *position,
-                id: self.parts.random.bytes().map_or(0, u64::from_ne_bytes),
-            })
-            .collect();
-        let store = &self.parts.store;
-        let recorded = store.record_wakes(&wakes, now_ms, &SCHEDULE_MS).await?;
-        let unused = owed.len().saturating_sub(recorded.len());
-        self.parts
-            .pace
-            .give_back(u32::try_from(unused).unwrap_or(0));
-        self.send_all(recorded, sending).await
+        let new = |it: &Owed| NewWake {
+            device: it.device,
+            position: it.event.position,
+            id: self.random.bytes().map_or(0, u64::from_ne_bytes),
+        };
+        let wakes: Vec<NewWake> = of.values().map(new).collect();
+        let now_ms = self.clock.wall_ms();
+        let recorded = self
+            .store
+            .record_wakes(&wakes, now_ms, &SCHEDULE_MS)
+            .await?;
+        // The others have confirmed meanwhile, or another node was first.
+        self.sender.give_back(count.saturating_sub(recorded.len()));
+        metrics::counter!(WAKES_OWED).increment(recorded.len() as u64);
+        let job = |wake: DueWake| Job {
+            fresh: of
+                .get(&wake.device)
+                .map(|it| (it.event.committed_at_ms, it.attachment)),
+            wake,
+        };
+        let jobs = recorded.into_iter().map(job).collect();
+        self.sender.send_all(jobs, sending).await
     }
 
     /// Sends what is due again, as fast as it may be sent.
-    async fn try_again(self: &Arc<Self>, sending: &mut JoinSet<()>) -> Result<(), StoreError> {
-        self.write_unsent().await;
+    async fn try_again(&self, sending: &mut JoinSet<()>) -> Result<(), StoreError> {
+        self.sender.write_unsent().await;
         loop {
-            let may_send = self.take(CANDIDATES_MAX);
+            let may_send = self.sender.take(CANDIDATES_MAX, 0) as usize;
             if may_send == 0 {
                 return Ok(());
             }
-            let now_ms = self.parts.clock.wall_ms();
-            let store = &self.parts.store;
-            let due = store
-                .due_wakes(now_ms, may_send as usize, &SCHEDULE_MS)
-                .await;
+            let now_ms = self.clock.wall_ms();
+            let due = self.store.due_wakes(now_ms, may_send, &SCHEDULE_MS).await;
             let taken = due.as_ref().map_or(0, Vec::len);
-            let unused = may_send.saturating_sub(u32::try_from(taken).unwrap_or(0));
-            self.parts.pace.give_back(unused);
-            self.send_all(due?, sending).await?;
+            let unused = may_send.saturating_sub(taken);
+            self.sender.give_back(unused);
+            let due = due?;
+            let again = due.iter().filter(|it| it.tries > 1).count() as u64;
+            metrics::counter!(WAKES_UNANSWERED).increment(again);
+            metrics::counter!(WAKES_OWED).increment(taken as u64 - again);
+            let job = |wake| Job { wake, fresh: None };
+            let jobs = due.into_iter().map(job).collect();
+            self.sender.send_all(jobs, sending).await?;
             if unused > 0 {
                 return Ok(());
             }
         }
     }
+}
 
-    async fn send_all(
-        self: &Arc<Self>,
-        wakes: Vec<DueWake>,
-        sending: &mut JoinSet<()>,
-    ) -> Result<(), StoreError> {
-        if wakes.is_empty() {
-            return Ok(());
-        }
-        let epoch = self.parts.store.state().await?.history.epoch;
-        metrics::counter!(WAKES_OWED).increment(wakes.len() as u64);
-        for wake in wakes {
-            // There is a turn: only as many are written down as there are.
-            let Ok(turn) = Arc::clone(&self.in_flight).acquire_owned().await else {
-                return Ok(());
-            };
-            let duty = Arc::clone(self);
-            sending.spawn(async move {
-                duty.send(&wake, epoch).await;
-                drop(turn);
-            });
-        }
-        Ok(())
-    }
+/// Candidates for a conversation's last event.
+async fn candidates(
+    store: &SharedStore,
+    last: &WorthyEvent,
+    place: CandidatePlace,
+    seen_since_ms: i64,
+) -> Result<CandidatePage, StoreError> {
+    let (conversation, position) = (last.conversation, last.position);
+    store
+        .wake_candidates(conversation, position, place, CANDIDATES_MAX, seen_since_ms)
+        .await
+}
 
-    async fn send(&self, wake: &DueWake, epoch: u64) {
-        let began = self.parts.clock.now();
-        let outcome = self.parts.fcm.send(&self.message(wake, epoch)).await;
-        let took = self.parts.clock.now().since(began);
-        metrics::histogram!(WAKES_ANSWER_SECONDS).record(took.as_secs_f64());
-        self.parts.pace.note(&outcome);
-        match outcome {
-            Outcome::Sent => {}
-            Outcome::TokenGone => self.forget(wake).await,
-            Outcome::Misconfigured { code } => {
-                tracing::error!(
-                    code,
-                    app = wake.address.app.as_str(),
-                    "FCM does not accept this server's pushes to an app: the service account, the \
-                     app's project or its keys for Apple or the web are wrong"
-                );
-            }
-            Outcome::BadMessage { reason } => {
-                tracing::error!(
-                    reason,
-                    "FCM does not understand a push: a bug of this server"
-                );
-            }
-            Outcome::SlowDown { .. } | Outcome::Unavailable { .. } => {
-                self.unsent.lock().push((wake.device, wake.id));
-            }
-        }
-    }
+/// What a look at a conversation has found.
+#[derive(Default)]
+struct Seen {
+    /// Candidates.
+    found: usize,
+    /// Those that are owed a wake.
+    owed: usize,
+    /// Those that have time left.
+    waiting: usize,
+    /// Those that are about to answer another wake.
+    woken: u64,
+    /// The first event for which somebody is not decided, and when to look.
+    undecided: Option<(Position, i64)>,
+}
 
-    fn message(&self, wake: &DueWake, epoch: u64) -> PushMessage {
-        let step = usize::try_from(wake.tries).unwrap_or(usize::MAX);
-        let wait_ms = SCHEDULE_MS.get(step.saturating_sub(1));
-        let wait_ms = wait_ms.or(SCHEDULE_MS.last()).copied().unwrap_or(0);
-        let is_android = wake.address.platform == Platform::Android;
-        PushMessage {
-            platform: wake.address.platform,
-            token: wake.address.token.clone(),
-            wake: WakeId(wake.id),
-            epoch,
-            urgency: Urgency::Notify,
-            form: match is_android && wake.tries == ALERT_TRY {
-                true => Form::Alert,
-                false => Form::Data,
-            },
-            life: Duration::from_millis(wait_ms.unsigned_abs()),
-            now_ms: self.parts.clock.wall_ms(),
-        }
-    }
-
-    /// The token is dead, unless the device has another one by now.
-    async fn forget(&self, wake: &DueWake) {
-        let token = Some(&wake.address.token);
-        match self.parts.store.clear_push(wake.device, token).await {
-            Ok(was_there) => {
-                tracing::info!(device = %wake.device, was_there, "a push token is dead")
-            }
-            Err(error) => tracing::warn!(%error, "a dead push token was not forgotten"),
-        }
-    }
-
-    /// What was not sent is due again when something may be sent: it is asked
-    /// again then whether it is owed.
-    async fn write_unsent(&self) {
-        let unsent = std::mem::take(&mut *self.unsent.lock());
-        if unsent.is_empty() {
-            return;
-        }
-        let now_ms = self.parts.clock.wall_ms();
-        let due_at_ms = now_ms.saturating_add(self.room_after_ms());
-        if let Err(error) = self.parts.store.postpone_wakes(&unsent, due_at_ms).await {
-            // They are due anyway, by the schedule.
-            tracing::warn!(%error, "unsent wakes were not written down");
-        }
+impl Seen {
+    /// The earliest of both.
+    fn undecided(&mut self, position: Position, at_ms: i64) {
+        let (first, look_at_ms) = self.undecided.unwrap_or((position, at_ms));
+        self.undecided = Some((first.min(position), look_at_ms.min(at_ms)));
     }
 }
 
 fn ms(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
-}
-
-/// The earliest of both.
-fn note(undecided: &mut Option<(Position, i64)>, position: Position, at_ms: i64) {
-    let (first, look_at_ms) = undecided.unwrap_or((position, at_ms));
-    *undecided = Some((first.min(position), look_at_ms.min(at_ms)));
 }

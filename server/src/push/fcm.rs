@@ -1,18 +1,27 @@
 //! The only HTTP to FCM: one client, one HTTP/2 connection, many requests in
 //! flight.
 
-use std::{net::IpAddr, time::Duration};
+use std::{
+    fs,
+    net::IpAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
-use reqwest::{Client, Response, Url, header::RETRY_AFTER, redirect::Policy};
+use reqwest::{Certificate, Client, Response, Url, header::RETRY_AFTER, redirect::Policy};
 use serde_json::json;
 
 use super::{
     access::{Access, unanswered},
     account::ServiceAccount,
-    answer::{Outcome, sort},
+    answer::{Outcome, code, sort},
     message::PushMessage,
+    skew::Skew,
 };
-use crate::{clock::Clock, metrics::PUSHES};
+use crate::{
+    clock::Clock,
+    metrics::{PUSH_ERRORS, PUSHES},
+};
 
 /// Where FCM is.
 const BASE_URL: &str = "https://fcm.googleapis.com";
@@ -36,6 +45,8 @@ pub struct Endpoints {
     pub base_url: Option<String>,
     /// Instead of the service account's.
     pub token_uri: Option<String>,
+    /// Whom to trust there besides the system's authorities: a PEM file.
+    pub ca: Option<PathBuf>,
 }
 
 /// Why pushes cannot be sent to where they should.
@@ -46,6 +57,14 @@ pub enum EndpointsError {
     NotAllowed {
         /// What was given.
         url: String,
+    },
+    /// The certificate authority is of no use.
+    #[error("the certificate authority {path} cannot be used: {reason}")]
+    Authority {
+        /// Its file.
+        path: String,
+        /// What is wrong.
+        reason: String,
     },
     /// There is no TLS to be had.
     #[error("there is no HTTP client: {reason}")]
@@ -60,6 +79,7 @@ pub struct Fcm {
     access: Access,
     http: Client,
     send_url: String,
+    skew: Skew,
 }
 
 impl Fcm {
@@ -77,14 +97,33 @@ impl Fcm {
         let token_uri = endpoints.token_uri.as_deref();
         let token_uri = token_uri.unwrap_or(&account.token_uri).to_owned();
         let is_plain = [is_plain(base_url)?, is_plain(&token_uri)?].contains(&true);
-        let http = client(is_plain)?;
+        let authorities = match &endpoints.ca {
+            Some(path) => authorities(path)?,
+            None => Vec::new(),
+        };
+        let http = client(is_plain, authorities)?;
+        let skew = Skew::new(clock);
         let base_url = base_url.trim_end_matches('/');
         let send_url = format!("{base_url}/v1/projects/{}/messages:send", account.project);
         Ok(Self {
-            access: Access::new(account, token_uri, http.clone(), clock),
+            access: Access::new(account, token_uri, http.clone(), clock, skew.clone()),
             http,
             send_url,
+            skew,
         })
+    }
+
+    /// As whom it sends.
+    #[must_use]
+    pub fn account(&self) -> &ServiceAccount {
+        self.access.account()
+    }
+
+    /// How far this machine's clock is ahead of Google's; `None` while nobody there
+    /// has answered.
+    #[must_use]
+    pub fn clock_ahead_secs(&self) -> Option<i64> {
+        self.skew.ahead_secs()
     }
 
     /// Sends one message.
@@ -122,16 +161,28 @@ impl Fcm {
         let request = self.http.post(&self.send_url).bearer_auth(token).json(body);
         let answer = match request.send().await {
             Ok(answer) => answer,
-            Err(error) => return unanswered(&error),
+            Err(error) => {
+                metrics::counter!(PUSH_ERRORS, "code" => "none").increment(1);
+                return unanswered(&error);
+            }
         };
+        self.skew.note(&answer);
         let status = answer.status().as_u16();
         let retry_after = answer.headers().get(RETRY_AFTER);
         let retry_after = retry_after
             .and_then(|it| it.to_str().ok())
             .map(str::to_owned);
         match read(answer, ANSWER_SIZE_MAX).await {
-            Ok(body) => sort(status, retry_after.as_deref(), &body),
-            Err(outcome) => outcome,
+            Ok(body) => {
+                if status != 200 {
+                    metrics::counter!(PUSH_ERRORS, "code" => code(&body)).increment(1);
+                }
+                sort(status, retry_after.as_deref(), &body)
+            }
+            Err(outcome) => {
+                metrics::counter!(PUSH_ERRORS, "code" => "none").increment(1);
+                outcome
+            }
         }
     }
 }
@@ -178,9 +229,22 @@ fn is_plain(url: &str) -> Result<bool, EndpointsError> {
     }
 }
 
+fn authorities(path: &Path) -> Result<Vec<Certificate>, EndpointsError> {
+    let unusable = |reason: String| EndpointsError::Authority {
+        path: path.display().to_string(),
+        reason,
+    };
+    let pem = fs::read(path).map_err(|error| unusable(error.to_string()))?;
+    let found = Certificate::from_pem_bundle(&pem).map_err(|error| unusable(error.to_string()))?;
+    if found.is_empty() {
+        return Err(unusable("no certificate in PEM form in it".to_owned()));
+    }
+    Ok(found)
+}
+
 /// Nothing but the endpoints is ever asked: no redirect is followed, no proxy of
 /// the environment used.
-fn client(is_plain: bool) -> Result<Client, EndpointsError> {
+fn client(is_plain: bool, authorities: Vec<Certificate>) -> Result<Client, EndpointsError> {
     let mut builder = Client::builder()
         .redirect(Policy::none())
         .no_proxy()
@@ -189,6 +253,9 @@ fn client(is_plain: bool) -> Result<Client, EndpointsError> {
         .http2_keep_alive_interval(PING_INTERVAL)
         .http2_keep_alive_timeout(CONNECT_TIMEOUT)
         .https_only(!is_plain);
+    if !authorities.is_empty() {
+        builder = builder.tls_certs_merge(authorities);
+    }
     if is_plain {
         // Without TLS nothing tells that the other side speaks HTTP/2.
         builder = builder.http2_prior_knowledge();

@@ -3,15 +3,20 @@
 //!
 //! It is the same for everybody: a version, the wake's id and the epoch. A token
 //! that somebody registered as theirs and is another's brings its owner nothing
-//! to read. Data messages on Android are not collapsible, and carry no
-//! `collapse_key` when they wake for a message: FCM holds collapsible ones back
-//! after a burst of 20 and then lets one through every 3 minutes for each device
+//! to read. For apps that the operator names it also says who wrote and what.
+//!
+//! Every push is for a message that the app will show, so every one is urgent; FCM
+//! demotes apps whose urgent messages show nothing. Data messages on Android carry
+//! no `collapse_key`: FCM holds collapsible ones back after a burst of 20 and then
+//! lets one through every 3 minutes for each device
 //! (<https://firebase.google.com/docs/cloud-messaging/throttling-and-quotas>).
 
 use std::{fmt, time::Duration};
 
 use magpie_protocol::push::{Platform, PushToken};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
+
+use crate::store::Preview;
 
 /// The version of what a wake says.
 const VERSION: &str = "1";
@@ -20,12 +25,21 @@ const VERSION: &str = "1";
 const ALERT_TITLE: &str = "New messages";
 const ALERT_BODY: &str = "Open the app to read them.";
 
+/// A notification takes the place of the last one that is called this.
+const ALERT_TAG: &str = "magpie";
+
 /// The longest that FCM keeps a message:
 /// <https://firebase.google.com/docs/cloud-messaging/customize-messages/setting-message-lifespan>.
 const LIFE_MAX: Duration = Duration::from_secs(28 * 24 * 60 * 60);
 
-/// Replaces an older silent wake that waits.
-const COLLAPSE_KEY: &str = "sync";
+/// Bytes of a preview's text, as JSON has it. A message has at most 4,096 bytes
+/// (<https://firebase.google.com/docs/cloud-messaging/concept-options>), and it is
+/// not said how FCM writes what it passes on: this fits even if each character
+/// becomes an escape of three times its size.
+const PREVIEW_SIZE_MAX: usize = 1_024;
+
+/// At the end of a text that was cut.
+const CUT: &str = "\u{2026}";
 
 /// Which wake it is: the app says so when it reports what came.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -35,16 +49,6 @@ impl fmt::Display for WakeId {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{:016x}", self.0)
     }
-}
-
-/// Whether a person will notice.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Urgency {
-    /// The app will show something: wake it out of Doze.
-    Notify,
-    /// The app syncs and shows nothing. FCM demotes apps whose urgent messages
-    /// show nothing.
-    Silent,
 }
 
 /// Who shows something to the person.
@@ -67,10 +71,10 @@ pub struct PushMessage {
     pub wake: WakeId,
     /// The server's history.
     pub epoch: u64,
-    /// Whether a person will notice.
-    pub urgency: Urgency,
     /// Who shows it.
     pub form: Form,
+    /// What was said, for an app that shows it.
+    pub preview: Option<Preview>,
     /// How long FCM keeps it for a device that cannot be reached: until the next
     /// try, so that it never has two.
     pub life: Duration,
@@ -82,14 +86,7 @@ impl PushMessage {
     /// The request's body.
     #[must_use]
     pub fn body(&self) -> Value {
-        let mut message = json!({
-            "token": self.token.as_str(),
-            "data": {
-                "magpie_version": VERSION,
-                "magpie_wake": self.wake.to_string(),
-                "magpie_epoch": self.epoch.to_string(),
-            },
-        });
+        let mut message = json!({ "token": self.token.as_str(), "data": self.data() });
         let (field, options) = match self.platform {
             Platform::Android => ("android", self.android()),
             Platform::Ios => ("apns", self.apns()),
@@ -101,93 +98,141 @@ impl PushMessage {
         json!({ "message": message })
     }
 
+    fn data(&self) -> Map<String, Value> {
+        let mut data = Map::new();
+        let mut put = |name: &str, value: String| data.insert(name.to_owned(), value.into());
+        put("magpie_version", VERSION.to_owned());
+        put("magpie_wake", self.wake.to_string());
+        put("magpie_epoch", self.epoch.to_string());
+        if let Some(preview) = &self.preview {
+            put("magpie_conversation", preview.conversation.to_string());
+            put("magpie_seq", preview.seq.get().to_string());
+            // Apple gets both in the alert, and has no room for them twice.
+            if self.platform != Platform::Ios {
+                put("magpie_sender", preview.sender.clone());
+                put("magpie_text", cut(&preview.text));
+            }
+        }
+        data
+    }
+
     fn life_secs(&self) -> u64 {
         self.life.min(LIFE_MAX).as_secs()
     }
 
     fn android(&self) -> Value {
         let ttl = format!("{}s", self.life_secs());
-        match (self.urgency, self.form) {
-            (Urgency::Silent, _) => {
-                json!({ "priority": "NORMAL", "ttl": ttl, "collapse_key": COLLAPSE_KEY })
-            }
-            (Urgency::Notify, Form::Data) => json!({ "priority": "HIGH", "ttl": ttl }),
-            // Notification messages are always collapsible; one of the same tag
-            // takes the other's place on the screen.
-            (Urgency::Notify, Form::Alert) => json!({
+        match self.form {
+            Form::Data => json!({ "priority": "HIGH", "ttl": ttl }),
+            // Notification messages are always collapsible.
+            Form::Alert => json!({
                 "priority": "HIGH",
                 "ttl": ttl,
-                "notification": { "title": ALERT_TITLE, "body": ALERT_BODY, "tag": COLLAPSE_KEY },
+                "notification": { "title": ALERT_TITLE, "body": ALERT_BODY, "tag": ALERT_TAG },
             }),
         }
     }
 
     /// Headers and payload of Apple's service, which FCM passes on:
     /// <https://developer.apple.com/documentation/usernotifications/sending-notification-requests-to-apns>.
+    /// A notification service extension syncs and puts the text in.
     fn apns(&self) -> Value {
         let life_secs = i64::try_from(self.life_secs()).unwrap_or(i64::MAX);
         let expiration = (self.now_ms / 1000).saturating_add(life_secs).to_string();
-        match self.urgency {
-            // A notification service extension syncs and puts the text in.
-            Urgency::Notify => json!({
-                "headers": {
-                    "apns-push-type": "alert",
-                    "apns-priority": "10",
-                    "apns-expiration": expiration,
-                },
-                "payload": {
-                    "aps": {
-                        "alert": { "title": ALERT_TITLE, "body": ALERT_BODY },
-                        "mutable-content": 1,
-                        "sound": "default",
-                    },
-                },
-            }),
-            Urgency::Silent => json!({
-                "headers": {
-                    "apns-push-type": "background",
-                    "apns-priority": "5",
-                    "apns-expiration": expiration,
-                    "apns-collapse-id": COLLAPSE_KEY,
-                },
-                "payload": { "aps": { "content-available": 1 } },
-            }),
-        }
+        let alert = match &self.preview {
+            Some(it) => json!({ "title": it.sender, "body": cut(&it.text) }),
+            None => json!({ "title": ALERT_TITLE, "body": ALERT_BODY }),
+        };
+        json!({
+            "headers": {
+                "apns-push-type": "alert",
+                "apns-priority": "10",
+                "apns-expiration": expiration,
+            },
+            "payload": { "aps": { "alert": alert, "mutable-content": 1, "sound": "default" } },
+        })
     }
 
     /// Headers of RFC 8030.
     fn webpush(&self) -> Value {
         let ttl = self.life_secs().to_string();
-        match self.urgency {
-            Urgency::Notify => json!({ "headers": { "TTL": ttl, "Urgency": "high" } }),
-            Urgency::Silent => {
-                json!({ "headers": { "TTL": ttl, "Urgency": "normal", "Topic": COLLAPSE_KEY } })
-            }
+        json!({ "headers": { "TTL": ttl, "Urgency": "high" } })
+    }
+}
+
+/// As much of a text as a preview has room for, in whole characters.
+fn cut(text: &str) -> String {
+    let mut size = 0;
+    let end = text.char_indices().find_map(|(at, character)| {
+        size += json_size(character);
+        (size > PREVIEW_SIZE_MAX - CUT.len()).then_some(at)
+    });
+    let all = text.chars().map(json_size).sum::<usize>();
+    match end {
+        Some(end) if all > PREVIEW_SIZE_MAX => {
+            let (kept, _) = text.split_at(end);
+            format!("{kept}{CUT}")
         }
+        Some(_) | None => text.to_owned(),
+    }
+}
+
+/// Bytes of a character in a JSON string.
+const fn json_size(character: char) -> usize {
+    match character {
+        '"' | '\\' | '\n' | '\r' | '\t' | '\u{8}' | '\u{c}' => 2,
+        '\0'..='\u{1f}' => 6,
+        _ => character.len_utf8(),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use magpie_protocol::{
+        id::ConversationId,
+        seq::{Position, Seq},
+    };
+
     use super::*;
 
-    fn body(platform: Platform, urgency: Urgency, form: Form) -> Value {
-        let message = PushMessage {
+    /// Bytes of a message that FCM and Apple take.
+    const SIZE_MAX: usize = 4_096;
+
+    fn message(platform: Platform, form: Form) -> PushMessage {
+        PushMessage {
             platform,
             token: PushToken::parse("a-device:APA91bExample").unwrap(),
             wake: WakeId(u64::MAX),
             epoch: u64::MAX,
-            urgency,
             form,
+            preview: None,
             life: Duration::from_secs(30),
             now_ms: 1_700_000_000_999,
+        }
+    }
+
+    fn body(platform: Platform, form: Form) -> Value {
+        message(platform, form).body()
+    }
+
+    fn with_preview(platform: Platform, text: &str) -> Value {
+        let preview = Preview {
+            position: Position::new(9),
+            conversation: ConversationId::new([7; 16]),
+            seq: Seq::new(5),
+            sender: "x".repeat(32),
+            text: text.to_owned(),
         };
-        message.body()
+        let message = PushMessage {
+            preview: Some(preview),
+            ..message(platform, Form::Data)
+        };
+        message.body()["message"].clone()
     }
 
     #[test]
     fn a_wake_says_nothing_and_is_small() {
-        let body = body(Platform::Android, Urgency::Notify, Form::Data);
+        let body = body(Platform::Android, Form::Data);
         let data = body["message"]["data"].as_object().unwrap();
         let names: Vec<&str> = data.keys().map(String::as_str).collect();
         assert_eq!(names, ["magpie_epoch", "magpie_version", "magpie_wake"]);
@@ -200,45 +245,78 @@ mod tests {
     }
 
     #[test]
-    fn only_silent_wakes_collapse_and_only_they_are_not_urgent() {
-        let urgent = body(Platform::Android, Urgency::Notify, Form::Data);
+    fn a_wake_is_urgent_and_does_not_collapse() {
+        let urgent = body(Platform::Android, Form::Data);
         assert_eq!(urgent["message"]["android"]["priority"], "HIGH");
         assert_eq!(urgent["message"]["android"]["ttl"], "30s");
         assert!(urgent["message"]["android"].get("collapse_key").is_none());
-        let silent = body(Platform::Android, Urgency::Silent, Form::Data);
-        assert_eq!(silent["message"]["android"]["priority"], "NORMAL");
-        assert_eq!(silent["message"]["android"]["collapse_key"], "sync");
     }
 
     #[test]
     fn an_app_that_does_not_answer_is_helped_by_android() {
-        let alert = body(Platform::Android, Urgency::Notify, Form::Alert);
+        let alert = body(Platform::Android, Form::Alert);
         let shown = &alert["message"]["android"]["notification"];
         assert_eq!(shown["title"], ALERT_TITLE);
         assert_eq!(shown["body"], ALERT_BODY);
     }
 
     #[test]
-    fn apple_gets_an_alert_or_a_background_push_and_never_both() {
-        let alert = body(Platform::Ios, Urgency::Notify, Form::Data);
+    fn apple_gets_an_alert_that_its_extension_may_change() {
+        let alert = body(Platform::Ios, Form::Data);
         let apns = &alert["message"]["apns"];
         assert_eq!(apns["headers"]["apns-priority"], "10");
         assert_eq!(apns["headers"]["apns-expiration"], "1700000030");
         assert_eq!(apns["payload"]["aps"]["mutable-content"], 1);
+        assert_eq!(apns["payload"]["aps"]["alert"]["title"], ALERT_TITLE);
         assert!(apns["payload"]["aps"].get("content-available").is_none());
-        let silent = body(Platform::Ios, Urgency::Silent, Form::Data);
-        let apns = &silent["message"]["apns"];
-        assert_eq!(apns["headers"]["apns-priority"], "5");
-        assert_eq!(apns["headers"]["apns-push-type"], "background");
-        assert_eq!(apns["payload"]["aps"]["content-available"], 1);
-        assert!(apns["payload"]["aps"].get("alert").is_none());
     }
 
     #[test]
     fn the_web_gets_headers() {
-        let web = body(Platform::Web, Urgency::Notify, Form::Data);
+        let web = body(Platform::Web, Form::Data);
         let headers = &web["message"]["webpush"]["headers"];
         assert_eq!(headers["TTL"], "30");
         assert_eq!(headers["Urgency"], "high");
+    }
+
+    #[test]
+    fn a_preview_says_who_wrote_and_what() {
+        for platform in [Platform::Android, Platform::Web] {
+            let message = with_preview(platform, "hello");
+            assert_eq!(message["data"]["magpie_text"], "hello");
+            assert_eq!(message["data"]["magpie_seq"], "5");
+        }
+        let message = with_preview(Platform::Ios, "hello");
+        assert!(message["data"].get("magpie_text").is_none());
+        assert_eq!(message["apns"]["payload"]["aps"]["alert"]["body"], "hello");
+    }
+
+    #[test]
+    fn a_preview_fits_whatever_the_text_and_ends_with_a_whole_character() {
+        for of in [
+            "a",
+            "\u{e4}",
+            "\u{20ac}",
+            "\u{1f426}",
+            "\"",
+            "\u{1}",
+            "\n",
+            "a\u{1f426}",
+        ] {
+            let long = of.repeat(16_384 / of.len());
+            for platform in [Platform::Android, Platform::Ios, Platform::Web] {
+                let message = with_preview(platform, &long);
+                let size = serde_json::to_string(&message).unwrap().len();
+                assert!(size < SIZE_MAX / 2, "{of:?}: {size} bytes");
+            }
+            let shown = cut(&long);
+            let kept = shown.strip_suffix(CUT).unwrap();
+            assert!(long.starts_with(kept) && !kept.is_empty());
+            let written = serde_json::to_string(&shown).unwrap().len() - 2;
+            assert!((PREVIEW_SIZE_MAX - 10..=PREVIEW_SIZE_MAX).contains(&written));
+        }
+        let fits = "a".repeat(PREVIEW_SIZE_MAX);
+        assert_eq!(cut(&fits), fits);
+        assert!(cut(&format!("{fits}a")).ends_with(CUT));
     }
 }

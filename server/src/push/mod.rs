@@ -6,19 +6,25 @@
 mod access;
 mod account;
 mod answer;
+mod answers;
+mod check;
 mod decide;
 mod duty;
 mod fcm;
 mod message;
 mod pace;
 mod pending;
+mod sender;
+mod skew;
 
 pub use self::{
     account::{AccountError, ServiceAccount},
     answer::Outcome,
+    answers::Answers,
+    check::check,
     decide::Deadlines,
     duty::{Duty, Parts},
     fcm::{Endpoints, EndpointsError, Fcm},
-    message::{Form, PushMessage, Urgency, WakeId},
+    message::{Form, PushMessage, WakeId},
     pace::Pace,
 };

@@ -24,6 +24,8 @@ pub(super) struct Pending {
     undecided: BTreeMap<Position, Undecided>,
     /// Conversations that are left alone until then.
     resting: HashMap<ConversationId, i64>,
+    /// How many devices had time left when a conversation was looked at last.
+    waiting: HashMap<ConversationId, usize>,
 }
 
 impl Pending {
@@ -33,6 +35,7 @@ impl Pending {
             read_upto: cursor,
             undecided: BTreeMap::new(),
             resting: HashMap::new(),
+            waiting: HashMap::new(),
         }
     }
 
@@ -78,6 +81,23 @@ impl Pending {
         if self.resting.len() < RESTING_MAX {
             self.resting.insert(conversation, until_ms);
         }
+    }
+
+    /// A conversation was looked at: so many devices have time left, and so many are
+    /// owed a wake. How many of those that had time left have confirmed, at least:
+    /// one that came meanwhile takes the place of one that did.
+    pub(super) fn waited(
+        &mut self,
+        conversation: ConversationId,
+        waiting: usize,
+        owed: usize,
+    ) -> u64 {
+        let before = match waiting {
+            0 => self.waiting.remove(&conversation),
+            // As many as there are undecided events.
+            _ => self.waiting.insert(conversation, waiting),
+        };
+        before.unwrap_or(0).saturating_sub(waiting + owed) as u64
     }
 
     /// Everybody is decided for this event.
@@ -134,6 +154,16 @@ mod tests {
         assert_eq!(pending.decided_upto(), Position::new(4));
         pending.decided(Position::new(5));
         assert_eq!(pending.decided_upto(), Position::new(9));
+    }
+
+    #[test]
+    fn who_had_time_left_and_is_no_candidate_any_more_has_confirmed() {
+        let mut pending = Pending::new(Position::ZERO);
+        let conversation = ConversationId::new([1; 16]);
+        assert_eq!(pending.waited(conversation, 5, 0), 0);
+        assert_eq!(pending.waited(conversation, 2, 1), 2);
+        assert_eq!(pending.waited(conversation, 0, 1), 1);
+        assert_eq!(pending.waited(conversation, 0, 0), 0);
     }
 
     #[test]

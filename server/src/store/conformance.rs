@@ -371,6 +371,9 @@ macro_rules! suite {
                 only_messages_are_worth_a_wake
                 a_device_is_a_candidate_until_it_confirms_or_is_woken
                 a_wake_is_due_again_by_the_schedule_until_it_is_answered
+                a_device_whose_cursor_falls_is_looked_at
+                an_answered_wake_does_not_delay_that_for_a_fallen_cursor
+                a_preview_says_what_the_message_says
                 what_came_while_a_wake_was_unanswered_is_owed
                 what_came_before_the_token_was_known_is_owed
                 a_try_that_was_not_sent_does_not_count

@@ -164,6 +164,28 @@ pub(super) fn stored_change(
     Ok(Some(MembershipChange::Joined(joined)))
 }
 
+/// What a stored message says; `None` if it says nothing.
+///
+/// # Errors
+///
+/// [`StoreError::Corrupt`] if the body is no message's.
+pub(super) fn stored_text(body: &[u8]) -> Result<Option<String>, StoreError> {
+    use v1::event_content::Kind;
+    let content = v1::EventContent::decode(body).map_err(|reason| StoreError::Corrupt {
+        what: format!("an event's body cannot be decoded: {reason}"),
+    })?;
+    Ok(match content.kind {
+        Some(Kind::Message(it)) => Some(it.text),
+        Some(
+            Kind::GroupCreated(_)
+            | Kind::MembersAdded(_)
+            | Kind::MemberRemoved(_)
+            | Kind::MemberLeft(_),
+        )
+        | None => None,
+    })
+}
+
 fn user_id(user: &v1::User) -> Result<UserId, StoreError> {
     UserId::try_from(user.user_id.as_ref()).map_err(|reason| StoreError::Corrupt {
         what: format!("a user in an event's body: {reason}"),

@@ -41,7 +41,7 @@ pub use self::{
     shard::{Positions, SHARDS_MAX, Shard},
     wakes::{
         Attachment, Candidate, CandidatePage, CandidatePlace, DEADLINE_MS_MAX, DueWake, NewWake,
-        Schedule, WakeStore, WorthyEvent, WorthyStretch,
+        Preview, Schedule, WakeStore, WorthyEvent, WorthyStretch,
     },
 };
 #[cfg(test)]

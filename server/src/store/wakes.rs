@@ -34,6 +34,16 @@ impl Attachment {
         }
     }
 
+    /// Its name, for metrics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Away => "away",
+            Self::Background => "background",
+            Self::Foreground => "foreground",
+        }
+    }
+
     pub(in crate::store) const fn from_number(number: i64) -> Option<Self> {
         Some(match number {
             0 => Self::Away,
@@ -91,7 +101,7 @@ pub struct Candidate {
 }
 
 /// Candidates, in the store's own order.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct CandidatePage {
     /// Some of them.
     pub candidates: Vec<Candidate>,
@@ -127,6 +137,21 @@ pub struct DueWake {
     pub tries: u32,
     /// The place of the event that it is for.
     pub position: Position,
+}
+
+/// What a message says, for apps whose wakes show it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Preview {
+    /// The message's place in the log.
+    pub position: Position,
+    /// Its conversation.
+    pub conversation: ConversationId,
+    /// Its place there.
+    pub seq: Seq,
+    /// The name of who sent it.
+    pub sender: String,
+    /// What it says.
+    pub text: String,
 }
 
 /// When a wake that is not answered is sent again: after each try, so many
@@ -218,6 +243,9 @@ pub trait WakeStore {
         count: usize,
         schedule: &Schedule,
     ) -> Result<Vec<DueWake>, StoreError>;
+
+    /// What the messages at these places say; what is no message is left out.
+    async fn previews(&self, positions: &[Position]) -> Result<Vec<Preview>, StoreError>;
 
     /// A wake was not sent: the try does not count, and it is due again then.
     async fn postpone_wakes(

@@ -2,13 +2,21 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
-use std::{path::Path, process::Command, sync::Arc, time::Duration};
+mod check;
+mod duty;
+
+use std::{sync::Arc, time::Duration};
 
 use magpie_fcm_emulator::{Delivered, Emulator, Fault, FaultKind, Reach, Standing};
-use magpie_protocol::push::{Platform, PushToken};
+use magpie_protocol::{
+    id::ConversationId,
+    push::{Platform, PushToken},
+    seq::{Position, Seq},
+};
 use magpie_server::{
     clock::Clock,
-    push::{Endpoints, Fcm, Form, Outcome, PushMessage, ServiceAccount, Urgency, WakeId},
+    push::{Endpoints, EndpointsError, Fcm, Form, Outcome, PushMessage, ServiceAccount, WakeId},
+    store::Preview,
 };
 
 const TOKEN: &str = "a-device:APA91b";
@@ -21,30 +29,21 @@ struct Scene {
 
 impl Scene {
     async fn new() -> Self {
-        let emulator = Emulator::start("127.0.0.1:0".parse().unwrap())
-            .await
-            .unwrap();
+        let emulator = Emulator::start("127.0.0.1:0".parse().unwrap()).await;
+        let emulator = emulator.unwrap();
         emulator
             .world()
             .set_device(TOKEN, Standing::Registered, Reach::Online);
-        let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("account.json");
-        emulator.write_account(&file).unwrap();
-        let endpoints = Endpoints {
-            base_url: Some(emulator.url()),
-            token_uri: None,
-        };
-        let account = ServiceAccount::read(&file).unwrap();
-        let fcm = Fcm::new(account, &endpoints, Clock::start()).unwrap();
+        let fcm = sender(&emulator, Endpoints::default()).unwrap();
         Self { emulator, fcm }
     }
 
-    async fn send(&self, platform: Platform, urgency: Urgency) -> Outcome {
-        self.fcm.send(&message(platform, urgency)).await
+    async fn send(&self, platform: Platform) -> Outcome {
+        self.fcm.send(&message(platform)).await
     }
 
     async fn wake(&self) -> Outcome {
-        self.send(Platform::Android, Urgency::Notify).await
+        self.send(Platform::Android).await
     }
 
     fn pushes(&self) -> Vec<Delivered> {
@@ -61,14 +60,27 @@ impl Scene {
     }
 }
 
-fn message(platform: Platform, urgency: Urgency) -> PushMessage {
+/// A sender to an emulator, as its account.
+fn sender(emulator: &Emulator, endpoints: Endpoints) -> Result<Fcm, EndpointsError> {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("account.json");
+    emulator.write_account(&file).unwrap();
+    let endpoints = Endpoints {
+        base_url: Some(emulator.url()),
+        ..endpoints
+    };
+    let account = ServiceAccount::read(&file).unwrap();
+    Fcm::new(account, &endpoints, Clock::start())
+}
+
+fn message(platform: Platform) -> PushMessage {
     PushMessage {
         platform,
         token: PushToken::parse(TOKEN).unwrap(),
         wake: WakeId(7),
         epoch: 1,
-        urgency,
         form: Form::Data,
+        preview: None,
         life: Duration::from_secs(30),
         now_ms: Clock::start().wall_ms(),
     }
@@ -77,14 +89,25 @@ fn message(platform: Platform, urgency: Urgency) -> PushMessage {
 #[tokio::test]
 async fn every_kind_of_message_is_one_that_fcm_takes() {
     let scene = Scene::new().await;
+    let preview = Preview {
+        position: Position::new(3),
+        conversation: ConversationId::new([3; 16]),
+        seq: Seq::new(2),
+        sender: "alice".to_owned(),
+        text: "\u{1f426}\u{1}".repeat(3_000),
+    };
     for platform in [Platform::Android, Platform::Ios, Platform::Web] {
-        for urgency in [Urgency::Notify, Urgency::Silent] {
-            assert_eq!(scene.send(platform, urgency).await, Outcome::Sent);
+        for preview in [None, Some(preview.clone())] {
+            let message = PushMessage {
+                preview,
+                ..message(platform)
+            };
+            assert_eq!(scene.fcm.send(&message).await, Outcome::Sent);
         }
     }
     let alert = PushMessage {
         form: Form::Alert,
-        ..message(Platform::Android, Urgency::Notify)
+        ..message(Platform::Android)
     };
     assert_eq!(scene.fcm.send(&alert).await, Outcome::Sent);
     let pushes = scene.pushes();
@@ -213,7 +236,7 @@ async fn tokens_are_told_apart() {
     assert_eq!(scene.wake().await, Outcome::Misconfigured { code });
     let short = PushMessage {
         token: PushToken::parse("x").unwrap(),
-        ..message(Platform::Android, Urgency::Notify)
+        ..message(Platform::Android)
     };
     assert_eq!(scene.fcm.send(&short).await, Outcome::TokenGone);
 }
@@ -238,55 +261,49 @@ async fn nobody_there_is_unavailable() {
 
 #[tokio::test]
 async fn an_assertion_that_is_not_for_this_endpoint_is_refused() {
-    let scene = Scene::new().await;
-    let dir = tempfile::tempdir().unwrap();
-    let file = dir.path().join("account.json");
     // Another emulator's key: the signature does not fit.
-    let other = Emulator::start("127.0.0.1:0".parse().unwrap())
-        .await
-        .unwrap();
-    other.write_account(&file).unwrap();
+    let other = Scene::new().await;
+    let scene = Scene::new().await;
     let endpoints = Endpoints {
-        base_url: Some(scene.emulator.url()),
         token_uri: Some(format!("{}/token", scene.emulator.url())),
+        ..Endpoints::default()
     };
-    let account = ServiceAccount::read(&file).unwrap();
-    let fcm = Fcm::new(account, &endpoints, Clock::start()).unwrap();
+    let fcm = sender(&other.emulator, endpoints).unwrap();
     let Outcome::Misconfigured { code } = fcm.validate(TOKEN).await else {
         panic!("it was accepted");
     };
     assert!(code.contains("invalid_grant"), "{code}");
 }
 
-fn check(scene: &Scene, account: &Path) -> (bool, String) {
-    let output = Command::new(env!("CARGO_BIN_EXE_magpied"))
-        .args(["push", "check", "--push-url", &scene.emulator.url()])
-        .arg("--push-account")
-        .arg(account)
-        .output()
-        .unwrap();
-    let said = [output.stdout, output.stderr].concat();
-    (output.status.success(), String::from_utf8(said).unwrap())
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_operator_is_told_what_is_wrong() {
-    let scene = Scene::new().await;
+#[tokio::test]
+async fn over_tls_it_pushes_to_whom_it_was_told_to_trust_and_to_nobody_else() {
+    let emulator = Emulator::start_with_tls("127.0.0.1:0".parse().unwrap()).await;
+    let emulator = emulator.unwrap();
+    emulator
+        .world()
+        .set_device(TOKEN, Standing::Registered, Reach::Online);
     let dir = tempfile::tempdir().unwrap();
-    let account = dir.path().join("account.json");
-    let (is_good, said) = check(&scene, &account);
-    assert!(!is_good && said.contains("cannot be read"), "{said}");
-    scene.emulator.write_account(&account).unwrap();
-    let (is_good, said) = check(&scene, &account);
-    assert!(is_good && said.contains("FCM takes pushes"), "{said}");
-    for (kind, expected) in [
-        (FaultKind::SenderIdMismatch, "SENDER_ID_MISMATCH"),
-        (FaultKind::Unavailable, "cannot be reached"),
-        (FaultKind::QuotaExceeded, "come back"),
-    ] {
-        scene.emulator.world().set_fault(Fault::next(kind, 1));
-        let (is_good, said) = check(&scene, &account);
-        assert!(!is_good && said.contains(expected), "{kind:?}: {said}");
+    let ca = dir.path().join("ca.pem");
+    std::fs::write(&ca, emulator.ca().unwrap()).unwrap();
+    let trusting = Endpoints {
+        ca: Some(ca.clone()),
+        ..Endpoints::default()
+    };
+    let fcm = sender(&emulator, trusting.clone()).unwrap();
+    for _ in 0..2 {
+        assert_eq!(fcm.send(&message(Platform::Android)).await, Outcome::Sent);
     }
-    assert_eq!(scene.pushes(), []);
+    let pushes = emulator.world().pushes(TOKEN, 0);
+    assert_eq!(pushes.len(), 2);
+    assert!(pushes.iter().all(|it| it.is_http2), "{pushes:?}");
+
+    let fcm = sender(&emulator, Endpoints::default()).unwrap();
+    let Outcome::Unavailable { reason, .. } = fcm.send(&message(Platform::Android)).await else {
+        panic!("it trusts a stranger");
+    };
+    assert!(reason.contains("is push_ca right?"), "{reason}");
+
+    std::fs::write(&ca, "no certificate").unwrap();
+    let error = sender(&emulator, trusting).err().unwrap().to_string();
+    assert!(error.contains("ca.pem"), "{error}");
 }

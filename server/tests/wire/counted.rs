@@ -13,7 +13,7 @@ use magpie_protocol::{
 use magpie_server::store::{
     Account, Append, CandidatePage, CandidatePlace, Committed, Confirm, Connect, CreateUser,
     Device, DeviceLine, DueWake, Generation, HistoryPage, LogState, MarkRead, Marked, Membership,
-    NewDevice, NewWake, Positions, PutDevice, ReadLimit, Schedule, Shard, SharedStore,
+    NewDevice, NewWake, Positions, Preview, PutDevice, ReadLimit, Schedule, Shard, SharedStore,
     SnapshotPage, SnapshotPlace, Store, StoreError, Stretch, UserPage, WakeStore, WorthyStretch,
 };
 
@@ -103,5 +103,6 @@ pass_on! {
     wake_candidates(conversation: ConversationId, position: Position, place: CandidatePlace, count: usize, seen_since_ms: i64) -> CandidatePage;
     record_wakes(wakes: &[NewWake], now_ms: i64, schedule: &Schedule) -> Vec<DueWake>;
     due_wakes(now_ms: i64, count: usize, schedule: &Schedule) -> Vec<DueWake>;
+    previews(positions: &[Position]) -> Vec<Preview>;
     postpone_wakes(wakes: &[(DeviceId, u64)], due_at_ms: i64) -> ();
 }

@@ -114,6 +114,9 @@ impl<'plan> Clock<'plan> {
         let effort = self.world.effort();
         self.figures.messages = effort.handed_in;
         self.figures.faults = effort.faults;
+        self.figures.kills = effort.kills;
+        self.figures.wakes = effort.wakes;
+        self.figures.wakes_lost = effort.wakes_lost;
         self.figures.connections = effort.connections;
         self.figures.simulated = self.plan.duration;
         self.world.judge(false)?;

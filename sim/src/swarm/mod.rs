@@ -28,6 +28,12 @@ pub struct Figures {
     pub messages: u64,
     /// Faults that hit something.
     pub faults: u64,
+    /// Of those, kills of the server.
+    pub kills: u64,
+    /// Pushes to devices that slept.
+    pub wakes: u64,
+    /// Of those, lost ones, which are faults too.
+    pub wakes_lost: u64,
     /// Connections opened.
     pub connections: u64,
     /// Things that happened at some time.
@@ -39,6 +45,9 @@ impl AddAssign for Figures {
         self.simulated += other.simulated;
         self.messages += other.messages;
         self.faults += other.faults;
+        self.kills += other.kills;
+        self.wakes += other.wakes;
+        self.wakes_lost += other.wakes_lost;
         self.connections += other.connections;
         self.events += other.events;
     }
@@ -49,8 +58,15 @@ impl fmt::Display for Figures {
         let days = self.simulated.as_secs_f64() / 86_400.0;
         write!(
             formatter,
-            "{days:.1} simulated days, {} messages, {} faults, {} connections, {} events",
-            self.messages, self.faults, self.connections, self.events
+            "{days:.1} simulated days, {} messages, {} faults ({} kills of the server, {} of {} \
+             pushes lost), {} connections, {} events",
+            self.messages,
+            self.faults,
+            self.kills,
+            self.wakes_lost,
+            self.wakes,
+            self.connections,
+            self.events
         )
     }
 }

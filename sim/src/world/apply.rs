@@ -138,10 +138,15 @@ impl World {
             }
             Act::CrashServer => {
                 self.crash_server();
+                self.effort.kills += 1;
                 true
             }
             Act::Restore => self.restore(a),
-            Act::WakeLost => self.pushes.remove(&device),
+            Act::WakeLost => {
+                let hit = self.pushes.remove(&device);
+                self.effort.wakes_lost += u64::from(hit);
+                hit
+            }
             _ => false,
         })
     }
@@ -358,6 +363,7 @@ impl World {
             again,
         });
         (row.woken, row.lowered) = (Some(head), false);
+        self.effort.wakes += 1;
     }
 
     pub(super) fn wake_arrives(&mut self, device: usize) {

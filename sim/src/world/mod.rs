@@ -130,6 +130,12 @@ pub struct Effort {
     pub violations: u64,
     /// Faults that hit something.
     pub faults: u64,
+    /// Times that the server was killed.
+    pub kills: u64,
+    /// Pushes that the server sent.
+    pub wakes: u64,
+    /// Pushes that were lost.
+    pub wakes_lost: u64,
 }
 
 /// What the rules may know of the world around them.

@@ -3,13 +3,13 @@
 use magpie_protocol::{
     id::{ConversationId, DeviceId},
     push::{AppId, Platform, PushAddress, PushToken},
-    seq::Position,
+    seq::{Position, Seq},
 };
 
 use super::{NOON, Player, World};
 use crate::store::{
     Attachment, Candidate, CandidatePlace, Confirm, Connect, DEADLINE_MS_MAX, DueWake, Generation,
-    NewWake, Shard,
+    NewWake, Preview, Shard,
 };
 
 const SCHEDULE: [i64; 3] = [30_000, 120_000, 600_000];
@@ -214,9 +214,76 @@ pub(in crate::store) async fn a_wake_is_due_again_by_the_schedule_until_it_is_an
     }
     confirm(&world, phone, position.get()).await;
     assert_eq!(due(&world, at + 600_000).await, []);
-    // It is forgotten: a device that is set back is not woken by an old one.
+    // It is forgotten: a device that is set back is not woken by an old one, but
+    // anew.
     attach(&world, phone, Attachment::Away).await;
-    assert_eq!(due(&world, at + 900_000).await, []);
+    let anew = due(&world, at + 900_000).await;
+    assert_eq!((anew[0].tries, anew[0].position), (1, position));
+}
+
+/// D8.
+pub(in crate::store) async fn a_device_whose_cursor_falls_is_looked_at(world: World) {
+    let (alice, bob) = (world.player("alice").await, world.player("bob").await);
+    let (phone, other) = (with_push(&world, &bob).await, alice.actor.device);
+    world.accept(world.to(&alice, &bob, "one")).await;
+    let position = world.head().await;
+    confirm(&world, phone, position.get()).await;
+    // Who has no address is not looked at, whatever becomes of the cursor.
+    attach(&world, other, Attachment::Away).await;
+    assert_eq!(due(&world, LATER + 1_000).await, []);
+
+    // Its database was rolled back, and it is gone before it has stored anything.
+    attach(&world, phone, Attachment::Away).await;
+    assert_eq!(due(&world, LATER - 1).await, []);
+    let owed = due(&world, LATER).await;
+    assert_eq!(owed.len(), 1);
+    assert_eq!((owed[0].device, owed[0].tries), (phone, 1));
+    assert_eq!(owed[0].position, position);
+
+    // The same cursor again is no reason for another try.
+    attach(&world, phone, Attachment::Away).await;
+    assert_eq!(due(&world, LATER + 29_999).await, []);
+    assert_eq!(due(&world, LATER + 30_000).await[0].tries, 2);
+}
+
+/// D8.
+pub(in crate::store) async fn an_answered_wake_does_not_delay_that_for_a_fallen_cursor(
+    world: World,
+) {
+    let (alice, bob) = (world.player("alice").await, world.player("bob").await);
+    let phone = with_push(&world, &bob).await;
+    world.accept(world.to(&alice, &bob, "one")).await;
+    let position = world.head().await;
+    record(&world, phone, position, NOON).await;
+    for at in [30_000, 150_000] {
+        assert_eq!(due(&world, NOON + at).await.len(), 1);
+    }
+    confirm(&world, phone, position.get()).await;
+    // Due again in ten minutes, and not for nothing any more.
+    attach(&world, phone, Attachment::Away).await;
+    let owed = due(&world, NOON + 150_001).await;
+    assert_eq!((owed[0].tries, owed[0].position), (1, position));
+}
+
+/// D10.
+pub(in crate::store) async fn a_preview_says_what_the_message_says(world: World) {
+    let (alice, bob) = (world.player("alice").await, world.player("bob").await);
+    let group = world.group(&alice, &[&bob]).await;
+    let made_at = world.head().await;
+    world
+        .accept(world.post(&alice, group, "one \u{1f426}"))
+        .await;
+    let position = world.head().await;
+    let asked = [made_at, position, Position::new(u64::from(u32::MAX))];
+    let previews = world.store.previews(&asked).await.unwrap();
+    let expected = Preview {
+        position,
+        conversation: group,
+        seq: Seq::new(2),
+        sender: alice.name().as_str().to_owned(),
+        text: "one \u{1f426}".to_owned(),
+    };
+    assert_eq!(previews, [expected]);
 }
 
 /// D8.

@@ -12,8 +12,8 @@ use super::{
     writer::Writer,
 };
 use crate::store::{
-    Account, Confirm, Connect, CreateUser, Device, DeviceLine, Generation, NewDevice, Positions,
-    PutDevice, Shard, StoreError, User,
+    Account, Confirm, Connect, CreateUser, DEADLINE_MS_MAX, Device, DeviceLine, Generation,
+    NewDevice, Positions, PutDevice, Shard, StoreError, User,
 };
 
 const INSERT_USER: &str = "
@@ -44,6 +44,18 @@ const CONNECT_DEVICE: &str = "
            last_seen_at_ms = excluded.last_seen_at_ms,
            attachment = excluded.attachment
     RETURNING generation";
+
+/// A device whose cursor falls is looked at in a while: what it has lost may lie
+/// behind the wake cursor. What it was woken for before says nothing any more.
+const LOOK_IF_LOWERED: &str = "
+    INSERT INTO wakes (device, wake_id, position, tries, due_at_ms)
+    SELECT c.device, 0, 0, 0, ?3
+      FROM devices d
+      JOIN cursors c ON c.device = d.key AND c.cursor > ?2
+      JOIN push_addresses p ON p.device = d.key
+     WHERE d.device_id = ?1 AND NOT d.is_revoked
+    ON CONFLICT (device) DO UPDATE
+       SET position = 0, tries = 0, due_at_ms = min(due_at_ms, excluded.due_at_ms)";
 
 /// Moves a device's cursor forward, if this is still its generation.
 const ADVANCE_CURSOR: &str = "
@@ -252,9 +264,12 @@ pub(super) fn connect(
     hellos: &[Connect],
 ) -> Result<Vec<Option<Generation>>, StoreError> {
     writer.transaction(|connection, _caches| {
+        let mut look = connection.prepare_cached(LOOK_IF_LOWERED)?;
         let mut statement = connection.prepare_cached(CONNECT_DEVICE)?;
         let generations = hellos.iter().map(|hello| {
             let cursor = signed(place(&hello.cursor).get());
+            let look_at_ms = hello.at_ms.saturating_add(DEADLINE_MS_MAX);
+            look.execute(params![hello.device.bytes(), cursor, look_at_ms])?;
             let attachment = hello.attachment.number();
             let params = params![hello.device.bytes(), cursor, hello.at_ms, attachment];
             let generation = statement.query_row(params, |row| row.get(0)).optional()?;

@@ -16,6 +16,7 @@ mod log;
 mod migrations;
 mod open;
 mod pages;
+mod previews;
 mod readers;
 mod rows;
 mod snapshot;

@@ -11,11 +11,12 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::{
     Embedded,
     due::due,
+    previews,
     rows::{OPEN_END, log_head, signed, unsigned},
 };
 use crate::store::{
-    Attachment, Candidate, CandidatePage, CandidatePlace, DueWake, Generation, NewWake, Shard,
-    StoreError, WakeStore, WorthyEvent, WorthyStretch,
+    Attachment, Candidate, CandidatePage, CandidatePlace, DueWake, Generation, NewWake, Preview,
+    Shard, StoreError, WakeStore, WorthyEvent, WorthyStretch,
     event::EventKind,
     wakes::{Schedule, next_due},
 };
@@ -408,6 +409,12 @@ impl WakeStore for Embedded {
             writer.transaction(|connection, _caches| due(connection, now_ms, count, &schedule))
         })
         .await
+    }
+
+    async fn previews(&self, positions: &[Position]) -> Result<Vec<Preview>, StoreError> {
+        let positions = positions.to_vec();
+        self.read(move |connection| previews::previews(connection, &positions))
+            .await
     }
 
     async fn postpone_wakes(

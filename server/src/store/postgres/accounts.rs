@@ -16,8 +16,8 @@ use super::{
     session::{Failure, Params, Session, get, get_count, get_id, signed, uuid},
 };
 use crate::store::{
-    Account, Confirm, Connect, CreateUser, Device, DeviceLine, Generation, NewDevice, PutDevice,
-    User,
+    Account, Confirm, Connect, CreateUser, DEADLINE_MS_MAX, Device, DeviceLine, Generation,
+    NewDevice, PutDevice, User,
 };
 
 /// How often a change whose outcome is unknown is tried before the caller is
@@ -100,12 +100,27 @@ const FIND_DEVICE_KEYS: &str = "
 /// Sets devices' cursors, also downwards, and fences their older connections: by
 /// as many generations as there are hellos. In ascending order of the keys, so
 /// that two nodes never wait for each other.
+///
+/// A device whose cursor falls is looked at in a while: what it has lost may lie
+/// behind the wake cursor. What it was woken for before says nothing any more.
 const CONNECT_DEVICES: &str = "
+    WITH hello AS MATERIALIZED (
+        SELECT device, count, cursor::bigint[] AS cursor, at_ms, attachment
+          FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::bigint[], $5::smallint[])
+               AS v (device, count, cursor, at_ms, attachment)
+    ), looked_at AS (
+        INSERT INTO wakes AS w (device_key, wake_id, position, tries, due_at_ms)
+        SELECT c.device_key, 0, 0, 0, hello.at_ms + $6
+          FROM hello
+          JOIN cursors c ON c.device_key = hello.device
+           AND c.cursor IS DISTINCT FROM earlier(c.cursor, hello.cursor)
+          JOIN push_addresses p ON p.device_key = c.device_key
+         ORDER BY c.device_key
+            ON CONFLICT (device_key) DO UPDATE
+           SET position = 0, tries = 0, due_at_ms = least(w.due_at_ms, excluded.due_at_ms)
+    )
     INSERT INTO cursors AS c (device_key, generation, cursor, last_seen_at_ms, attachment)
-    SELECT hello.device, hello.count, hello.cursor::bigint[], hello.at_ms, hello.attachment
-      FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::bigint[], $5::smallint[])
-           AS hello (device, count, cursor, at_ms, attachment)
-     ORDER BY hello.device
+    SELECT device, count, cursor, at_ms, attachment FROM hello ORDER BY device
         ON CONFLICT (device_key) DO UPDATE
        SET generation = c.generation + excluded.generation,
            cursor = excluded.cursor,
@@ -357,8 +372,14 @@ async fn connect_all(
     let devices: Vec<i64> = last.keys().copied().collect();
     let attachments = last.values().map(|(_, it)| it.attachment.number().into());
     let attachments: Vec<i16> = attachments.collect();
-    let params: [&(dyn tokio_postgres::types::ToSql + Sync); 5] =
-        [&devices, &counts, &cursors, &times, &attachments];
+    let params: [&(dyn tokio_postgres::types::ToSql + Sync); 6] = [
+        &devices,
+        &counts,
+        &cursors,
+        &times,
+        &attachments,
+        &DEADLINE_MS_MAX,
+    ];
     // The generation before each device's next hello.
     let mut generations = HashMap::new();
     for row in session.rows(CONNECT_DEVICES, &params).await? {

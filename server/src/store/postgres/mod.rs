@@ -18,6 +18,7 @@ mod log;
 mod migrations;
 mod open;
 mod pages;
+mod previews;
 mod routes;
 mod rows;
 mod session;

@@ -17,12 +17,13 @@ use uuid::Uuid;
 use super::{
     Postgres,
     accounts::{ATTEMPTS, until_known},
+    previews,
     rows::{OPEN_END, head, number},
     session::{Failure, Session, get, get_count, get_id, limit, signed, uuid},
 };
 use crate::store::{
-    Attachment, Candidate, CandidatePage, CandidatePlace, DueWake, Generation, NewWake, Shard,
-    StoreError, WakeStore, WorthyEvent, WorthyStretch,
+    Attachment, Candidate, CandidatePage, CandidatePlace, DueWake, Generation, NewWake, Preview,
+    Shard, StoreError, WakeStore, WorthyEvent, WorthyStretch,
     event::EventKind,
     wakes::{Schedule, next_due, ripe_ms},
 };
@@ -463,6 +464,11 @@ impl WakeStore for Postgres {
             )
             .await?;
         Ok(rows.iter().map(due_wake).collect::<Result<_, _>>()?)
+    }
+
+    async fn previews(&self, positions: &[Position]) -> Result<Vec<Preview>, StoreError> {
+        let taken = self.connections.take().await?;
+        Ok(previews::previews(Session::over(&taken), positions).await?)
     }
 
     async fn postpone_wakes(

@@ -1,0 +1,45 @@
+//! What messages say, for apps whose wakes show it.
+
+use magpie_protocol::{
+    id::ConversationId,
+    seq::{Position, Seq},
+};
+use rusqlite::{Connection, params};
+
+use super::rows::{signed, unsigned};
+use crate::store::{
+    Preview, StoreError,
+    event::{EventKind, stored_text},
+};
+
+const FIND_MESSAGE: &str = "
+    SELECT c.conversation_id, e.seq, u.name, e.body
+      FROM events e
+      JOIN conversations c ON c.key = e.conversation
+      JOIN users u ON u.key = e.sender
+     WHERE e.position = ?1 AND e.kind = ?2";
+
+pub(super) fn previews(
+    connection: &Connection,
+    positions: &[Position],
+) -> Result<Vec<Preview>, StoreError> {
+    let mut statement = connection.prepare_cached(FIND_MESSAGE)?;
+    let kind = i64::from(EventKind::Message.number());
+    let mut found = Vec::new();
+    for position in positions {
+        let mut rows = statement.query(params![signed(position.get()), kind])?;
+        let Some(row) = rows.next()? else { continue };
+        let body: Vec<u8> = row.get(3)?;
+        let Some(text) = stored_text(&body)? else {
+            continue;
+        };
+        found.push(Preview {
+            position: *position,
+            conversation: ConversationId::new(row.get(0)?),
+            seq: Seq::new(unsigned(row.get(1)?)),
+            sender: row.get(2)?,
+            text,
+        });
+    }
+    Ok(found)
+}
