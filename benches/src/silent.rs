@@ -341,9 +341,9 @@ fn fill_memory(report: &mut Report, before: Option<u64>, rounds: &[Round]) {
     report.number("… above before, at most", "above_percent", above, "%");
     let drift = percent(last.after, first.after);
     report.number("… first round to last", "drift_percent", drift, "%");
-    let back = memories.iter().map(|(_, it)| it.back_after);
-    // Of those that came back; the others show in the row above.
-    let longest = back.flatten().max().unwrap_or_default();
-    let longest = longest.as_secs_f64();
-    report.number("… within 5 % after, at most", "back_seconds", longest, "s");
+    // Said only if it came back in every round.
+    let back: Option<Vec<Duration>> = memories.iter().map(|(_, it)| it.back_after).collect();
+    let longest = back.and_then(|back| back.into_iter().max());
+    let longest = longest.map(|it| it.as_secs_f64());
+    report.maybe("… within 5 % after, at most", "back_seconds", longest, "s");
 }

@@ -157,6 +157,8 @@ fn hostile(size_max: usize, elements_max: usize) -> Vec<(String, Vec<u8>)> {
             }
         }
     }
+    // The deepest do not fit into a stranger's frame, nor a number in front.
+    frames.retain(|(_, body)| body.len() + 2 <= size_max);
     frames
 }
 
