@@ -22,6 +22,8 @@ Examples:
   magpie-bench open --ca magpie-data/ca.pem --rate 2000
   magpie-bench idle --ca magpie-data/ca.pem --connections 5000 --pid $(pgrep -x magpied)
   magpie-bench wakes --ca magpie-data/ca.pem --emulator http://127.0.0.1:9099
+  magpie-bench silent --ca magpie-data/ca.pem --pid $(pgrep -x magpied)
+  magpie-bench return --ca magpie-data/ca.pem --restart-command 'systemctl restart magpied'
   magpie-bench floor --dir .
   magpie-bench medians figures.jsonl | magpie-bench page -";
 
@@ -41,6 +43,12 @@ pub(crate) enum Command {
     FanOut(FanOut),
     /// Devices that sleep, and the pushes that wake them.
     Wakes(Wakes),
+    /// Connections that say nothing, as many as there may be, again and again.
+    Silent(Silent),
+    /// Messages at a low rate while others flood the server with TLS handshakes.
+    Flood(Flood),
+    /// Devices that come back after the server was restarted.
+    Return(Return),
     /// What this machine can do without Magpie.
     Floor(Floor),
     /// Medians of runs with the same settings, as JSON lines.
@@ -220,6 +228,83 @@ pub(crate) struct Wakes {
     /// How often all of it is done.
     #[arg(long, default_value_t = 3)]
     pub(crate) rounds: u32,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Silent {
+    #[command(flatten)]
+    pub(crate) server: Server,
+
+    /// Connections to hold, half of them with a finished TLS handshake. The default
+    /// is what the limit of open files leaves, of this process and of the server's.
+    #[arg(long)]
+    pub(crate) connections: Option<usize>,
+
+    /// How often they all come, one time after the other.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) rounds: u32,
+
+    /// How long the server's memory may take to come back, in seconds.
+    #[arg(long, default_value_t = 20)]
+    pub(crate) settle: u64,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Flood {
+    #[command(flatten)]
+    pub(crate) server: Server,
+
+    /// Sender and receiver pairs that go on meanwhile.
+    #[arg(long, default_value_t = 50)]
+    pub(crate) pairs: usize,
+
+    /// Messages a second, over all pairs.
+    #[arg(long, default_value_t = 100)]
+    pub(crate) rate: u32,
+
+    /// How long to flood and to measure, in seconds.
+    #[arg(long, default_value_t = 60)]
+    pub(crate) seconds: u64,
+
+    /// Threads that open connections as fast as they can.
+    #[arg(long, default_value_t = 2)]
+    pub(crate) threads: usize,
+
+    /// Connections that each thread opens at the same time.
+    #[arg(long, default_value_t = 64)]
+    pub(crate) lanes: usize,
+
+    /// Connections that are kept without ever finishing their handshake.
+    #[arg(long, default_value_t = 4_000)]
+    pub(crate) held: usize,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Return {
+    #[command(flatten)]
+    pub(crate) server: Server,
+
+    /// Devices that are connected when the server goes.
+    #[arg(long, default_value_t = 5_000)]
+    pub(crate) connections: usize,
+
+    /// Of those, how many pairs chat as soon as they are back, a message a second
+    /// each.
+    #[arg(long, default_value_t = 100)]
+    pub(crate) pairs: usize,
+
+    /// Devices that share one user; a server allows 50 unless set otherwise.
+    #[arg(long, default_value_t = 50)]
+    pub(crate) devices: usize,
+
+    /// Restarts the server (run by `sh -c`). Without it, restart the server by hand
+    /// when asked to.
+    #[arg(long, value_name = "COMMAND")]
+    pub(crate) restart_command: Option<String>,
+
+    /// How long all may take to be back, in seconds from the server's end.
+    #[arg(long, default_value_t = 120)]
+    pub(crate) timeout: u64,
 }
 
 #[derive(Debug, ClapArgs)]

@@ -6,6 +6,7 @@ use std::{
     io,
     pin::Pin,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use anyhow::{Context as _, bail};
@@ -355,6 +356,8 @@ fn poll_read(
 pub(crate) struct Rejected {
     /// What to do about it.
     pub(crate) action: v1::Action,
+    /// How long to stay away.
+    pub(crate) after: Duration,
     code: v1::ErrorCode,
     message: String,
 }
@@ -372,6 +375,7 @@ impl From<v1::Goodbye> for Rejected {
     fn from(goodbye: v1::Goodbye) -> Self {
         Self {
             action: goodbye.action(),
+            after: Duration::from_millis(goodbye.after_ms.into()),
             code: goodbye.code(),
             message: goodbye.message,
         }
@@ -382,6 +386,7 @@ impl From<v1::Error> for Rejected {
     fn from(error: v1::Error) -> Self {
         Self {
             action: error.action(),
+            after: Duration::from_millis(error.after_ms.into()),
             code: error.code(),
             message: error.message,
         }

@@ -238,37 +238,77 @@ fn load(file: &Path) -> anyhow::Result<Kept> {
     }
 }
 
+/// A made-up user with a password.
+pub(crate) struct Account {
+    name: String,
+    password: String,
+}
+
+impl Account {
+    /// One that no server knows.
+    pub(crate) fn make_up() -> Self {
+        let unique = Uuid::now_v7().as_u128();
+        // A name has at most 32 characters: the moment, and the random end.
+        let (moment, random) = (unique >> 80, unique & 0xffff_ffff_ffff);
+        Self {
+            name: format!("bench.{moment:012x}{random:012x}"),
+            password: Uuid::now_v7().to_string(),
+        }
+    }
+
+    /// Registers the user with a first device.
+    ///
+    /// # Errors
+    ///
+    /// The server refused, or is not there.
+    pub(crate) async fn register(
+        &self,
+        dialer: &Dialer,
+        device_id: [u8; 16],
+    ) -> anyhow::Result<v1::SignedIn> {
+        let body = Body::Register(v1::Register {
+            device_id: Bytes::copy_from_slice(&device_id),
+            name: self.name.clone(),
+            password: self.password.clone(),
+            device_name: "magpie-bench".to_owned(),
+            invitation: String::new(),
+        });
+        authenticate(dialer, body).await
+    }
+
+    /// Signs in with the password, on a device that may be new.
+    ///
+    /// # Errors
+    ///
+    /// The server refused, or is not there.
+    pub(crate) async fn sign_in(
+        &self,
+        dialer: &Dialer,
+        device_id: [u8; 16],
+    ) -> anyhow::Result<v1::SignedIn> {
+        let body = Body::SignIn(v1::SignIn {
+            device_id: Bytes::copy_from_slice(&device_id),
+            name: self.name.clone(),
+            password: self.password.clone(),
+            device_name: "magpie-bench".to_owned(),
+        });
+        authenticate(dialer, body).await
+    }
+}
+
 /// Registers a user and signs in its other devices, one after the other.
 async fn make_user(dialer: Dialer, devices: usize) -> anyhow::Result<Vec<Device>> {
-    let unique = Uuid::now_v7().as_u128();
-    // A name has at most 32 characters: the moment, and the random end.
-    let (moment, random) = (unique >> 80, unique & 0xffff_ffff_ffff);
-    let name = format!("bench.{moment:012x}{random:012x}");
-    let password = Uuid::now_v7().to_string();
+    let account = Account::make_up();
     let mut made = Vec::with_capacity(devices);
     for index in 0..devices {
         let device_id = Uuid::now_v7().into_bytes();
-        let bytes = Bytes::copy_from_slice(&device_id);
-        let device_name = "magpie-bench".to_owned();
-        let body = if index == 0 {
-            Body::Register(v1::Register {
-                device_id: bytes,
-                name: name.clone(),
-                password: password.clone(),
-                device_name,
-                invitation: String::new(),
-            })
+        let signed_in = if index == 0 {
+            account.register(&dialer, device_id).await?
         } else {
-            Body::SignIn(v1::SignIn {
-                device_id: bytes,
-                name: name.clone(),
-                password: password.clone(),
-                device_name,
-            })
+            account.sign_in(&dialer, device_id).await?
         };
-        let signed_in = authenticate(&dialer, body).await?;
         made.push(Device {
-            name: name.clone(),
+            name: account.name.clone(),
             device_id,
             token: signed_in.device_token.to_vec(),
             epoch: 0,

@@ -1,22 +1,30 @@
 //! Opens TLS connections to the server.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::Path,
+    sync::Arc,
+};
 
 use anyhow::Context as _;
 use magpie_protocol::limits::ALPN;
-use rustls::{ClientConfig, RootCertStore, client::Resumption};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, client::Resumption};
 use rustls_pki_types::{CertificateDer, ServerName, pem::PemObject as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream, lookup_host};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use crate::args::Server;
+
+/// Addresses that connections to a server on this machine come from: one address
+/// has 28,000 ports, and a closed connection keeps its port for a minute.
+const SOURCES: u8 = 200;
 
 /// Where to connect, and whom to trust.
 #[derive(Clone)]
 pub(crate) struct Dialer {
     address: Arc<str>,
     name: ServerName<'static>,
-    connector: TlsConnector,
+    config: Arc<ClientConfig>,
 }
 
 impl Dialer {
@@ -53,8 +61,18 @@ impl Dialer {
         Ok(Self {
             address: server.server.as_str().into(),
             name,
-            connector: TlsConnector::from(Arc::new(config)),
+            config: Arc::new(config),
         })
+    }
+
+    /// The same for a device of its own, which remembers its own TLS session.
+    pub(crate) fn remembering(&self) -> Self {
+        let mut config = ClientConfig::clone(&self.config);
+        config.resumption = Resumption::in_memory_sessions(1);
+        Self {
+            config: Arc::new(config),
+            ..self.clone()
+        }
     }
 
     /// A new connection, its handshake done.
@@ -66,12 +84,68 @@ impl Dialer {
         let stream = TcpStream::connect(&*self.address)
             .await
             .with_context(|| format!("no connection to {}", self.address))?;
+        self.encrypt(stream).await
+    }
+
+    /// A new connection on which nothing was said. The `number`th one: they come
+    /// from many addresses if the server is on this machine.
+    ///
+    /// # Errors
+    ///
+    /// The server is not there.
+    pub(crate) async fn knock(&self, number: usize) -> anyhow::Result<TcpStream> {
+        let knock = async {
+            let address = lookup_host(&*self.address).await?.next();
+            let address = address.ok_or(std::io::ErrorKind::NotFound)?;
+            let socket = match address {
+                SocketAddr::V4(_) => TcpSocket::new_v4()?,
+                SocketAddr::V6(_) => TcpSocket::new_v6()?,
+            };
+            if let Some(source) = source(address.ip(), number) {
+                socket.bind(SocketAddr::new(source, 0))?;
+            }
+            socket.connect(address).await
+        };
+        let knocked: std::io::Result<TcpStream> = knock.await;
+        knocked.with_context(|| format!("no connection to {}", self.address))
+    }
+
+    /// Finishes the handshake.
+    ///
+    /// # Errors
+    ///
+    /// The server is not the one that we trust.
+    pub(crate) async fn encrypt(&self, stream: TcpStream) -> anyhow::Result<TlsStream<TcpStream>> {
         stream.set_nodelay(true)?;
-        self.connector
+        TlsConnector::from(Arc::clone(&self.config))
             .connect(self.name.clone(), stream)
             .await
             .with_context(|| format!("no TLS with {}", self.address))
     }
+
+    /// The first bytes of a handshake.
+    ///
+    /// # Errors
+    ///
+    /// The system has no randomness.
+    pub(crate) fn client_hello(&self) -> anyhow::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        ClientConnection::new(Arc::clone(&self.config), self.name.clone())?
+            .write_tls(&mut bytes)?;
+        Ok(bytes)
+    }
+}
+
+/// Where the `number`th connection to a server at `address` comes from, if it
+/// matters.
+fn source(address: IpAddr, number: usize) -> Option<IpAddr> {
+    let number = u8::try_from(number % usize::from(SOURCES)).ok()?;
+    let IpAddr::V4(address) = address else {
+        return None;
+    };
+    address
+        .is_loopback()
+        .then(|| Ipv4Addr::new(127, 0, 1, 1 + number).into())
 }
 
 fn client_config(ca: &Path) -> anyhow::Result<ClientConfig> {

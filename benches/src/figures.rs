@@ -16,6 +16,18 @@ mod page;
 mod plot;
 mod rows;
 
+/// Counts of what must not happen, in whatever was measured: the worst run counts, not
+/// the median.
+const NEVER: [&str; 7] = [
+    "refused",
+    "lost",
+    "disordered",
+    "immortal",
+    "sign_ins_failed",
+    "missing",
+    "broke_again",
+];
+
 /// Prints the medians of a file of figures, a JSON line for each thing that was
 /// measured.
 ///

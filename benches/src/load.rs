@@ -31,7 +31,7 @@ use crate::{
 mod receiver;
 mod schedule;
 mod sender;
-mod text;
+pub(crate) mod text;
 
 use self::{
     receiver::Receiver,
@@ -93,17 +93,35 @@ pub(crate) async fn open(args: &args::Open) -> anyhow::Result<Report> {
     );
     let mut report = Report::new("open", title);
     report.setting("rate", args.rate);
-    let schedules: Vec<_> = (0..args.load.pairs)
+    open_beside(&args.load, report, args.rate, |_| ()).await
+}
+
+/// The open loop, with something else beside it: `beside` is called when it begins,
+/// and learns when it ends.
+///
+/// # Errors
+///
+/// As for [`pairs`].
+pub(crate) async fn open_beside(
+    load: &args::Load,
+    report: Report,
+    rate: u32,
+    beside: impl FnOnce(watch::Receiver<Phase>),
+) -> anyhow::Result<Report> {
+    let schedules: Vec<_> = (0..load.pairs)
         .map(|_| Arc::new(Schedule::default()))
         .collect();
     let pace = |pair: usize| Pace::Scheduled(schedules.get(pair).cloned().unwrap_or_default());
-    let (rate, paced) = (args.rate.max(1), schedules.clone());
-    let pacing = move |phase: watch::Receiver<Phase>| async move {
-        // A thread of its own: the runtime's timers tick in milliseconds.
-        let pacing = tokio::task::spawn_blocking(move || schedule::keep(&paced, rate, &phase));
-        pacing.await.context("the pacing thread ended")
+    let (rate, paced) = (rate.max(1), schedules.clone());
+    let pacing = move |phase: watch::Receiver<Phase>| {
+        beside(phase.clone());
+        async move {
+            // A thread of its own: the runtime's timers tick in milliseconds.
+            let pacing = tokio::task::spawn_blocking(move || schedule::keep(&paced, rate, &phase));
+            pacing.await.context("the pacing thread ended")
+        }
     };
-    run(&args.load, report, pace, pacing).await
+    run(load, report, pace, pacing).await
 }
 
 /// Sets up the pairs, runs them, and reports; `pacing` runs beside them.
@@ -121,8 +139,7 @@ async fn run<P: Future<Output = anyhow::Result<()>> + Send + 'static>(
     let tally = Arc::new(Tally::new()?);
     let (phase, phases) = watch::channel(Phase::Running);
     let (mut senders, mut receivers) = (JoinSet::new(), JoinSet::new());
-    // The random end of an id.
-    let run = (Uuid::now_v7().as_u128() & u128::from(u32::MAX)) as u32;
+    let run = random();
     for (index, pair) in pairs.into_iter().enumerate() {
         let receiver = Receiver::new(pair.receiver, run, tally.clone(), phases.clone());
         receivers.spawn(receiver.run());
@@ -206,14 +223,18 @@ fn fill(
 }
 
 /// A sender, whom it writes to, and where.
-struct Pair {
-    sender: (Device, Connection),
-    receiver: (Device, Connection),
-    conversation: Bytes,
+pub(crate) struct Pair {
+    pub(crate) sender: (Device, Connection),
+    pub(crate) receiver: (Device, Connection),
+    pub(crate) conversation: Bytes,
 }
 
 /// Makes each pair's direct conversation with a first message.
-async fn acquaint(connected: Vec<(Device, Connection)>) -> anyhow::Result<Vec<Pair>> {
+///
+/// # Errors
+///
+/// The server refused, or a connection ended.
+pub(crate) async fn acquaint(connected: Vec<(Device, Connection)>) -> anyhow::Result<Vec<Pair>> {
     let mut connected = connected.into_iter();
     let mut greetings = JoinSet::new();
     while let (Some(mut sender), Some(receiver)) = (connected.next(), connected.next()) {
@@ -285,7 +306,12 @@ pub(crate) async fn close(ended: Vec<(Device, Connection)>) -> Vec<Device> {
     closing.join_all().await
 }
 
+/// The random end of an id.
+pub(crate) fn random() -> u32 {
+    (Uuid::now_v7().as_u128() & u128::from(u32::MAX)) as u32
+}
+
 /// Nanoseconds from `then` to now.
-fn nanos_since(then: u64) -> u64 {
+pub(crate) fn nanos_since(then: u64) -> u64 {
     clock::nanos().saturating_sub(then)
 }

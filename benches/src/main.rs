@@ -14,6 +14,7 @@ mod credentials;
 mod dialer;
 mod fan_out;
 mod figures;
+mod flood;
 mod floor;
 mod idle;
 mod load;
@@ -21,8 +22,11 @@ mod measure;
 #[cfg(test)]
 mod model;
 mod process;
+mod progress;
 mod report;
+mod returning;
 mod sign_in;
+mod silent;
 #[cfg(test)]
 mod tests;
 mod wakes;
@@ -51,6 +55,9 @@ async fn run(args: &Args) -> anyhow::Result<()> {
         Command::Away(it) => away::run(it).await?,
         Command::FanOut(it) => fan_out::run(it).await?,
         Command::Wakes(it) => wakes::run(it).await?,
+        Command::Silent(it) => silent::run(it).await?,
+        Command::Flood(it) => flood::run(it).await?,
+        Command::Return(it) => returning::run(it).await?,
         Command::Floor(it) => floor::run(it).await?,
         Command::Medians(it) => return figures::medians(it),
         Command::Page(it) => return figures::page(it),

@@ -78,6 +78,25 @@ pub(crate) fn resident_kib(pid: u32) -> anyhow::Result<u64> {
         .with_context(|| format!("{path} has no VmRSS"))
 }
 
+/// How many files the process may open; without one, this process.
+///
+/// # Errors
+///
+/// There is no such process, or no /proc.
+pub(crate) fn files_max(pid: Option<u32>) -> anyhow::Result<usize> {
+    let pid = pid.unwrap_or_else(std::process::id);
+    let path = format!("/proc/{pid}/limits");
+    let limits =
+        std::fs::read_to_string(&path).with_context(|| format!("{path} is not readable"))?;
+    let soft = limits
+        .lines()
+        .find_map(|line| line.strip_prefix("Max open files"))
+        .and_then(|rest| rest.split_whitespace().next())
+        .with_context(|| format!("{path} has no limit of open files"))?;
+    // The other word is "unlimited".
+    Ok(soft.parse().unwrap_or(usize::MAX))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -88,5 +107,6 @@ mod tests {
         assert!(resident_kib(own).unwrap() > 100);
         assert!(cpu_micros(own).unwrap() <= family_cpu_micros(own).unwrap());
         assert!(resident_kib(u32::MAX).is_err());
+        assert!(files_max(None).unwrap() > 10);
     }
 }

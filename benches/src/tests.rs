@@ -15,6 +15,9 @@ use serde_json::json;
 
 use crate::{args, fan_out, floor, idle, load, model::Model, sign_in, wakes};
 
+mod server;
+mod siege;
+
 fn load_of(model: &Model) -> args::Load {
     args::Load {
         server: model.server.clone(),

@@ -19,6 +19,11 @@ use magpie_server::{
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 
+/// Gives back to the system what connections that are gone have held (decision 14).
+#[cfg(not(target_env = "msvc"))]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// A wrong setting (`EX_USAGE` of sysexits.h).
 const EXIT_WRONG_SETTING: u8 = 64;
 

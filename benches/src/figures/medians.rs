@@ -2,8 +2,10 @@
 
 use serde_json::{Map, Value, json};
 
+use super::NEVER;
+
 /// Fields that say what was measured, not what came out.
-const SETTINGS: [&str; 12] = [
+const SETTINGS: [&str; 13] = [
     "store",
     "type",
     "table",
@@ -16,10 +18,8 @@ const SETTINGS: [&str; 12] = [
     "resume",
     "members",
     "messages",
+    "announced",
 ];
-
-/// Counts of what must not happen: the worst run counts, not the median.
-const WORST: [&str; 3] = ["refused", "lost", "disordered"];
 
 /// One object for each combination of settings, in the order in which they come
 /// first: each figure is the median of its runs. `runs` is how many there were,
@@ -44,7 +44,7 @@ pub(super) fn of(figures: &[Value]) -> Vec<Value> {
             if let Some((low, high)) = extremes(&all) {
                 least.insert(name.clone(), json!(low));
                 most.insert(name.clone(), json!(high));
-                let is_worst = WORST.contains(&name.as_str());
+                let is_worst = NEVER.contains(&name.as_str());
                 let kept = if is_worst { high } else { median(all) };
                 fields.insert(name.clone(), json!(kept));
             } else if let Some(parts) = value.as_object() {

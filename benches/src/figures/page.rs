@@ -4,7 +4,7 @@ use anyhow::Context as _;
 use serde_json::Value;
 
 use super::{
-    Figures,
+    Figures, NEVER,
     plot::{Chart, Line, Scale},
     rows::Rows,
 };
@@ -13,9 +13,6 @@ use crate::report::grouped;
 /// The tables stand between these lines.
 const BEGIN: &str = "<!-- figures begin: made by `magpie-bench page` -->\n";
 const END: &str = "<!-- figures end -->\n";
-
-/// What is counted in all runs and must be none.
-const NEVER: [&str; 3] = ["refused", "lost", "disordered"];
 
 const IN_FLIGHT: [u32; 4] = [1, 4, 16, 64];
 const RATES: [u32; 3] = [2_000, 10_000, 20_000];

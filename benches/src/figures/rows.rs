@@ -77,6 +77,10 @@ impl<'a> Rows<'a> {
         rows.fan_out();
         rows.idle();
         rows.wakes();
+        rows.silent();
+        rows.flood();
+        rows.returns(true, "a restart");
+        rows.returns(false, "`kill -9`");
         rows.rows
     }
 
@@ -219,6 +223,74 @@ impl<'a> Rows<'a> {
                 beside.unwrap_or_default(),
                 goal.unwrap_or_default(),
             );
+        }
+    }
+
+    fn silent(&mut self) {
+        let number = |name| self.number("silent", &[], name);
+        let Some(open) = number("open") else { return };
+        let each = number("resident_kib_each");
+        let above = number("above_percent").zip(number("drift_percent"));
+        let closed = number("mute_closed_ms/max").zip(number("greeted_closed_ms/max"));
+        let sign_in = number("sign_in_ms/p99");
+        let what = format!("{} silent connections, each", grouped(open));
+        if let Some(each) = each {
+            let goal = at_most("48 KiB", each <= 48.0);
+            self.push(&what, format!("{each:.1} KiB"), String::new(), goal);
+        }
+        if let Some((above, drift)) = above {
+            let figure = format!("{above:+.1} %, from the first round to the last {drift:+.1} %");
+            let goal = at_most("+5 %", above <= 5.0);
+            self.push("… memory afterwards", figure, String::new(), goal);
+        }
+        if let Some((mute, greeted)) = closed {
+            let (mute, greeted) = (mute / 1_000.0, greeted / 1_000.0);
+            let figure = format!("without a byte {mute:.1} s, after TLS {greeted:.1} s");
+            let goal = at_most("11 s and 16 s", mute <= 11.0 && greeted <= 16.0);
+            self.push("… closed after, at most", figure, String::new(), goal);
+        }
+        if let Some(p99) = sign_in {
+            let shown = self.shown("silent", &[], "sign_in_ms");
+            let goal = at_most("p99 2 s", p99 <= 2_000.0);
+            self.push("… sign-in with a password", shown, String::new(), goal);
+        }
+    }
+
+    fn flood(&mut self) {
+        let number = |name| self.number("flood", &[], name);
+        let (Some(rate), Some(p99)) = (number("flood_per_second"), number("accept_ms/p99")) else {
+            return;
+        };
+        self.push(
+            &format!(
+                "flood of {} TLS handshakes a second, others send to accept",
+                grouped(rate)
+            ),
+            self.shown("flood", &[], "accept_ms"),
+            String::new(),
+            at_most("p99 1 s", p99 <= 1_000.0),
+        );
+    }
+
+    fn returns(&mut self, announced: bool, after: &str) {
+        let settings = [("announced", announced.into())];
+        let number = |name| self.number("return", &settings, name);
+        let (Some(count), Some(all)) = (number("connections"), number("all_back_seconds")) else {
+            return;
+        };
+        let missing = number("missing").unwrap_or_default();
+        let chat = number("accept_ms/p99");
+        self.push(
+            &format!("{} devices are back after {after}", grouped(count)),
+            format!("{all:.1} s"),
+            String::new(),
+            at_most("10 s", all <= 10.0 && missing == 0.0),
+        );
+        if let Some(p99) = chat {
+            let shown = self.shown("return", &settings, "accept_ms");
+            let goal = at_most("p99 250 ms", p99 <= 250.0);
+            let what = "… meanwhile, send to accept of those who are back";
+            self.push(what, shown, String::new(), goal);
         }
     }
 

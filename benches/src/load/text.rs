@@ -4,20 +4,20 @@
 const FIELD: usize = 16;
 
 /// Makes texts of one size.
-pub(super) struct Template {
+pub(crate) struct Template {
     run: u32,
     padding: String,
 }
 
 /// What a text says.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct Stamp {
-    pub(super) index: u32,
-    pub(super) nanos: u64,
+pub(crate) struct Stamp {
+    pub(crate) index: u32,
+    pub(crate) nanos: u64,
 }
 
 impl Template {
-    pub(super) fn new(run: u32, size: u32) -> Self {
+    pub(crate) fn new(run: u32, size: u32) -> Self {
         let padding = (size as usize).saturating_sub(2 * FIELD);
         Self {
             run,
@@ -25,7 +25,7 @@ impl Template {
         }
     }
 
-    pub(super) fn fill(&self, stamp: Stamp) -> String {
+    pub(crate) fn fill(&self, stamp: Stamp) -> String {
         let Stamp { index, nanos } = stamp;
         let (run, padding) = (self.run, &self.padding);
         format!("{run:08x}{index:08x}{nanos:016x}{padding}")
@@ -33,7 +33,7 @@ impl Template {
 }
 
 /// Reads a text of this `run`; `None` for any other.
-pub(super) fn read(run: u32, text: &str) -> Option<Stamp> {
+pub(crate) fn read(run: u32, text: &str) -> Option<Stamp> {
     let (head, rest) = text.split_at_checked(FIELD)?;
     let (own, index) = head.split_at_checked(FIELD / 2)?;
     if u32::from_str_radix(own, 16) != Ok(run) {
