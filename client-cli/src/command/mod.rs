@@ -30,6 +30,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
         Task::FcmEmulator { listen, account } => {
             push::emulate(&arguments.global, listen, &account).await
         }
+        Task::Torture(options) => crate::torture::run(&arguments.global, options).await,
         Task::Completions { shell } => manual::completions(shell),
         Task::Man { directory } => manual::pages(&directory),
     }

@@ -100,6 +100,12 @@ impl Line {
                 count_of_wrong(to, *failed, "failed")
             }
             Self::Audit(fields) => fields.paint(to),
+            Self::TortureBegun(_)
+            | Self::Fault(_)
+            | Self::Healed(_)
+            | Self::Faults(_)
+            | Self::Violation { .. }
+            | Self::Torture(_) => self.paint_torture(to),
         }
     }
 
