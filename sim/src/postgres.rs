@@ -51,7 +51,7 @@ dir=$(mktemp -d "$tmp/magpie-postgres.XXXXXX" 2>/dev/null) ||
 trap '' INT TERM HUP PIPE
 trap 'rm -rf "$dir" || { sleep 1; rm -rf "$dir"; }' EXIT
 if [ -n "$primary" ]; then
-    "$bin/pg_basebackup" -D "$dir/data" -h 127.0.0.1 -p "$primary" -U postgres -R -c fast --no-sync
+    cp -a "$primary" "$dir/data" && touch "$dir/data/standby.signal"
 else
     "$bin/initdb" -D "$dir/data" -U postgres -A trust -E UTF8 --locale=C --no-sync --wal-segsize=4
 fi >"$dir/log" 2>&1 || { cat "$dir/log" >&2; exit 1; }
@@ -174,14 +174,22 @@ impl Cluster {
     }
 
     /// Starts a copy of this one that follows it, until it is promoted
-    /// (`pg_promote()`).
+    /// (`pg_promote()`). Restarts this one: its files are copied meanwhile.
     ///
     /// # Errors
     ///
     /// What is missing, for the person who runs the tests.
     pub fn start_standby(&self) -> Result<Self, String> {
+        let follow = format!(
+            "primary_conninfo = 'host=127.0.0.1 port={} user=postgres'",
+            self.port
+        );
+        let files = self.directory.join("data");
+        self.stop()?;
         let shell = as_other_user(Command::new("sh"))?;
-        Self::own(shell, &env::temp_dir(), &[], Some(self.port))
+        let standby = Self::own(shell, &env::temp_dir(), &[&follow], Some(&files));
+        self.restart()?;
+        standby
     }
 
     /// Starts one on a disk of its own, which [`Self::fill_disk`] fills: memory
@@ -206,7 +214,7 @@ impl Cluster {
         mut shell: Command,
         directory: &Path,
         settings: &[&str],
-        primary: Option<u16>,
+        primary: Option<&Path>,
     ) -> Result<Self, String> {
         let bin = find_bin()?;
         let port = free_port().map_err(|error| format!("no free port: {error}"))?;
@@ -217,7 +225,7 @@ impl Cluster {
             .arg(port.to_string())
             .arg(directory)
             .arg(settings.join("\n"))
-            .arg(primary.map(|port| port.to_string()).unwrap_or_default())
+            .arg(primary.unwrap_or(Path::new("")))
             .env_clear()
             .env("PATH", env::var_os("PATH").unwrap_or_default())
             .env("LC_ALL", "C")

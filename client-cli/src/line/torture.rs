@@ -29,7 +29,7 @@ pub(crate) struct StruckFields {
     pub(crate) lasted_ms: u64,
 }
 
-/// Everybody has what was accepted before a fault was over.
+/// Everybody has what was handed in up to one second after a fault.
 #[derive(Debug, Serialize)]
 pub(crate) struct HealedFields {
     pub(crate) kind: &'static str,

@@ -37,8 +37,11 @@ use crate::{
 /// How often to look whether everybody has caught up.
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 
-/// Violations that are told one by one.
-const TOLD_MAX: usize = 20;
+/// What is handed in so long after a fault must arrive, for it to be made good.
+const PROBE_DELAY: Duration = Duration::from_secs(1);
+
+/// Violations of each kind that are told one by one.
+const TOLD_MAX: usize = 5;
 
 /// What a run goes by.
 pub(super) struct Run<'run> {
@@ -143,10 +146,10 @@ impl Run<'_> {
                         && let Some(kind) = deck.draw(&mut self.random)
                     {
                         self.strike(kind, world).await?;
-                        let (board, goal) = (Arc::clone(&self.board), self.board.goal());
+                        let board = Arc::clone(&self.board);
                         let patience = self.patience();
                         watching.spawn(async move {
-                            (kind, until_reached(&board, &goal, patience).await)
+                            (kind, until_healed(&board, patience).await)
                         });
                         // A fault that took longer takes the place of the next.
                         next_at = (next_at + every).max(Instant::now());
@@ -229,12 +232,15 @@ impl Run<'_> {
         for device in devices {
             ended.push(joined(device).await?);
         }
+        let deadline = Instant::now() + self.patience();
         for device in &ended {
             for id in &device.seat.conversations {
                 if let Some(client) = device.client()
                     && !log.contains_key(id)
                 {
-                    log.insert(*id, verdict::fetch_log(client, *id).await?);
+                    let fetched = verdict::fetch_log(client, *id, deadline).await?;
+                    let silent = || Failure::Lost("the server does not give its log".to_owned());
+                    log.insert(*id, fetched.ok_or_else(silent)?);
                 }
             }
         }
@@ -283,10 +289,17 @@ impl Run<'_> {
                 after_ms_max: times.last().copied().map_or(0, milliseconds),
             }))?;
         }
-        for message in broken.iter().take(TOLD_MAX) {
-            self.output.line(&Line::Violation {
-                message: message.clone(),
-            })?;
+        let mut told: HashMap<&str, usize> = HashMap::new();
+        for message in broken {
+            // A kind is the first word of its stories.
+            let kind = message.split(' ').next().unwrap_or_default();
+            let count = told.entry(kind).or_default();
+            *count += 1;
+            if *count <= TOLD_MAX {
+                self.output.line(&Line::Violation {
+                    message: message.clone(),
+                })?;
+            }
         }
         Ok(TortureFields {
             seconds,
@@ -303,6 +316,14 @@ impl Run<'_> {
             kept: None,
         })
     }
+}
+
+/// How long it takes until everybody has what was handed in up to one second
+/// after now: a connection that fell silent is noticed by what does not come.
+async fn until_healed(board: &Board, patience: Duration) -> Option<Duration> {
+    sleep(PROBE_DELAY).await;
+    let reached = until_reached(board, &board.goal(), patience).await?;
+    Some(PROBE_DELAY + reached)
 }
 
 /// How long it took; `None`: too long.

@@ -19,9 +19,6 @@ use crate::failure::Failure;
 /// Events asked for at once.
 const HISTORY_MAX: u32 = 200;
 
-/// How long the server may take to give its log, when nothing is in its way.
-const LOG_TIMEOUT: Duration = Duration::from_secs(60);
-
 /// The log of some conversations.
 pub(super) type Log = HashMap<ConversationId, Vec<StoredEvent>>;
 
@@ -44,12 +41,13 @@ pub(super) struct Found {
     pub(super) differences: Vec<String>,
 }
 
-/// All of a conversation, as the server has it.
+/// All of a conversation, as the server has it; `None` if it does not give it
+/// before the deadline.
 pub(super) async fn fetch_log(
     client: &Client,
     id: ConversationId,
-) -> Result<Vec<StoredEvent>, Failure> {
-    let deadline = Instant::now() + LOG_TIMEOUT;
+    deadline: Instant,
+) -> Result<Option<Vec<StoredEvent>>, Failure> {
     let mut log: Vec<StoredEvent> = Vec::new();
     loop {
         let after = log.last().map_or(Seq::ZERO, |event| event.seq);
@@ -61,7 +59,7 @@ pub(super) async fn fetch_log(
                 let is_last = page.complete || page.events.is_empty();
                 log.extend(page.events);
                 if is_last {
-                    return Ok(log);
+                    return Ok(Some(log));
                 }
             }
             Err(RequestError::NotConnected | RequestError::Refused(_))
@@ -69,6 +67,7 @@ pub(super) async fn fetch_log(
             {
                 sleep(Duration::from_millis(100)).await;
             }
+            Err(RequestError::NotConnected | RequestError::Refused(_)) => return Ok(None),
             Err(error) => return Err(error.into()),
         }
     }

@@ -77,11 +77,15 @@ impl Listener {
         let rest = self.home.done(&["listen", "--until-idle", "1"]);
         self.note(rest);
         let mut messages: Vec<Value> = Vec::new();
+        let mut is_behind = false;
         for run in self.runs {
             let lines = run.lines.into_iter();
             let mut lines: Vec<Value> = lines.filter(|line| line["type"] == "message").collect();
-            if run.is_rolled_back {
+            is_behind |= run.is_rolled_back;
+            if is_behind {
                 lines.retain(|line| !messages.contains(line));
+                // It may be killed before it is as far as it was.
+                is_behind = lines.is_empty();
             }
             let mut run = lines.into_iter();
             if let Some(first) = run.next()
