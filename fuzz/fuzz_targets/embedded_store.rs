@@ -4,7 +4,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use magpie_server::store::fuzzing::{Deed, compare};
+use magpie_server::store::conformance::fuzzing::{Deed, compare};
 
 fuzz_target!(|input: (Vec<Vec<Deed>>, u8, u8, u8)| {
     let (mut batches, count, since, at) = input;

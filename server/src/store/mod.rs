@@ -43,18 +43,7 @@ pub use self::{
     },
 };
 #[cfg(any(test, fuzzing))]
-#[cfg_attr(
-    fuzzing,
-    expect(
-        dead_code,
-        unused_macros,
-        unused_imports,
-        reason = "a fuzzer needs the model alone"
-    )
-)]
-mod conformance;
-#[cfg(fuzzing)]
-pub mod fuzzing;
+pub mod conformance;
 
 /// Why the store did not do what was asked.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]

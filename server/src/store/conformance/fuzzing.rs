@@ -3,11 +3,8 @@
 
 use std::path::Path;
 
-use super::{
-    conformance::model::{self, History, Step},
-    embedded,
-};
-use crate::clock::Blocking;
+use super::model::{self, History, Step};
+use crate::{clock::Blocking, store::embedded};
 
 /// Somebody (of four) does one of six things with somebody, or in one of the
 /// groups that were made.
