@@ -84,7 +84,7 @@ pub(super) async fn make(
     // A user's first device makes the user.
     for first in [true, false] {
         let mut entering = JoinSet::new();
-        let ours = (0..count).filter(|number| (number % DEVICES == 0) == first);
+        let ours = (0..count).filter(|number| number.is_multiple_of(DEVICES) == first);
         let mut waiting = ours.collect::<Vec<_>>().into_iter();
         loop {
             while entering.len() < AT_ONCE
@@ -168,7 +168,7 @@ async fn try_to_enter(
     invitation: &str,
 ) -> Result<UserId, SignInError> {
     let device = format!("device {number}");
-    let account = if number % DEVICES == 0 {
+    let account = if number.is_multiple_of(DEVICES) {
         register_invited(home, server, name, PASSWORD, &device, invitation).await?
     } else {
         sign_in(home, server, name, PASSWORD, &device).await?
