@@ -23,11 +23,11 @@ struct Input<'a> {
     raw: &'a [u8],
 }
 
-/// Some way behind the origin of each shard.
+/// Some way behind the origin of each shard, and before the last position of it.
 fn places(count: usize, numbers: &[u64]) -> Positions {
     let each: Vec<Position> = Shard::all(count)
         .zip(numbers)
-        .map(|(shard, number)| Position::new(shard.origin().get() + (number >> 8)))
+        .map(|(shard, number)| Position::new(shard.origin().get() + (number >> 9)))
         .collect();
     Positions::from_each(&each).expect("one of each shard, in order")
 }

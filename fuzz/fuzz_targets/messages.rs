@@ -6,7 +6,7 @@ use libfuzzer_sys::fuzz_target;
 use magpie_protocol::wire::v1;
 use prost::Message;
 
-fn is_fixed_point<T: Message + Default + PartialEq>(bytes: &[u8]) {
+fn is_fixed_point<T: Message + Default + PartialEq + std::fmt::Debug>(bytes: &[u8]) {
     let Ok(message) = T::decode(bytes) else { return };
     let encoded = message.encode_to_vec();
     assert_eq!(encoded.len(), message.encoded_len());
