@@ -1,6 +1,7 @@
 //! What was typed. Each flag, name and bound is checked here, once.
 
 mod push;
+pub(crate) mod torture;
 
 use std::{env, net::SocketAddr, path::PathBuf};
 
@@ -44,7 +45,7 @@ Examples:
   magpie --home ./bob listen
 
 Exit codes:
-  0 done · 1 refused, or audit found a difference · 2 usage ·
+  0 done · 1 refused, or audit or torture found something · 2 usage ·
   3 not signed in, or revoked · 4 not reached or timed out ·
   5 local database or home";
 
@@ -103,6 +104,8 @@ pub(crate) enum Task {
         #[arg(long, value_name = "CA_FILE")]
         tls: Option<PathBuf>,
     },
+
+    Torture(torture::Torture),
 
     /// Print a script that completes commands and flags in a shell
     #[command(
@@ -433,47 +436,4 @@ fn limit(text: &str) -> Result<usize, String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_command_line_is_consistent() {
-        Arguments::command().debug_assert();
-    }
-
-    #[test]
-    fn global_flags_stand_before_or_after_the_command() {
-        for line in [
-            "magpie --json --timeout 5 send @bob hi",
-            "magpie send @bob hi --timeout 5 --json",
-        ] {
-            let arguments = Arguments::try_parse_from(line.split(' ')).unwrap();
-            assert!(arguments.global.json, "{line}");
-            assert_eq!(arguments.global.timeout, 5, "{line}");
-        }
-    }
-
-    #[test]
-    fn an_address_has_a_host_and_a_port() {
-        for good in ["127.0.0.1:7443", "[::1]:7443", "chat.example.org:1"] {
-            assert!(address(good).is_ok(), "{good}");
-        }
-        for bad in ["", ":7443", "host", "host:", "host:0", "::1:7443", "a:b:1"] {
-            assert!(address(bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn every_command_has_help_with_an_example() {
-        fn visit(command: &clap::Command) {
-            let help = command.get_after_help().map(ToString::to_string);
-            assert!(
-                help.is_some_and(|help| help.contains("Example")),
-                "{} has no example",
-                command.get_name()
-            );
-            command.get_subcommands().for_each(visit);
-        }
-        visit(&Arguments::command());
-    }
-}
+mod tests;

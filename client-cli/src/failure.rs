@@ -77,6 +77,12 @@ pub(crate) enum Failure {
     NotRefused { id: MessageId },
     #[error("{path}: {error}")]
     File { path: String, error: io::Error },
+    #[error("{program} did not start: {reason}; {log} has what it said")]
+    NoServer {
+        program: String,
+        reason: String,
+        log: String,
+    },
     #[error("the FCM emulator cannot listen: {0}")]
     Emulator(io::Error),
     #[error("{0}")]
@@ -106,7 +112,9 @@ impl Failure {
             | Self::NotRefused { .. } => Exit::Refused,
             Self::NoPassword | Self::NotTyped | Self::PasswordsDiffer | Self::NoHome => Exit::Usage,
             Self::Connect(ConnectError::Address { .. }) => Exit::Usage,
-            Self::TimedOut { .. } | Self::Connect(_) | Self::Lost(_) => Exit::NotReached,
+            Self::TimedOut { .. } | Self::Connect(_) | Self::Lost(_) | Self::NoServer { .. } => {
+                Exit::NotReached
+            }
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Done,
             Self::InUse { .. }
             | Self::Home(_)
@@ -117,6 +125,17 @@ impl Failure {
             | Self::Emulator(_)
             | Self::Control(_)
             | Self::Output(_) => Exit::Local,
+        }
+    }
+
+    /// Whether the same may succeed later.
+    pub(crate) fn may_pass(&self) -> bool {
+        if let Self::Refused(refusal) = self {
+            is_retryable(refusal)
+        } else if let Self::Connect(error) = self {
+            !error.is_permanent()
+        } else {
+            matches!(self, Self::TimedOut { .. } | Self::Lost(_))
         }
     }
 
@@ -133,7 +152,7 @@ impl Failure {
             Self::Invalid(_) | Self::NotUtf8 => "invalid_argument".to_owned(),
             Self::UnknownConversation { .. } | Self::NotRefused { .. } => "not_found".to_owned(),
             Self::TimedOut { .. } => "timed_out".to_owned(),
-            Self::Connect(_) | Self::Lost(_) => "not_reached".to_owned(),
+            Self::Connect(_) | Self::Lost(_) | Self::NoServer { .. } => "not_reached".to_owned(),
             Self::NoPassword | Self::NotTyped | Self::PasswordsDiffer | Self::NoHome => {
                 "usage".to_owned()
             }
@@ -163,6 +182,7 @@ impl Failure {
             | Self::UnknownConversation { .. }
             | Self::NotRefused { .. }
             | Self::File { .. }
+            | Self::NoServer { .. }
             | Self::NoPassword
             | Self::NotTyped
             | Self::PasswordsDiffer

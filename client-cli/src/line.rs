@@ -4,10 +4,14 @@
 mod people;
 #[cfg(test)]
 pub(crate) mod samples;
+mod torture;
 
 use std::fmt;
 
-pub(crate) use people::place;
+pub(crate) use self::{
+    people::place,
+    torture::{BegunFields, FaultFields, HealedFields, StruckFields, TortureFields},
+};
 
 use magpie_client::{
     Acceptance, Account, Content, ConversationId, ConversationKind, ConversationLine, DeviceId,
@@ -113,6 +117,14 @@ pub(crate) enum Line {
         message: String,
     },
     Audit(AuditFields),
+    TortureBegun(BegunFields),
+    Fault(StruckFields),
+    Healed(HealedFields),
+    Faults(FaultFields),
+    Violation {
+        message: String,
+    },
+    Torture(TortureFields),
 }
 
 /// An account and this device.

@@ -19,6 +19,7 @@ mod printable;
 mod progress;
 #[cfg(test)]
 mod reference;
+mod torture;
 mod trust;
 mod wait;
 

@@ -46,6 +46,8 @@ mod client;
 mod database;
 mod driver;
 mod error;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod home;
 mod model;
 mod raw;

@@ -43,15 +43,18 @@ exec "$@"
 
 /// Owns the database: see the module.
 const OWNER: &str = r#"
-bin=$1 port=$2 tmp=$3 settings=$4
+bin=$1 port=$2 tmp=$3 settings=$4 primary=$5
 cd /
 dir=$(mktemp -d "$tmp/magpie-postgres.XXXXXX" 2>/dev/null) ||
     dir=$(mktemp -d /tmp/magpie-postgres.XXXXXX) || exit 1
 # Only the end of the pipe ends this, not a signal to the terminal's whole group.
 trap '' INT TERM HUP PIPE
 trap 'rm -rf "$dir" || { sleep 1; rm -rf "$dir"; }' EXIT
-"$bin/initdb" -D "$dir/data" -U postgres -A trust -E UTF8 --locale=C --no-sync \
-    --wal-segsize=4 >"$dir/log" 2>&1 || { cat "$dir/log" >&2; exit 1; }
+if [ -n "$primary" ]; then
+    cp -a "$primary" "$dir/data" && touch "$dir/data/standby.signal"
+else
+    "$bin/initdb" -D "$dir/data" -U postgres -A trust -E UTF8 --locale=C --no-sync --wal-segsize=4
+fi >"$dir/log" 2>&1 || { cat "$dir/log" >&2; exit 1; }
 # The last one of a name counts.
 cat >>"$dir/data/postgresql.conf" <<CONF
 port = $port
@@ -167,7 +170,26 @@ impl Cluster {
     /// What is missing, for the person who runs the tests.
     pub fn start_with(settings: &[&str]) -> Result<Self, String> {
         let shell = as_other_user(Command::new("sh"))?;
-        Self::own(shell, &env::temp_dir(), settings)
+        Self::own(shell, &env::temp_dir(), settings, None)
+    }
+
+    /// Starts a copy of this one that follows it, until it is promoted
+    /// (`pg_promote()`). Restarts this one: its files are copied meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// What is missing, for the person who runs the tests.
+    pub fn start_standby(&self) -> Result<Self, String> {
+        let follow = format!(
+            "primary_conninfo = 'host=127.0.0.1 port={} user=postgres'",
+            self.port
+        );
+        let files = self.directory.join("data");
+        self.stop()?;
+        let shell = as_other_user(Command::new("sh"))?;
+        let standby = Self::own(shell, &env::temp_dir(), &[&follow], Some(&files));
+        self.restart()?;
+        standby
     }
 
     /// Starts one on a disk of its own, which [`Self::fill_disk`] fills: memory
@@ -181,14 +203,19 @@ impl Cluster {
         let shell = as_other_user(Command::new("sh"))?;
         let mut mounted = mounting(megabytes);
         mounted.arg(shell.get_program()).args(shell.get_args());
-        let cluster = Self::own(mounted, Path::new(SMALL_DISK), settings)?;
+        let cluster = Self::own(mounted, Path::new(SMALL_DISK), settings, None)?;
         Ok(Self {
             has_small_disk: true,
             ..cluster
         })
     }
 
-    fn own(mut shell: Command, directory: &Path, settings: &[&str]) -> Result<Self, String> {
+    fn own(
+        mut shell: Command,
+        directory: &Path,
+        settings: &[&str],
+        primary: Option<&Path>,
+    ) -> Result<Self, String> {
         let bin = find_bin()?;
         let port = free_port().map_err(|error| format!("no free port: {error}"))?;
         let mut shell = shell
@@ -198,6 +225,7 @@ impl Cluster {
             .arg(port.to_string())
             .arg(directory)
             .arg(settings.join("\n"))
+            .arg(primary.unwrap_or(Path::new("")))
             .env_clear()
             .env("PATH", env::var_os("PATH").unwrap_or_default())
             .env("LC_ALL", "C")

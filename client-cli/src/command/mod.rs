@@ -32,6 +32,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<Exit, Failure> {
             account,
             tls,
         } => push::emulate(&arguments.global, listen, &account, tls.as_deref()).await,
+        Task::Torture(options) => crate::torture::run(&arguments.global, options).await,
         Task::Completions { shell } => manual::completions(shell),
         Task::Man { directory } => manual::pages(&directory),
     }

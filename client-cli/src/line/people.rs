@@ -96,11 +96,14 @@ impl Line {
                 events,
                 sent,
                 failed,
-            } => {
-                write!(to, "synced: {events} new, {sent} sent, ")?;
-                count_of_wrong(to, *failed, "failed")
-            }
+            } => synced(to, *events, *sent, *failed),
             Self::Audit(fields) => fields.paint(to),
+            Self::TortureBegun(_)
+            | Self::Fault(_)
+            | Self::Healed(_)
+            | Self::Faults(_)
+            | Self::Violation { .. }
+            | Self::Torture(_) => self.paint_torture(to),
         }
     }
 
@@ -324,6 +327,11 @@ fn head(to: &mut Painter, at: &str, place: Option<&str>, seq: u64) -> fmt::Resul
         to.column(Part::Place, place, PLACE_WIDTH)?;
     }
     aside(to, format_args!(" {seq:SEQ_WIDTH$} "))
+}
+
+fn synced(to: &mut Painter, events: u64, sent: u64, failed: u64) -> fmt::Result {
+    write!(to, "synced: {events} new, {sent} sent, ")?;
+    count_of_wrong(to, failed, "failed")
 }
 
 fn aside(to: &mut Painter, text: impl Display) -> fmt::Result {

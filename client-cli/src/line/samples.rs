@@ -3,8 +3,9 @@
 use magpie_client::{ConversationId, DeviceId, MessageId};
 
 use super::{
-    AccountFields, AuditFields, ConversationFields, DeviceFields, DroppedFields, EventFields, Line,
-    MessageFields, OutboxFields, Shown,
+    AccountFields, AuditFields, BegunFields, ConversationFields, DeviceFields, DroppedFields,
+    EventFields, FaultFields, HealedFields, Line, MessageFields, OutboxFields, Shown, StruckFields,
+    TortureFields,
 };
 
 /// Clears the screen, colours, ends the line, writes backwards, rings.
@@ -144,11 +145,56 @@ fn progress() -> Vec<Line> {
     ]
 }
 
+/// What is printed of torture.
+fn torture() -> Vec<Line> {
+    vec![
+        Line::TortureBegun(BegunFields {
+            seed: 7,
+            users: 2,
+            devices: 4,
+            processes: 1,
+            conversations: 2,
+            directory: hostile(),
+        }),
+        Line::Fault(StruckFields {
+            kind: "kill-server",
+            at_ms: 5_000,
+            lasted_ms: 7,
+        }),
+        Line::Healed(HealedFields {
+            kind: "kill-server",
+            after_ms: 1_234,
+        }),
+        Line::Faults(FaultFields {
+            kind: "kill-server",
+            count: 2,
+            after_ms_median: 1_234,
+            after_ms_max: 2_345,
+        }),
+        Line::Violation { message: hostile() },
+        Line::Torture(TortureFields {
+            seconds: 30,
+            faults: 2,
+            sent: 9,
+            accepted: 8,
+            refused: 0,
+            unanswered: 1,
+            recovered: 1,
+            stored: 40,
+            shown: 40,
+            caught_up_ms: None,
+            violations: 1,
+            kept: Some(hostile()),
+        }),
+    ]
+}
+
 /// One line of each type, and of each kind of event.
 pub(crate) fn all() -> Vec<Line> {
     let mut lines = answers();
     lines.extend(pushes());
     lines.extend(progress());
+    lines.extend(torture());
     lines.extend(
         [
             "group_created",

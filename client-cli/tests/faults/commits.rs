@@ -7,7 +7,9 @@ use magpie_sim::{postgres, proxy::Fate};
 use crate::{
     database::Database,
     pair::Pair,
-    plan::{Plan, until, until_or},
+    plan::{Draw, Plan, until},
+    schedule::Fault,
+    stage::Stage,
     town::Town,
 };
 
@@ -22,25 +24,19 @@ fn a_commit_whose_answer_is_lost_is_there_once() {
         return;
     }
     let plan = Plan::from_environment("answers");
-    let mut random = plan.random();
     let database = Database::shared();
     let proxy = database.commit_proxy();
-    let pair = Pair::start(Town::over(&plan, &database.url_at(proxy.address())));
-    let mut happened = [0; 3];
-    while plan.goes_on() || happened.contains(&0) {
-        pair.accepts(random.between(1, 20) as usize);
-        let fate = random.between(0, 2) as usize;
-        let late = Duration::from_millis(random.between(0, 60));
-        let struck = proxy.struck();
-        proxy.strike([Fate::Committed, Fate::Undone, Fate::Late(late)][fate]);
-        until_or(
-            "a commit meets its fate",
-            || proxy.struck() > struck,
-            || pair.town.server.said(),
-        );
-        happened[fate] += 1;
-    }
-    println!("committed, undone, late: {happened:?}");
+    let mut pair = Pair::start(Town::over(&plan, &database.url_at(proxy.address())));
+    let kinds: [Draw; 3] = [
+        |_| vec![(0, Fault::LoseCommit(Fate::Committed))],
+        |_| vec![(0, Fault::LoseCommit(Fate::Undone))],
+        |random| {
+            let late = Duration::from_millis(random.between(0, 60));
+            vec![(0, Fault::LoseCommit(Fate::Late(late)))]
+        },
+    ];
+    let schedule = plan.schedule(20..=400, &kinds);
+    Stage::of_pair(&mut pair).committing(&proxy).play(&schedule);
     pair.verdict(&plan).assert_kept();
 }
 

@@ -65,7 +65,26 @@ impl Database {
         }
     }
 
-    fn address(&self) -> SocketAddr {
+    /// A copy of it, in a `PostgreSQL` of its own, that follows it.
+    pub(crate) fn standby(&self) -> Self {
+        let standby = Self {
+            own: Some(self.cluster().start_standby().unwrap()),
+            name: self.name.clone(),
+        };
+        self.until(
+            "the standby follows",
+            "SELECT EXISTS (SELECT FROM pg_stat_replication WHERE state = 'streaming')",
+        );
+        standby
+    }
+
+    /// Makes a standby the primary.
+    pub(crate) fn promote(&self) {
+        assert!(is(&self.connect(), "SELECT pg_promote()"), "no promotion");
+    }
+
+    /// Where it accepts connections.
+    pub(crate) fn address(&self) -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], self.cluster().port()))
     }
 

@@ -5,8 +5,9 @@ use magpie_sim::{postgres, proxy::Fate};
 use crate::{
     database::{Database, run},
     pair::{Group, Pair},
-    plan::{Plan, asked, until},
-    scenarios::weather,
+    plan::{Draw, Plan, asked, until, weather_of_database},
+    schedule::Fault,
+    stage::Stage,
     town::Town,
 };
 
@@ -17,20 +18,15 @@ fn restarts_kills_and_lost_backends_of_the_database_lose_double_and_reorder_noth
         return;
     }
     let plan = Plan::from_environment("database");
-    let mut random = plan.random();
     let database = Database::private(&[]);
-    let pair = Pair::start(Town::over(&plan, &database.url()));
-    let mut happened = [0; 3];
-    while plan.goes_on() || happened.contains(&0) {
-        pair.accepts(random.between(1, 100) as usize);
-        let fault = random.between(0, 2) as usize;
-        match fault {
-            0 => database.restart(),
-            1 => database.kill_and_restart(),
-            _ => database.end_backends(random.between(1, 17)),
-        }
-        happened[fault] += 1;
-    }
+    let mut pair = Pair::start(Town::over(&plan, &database.url()));
+    let kinds: [Draw; 3] = [
+        |_| vec![(0, Fault::RestartPostgres)],
+        |_| vec![(0, Fault::KillPostgres)],
+        |random| vec![(0, Fault::EndBackends(random.between(1, 17)))],
+    ];
+    let schedule = plan.schedule(100..=1_000, &kinds);
+    Stage::of_pair(&mut pair).over(&database).play(&schedule);
     pair.verdict(&plan).assert_kept();
 }
 
@@ -41,20 +37,11 @@ fn broken_connections_to_the_database_lose_double_and_reorder_nothing() {
         return;
     }
     let plan = Plan::from_environment("connections");
-    let mut random = plan.random();
     let database = Database::shared();
-    let proxy = database.proxy(random.number());
-    let pair = Pair::start(Town::over(&plan, &database.url_at(proxy.address())));
-    while plan.goes_on() {
-        plan.pass(random.between(100, 600));
-        weather(&proxy, &plan, &mut random);
-        plan.pass(random.between(0, 400));
-        // What is half-open is ended by the kernel, after TCP_USER_TIMEOUT. Not
-        // here, where it is the proxy that is silent and not the network.
-        proxy.cut_all();
-    }
-    proxy.cut_none();
-    proxy.pass();
+    let proxy = database.proxy(plan.seed());
+    let mut pair = Pair::start(Town::over(&plan, &database.url_at(proxy.address())));
+    let schedule = plan.schedule(100..=600, &[weather_of_database]);
+    Stage::of_pair(&mut pair).through(&proxy).play(&schedule);
     let verdict = pair.verdict(&plan);
     let counts = proxy.counts();
     assert!(counts.cut > 1, "the proxy did nothing: {counts:?}");

@@ -76,6 +76,13 @@ impl Process {
         self.lines.lock().unwrap()[0].clone()
     }
 
+    /// Sends it a signal, such as `STOP`.
+    pub(crate) fn signal(&self, name: &str) {
+        let id = self.child.id().to_string();
+        let sent = Command::new("kill").args(["-s", name, &id]).status();
+        assert!(sent.unwrap().success(), "kill -s {name} {id}");
+    }
+
     /// Kills it with -9; returns all that it has printed.
     pub(crate) fn kill(mut self) -> Vec<Value> {
         self.child.kill().unwrap();

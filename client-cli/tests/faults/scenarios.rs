@@ -1,17 +1,13 @@
 //! What happens to servers, clients and the network between them: with each
 //! kind of store.
 
-use std::time::Duration;
-
-use magpie_sim::{
-    postgres,
-    proxy::{Direction, Proxy, Random},
-};
+use magpie_sim::postgres;
 
 use crate::{
     database::Database,
     pair::{Group, Pair},
-    plan::Plan,
+    plan::{self, Draw, Plan},
+    stage::Stage,
     town::Town,
     verdict::{self, Verdict},
 };
@@ -38,14 +34,32 @@ fn with_each_store(name: &str, story: fn(&Plan, Town) -> Verdict) {
 #[test]
 fn killing_the_server_again_and_again_loses_doubles_and_reorders_nothing() {
     with_each_store("server", |plan, town| {
-        let mut random = plan.random();
         let mut pair = Pair::start(town);
-        while plan.goes_on() {
-            plan.pass(random.between(200, 1_200));
-            pair.town.server.kill();
-            plan.pass(random.between(0, 300));
-            pair.town.server.start();
-        }
+        let schedule = plan.schedule(200..=1_200, &[plan::kill_server]);
+        Stage::of_pair(&mut pair).play(&schedule);
+        pair.verdict(plan)
+    });
+}
+
+/// D1, D2, D3, D4, D5, D6, D7. While it stands still its connections are cut, and
+/// those that come instead wait for it; then it goes on with both.
+#[test]
+fn a_server_that_stands_still_and_goes_on_loses_doubles_and_reorders_nothing() {
+    with_each_store("still", |plan, mut town| {
+        let proxy = town.proxy(plan.seed());
+        let mut pair = Pair::start(town);
+        let schedule = plan.scheduled(
+            "at 300ms stop server
+             at 1200ms continue server
+             at 1500ms stop server
+             at 1600ms cut clients
+             at 3s continue server
+             at 3200ms stop server
+             at 3300ms half-open clients
+             at 4s kill listener
+             at 4500ms continue server",
+        );
+        Stage::of_pair(&mut pair).behind(&proxy).play(&schedule);
         pair.verdict(plan)
     });
 }
@@ -54,20 +68,30 @@ fn killing_the_server_again_and_again_loses_doubles_and_reorders_nothing() {
 #[test]
 fn killing_clients_again_and_again_loses_doubles_and_reorders_nothing() {
     with_each_store("clients", |plan, town| {
-        let mut random = plan.random();
         let mut pair = Pair::start(town);
-        while plan.goes_on() {
-            plan.pass(random.between(100, 900));
-            if random.between(0, 1) == 0 {
-                pair.writer.kill();
-                plan.pass(random.between(0, 200));
-                pair.writer.start();
-            } else {
-                pair.listener.kill();
-                plan.pass(random.between(0, 200));
-                pair.listener.start();
-            }
-        }
+        let schedule = plan.schedule(100..=900, &[plan::kill_client::<1>]);
+        Stage::of_pair(&mut pair).play(&schedule);
+        pair.verdict(plan)
+    });
+}
+
+/// D2, D3, D4, D5, D6. A client's database is as it was some time ago, as after a
+/// restore of the phone: what it had stored comes again, what it had in its
+/// outbox is sent again.
+#[test]
+fn a_database_of_a_client_that_went_back_loses_doubles_and_reorders_nothing() {
+    with_each_store("rolled-back", |plan, town| {
+        let mut pair = Pair::start(town);
+        let schedule = plan.scheduled(
+            "at 300ms save listener
+             at 600ms save writer
+             at 1200ms roll back listener
+             at 1800ms roll back writer
+             at 2400ms roll back listener
+             at 2500ms roll back writer
+             at 2600ms kill server",
+        );
+        Stage::of_pair(&mut pair).play(&schedule);
         pair.verdict(plan)
     });
 }
@@ -76,14 +100,10 @@ fn killing_clients_again_and_again_loses_doubles_and_reorders_nothing() {
 #[test]
 fn cuts_stalls_and_half_open_connections_lose_double_and_reorder_nothing() {
     with_each_store("network", |plan, mut town| {
-        let mut random = plan.random();
-        let proxy = town.proxy(random.number());
-        let pair = Pair::start(town);
-        while plan.goes_on() {
-            plan.pass(random.between(100, 600));
-            weather(&proxy, plan, &mut random);
-        }
-        clear(&proxy);
+        let proxy = town.proxy(plan.seed());
+        let mut pair = Pair::start(town);
+        let schedule = plan.schedule(100..=600, &[plan::weather_of_clients]);
+        Stage::of_pair(&mut pair).behind(&proxy).play(&schedule);
         let verdict = pair.verdict(plan);
         let counts = proxy.counts();
         assert!(counts.accepted > 1, "the proxy did nothing: {counts:?}");
@@ -95,32 +115,21 @@ fn cuts_stalls_and_half_open_connections_lose_double_and_reorder_nothing() {
 #[test]
 fn all_faults_together_leave_a_group_with_one_history() {
     with_each_store("all", |plan, mut town| {
-        let mut random = plan.random();
-        let proxy = town.proxy(random.number());
+        let proxy = town.proxy(plan.seed());
         let mut group = Group::start(&town);
-        while plan.goes_on() {
-            plan.pass(random.between(50, 400));
-            match random.between(0, 9) {
-                0..=2 => {
-                    town.server.kill();
-                    plan.pass(random.between(0, 300));
-                    town.server.start();
-                }
-                3 | 4 => {
-                    let writer = &mut group.writers[random.between(0, 2) as usize];
-                    writer.kill();
-                    writer.start();
-                }
-                5 | 6 => {
-                    let listener = &mut group.listeners[random.between(0, 2) as usize];
-                    listener.kill();
-                    plan.pass(random.between(0, 200));
-                    listener.start();
-                }
-                _ => weather(&proxy, plan, &mut random),
-            }
-        }
-        clear(&proxy);
+        let kinds: [Draw; 7] = [
+            plan::kill_server,
+            plan::stop_server,
+            plan::kill_client::<3>,
+            plan::roll_back_client::<3>,
+            plan::weather_of_clients,
+            plan::weather_of_clients,
+            plan::weather_of_clients,
+        ];
+        let schedule = plan.schedule(50..=400, &kinds);
+        Stage::of_group(&mut town, &mut group)
+            .behind(&proxy)
+            .play(&schedule);
         group.verdict(plan, town)
     });
 }
@@ -137,42 +146,5 @@ fn a_mutated_history_is_flagged() {
         let mut mutated = verdict.clone();
         mutate(&mut mutated);
         assert!(!mutated.violations().is_empty(), "{name} was not found");
-    }
-}
-
-/// The weather clears up. Half-open connections stay so: their ends must find
-/// out.
-fn clear(proxy: &Proxy) {
-    proxy.cut_none();
-    proxy.pass();
-}
-
-/// Something that happens to networks, and the end of it.
-pub(crate) fn weather(proxy: &Proxy, plan: &Plan, random: &mut Random) {
-    let direction = match random.between(0, 1) {
-        0 => Direction::Up,
-        _ => Direction::Down,
-    };
-    match random.between(0, 6) {
-        0 => proxy.cut_all(),
-        1 => proxy.cut_each_after(500..=20_000),
-        2 => proxy.cut_none(),
-        3 => {
-            proxy.stall(direction);
-            plan.pass(random.between(50, 1_000));
-            proxy.pass();
-        }
-        4 => {
-            let delay = Duration::from_millis(random.between(1, 100));
-            proxy.delay(direction, delay);
-        }
-        5 => {
-            proxy.refuse();
-            plan.pass(random.between(50, 300));
-            proxy.pass();
-        }
-        // Nobody is told; the ends must find out by themselves, which takes
-        // clients up to PROGRESS_TIMEOUT and PONG_TIMEOUT.
-        _ => proxy.half_open_all(),
     }
 }

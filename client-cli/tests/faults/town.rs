@@ -122,6 +122,16 @@ fn log(dir: &Path) -> File {
     log.unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
+/// A directory without directories, in the place of what was there.
+fn copy(from: &Path, to: &Path) {
+    drop(std::fs::remove_dir_all(to));
+    std::fs::create_dir(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+    }
+}
+
 fn log_path(dir: &Path) -> PathBuf {
     dir.with_extension("log")
 }
@@ -219,6 +229,11 @@ impl Server {
         until(&what, || self.readiness() == status);
     }
 
+    /// Sends it a signal, such as `STOP`.
+    pub(crate) fn signal(&self, name: &str) {
+        self.process.as_ref().unwrap().signal(name);
+    }
+
     /// `kill -9`.
     pub(crate) fn kill(&mut self) {
         if let Some(process) = self.process.take() {
@@ -254,6 +269,20 @@ impl Home {
             .stdin(Stdio::null())
             .stderr(log(&self.dir));
         command
+    }
+
+    /// Remembers all of it. Nobody may use it meanwhile.
+    pub(crate) fn save(&self) {
+        copy(&self.dir, &self.dir.with_extension("saved"));
+    }
+
+    /// It is again as it was when it was saved; as it is, if it never was.
+    pub(crate) fn roll_back(&self) {
+        let saved = self.dir.with_extension("saved");
+        if saved.is_dir() {
+            std::fs::remove_dir_all(&self.dir).unwrap();
+            copy(&saved, &self.dir);
+        }
     }
 
     /// Runs a command to its end, which must be a good one.

@@ -148,6 +148,20 @@ impl Writer {
         let answers = run.process.kill();
         let texts = run.feeding.join().unwrap();
         self.note(texts, &answers);
+        self.look_into_outbox();
+    }
+
+    /// `kill -9`, and its database is again as it was when it was saved: it owes
+    /// what was in its outbox then, and not what it has forgotten.
+    pub(crate) fn roll_back(&mut self) {
+        let owed = self.owed.len();
+        self.kill();
+        self.owed.truncate(owed);
+        self.home.roll_back();
+        self.look_into_outbox();
+    }
+
+    fn look_into_outbox(&mut self) {
         for entry in self.home.done(&["outbox"]) {
             if let (Some(id), Some(text)) = (entry["message_id"].as_str(), entry["text"].as_str()) {
                 self.owed.push((id.parse().unwrap(), text.to_owned()));

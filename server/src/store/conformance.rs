@@ -5,8 +5,20 @@
 //! gives an empty store and whatever must live as long as it. With
 //! `suite!(open, unless skipped)` the tests pass untested if `skipped` is true.
 
+#![cfg_attr(
+    fuzzing,
+    expect(
+        dead_code,
+        unused_macros,
+        unused_imports,
+        reason = "a fuzzer needs the model alone"
+    )
+)]
+
 pub(super) mod accounts;
 pub(super) mod append;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 pub(super) mod groups;
 pub(super) mod model;
 pub(super) mod pages;

@@ -1,8 +1,6 @@
-//! The log and what goes with it, durably: the only SQL of the server.
-//!
-//! A narrow trait with one folder per engine and one conformance suite for all.
-//! What is here is the truth; everything else in the server is a cache of it and
-//! may vanish at any moment.
+//! The log and what goes with it, durably: the only SQL of the server. A narrow
+//! trait with one folder per engine and one conformance suite for all. What is here
+//! is the truth; all else in the server is a cache of it, and may vanish any moment.
 //!
 //! A shard's head orders everything in it: a batch takes it, and under that lock
 //! seq, position, the check for known message ids and the authorisation of each
@@ -46,6 +44,8 @@ pub use self::{
 };
 #[cfg(test)]
 mod conformance;
+#[cfg(all(fuzzing, not(test)))]
+pub mod conformance;
 
 /// Why the store did not do what was asked.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]

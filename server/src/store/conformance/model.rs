@@ -11,6 +11,7 @@ use magpie_protocol::{
     seq::Position,
     wire::{FetchHistory, HistoryFrom},
 };
+#[cfg(test)]
 use proptest::{
     prelude::*,
     test_runner::{Config, TestRunner},
@@ -26,7 +27,7 @@ use crate::store::{
 
 /// One step: who does what, with whom, in which of the groups that were made.
 #[derive(Clone, Copy, Debug)]
-enum Step {
+pub(in crate::store) enum Step {
     Write { to: usize },
     WriteToGroup { group: usize },
     Create { with: usize },
@@ -35,6 +36,7 @@ enum Step {
     Leave { group: usize },
 }
 
+#[cfg(test)]
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         2 => (0..4_usize).prop_map(|to| Step::Write { to }),
@@ -47,8 +49,9 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 /// Steps of random players, in batches, and how to read them afterwards.
-type History = (Vec<Vec<(usize, Step)>>, usize, u64, u64);
+pub(in crate::store) type History = (Vec<Vec<(usize, Step)>>, usize, u64, u64);
 
+#[cfg(test)]
 fn history() -> impl Strategy<Value = History> {
     let batch = prop::collection::vec((0..4_usize, step()), 1..8);
     let batches = prop::collection::vec(batch, 1..12);
@@ -56,6 +59,7 @@ fn history() -> impl Strategy<Value = History> {
 }
 
 /// Compares random histories of a store with the model.
+#[cfg(test)]
 pub(in crate::store) fn check<F>(open: impl Fn() -> F)
 where
     F: Future<Output = Opened>,
@@ -69,21 +73,25 @@ where
         failure_persistence: None,
         ..Config::default()
     };
-    let run = TestRunner::new(config).run(&history(), |(batches, count, since, at)| {
-        runtime.block_on(async {
-            let mut model = Model::new(World::new(open().await)).await;
-            for batch in &batches {
-                model.append(batch).await;
-            }
-            for player in &model.players {
-                model.compare_pages(player, count, since).await;
-                model.compare_snapshots(player, count, since, at).await;
-                model.compare_history(player, count).await;
-            }
-        });
+    let run = TestRunner::new(config).run(&history(), |history| {
+        runtime.block_on(async { compare(open().await, &history).await });
         Ok(())
     });
     run.unwrap();
+}
+
+/// Compares one history of an empty store with the model.
+pub(in crate::store) async fn compare(opened: Opened, history: &History) {
+    let (batches, count, since, at) = history;
+    let mut model = Model::new(World::new(opened)).await;
+    for batch in batches {
+        model.append(batch).await;
+    }
+    for player in &model.players {
+        model.compare_pages(player, *count, *since).await;
+        model.compare_snapshots(player, *count, *since, *at).await;
+        model.compare_history(player, *count).await;
+    }
 }
 
 /// So many positions into each shard, but not beyond `end`.

@@ -1,0 +1,71 @@
+//! Each type of the schema, from any bytes: what can be decoded is encoded in one
+//! way, and that way is decoded to the same.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use magpie_protocol::wire::v1;
+use prost::Message;
+
+fn is_fixed_point<T: Message + Default + PartialEq + std::fmt::Debug>(bytes: &[u8]) {
+    let Ok(message) = T::decode(bytes) else { return };
+    let encoded = message.encode_to_vec();
+    assert_eq!(encoded.len(), message.encoded_len());
+    let again = T::decode(encoded.as_slice()).expect("what is encoded can be decoded");
+    assert!(again == message, "{message:?} became {again:?}");
+    assert_eq!(again.encode_to_vec(), encoded);
+}
+
+/// All of them: the first byte of the input chooses.
+const TYPES: &[fn(&[u8])] = &[
+    is_fixed_point::<v1::ClientFrame>,
+    is_fixed_point::<v1::ServerFrame>,
+    is_fixed_point::<v1::Event>,
+    is_fixed_point::<v1::EventContent>,
+    is_fixed_point::<v1::Message>,
+    is_fixed_point::<v1::GroupCreated>,
+    is_fixed_point::<v1::MembersAdded>,
+    is_fixed_point::<v1::MemberRemoved>,
+    is_fixed_point::<v1::MemberLeft>,
+    is_fixed_point::<v1::Conversation>,
+    is_fixed_point::<v1::Member>,
+    is_fixed_point::<v1::Mark>,
+    is_fixed_point::<v1::Page>,
+    is_fixed_point::<v1::SendMessage>,
+    is_fixed_point::<v1::CreateGroup>,
+    is_fixed_point::<v1::AddMembers>,
+    is_fixed_point::<v1::RemoveMember>,
+    is_fixed_point::<v1::LeaveGroup>,
+    is_fixed_point::<v1::MarkRead>,
+    is_fixed_point::<v1::FetchHistory>,
+    is_fixed_point::<v1::FetchConversations>,
+    is_fixed_point::<v1::FetchDevices>,
+    is_fixed_point::<v1::RevokeDevice>,
+    is_fixed_point::<v1::SignOut>,
+    is_fixed_point::<v1::SetPush>,
+    is_fixed_point::<v1::ClearPush>,
+    is_fixed_point::<v1::Detach>,
+    is_fixed_point::<v1::Accepted>,
+    is_fixed_point::<v1::Done>,
+    is_fixed_point::<v1::History>,
+    is_fixed_point::<v1::Conversations>,
+    is_fixed_point::<v1::Devices>,
+    is_fixed_point::<v1::Device>,
+    is_fixed_point::<v1::Hello>,
+    is_fixed_point::<v1::Welcome>,
+    is_fixed_point::<v1::Limits>,
+    is_fixed_point::<v1::Register>,
+    is_fixed_point::<v1::SignIn>,
+    is_fixed_point::<v1::SignedIn>,
+    is_fixed_point::<v1::User>,
+    is_fixed_point::<v1::Ping>,
+    is_fixed_point::<v1::Pong>,
+    is_fixed_point::<v1::Checkpoint>,
+    is_fixed_point::<v1::Goodbye>,
+    is_fixed_point::<v1::Error>,
+];
+
+fuzz_target!(|input: &[u8]| {
+    if let Some((first, bytes)) = input.split_first() {
+        TYPES[usize::from(*first) % TYPES.len()](bytes);
+    }
+});
