@@ -1,7 +1,11 @@
 //! What decoding a hostile frame takes, as the allocator counts it. A program of its
 //! own with one test: the allocator counts whoever allocates.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 
 use bytes::{Bytes, BytesMut};
 use magpie_protocol::{
@@ -78,11 +82,16 @@ fn repeated(part: &[u8], size_max: usize, count_max: usize) -> Vec<u8> {
 
 /// Frames that are to take much: what they are, and their body.
 fn hostile(size_max: usize, elements_max: usize) -> Vec<(String, Vec<u8>)> {
-    let large = size_max - 32;
-    let text = "x".repeat(large).into_bytes();
-    let not_text = vec![0xff; large];
-    // Combining marks: many bytes that are one character, and grow when shown.
-    let marks = "\u{0301}".repeat(large / 2).into_bytes();
+    let mut frames = many(size_max, elements_max);
+    frames.extend(deep(size_max));
+    frames.extend(long(size_max));
+    // The deepest do not fit into a stranger's frame, nor a number in front.
+    frames.retain(|(_, body)| body.len() + 2 <= size_max);
+    frames
+}
+
+/// Of very many elements.
+fn many(size_max: usize, elements_max: usize) -> Vec<(String, Vec<u8>)> {
     let small = field(3, b"ab");
     let mut frames = Vec::new();
     let mut add = |what: &str, body: Vec<u8>| frames.push((what.to_owned(), body));
@@ -121,6 +130,14 @@ fn hostile(size_max: usize, elements_max: usize) -> Vec<(String, Vec<u8>)> {
         let groups = repeated(&[(UNKNOWN << 3 | 3) as u8 | 0x80, 0x3e], size_max, count);
         add(&format!("groups, {which}"), groups);
     }
+    frames
+}
+
+/// Packed, or one in another.
+fn deep(size_max: usize) -> Vec<(String, Vec<u8>)> {
+    let large = size_max - 32;
+    let mut frames = Vec::new();
+    let mut add = |what: &str, body: Vec<u8>| frames.push((what.to_owned(), body));
     let packed = vec![0x01; large];
     add("packed integers, unknown", field(UNKNOWN, &packed));
     add("packed integers, for a number", field(NUMBER, &packed));
@@ -134,6 +151,18 @@ fn hostile(size_max: usize, elements_max: usize) -> Vec<(String, Vec<u8>)> {
         let known = (0..depth).fold(Vec::new(), |inner, _| field(SEND_MESSAGE, &inner));
         add(&format!("{depth} known messages deep"), known);
     }
+    frames
+}
+
+/// With one long field.
+fn long(size_max: usize) -> Vec<(String, Vec<u8>)> {
+    let large = size_max - 32;
+    let text = "x".repeat(large).into_bytes();
+    let not_text = vec![0xff; large];
+    // Combining marks: many bytes that are one character, and grow when shown.
+    let marks = "\u{0301}".repeat(large / 2).into_bytes();
+    let mut frames = Vec::new();
+    let mut add = |what: &str, body: Vec<u8>| frames.push((what.to_owned(), body));
     for (which, content) in [("text", text), ("no text", not_text), ("marks", marks)] {
         let content = &content[..large.min(content.len()) - 16];
         for (body, numbers) in [
@@ -157,8 +186,6 @@ fn hostile(size_max: usize, elements_max: usize) -> Vec<(String, Vec<u8>)> {
             }
         }
     }
-    // The deepest do not fit into a stranger's frame, nor a number in front.
-    frames.retain(|(_, body)| body.len() + 2 <= size_max);
     frames
 }
 

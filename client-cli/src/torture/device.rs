@@ -253,8 +253,15 @@ impl Device {
                 self.notes.refused(id);
                 self.has_news = true;
             }
-            // Of what is missed here, the outbox knows; the verdict asks it.
-            Some(Event::Missed | Event::Stored { .. } | Event::CaughtUp | Event::BeganAnew) => {
+            // Of what is missed here, the outbox knows; the verdict asks it. Nothing is
+            // restored here: what a device drops, the verdict misses.
+            Some(
+                Event::Missed
+                | Event::Stored { .. }
+                | Event::CaughtUp
+                | Event::BeganAnew
+                | Event::Dropped(_),
+            ) => {
                 self.has_news = true;
             }
             Some(
