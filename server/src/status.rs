@@ -1,14 +1,10 @@
 //! `magpied status`: the essentials of a running server, from its admin listener.
 
-use std::{
-    collections::BTreeMap,
-    net::SocketAddr,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use serde::Serialize;
 
-use crate::metrics;
+use crate::{clock::Clock, metrics};
 
 /// How long a server may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -113,7 +109,7 @@ impl Status {
                 missing: metrics::BUILD_INFO,
             })?;
         let readiness = readiness.trim().to_owned();
-        Ok(samples.status(ready, readiness, version, SystemTime::now()))
+        Ok(samples.status(ready, readiness, version, Clock::start().wall_ms()))
     }
 
     /// The same for people.
@@ -234,8 +230,8 @@ impl<'a> Samples<'a> {
         self.of(name).filter_map(value).collect()
     }
 
-    fn status(&self, ready: bool, readiness: String, version: String, now: SystemTime) -> Status {
-        let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+    fn status(&self, ready: bool, readiness: String, version: String, now_ms: i64) -> Status {
+        let now = u64::try_from(now_ms / 1_000).unwrap_or_default();
         let started = self.count("process_start_time_seconds");
         let commits = format!("{}_count", metrics::COMMIT_SECONDS);
         let commit_sum = format!("{}_sum", metrics::COMMIT_SECONDS);
@@ -244,7 +240,7 @@ impl<'a> Samples<'a> {
             ready,
             readiness,
             version,
-            uptime_seconds: now.as_secs().saturating_sub(started),
+            uptime_seconds: now.saturating_sub(started),
             resident_bytes: self.count("process_resident_memory_bytes"),
             open_files: self.count("process_open_fds"),
             connections: self.count(metrics::CONNECTIONS_OPEN),
@@ -290,7 +286,7 @@ process_resident_memory_bytes 1.5e6
 
     #[test]
     fn what_a_server_counted_is_read() {
-        let now = UNIX_EPOCH + Duration::from_secs(1_000 + 2 * 86_400 + 7_200);
+        let now = 1_000 * (1_000 + 2 * 86_400 + 7_200);
         let status = Samples::parse(TEXT).status(true, "ready".into(), "1.2.3".into(), now);
         assert_eq!(status.connections, 3);
         assert_eq!(status.resident_bytes, 1_500_000);

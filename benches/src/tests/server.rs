@@ -64,8 +64,8 @@ async fn node(dir: &TempDir, address: SocketAddr) -> Node {
         data_dir: Some(dir.path().to_owned()),
         push: None,
         limits: Limits {
-            handshake_timeout: Duration::from_secs(1),
-            hello_timeout: Duration::from_secs(2),
+            handshake_timeout: Duration::from_secs(3),
+            hello_timeout: Duration::from_secs(4),
             drain_slots: Duration::from_millis(500),
             ..Limits::default()
         },

@@ -51,10 +51,8 @@ impl Listener {
         }
     }
 
-    /// `kill -9`, and its database is again as it was when it was saved.
-    pub(crate) fn roll_back(&mut self) {
-        self.kill();
-        self.home.roll_back();
+    /// Its database is again as it was when it was saved.
+    pub(crate) const fn forget(&mut self) {
         self.is_rolled_back = true;
     }
 

@@ -115,8 +115,8 @@ impl<'stage> Stage<'stage> {
             }
             Fault::StopServer => self.server.signal("STOP"),
             Fault::ContinueServer => self.server.signal("CONT"),
-            Fault::Kill(client) => self.with_killed(client, |_| ()),
-            Fault::Save(client) => self.with_killed(client, Home::save),
+            Fault::Kill(client) => self.kill(client),
+            Fault::Save(client) => self.with_killed(client, |home, _, _| home.save()),
             Fault::RollBack(client) => self.roll_back(client),
             Fault::LoseCommit(fate) => {
                 let commits = there(self.commits, "a proxy that breaks commits");
@@ -159,37 +159,56 @@ impl<'stage> Stage<'stage> {
         there(proxy, &format!("a proxy for {net}"))
     }
 
-    /// Kills a client, does something to its home, and starts it again.
-    fn with_killed(&mut self, client: Client, change: fn(&Home)) {
+    fn kill(&mut self, client: Client) {
         match client {
             Client::Writer(index) => {
-                let writer = &mut self.writers[index];
-                writer.kill();
-                change(&writer.home);
-                writer.start();
+                self.writers[index].kill();
+                self.writers[index].start();
             }
             Client::Listener(index) => {
-                let listener = &mut self.listeners[index];
-                listener.kill();
-                change(&listener.home);
-                listener.start();
+                self.listeners[index].kill();
+                self.listeners[index].start();
             }
         }
     }
 
+    /// Kills all clients of a home, does something to it, and starts them again.
+    fn with_killed(
+        &mut self,
+        client: Client,
+        change: impl FnOnce(&Home, &mut [&mut Writer], &mut [&mut Listener]),
+    ) {
+        let home = match client {
+            Client::Writer(index) => self.writers[index].home.clone(),
+            Client::Listener(index) => self.listeners[index].home.clone(),
+        };
+        let is_there = |other: &Home| other.device == home.device;
+        let writers = self.writers.iter_mut().filter(|it| is_there(&it.home));
+        let listeners = self.listeners.iter_mut().filter(|it| is_there(&it.home));
+        let (mut writers, mut listeners): (Vec<_>, Vec<_>) =
+            (writers.collect(), listeners.collect());
+        listeners.iter_mut().for_each(|it| it.kill());
+        writers.iter_mut().for_each(|it| it.kill());
+        change(&home, &mut writers, &mut listeners);
+        listeners.iter_mut().for_each(|it| it.start());
+        writers.iter_mut().for_each(|it| it.start());
+    }
+
     fn roll_back(&mut self, client: Client) {
-        match client {
-            Client::Writer(index) => {
-                let writer = &mut self.writers[index];
-                writer.roll_back();
-                writer.start();
+        let owed: Vec<usize> = self.writers.iter().map(Writer::owes).collect();
+        let devices: Vec<String> = self
+            .writers
+            .iter()
+            .map(|it| it.home.device.clone())
+            .collect();
+        self.with_killed(client, |home, writers, listeners| {
+            home.roll_back();
+            for writer in writers {
+                let before = devices.iter().position(|it| *it == writer.home.device);
+                writer.forget(before.map_or(0, |index| owed[index]));
             }
-            Client::Listener(index) => {
-                let listener = &mut self.listeners[index];
-                listener.roll_back();
-                listener.start();
-            }
-        }
+            listeners.iter_mut().for_each(|it| it.forget());
+        });
     }
 
     fn fail_over(&self) {

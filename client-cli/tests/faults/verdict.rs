@@ -297,7 +297,7 @@ impl Verdict {
 }
 
 /// All messages of a conversation that a device has stored, oldest first.
-fn history(home: &Home, conversation: ConversationId) -> Vec<Value> {
+pub(crate) fn history(home: &Home, conversation: ConversationId) -> Vec<Value> {
     const LIMIT: usize = 2_000;
     let conversation = conversation.to_string();
     let mut pages: Vec<Vec<Value>> = Vec::new();

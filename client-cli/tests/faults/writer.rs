@@ -151,13 +151,15 @@ impl Writer {
         self.look_into_outbox();
     }
 
-    /// `kill -9`, and its database is again as it was when it was saved: it owes
-    /// what was in its outbox then, and not what it has forgotten.
-    pub(crate) fn roll_back(&mut self) {
-        let owed = self.owed.len();
-        self.kill();
+    /// How much it was found to owe so far.
+    pub(crate) const fn owes(&self) -> usize {
+        self.owed.len()
+    }
+
+    /// Its database is again as it was when it was saved: it owes what was in its
+    /// outbox then, besides the first `owed`, and not what it has forgotten.
+    pub(crate) fn forget(&mut self, owed: usize) {
         self.owed.truncate(owed);
-        self.home.roll_back();
         self.look_into_outbox();
     }
 
