@@ -54,6 +54,7 @@ async fn readiness(
         Ok(_) => (StatusCode::OK, "ready\n".to_owned()),
         Err(error) => {
             tracing::warn!(%error, "not ready");
+            chronicle.note(&error);
             unavailable("the store is unavailable".to_owned())
         }
     }

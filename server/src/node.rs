@@ -288,6 +288,7 @@ async fn feed(ground: &Ground, hub: &Arc<Hub>, tokens: &Arc<Tokens>) -> Result<F
     let cursor_key = store.cursor_key().await?;
     remember_high_water(ground, &cursor_key);
     let LogState { history, heads } = store.state().await?;
+    store.serves(history.epoch);
     let chronicle = Arc::new(Chronicle::new(Arc::clone(hub), history));
     let router = Arc::new(Router::new(
         Arc::clone(store),

@@ -50,10 +50,14 @@ impl Chronicle {
         self.stopped.lock().is_some()
     }
 
-    /// Serves nobody, if this is the error of a log that went back.
+    /// Serves nobody, if this is the error of a log that went back, or of another
+    /// epoch, which the tailer will take over.
     pub fn note(&self, error: &StoreError) {
-        if let StoreError::WentBack { .. } = error {
-            self.stop(error.to_string());
+        match error {
+            StoreError::WentBack { .. } | StoreError::OtherEpoch { .. } => {
+                self.stop(error.to_string());
+            }
+            StoreError::Unavailable { .. } | StoreError::Corrupt { .. } => {}
         }
     }
 

@@ -229,6 +229,7 @@ impl Router {
             routed.publish(head);
         }
         self.tokens.forget_all();
+        self.store.serves(state.history.epoch);
         self.chronicle.begin(state.history);
     }
 

@@ -76,6 +76,15 @@ pub enum StoreError {
         /// What there is now.
         found: String,
     },
+    /// Another epoch has begun than the one that this server serves. Nothing has
+    /// changed.
+    #[error("epoch {found} has begun, and this server serves epoch {served} still")]
+    OtherEpoch {
+        /// What devices were told.
+        served: u64,
+        /// What there is.
+        found: u64,
+    },
 }
 
 /// A person.
@@ -356,6 +365,10 @@ pub trait Store: WakeStore + Send + Sync + 'static {
 
     /// The log has been here in this epoch, as somebody knows from elsewhere.
     fn has_been(&self, epoch: u64, reached: &Positions);
+
+    /// Devices are told from now on that this is the epoch: into another one nothing
+    /// is appended for them ([`StoreError::OtherEpoch`]).
+    fn serves(&self, epoch: u64);
 
     /// 32 random bytes that all nodes of this log share: the key of cursors.
     async fn cursor_key(&self) -> Result<[u8; 32], StoreError>;

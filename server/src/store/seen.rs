@@ -3,13 +3,19 @@
 //! A restored backup looks like any other database. What it cannot know is how
 //! far its log had come: this node does, and its devices' cursors do.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use parking_lot::Mutex;
 
 use super::{LogState, Positions, StoreError};
 
 /// The furthest that this process knows its log to have come.
 #[derive(Debug, Default)]
-pub(super) struct Seen(Mutex<Place>);
+pub(super) struct Seen {
+    place: Mutex<Place>,
+    /// The epoch that devices were told; 0 at first.
+    served: AtomicU64,
+}
 
 /// An epoch, and how far the log has been in it; nothing at first.
 type Place = Option<(u64, Positions)>;
@@ -22,7 +28,7 @@ impl Seen {
     /// Call it before the log is read: while it is read it may go on, and others
     /// may know of it first.
     pub(super) fn before(&self) -> Before {
-        Before(*self.0.lock())
+        Before(*self.place.lock())
     }
 
     /// Remembers how far the log is, unless that is less far than it was when the
@@ -41,9 +47,26 @@ impl Seen {
         Ok(())
     }
 
+    /// Devices are told that this is the epoch.
+    pub(super) fn serve(&self, epoch: u64) {
+        self.served.store(epoch, Ordering::Relaxed);
+    }
+
+    /// Whether devices were told that `found` is the epoch, or nothing.
+    ///
+    /// What was asked for in the history of before must not overtake what its
+    /// sender has yet to learn is forgotten (D6).
+    pub(super) fn is_served(&self, found: u64) -> Result<(), StoreError> {
+        match self.served.load(Ordering::Relaxed) {
+            0 => Ok(()),
+            served if served == found => Ok(()),
+            served => Err(StoreError::OtherEpoch { served, found }),
+        }
+    }
+
     /// The log has been here, in this epoch.
     pub(super) fn note(&self, epoch: u64, reached: &Positions) {
-        let mut seen = self.0.lock();
+        let mut seen = self.place.lock();
         let reached = match *seen {
             Some((seen_epoch, _)) if seen_epoch > epoch => return,
             Some((seen_epoch, seen)) if seen_epoch == epoch => seen.later(reached),
@@ -102,6 +125,21 @@ mod tests {
         assert!(check(state(1, 9)).is_err(), "a backup of before");
         seen.note(1, &Position::new(100).into());
         check(state(2, 7)).unwrap();
+    }
+
+    #[test]
+    fn nothing_is_done_in_an_epoch_that_nobody_was_told() {
+        let seen = Seen::default();
+        seen.is_served(2).unwrap();
+        seen.serve(1);
+        seen.is_served(1).unwrap();
+        let other = StoreError::OtherEpoch {
+            served: 1,
+            found: 2,
+        };
+        assert_eq!(seen.is_served(2), Err(other));
+        seen.serve(2);
+        seen.is_served(2).unwrap();
     }
 
     #[test]

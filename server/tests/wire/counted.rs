@@ -67,6 +67,10 @@ pass_on! {
         fn has_been(&self, epoch: u64, reached: &Positions) {
             self.store.has_been(epoch, reached);
         }
+
+        fn serves(&self, epoch: u64) {
+            self.store.serves(epoch);
+        }
     }
     state() -> LogState;
     cursor_key() -> [u8; 32];

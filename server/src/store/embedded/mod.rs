@@ -124,6 +124,10 @@ impl Store for Embedded {
         self.seen.note(epoch, reached);
     }
 
+    fn serves(&self, epoch: u64) {
+        self.seen.serve(epoch);
+    }
+
     async fn cursor_key(&self) -> Result<[u8; 32], StoreError> {
         self.read(rows::cursor_key).await
     }

@@ -156,8 +156,11 @@ impl State {
             let is_final = failure.is_definite() && !failure.is_passing();
             let error = StoreError::from(failure);
             // What is in doubt then is so for ever; the devices ask again.
-            let went_back = matches!(error, StoreError::WentBack { .. });
-            if went_back || !in_doubt && (is_final || clock.now() >= give_up_at) {
+            let is_other = matches!(
+                error,
+                StoreError::WentBack { .. } | StoreError::OtherEpoch { .. }
+            );
+            if is_other || !in_doubt && (is_final || clock.now() >= give_up_at) {
                 return Err(error);
             }
             tracing::warn!(%error, in_doubt, "a batch was not committed; will try again");
@@ -172,9 +175,15 @@ impl State {
         batch: &[Append],
         at_ms: i64,
     ) -> Result<Committed, Ended> {
-        if self.open.as_ref().is_none_or(Open::is_closed) {
+        let is_of_use =
+            |open: &Open| !open.is_closed() && shared.seen.is_served(open.epoch).is_ok();
+        if !self.open.as_ref().is_some_and(is_of_use) {
             self.hang_up();
             self.open = Some(Open::connect(shared).await?);
+        }
+        if let Some(open) = &self.open {
+            let served = shared.seen.is_served(open.epoch);
+            served.map_err(Failure::from)?;
         }
         let Some(open) = &mut self.open else {
             return Err(Failure::Unavailable("not connected".to_owned()).into());

@@ -90,6 +90,10 @@ impl Store for Postgres {
         self.seen.note(epoch, reached);
     }
 
+    fn serves(&self, epoch: u64) {
+        self.seen.serve(epoch);
+    }
+
     async fn cursor_key(&self) -> Result<[u8; 32], StoreError> {
         let taken = self.connections.take().await?;
         Ok(rows::cursor_key(Session::over(&taken)).await?)

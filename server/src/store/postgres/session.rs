@@ -102,9 +102,9 @@ impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Unavailable { reason } => Self::Unavailable(reason),
-            error @ (StoreError::Corrupt { .. } | StoreError::WentBack { .. }) => {
-                Self::Final(error)
-            }
+            error @ (StoreError::Corrupt { .. }
+            | StoreError::WentBack { .. }
+            | StoreError::OtherEpoch { .. }) => Self::Final(error),
         }
     }
 }
