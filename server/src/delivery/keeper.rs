@@ -44,7 +44,22 @@ struct Waiting {
     hellos: Vec<(Connect, Arc<Mailbox>)>,
     confirmed: HashMap<DeviceId, Confirmed>,
     delivered: HashMap<(UserId, ConversationId), Seq>,
-    gone: Vec<Arc<Mailbox>>,
+    /// Who left, and what they had stored besides what was told before.
+    gone: Vec<(Arc<Mailbox>, Option<Positions>)>,
+}
+
+impl Waiting {
+    /// The hellos to write: those of connections that are there, or that have stored
+    /// something before they left.
+    fn take_hellos(&mut self) -> Vec<(Connect, Arc<Mailbox>)> {
+        let mut hellos = std::mem::take(&mut self.hellos);
+        let has_stored = |mailbox: &Arc<Mailbox>| {
+            let mut gone = self.gone.iter();
+            gone.any(|(it, stored)| stored.is_some() && Arc::ptr_eq(it, mailbox))
+        };
+        hellos.retain(|(_, mailbox)| !mailbox.has_ended() || has_stored(mailbox));
+        hellos
+    }
 }
 
 /// What keeps the devices' cursors.
@@ -104,10 +119,12 @@ impl Keeper {
         }
     }
 
-    /// A connection has ended. Written down with the next cursors; if the process
-    /// dies before, the device counts as connected, which delays its wakes.
-    pub fn disconnected(&self, mailbox: &Arc<Mailbox>) {
-        self.waiting.lock().gone.push(Arc::clone(mailbox));
+    /// A connection has ended, whose device has `stored` this, if it was not told
+    /// before. Written down with the next cursors; if the process dies before, the
+    /// device counts as connected, which delays its wakes.
+    pub fn disconnected(&self, mailbox: &Arc<Mailbox>, stored: Option<Positions>) {
+        let gone = (Arc::clone(mailbox), stored);
+        self.waiting.lock().gone.push(gone);
     }
 
     /// A device's app goes to the background: its wakes do not wait any more.
@@ -160,8 +177,7 @@ impl Keeper {
     }
 
     async fn write_hellos(&self) {
-        let mut hellos = std::mem::take(&mut self.waiting.lock().hellos);
-        hellos.retain(|(_, mailbox)| !mailbox.has_ended());
+        let hellos = self.waiting.lock().take_hellos();
         for hellos in hellos.chunks(BATCH_MAX) {
             self.write_hellos_of(hellos).await;
         }
@@ -237,15 +253,38 @@ impl Keeper {
     async fn write_gone(&self) {
         let gone = std::mem::take(&mut self.waiting.lock().gone);
         // A hello that was not written down has left no trace.
-        let gone = gone
+        let gone: Vec<(DeviceId, Generation, Option<Positions>)> = gone
             .iter()
-            .filter_map(|it| Some((it.device, *it.generation.get()?)));
-        let gone: Vec<(DeviceId, Generation)> = gone.collect();
+            .filter_map(|(it, stored)| Some((it.device, *it.generation.get()?, *stored)))
+            .collect();
         for chunk in gone.chunks(BATCH_MAX) {
-            if let Err(error) = self.store.detach(chunk).await {
+            let stored = chunk.iter().filter_map(|(device, generation, stored)| {
+                Some(Confirm {
+                    device: *device,
+                    generation: *generation,
+                    cursor: (*stored)?,
+                })
+            });
+            let stored: Vec<Confirm> = stored.collect();
+            let left: Vec<_> = chunk.iter().map(|it| (it.0, it.1)).collect();
+            if let Err(error) = self.write_parting(&stored, &left).await {
                 tracing::warn!(%error, "it was not written down who left");
             }
         }
+    }
+
+    async fn write_parting(
+        &self,
+        stored: &[Confirm],
+        left: &[(DeviceId, Generation)],
+    ) -> Result<(), StoreError> {
+        if !stored.is_empty() {
+            let fenced = self.store.confirm(stored).await?;
+            for it in stored.iter().filter(|it| !fenced.contains(&it.device)) {
+                self.answers.confirmed(it.device, &it.cursor);
+            }
+        }
+        self.store.detach(left).await
     }
 
     /// Ends a connection of which nothing counts any more: a newer one took over,

@@ -195,7 +195,13 @@ impl Delivery {
 
     /// The connection has ended.
     pub fn disconnected(&self) {
-        self.feed.keeper.disconnected(&self.mailbox);
+        // Acknowledged before it was known that the hello is written down.
+        let stored = self.unconfirmed.iter();
+        let stored = stored.take_while(|it| it.number <= self.acked);
+        let stored = stored.map(|it| it.confirms);
+        let stored = stored.reduce(|stored, next| stored.later(&next));
+        let stored = stored.map(|it| self.confirmed.later(&it));
+        self.feed.keeper.disconnected(&self.mailbox, stored);
     }
 
     /// Reads the log if that is what is needed next. The result comes as a letter.

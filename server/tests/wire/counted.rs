@@ -16,17 +16,27 @@ use magpie_server::store::{
     NewDevice, NewWake, Positions, Preview, PutDevice, ReadLimit, Schedule, Shard, SharedStore,
     SnapshotPage, SnapshotPlace, Store, StoreError, Stretch, UserPage, WakeStore, WorthyStretch,
 };
+use tokio::sync::RwLock;
 
 /// A store, and the names of what it was asked.
 pub(crate) struct Counted {
     store: SharedStore,
     asked: Mutex<Vec<&'static str>>,
+    /// Devices whose cursors were confirmed.
+    pub(crate) confirmed: Mutex<Vec<DeviceId>>,
+    /// Whoever holds it keeps hellos from being written down.
+    pub(crate) hellos: RwLock<()>,
 }
 
 impl Counted {
     pub(crate) fn new(store: SharedStore) -> Arc<Self> {
         let asked = Mutex::default();
-        Arc::new(Self { store, asked })
+        Arc::new(Self {
+            store,
+            asked,
+            confirmed: Mutex::default(),
+            hellos: RwLock::default(),
+        })
     }
 
     /// What it was asked since this was last called.
@@ -64,6 +74,17 @@ pass_on! {
             self.store.shard_count()
         }
 
+        async fn confirm(&self, confirms: &[Confirm]) -> Result<Vec<DeviceId>, StoreError> {
+            let devices = confirms.iter().map(|it| it.device);
+            self.confirmed.lock().unwrap().extend(devices);
+            self.note("confirm").confirm(confirms).await
+        }
+
+        async fn connect(&self, hellos: &[Connect]) -> Result<Vec<Option<Generation>>, StoreError> {
+            let _turn = self.hellos.read().await;
+            self.note("connect").connect(hellos).await
+        }
+
         fn has_been(&self, epoch: u64, reached: &Positions) {
             self.store.has_been(epoch, reached);
         }
@@ -80,8 +101,6 @@ pass_on! {
     device(id: DeviceId) -> Option<Device>;
     devices(user: UserId) -> Vec<DeviceLine>;
     revoke_device(user: UserId, device: DeviceId) -> bool;
-    connect(hellos: &[Connect]) -> Vec<Option<Generation>>;
-    confirm(confirms: &[Confirm]) -> Vec<DeviceId>;
     shards_of(batch: &[Append]) -> Vec<Shard>;
     append(shard: Shard, batch: Arc<[Append]>, at_ms: i64) -> Committed;
     stretch(after: Position, limit: ReadLimit) -> Stretch;

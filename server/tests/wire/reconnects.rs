@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use magpie_protocol::{
     id::{DeviceId, UserId},
-    wire::v1,
+    wire::v1::{self, client_frame},
 };
 use magpie_server::{
     clock::Blocking,
@@ -135,6 +135,38 @@ async fn a_token_that_another_node_replaced_is_refused() {
             peer.body().await,
             v1::server_frame::Body::Goodbye(goodbye) if goodbye.action() == v1::Action::SignIn
         )
+    })
+    .await;
+}
+
+/// D8. What a device has stored counts, however soon it is gone again: it would be
+/// woken for it otherwise.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_that_left_before_its_hello_was_written_down_has_stored_what_it_stored() {
+    let (world, counted) = counted().await;
+    let alice = world.register("alice").await;
+    let other = world.sign_in("alice").await;
+    let bob = world.register("bob").await;
+    let (mut a, _) = world.connect(&alice, Bytes::new()).await;
+    a.send(text_to("alice", "to my other device")).await;
+    drop(a);
+    let is_asked = async |what| counted.take().contains(&what);
+    until("she has left", || is_asked("detach")).await;
+    {
+        let _held = counted.hellos.write().await;
+        // The keeper waits with this one.
+        let (b, _) = world.connect(&bob, Bytes::new()).await;
+        let (mut peer, pages) = world.connect(&other, Bytes::new()).await;
+        assert_eq!(pages.iter().map(|page| page.events.len()).sum::<usize>(), 1);
+        peer.ack().await;
+        let goodbye = client_frame::Body::Goodbye(v1::Goodbye::default());
+        peer.control(goodbye).await;
+        assert!(peer.next().await.is_none(), "the server closes");
+        drop(b);
+        assert!(!counted.confirmed.lock().unwrap().contains(&ids(&other).1));
+    }
+    until("its cursor is written down", async || {
+        counted.confirmed.lock().unwrap().contains(&ids(&other).1)
     })
     .await;
 }
