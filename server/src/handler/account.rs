@@ -10,7 +10,10 @@ use magpie_protocol::{
 };
 use tokio::sync::{Mutex, Semaphore};
 
-use super::password::{HashError, Passwords};
+use super::{
+    guessable::is_guessable,
+    password::{HashError, Passwords},
+};
 use crate::{
     clock::{Blocking, Clock, within},
     config::Registration,
@@ -58,6 +61,9 @@ pub enum SignInError {
         /// How many there may be.
         max: u32,
     },
+    /// Others would try this password among their first.
+    #[error("anybody would soon guess this password: choose another one")]
+    GuessablePassword,
     /// Nothing has changed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -142,7 +148,7 @@ impl Accounts {
         if let Some(account) = self.store.account(&it.name).await? {
             return self.register_again(account, it).await;
         }
-        let password_hash = self.hash(&it.password).await?;
+        let password_hash = self.hash_new(&it).await?;
         let user = User {
             id: UserId::new(self.random.bytes()?),
             name: it.name.clone(),
@@ -282,12 +288,17 @@ impl Accounts {
         ))
     }
 
-    async fn hash(&self, password: &Password) -> Result<String, SignInError> {
+    /// The hash of a password that is to be somebody's.
+    async fn hash_new(&self, it: &Authenticate) -> Result<String, SignInError> {
         let salt = self.random.bytes()?;
-        let password = password.clone();
-        Ok(self
-            .hashing(move |passwords| passwords.hash(&password, &salt))
-            .await??)
+        let (password, name) = (it.password.clone(), it.name.clone());
+        self.hashing(move |passwords| {
+            if is_guessable(&password, &name) {
+                return Err(SignInError::GuessablePassword);
+            }
+            Ok(passwords.hash(&password, &salt)?)
+        })
+        .await?
     }
 
     async fn verify(&self, password: &Password, expected: String) -> Result<bool, SignInError> {
