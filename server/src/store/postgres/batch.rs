@@ -11,10 +11,7 @@ use bytes::Bytes;
 use magpie_protocol::{
     id::ConversationId,
     seq::{Position, Seq},
-    wire::{
-        Target,
-        v1::{self, event_content::Kind},
-    },
+    wire::{Target, v1},
 };
 use prost::Message as _;
 use std::{
@@ -26,7 +23,7 @@ use uuid::Uuid;
 
 use super::{
     committer::Ended,
-    known::{Known, Person},
+    known::Known,
     log::Log,
     rows::{LOCK_HEAD, number},
     session::{Failure, Session, UnderLock, get, get_count, signed, uuid},
@@ -34,7 +31,7 @@ use super::{
 use crate::store::{
     Append, Command, Committed, LogEvent, Outcome, Refusal, Shard,
     event::{EventParts, encode_event},
-    identity::request_digest,
+    rules::{self, Asked, Person},
 };
 
 /// Looks up, authorises, numbers and writes messages.
@@ -142,9 +139,8 @@ struct MessageRow<'a> {
     sender: Option<Arc<Person>>,
     /// Nobody is a member of what is not there.
     place: Option<i64>,
-    conversation: ConversationId,
-    /// To nobody: nothing with this id can have been the same.
-    digest: Option<[u8; 16]>,
+    /// `None` if it goes to nobody.
+    asked: Option<Asked>,
     /// Encoded [`v1::EventContent`].
     body: Vec<u8>,
 }
@@ -184,29 +180,26 @@ fn message_row<'a>(
     };
     // A user who did not exist when the shard was looked up is not found: the
     // conversation with them may be in another one.
-    let destination = known.destination(append);
-    let destination = destination.filter(|id| shard.holds(*id));
-    let place = destination.and_then(|id| known.place(id));
+    let asked = known.asked(append);
+    let asked = asked.filter(|asked| shard.holds(asked.conversation));
+    let place = asked.and_then(|asked| known.place(asked.conversation));
     let may_be_made = match to {
         // By an earlier command of the batch.
         Target::Conversation(_) => is_later,
         // By this one.
-        Target::User(_) => destination.is_some(),
+        Target::User(_) => asked.is_some(),
     };
     if place.is_none() && may_be_made {
         return None;
     }
     let content = v1::EventContent {
-        kind: Some(Kind::Message(v1::Message {
-            text: text.as_str().to_owned(),
-        })),
+        kind: Some(rules::message(text)),
     };
     Some(MessageRow {
         append,
         sender: known.person(append.actor.user).cloned(),
         place,
-        conversation: destination.unwrap_or(ConversationId::new([0; 16])),
-        digest: destination.map(|id| request_digest(id, &append.command)),
+        asked,
         body: content.encode_to_vec(),
     })
 }
@@ -247,7 +240,7 @@ impl<'a> Columns<'a> {
             });
             columns.streams.push(stream);
             columns.ids.push(uuid(row.append.id.bytes()));
-            let digest = row.digest.as_ref().map(<[u8; 16]>::as_slice);
+            let digest = row.asked.as_ref().map(|asked| asked.digest.as_slice());
             columns.digests.push(digest);
             columns.bodies.push(&row.body);
         }
@@ -319,29 +312,17 @@ impl Progress {
     }
 
     fn take_row(&mut self, message: &MessageRow<'_>, row: &Row) -> Result<Outcome, Failure> {
-        let conversation = message.conversation;
-        if get::<Option<i64>>(row, 0)?.is_some() {
-            if !get::<bool>(row, 2)? {
-                return Ok(Outcome::Refused(Refusal::Conflict));
-            }
-            return Ok(Outcome::Accepted {
-                conversation,
-                seq: Seq::new(get_count(row, 0)?),
-                committed_at_ms: get(row, 1)?,
-            });
-        }
         let Some(sender) = message.sender.as_ref() else {
             return Ok(Outcome::Refused(Refusal::DeviceRevoked));
         };
-        if message.digest.is_none() {
-            return Ok(Outcome::Refused(Refusal::NotFound));
+        let asked = match rules::to_do(message.asked, known_of(row)?.as_ref()) {
+            Ok(asked) => asked,
+            Err(outcome) => return Ok(outcome),
+        };
+        if let Err(refusal) = rules::may_post(get(row, 3)?, get(row, 4)?) {
+            return Ok(Outcome::Refused(refusal));
         }
-        if !get::<bool>(row, 3)? {
-            return Ok(Outcome::Refused(Refusal::DeviceRevoked));
-        }
-        if !get::<bool>(row, 4)? {
-            return Ok(Outcome::Refused(Refusal::NotFound));
-        }
+        let conversation = asked.conversation;
         let (seq, position) = (Seq::new(get_count(row, 5)?), get_count(row, 6)?);
         let encoded: Bytes = encode_event(&EventParts {
             conversation,
@@ -365,6 +346,18 @@ impl Progress {
             committed_at_ms: self.committed_at_ms,
         })
     }
+}
+
+/// What the same id became before, from a row of [`WRITE_MESSAGES`].
+fn known_of(row: &Row) -> Result<Option<rules::Known>, Failure> {
+    if get::<Option<i64>>(row, 0)?.is_none() {
+        return Ok(None);
+    }
+    Ok(Some(rules::Known {
+        is_same: get(row, 2)?,
+        seq: Seq::new(get_count(row, 0)?),
+        committed_at_ms: get(row, 1)?,
+    }))
 }
 
 /// Everything in one round trip.
