@@ -1,11 +1,14 @@
 //! What is asked of the log, and what becomes of it.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use magpie_protocol::{
     id::{ConversationId, DeviceId, MessageId, UserId},
+    message::{Edit, Emoji, NewMessage},
     seq::{Position, Seq},
-    text::{MessageText, Title, UserName},
-    wire::{Target, v1},
+    text::{Title, UserName},
+    wire::Target,
 };
 
 /// Who asks for a change of the log.
@@ -36,7 +39,36 @@ pub enum Command {
         /// Where it goes.
         to: Target,
         /// What it says.
-        text: MessageText,
+        message: NewMessage,
+    },
+    /// Say otherwise what a message of the actor said.
+    EditMessage {
+        /// Where the message is.
+        conversation: ConversationId,
+        /// Its place there.
+        seq: Seq,
+        /// What it says now.
+        message: Edit,
+        /// For how long after its commit it may be edited; `None`: for ever.
+        within: Option<Duration>,
+    },
+    /// Delete a message of the actor for everybody.
+    DeleteMessage {
+        /// Where the message is.
+        conversation: ConversationId,
+        /// Its place there.
+        seq: Seq,
+    },
+    /// React to a message, or take a reaction back.
+    React {
+        /// Where the message is.
+        conversation: ConversationId,
+        /// Its place there.
+        seq: Seq,
+        /// How.
+        emoji: Emoji,
+        /// Take it back.
+        removed: bool,
     },
     /// Make a group whose id is the request's.
     CreateGroup {
@@ -78,6 +110,9 @@ impl Command {
                 to: Target::Conversation(_),
                 ..
             }
+            | Self::EditMessage { .. }
+            | Self::DeleteMessage { .. }
+            | Self::React { .. }
             | Self::CreateGroup { .. }
             | Self::AddMembers { .. }
             | Self::RemoveMember { .. }
@@ -98,6 +133,9 @@ impl Command {
                 to: Target::Conversation(_),
                 ..
             }
+            | Self::EditMessage { .. }
+            | Self::DeleteMessage { .. }
+            | Self::React { .. }
             | Self::LeaveGroup { .. } => &[],
         }
     }
@@ -122,8 +160,8 @@ pub enum Outcome {
 /// Why a command changed nothing. Final: the same command is refused again.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, thiserror::Error)]
 pub enum Refusal {
-    /// No such conversation or user, or not for this actor: the same answer.
-    #[error("no such conversation or user")]
+    /// No such conversation, user or event, or not for this actor: the same answer.
+    #[error("no such conversation, user or message")]
     NotFound,
     /// The same id was used for something else.
     #[error("the message id was used for something else")]
@@ -131,13 +169,26 @@ pub enum Refusal {
     /// A group has as many members as it may have.
     #[error("the group is full")]
     GroupFull,
-    /// Everybody named is a member already.
-    #[error("everybody named is a member already")]
+    /// It is as asked already: everybody named is a member, the message is deleted,
+    /// the reaction is set or not.
+    #[error("it is as asked already")]
     NothingToDo,
-    /// A direct conversation has no members to add or remove, and oneself is
-    /// not removed but leaves.
-    #[error("not possible in this conversation")]
+    /// A direct conversation has no members to add or remove, oneself is not removed
+    /// but leaves, and only messages are edited, deleted and reacted to.
+    #[error("not possible in this conversation, or with this event")]
     NotPossible,
+    /// The actor may read it, and somebody else may do this with it.
+    #[error("only the sender may do this")]
+    NotAllowed,
+    /// The message was deleted.
+    #[error("the message was deleted")]
+    Deleted,
+    /// The message was committed too long ago.
+    #[error("the time in which a message may be edited is over")]
+    TooLate,
+    /// The message has as many edits, or different reactions, as there may be.
+    #[error("the message has as many edits or reactions as it may have")]
+    TooMany,
     /// The actor's device was revoked meanwhile.
     #[error("the device was revoked")]
     DeviceRevoked,
@@ -152,7 +203,7 @@ pub struct LogEvent {
     pub conversation: ConversationId,
     /// Its place in the conversation.
     pub seq: Seq,
-    /// Encoded [`v1::Event`].
+    /// Encoded [`Event`](magpie_protocol::wire::v1::Event).
     pub encoded: Bytes,
     /// How it changes who may read the conversation.
     pub change: Option<MembershipChange>,

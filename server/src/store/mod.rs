@@ -31,9 +31,7 @@ mod shard;
 mod wakes;
 
 pub use self::{
-    command::{
-        Actor, Append, Command, Committed, LogEvent, MembershipChange, Outcome, Refusal,
-    },
+    command::{Actor, Append, Command, Committed, LogEvent, MembershipChange, Outcome, Refusal},
     epoch::{History, LogState, NewEpoch},
     identity::direct_conversation,
     read::{

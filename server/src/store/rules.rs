@@ -10,19 +10,26 @@
 //! One rule stands in SQL too: `PostgreSQL` writes messages with one statement
 //! (`postgres/batch.rs`), which writes those that [`may_post`] lets pass.
 
-use std::{collections::HashSet, sync::Arc};
+mod groups;
+mod messages;
+
+use std::sync::Arc;
 
 use magpie_protocol::{
     id::{ConversationId, UserId},
-    limits::GROUP_MEMBERS_MAX,
+    message::NewMessage,
     seq::Seq,
-    text::{MessageText, Title, UserName},
+    text::{Title, UserName},
     wire::{
         Target,
         v1::{self, event_content::Kind},
     },
 };
 
+pub(super) use self::{
+    groups::{add_members, create_group, each_once, leave, remove_member},
+    messages::{Change, Reacted, Subject, begin_direct, change, may_post, message, post},
+};
 use super::{
     Append, Command, MembershipChange, Outcome, Refusal, StoreError,
     event::EventKind,
@@ -149,9 +156,11 @@ pub(super) struct Standing {
 #[derive(Debug)]
 pub(super) enum Permit<'a> {
     /// Write a message: see [`post`].
-    Post(Place, &'a MessageText),
+    Post(Place, &'a NewMessage),
     /// Make the direct conversation with this user: see [`begin_direct`].
-    BeginDirect(&'a UserName, &'a MessageText),
+    BeginDirect(&'a UserName, &'a NewMessage),
+    /// Change what the event at this seq says: see [`change`].
+    Change(Place, Seq, Change<'a>),
     /// See [`create_group`].
     CreateGroup(&'a Title, &'a [UserName]),
     /// See [`add_members`].
@@ -160,15 +169,6 @@ pub(super) enum Permit<'a> {
     RemoveMember(Place, &'a UserName),
     /// See [`leave`].
     Leave(Place),
-}
-
-/// Whether the actor may write a message into a conversation that exists.
-pub(super) const fn may_post(may_act: bool, is_member: bool) -> Result<(), Refusal> {
-    match (may_act, is_member) {
-        (false, _) => Err(Refusal::DeviceRevoked),
-        (true, false) => Err(Refusal::NotFound),
-        (true, true) => Ok(()),
-    }
 }
 
 /// Whether the actor may do this at all: every command passes here, once.
@@ -180,25 +180,45 @@ pub(super) fn permit<'a>(
     if !standing.may_act {
         return Err(Refusal::DeviceRevoked);
     }
+    let change = |seq, change| Ok(Permit::Change(joined_place(standing)?, seq, change));
     match (&append.command, standing.place) {
-        (Command::SendMessage { to: _, text }, Some(place)) => {
-            may_post(standing.may_act, standing.is_member)?;
-            Ok(Permit::Post(place, text))
+        (Command::SendMessage { to: _, message }, Some(place)) => {
+            may_post(standing.may_act, standing.is_member, place.head, message)?;
+            Ok(Permit::Post(place, message))
         }
-        (Command::SendMessage { to, text }, None) => match to {
-            Target::User(peer) => Ok(Permit::BeginDirect(peer, text)),
+        (Command::SendMessage { to, message }, None) => match to {
+            Target::User(_) if message.reply_to().is_some() => Err(Refusal::NotFound),
+            Target::User(peer) => Ok(Permit::BeginDirect(peer, message)),
             Target::Conversation(_) => Err(Refusal::NotFound),
+        },
+        (
+            Command::EditMessage {
+                seq,
+                message,
+                within,
+                ..
+            },
+            _,
+        ) => change(*seq, Change::Edit(message, *within)),
+        (Command::DeleteMessage { seq, .. }, _) => change(*seq, Change::Delete),
+        (
+            Command::React {
+                seq,
+                emoji,
+                removed,
+                ..
+            },
+            _,
+        ) => match removed {
+            false => change(*seq, Change::React(emoji)),
+            true => change(*seq, Change::Unreact(emoji)),
         },
         (Command::CreateGroup { title, names }, None) if !is_direct_shaped(asked.conversation) => {
             Ok(Permit::CreateGroup(title, names))
         }
         (Command::CreateGroup { .. }, _) => Err(Refusal::Conflict),
-        (Command::AddMembers { names, .. }, _) => {
-            Ok(Permit::AddMembers(group(standing)?, names))
-        }
-        (Command::RemoveMember { name, .. }, _) => {
-            Ok(Permit::RemoveMember(group(standing)?, name))
-        }
+        (Command::AddMembers { names, .. }, _) => Ok(Permit::AddMembers(group(standing)?, names)),
+        (Command::RemoveMember { name, .. }, _) => Ok(Permit::RemoveMember(group(standing)?, name)),
         (Command::LeaveGroup { .. }, _) => Ok(Permit::Leave(group(standing)?)),
     }
 }
@@ -225,6 +245,7 @@ pub(super) struct Effect {
     pub(super) kind: EventKind,
     pub(super) content: Kind,
     pub(super) members: Members,
+    pub(super) aside: Aside,
 }
 
 /// Where an event is written.
@@ -260,136 +281,18 @@ impl Members {
     }
 }
 
-/// The content of a message's event.
-pub(super) fn message(text: &MessageText) -> Kind {
-    let text = text.as_str().to_owned();
-    Kind::Message(v1::Message { text })
-}
-
-/// A message into a conversation that exists.
-pub(super) fn post(place: Place, text: &MessageText) -> Effect {
-    Effect {
-        scene: Scene::In(place),
-        kind: EventKind::Message,
-        content: message(text),
-        members: Members::Same,
-    }
-}
-
-/// The first message of a direct conversation makes it.
-pub(super) fn begin_direct(
-    sender: &Arc<Person>,
-    peer: &Arc<Person>,
-    text: &MessageText,
-) -> Effect {
-    let mut members = vec![Arc::clone(sender)];
-    if peer.key != sender.key {
-        members.push(Arc::clone(peer));
-    }
-    // The order in which they are read from the log again.
-    members.sort_by_key(|member| member.id);
-    Effect {
-        scene: Scene::New(ConversationKind::Direct, String::new()),
-        kind: EventKind::Message,
-        content: message(text),
-        members: Members::Join(members),
-    }
-}
-
-/// The people who were found by names, each once.
-pub(super) fn each_once(
-    found: impl IntoIterator<Item = Option<Arc<Person>>>,
-) -> Result<Vec<Arc<Person>>, Refusal> {
-    let mut seen = HashSet::new();
-    let mut people = Vec::new();
-    for person in found {
-        let person = person.ok_or(Refusal::NotFound)?;
-        if seen.insert(person.key) {
-            people.push(person);
-        }
-    }
-    Ok(people)
-}
-
-/// A group of the sender and these people, each once.
-pub(super) fn create_group(
-    sender: &Arc<Person>,
-    title: &Title,
-    mut members: Vec<Arc<Person>>,
-) -> Result<Effect, Refusal> {
-    members.retain(|member| member.key != sender.key);
-    members.insert(0, Arc::clone(sender));
-    if members.len() > GROUP_MEMBERS_MAX {
-        return Err(Refusal::GroupFull);
-    }
-    let title = title.as_str().to_owned();
-    Ok(Effect {
-        scene: Scene::New(ConversationKind::Group, title.clone()),
-        kind: EventKind::GroupCreated,
-        content: Kind::GroupCreated(v1::GroupCreated {
-            title,
-            members: wire_users(&members),
-        }),
-        members: Members::Join(members),
-    })
-}
-
-/// These people, each once, are members besides the `count` that there are. Those
-/// in `present` (by their keys) are already.
-pub(super) fn add_members(
-    place: Place,
-    mut joining: Vec<Arc<Person>>,
-    present: &HashSet<i64>,
-    count: u64,
-) -> Result<Effect, Refusal> {
-    joining.retain(|person| !present.contains(&person.key));
-    if joining.is_empty() {
-        return Err(Refusal::NothingToDo);
-    }
-    if count.saturating_add(joining.len() as u64) > GROUP_MEMBERS_MAX as u64 {
-        return Err(Refusal::GroupFull);
-    }
-    let members = wire_users(&joining);
-    Ok(Effect {
-        scene: Scene::In(place),
-        kind: EventKind::MembersAdded,
-        content: Kind::MembersAdded(v1::MembersAdded { members }),
-        members: Members::Join(joining),
-    })
-}
-
-/// Another member is removed, if they are one.
-pub(super) fn remove_member(
-    place: Place,
-    sender: &Person,
-    person: Arc<Person>,
-    is_member: bool,
-) -> Result<Effect, Refusal> {
-    if person.key == sender.key {
-        return Err(Refusal::NotPossible);
-    }
-    if !is_member {
-        return Err(Refusal::NotFound);
-    }
-    let member = Some(person.to_wire());
-    Ok(Effect {
-        scene: Scene::In(place),
-        kind: EventKind::MemberRemoved,
-        content: Kind::MemberRemoved(v1::MemberRemoved { member }),
-        members: Members::Leave(person),
-    })
-}
-
-/// The sender leaves.
-pub(super) fn leave(place: Place, sender: &Arc<Person>) -> Effect {
-    Effect {
-        scene: Scene::In(place),
-        kind: EventKind::MemberLeft,
-        content: Kind::MemberLeft(v1::MemberLeft {}),
-        members: Members::Leave(Arc::clone(sender)),
-    }
-}
-
-fn wire_users(people: &[Arc<Person>]) -> Vec<v1::User> {
-    people.iter().map(|person| person.to_wire()).collect()
+/// What is written besides the event, about the message at a seq.
+#[derive(Debug)]
+pub(super) enum Aside {
+    /// Nothing.
+    Nothing,
+    /// The event is an edit of it.
+    Edit(Seq),
+    /// It and its edits are blanked where they are, and its reactions end. Their
+    /// rows stay, with place, id and digest, so that a repeat is known for ever.
+    Delete(Seq),
+    /// The sender's reaction stands from the event on.
+    React(Seq, String),
+    /// It stood until the event.
+    Unreact(Seq, String),
 }

@@ -8,7 +8,7 @@ use magpie_protocol::text::UserName;
 use super::{log::Log, rows, writer::Writer};
 use crate::store::{
     Append, Committed, Outcome, Refusal, StoreError,
-    rules::{self, Asked, Effect, Permit, Person, Place, Standing},
+    rules::{self, Asked, Change, Effect, Permit, Person, Place, Reacted, Standing},
 };
 
 /// Appends a batch. See [`crate::store::Store::append`].
@@ -113,10 +113,21 @@ impl Log<'_> {
     /// Finds the rest of the facts.
     fn decide(&mut self, permit: Permit<'_>, sender: &Arc<Person>) -> Result<Effect, Stop> {
         Ok(match permit {
-            Permit::Post(place, text) => rules::post(place, text),
-            Permit::BeginDirect(peer, text) => {
+            Permit::Post(place, message) => rules::post(place, message),
+            Permit::BeginDirect(peer, message) => {
                 let peer = self.caches.named(self.connection, peer)?;
-                rules::begin_direct(sender, &peer.ok_or(Refusal::NotFound)?, text)
+                rules::begin_direct(sender, &peer.ok_or(Refusal::NotFound)?, message)
+            }
+            Permit::Change(place, seq, change) => {
+                let subject = self.subject(place, seq, sender)?;
+                let reacted = match change {
+                    Change::React(emoji) | Change::Unreact(emoji) => {
+                        self.reacted(place, seq, sender, emoji.as_str())?
+                    }
+                    Change::Edit(..) | Change::Delete => Reacted::default(),
+                };
+                let facts = (subject, reacted);
+                rules::change((place, seq), change, sender, facts, self.committed_at_ms)?
             }
             Permit::CreateGroup(title, names) => {
                 let people = self.people(names)?;

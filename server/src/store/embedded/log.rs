@@ -12,6 +12,7 @@ use prost::Message as _;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
+    changes,
     rows::{OPEN_END, signed, unsigned},
     writer::Caches,
 };
@@ -91,6 +92,7 @@ impl Log<'_> {
             kind,
             content,
             members,
+            aside,
         } = effect;
         let place = match scene {
             Scene::In(place) => place,
@@ -108,6 +110,7 @@ impl Log<'_> {
             Members::Join(joining) => self.join(place, seq, &joining)?,
             Members::Leave(leaving) => self.leave(place, seq, &leaving)?,
         }
+        changes::write(self.connection, (place, seq), sender, aside)?;
         Ok(seq)
     }
 
@@ -173,12 +176,7 @@ impl Log<'_> {
     }
 
     /// From the event just written, at `seq`, these users are members.
-    fn join(
-        &mut self,
-        place: Place,
-        seq: Seq,
-        joining: &[Arc<Person>],
-    ) -> Result<(), StoreError> {
+    fn join(&mut self, place: Place, seq: Seq, joining: &[Arc<Person>]) -> Result<(), StoreError> {
         let mut statement = self.connection.prepare_cached(INSERT_MEMBER)?;
         for person in joining {
             statement.execute(params![
@@ -194,12 +192,7 @@ impl Log<'_> {
     }
 
     /// The event just written, at `seq`, is the last one that this user may read.
-    fn leave(
-        &mut self,
-        place: Place,
-        seq: Seq,
-        leaving: &Person,
-    ) -> Result<(), StoreError> {
+    fn leave(&mut self, place: Place, seq: Seq, leaving: &Person) -> Result<(), StoreError> {
         self.caches.left(place.key, leaving.key);
         let mut statement = self.connection.prepare_cached(END_MEMBERSHIP)?;
         let ended = statement.execute(params![

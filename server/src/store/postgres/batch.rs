@@ -10,6 +10,7 @@
 use bytes::Bytes;
 use magpie_protocol::{
     id::ConversationId,
+    message::NewMessage,
     seq::{Position, Seq},
     wire::{Target, v1},
 };
@@ -55,12 +56,12 @@ const WRITE_MESSAGES: &str = "
           FROM unnest($1::bigint[], $2::uuid[], $3::bigint[])
                WITH ORDINALITY AS l (sender, device, conversation, stream)
     ), judged AS MATERIALIZED (
-        SELECT a.number, a.id, a.digest, a.body,
+        SELECT a.number, a.id, a.digest, a.body, a.reply_to,
                l.sender, l.conversation, l.may_act, l.is_member, l.last_seq,
                k.seq AS known_seq, k.committed_at_ms AS known_at_ms,
                k.digest = a.digest AS is_same
-          FROM unnest($4::bigint[], $5::uuid[], $6::bytea[], $7::bytea[])
-               WITH ORDINALITY AS a (stream, id, digest, body, number)
+          FROM unnest($4::bigint[], $5::uuid[], $6::bytea[], $7::bytea[], $10::bigint[])
+               WITH ORDINALITY AS a (stream, id, digest, body, reply_to, number)
           JOIN streams l USING (stream)
           LEFT JOIN LATERAL (
               SELECT e.seq, e.committed_at_ms, e.digest FROM events e
@@ -74,6 +75,7 @@ const WRITE_MESSAGES: &str = "
                    + row_number() OVER (ORDER BY j.number) AS position
           FROM judged j
          WHERE j.known_seq IS NULL AND j.may_act AND j.is_member
+           AND j.reply_to <= j.last_seq
     ), written AS (
         INSERT INTO events (position, conversation_key, seq, sender_key, committed_at_ms,
                             message_id, kind, digest, body)
@@ -89,7 +91,7 @@ const WRITE_MESSAGES: &str = "
          WHERE shard = $9 AND EXISTS (SELECT FROM fresh)
     )
     SELECT j.known_seq, j.known_at_ms, j.is_same IS TRUE, j.may_act, j.is_member,
-           f.seq, f.position
+           j.last_seq, f.seq, f.position
       FROM judged j LEFT JOIN fresh f USING (number)
      ORDER BY j.number";
 
@@ -135,6 +137,7 @@ enum Part<'a> {
 /// A message with what its names stand for.
 struct MessageRow<'a> {
     append: &'a Append,
+    message: &'a NewMessage,
     /// Nobody is never authorised.
     sender: Option<Arc<Person>>,
     /// Nobody is a member of what is not there.
@@ -175,7 +178,7 @@ fn message_row<'a>(
     append: &'a Append,
     is_later: bool,
 ) -> Option<MessageRow<'a>> {
-    let Command::SendMessage { to, text } = &append.command else {
+    let Command::SendMessage { to, message } = &append.command else {
         return None;
     };
     // A user who did not exist when the shard was looked up is not found: the
@@ -193,10 +196,11 @@ fn message_row<'a>(
         return None;
     }
     let content = v1::EventContent {
-        kind: Some(rules::message(text)),
+        kind: Some(rules::message(message)),
     };
     Some(MessageRow {
         append,
+        message,
         sender: known.person(append.actor.user).cloned(),
         place,
         asked,
@@ -215,6 +219,8 @@ struct Columns<'a> {
     ids: Vec<Uuid>,
     digests: Vec<Option<&'a [u8]>>,
     bodies: Vec<&'a [u8]>,
+    /// 0 of one that answers nothing.
+    replies: Vec<i64>,
     at_ms: i64,
     shard: i32,
 }
@@ -243,11 +249,13 @@ impl<'a> Columns<'a> {
             let digest = row.asked.as_ref().map(|asked| asked.digest.as_slice());
             columns.digests.push(digest);
             columns.bodies.push(&row.body);
+            let reply_to = row.message.reply_to().map_or(0, Seq::get);
+            columns.replies.push(signed(reply_to));
         }
         columns
     }
 
-    fn params(&self) -> [&(dyn tokio_postgres::types::ToSql + Sync); 9] {
+    fn params(&self) -> [&(dyn tokio_postgres::types::ToSql + Sync); 10] {
         [
             &self.senders,
             &self.devices,
@@ -258,6 +266,7 @@ impl<'a> Columns<'a> {
             &self.bodies,
             &self.at_ms,
             &self.shard,
+            &self.replies,
         ]
     }
 }
@@ -319,11 +328,13 @@ impl Progress {
             Ok(asked) => asked,
             Err(outcome) => return Ok(outcome),
         };
-        if let Err(refusal) = rules::may_post(get(row, 3)?, get(row, 4)?) {
+        let head = Seq::new(get_count(row, 5)?);
+        let may_post = rules::may_post(get(row, 3)?, get(row, 4)?, head, message.message);
+        if let Err(refusal) = may_post {
             return Ok(Outcome::Refused(refusal));
         }
         let conversation = asked.conversation;
-        let (seq, position) = (Seq::new(get_count(row, 5)?), get_count(row, 6)?);
+        let (seq, position) = (Seq::new(get_count(row, 6)?), get_count(row, 7)?);
         let encoded: Bytes = encode_event(&EventParts {
             conversation,
             seq,

@@ -1,5 +1,5 @@
-//! One command under the log head's lock: groups, and what begins a direct
-//! conversation. Its facts are found here, `rules` decides, and `log` writes.
+//! One command under the log head's lock: groups, what begins a direct conversation,
+//! and what is done to messages that are there. Its facts are found here, `rules` decides, and `log` writes.
 
 use std::sync::Arc;
 
@@ -13,7 +13,8 @@ use super::{
 use crate::store::{
     Append, LogEvent, Outcome, Refusal,
     rules::{
-        self, Asked, ConversationKind, Effect, Known, Permit, Person, Place, Standing,
+        self, Asked, Change, ConversationKind, Effect, Known, Permit, Person, Place, Reacted,
+        Standing,
     },
 };
 
@@ -142,10 +143,21 @@ impl<'a> Log<'a> {
     /// Finds the rest of the facts.
     async fn decide(&self, permit: Permit<'_>, sender: &Arc<Person>) -> Result<Effect, Stop> {
         Ok(match permit {
-            Permit::Post(place, text) => rules::post(place, text),
-            Permit::BeginDirect(peer, text) => {
+            Permit::Post(place, message) => rules::post(place, message),
+            Permit::BeginDirect(peer, message) => {
                 let peer = self.known.named(peer).ok_or(Refusal::NotFound)?;
-                rules::begin_direct(sender, peer, text)
+                rules::begin_direct(sender, peer, message)
+            }
+            Permit::Change(place, seq, change) => {
+                let subject = self.subject(place, seq, sender).await?;
+                let reacted = match change {
+                    Change::React(emoji) | Change::Unreact(emoji) => {
+                        self.reacted(place, seq, sender, emoji.as_str()).await?
+                    }
+                    Change::Edit(..) | Change::Delete => Reacted::default(),
+                };
+                let facts = (subject, reacted);
+                rules::change((place, seq), change, sender, facts, self.committed_at_ms)?
             }
             Permit::CreateGroup(title, names) => {
                 rules::create_group(sender, title, self.people(names)?)?

@@ -106,6 +106,7 @@ impl<'a> Log<'a> {
             kind,
             content,
             members,
+            aside,
         } = effect;
         let place = match scene {
             Scene::In(place) => place,
@@ -125,6 +126,8 @@ impl<'a> Log<'a> {
             Members::Join(joining) => self.join(place, &event, &joining).await?,
             Members::Leave(leaving) => self.leave(place, &event, &leaving).await?,
         }
+        self.write_aside(place, &event, request.sender, aside)
+            .await?;
         Ok(event)
     }
 
@@ -210,12 +213,7 @@ impl<'a> Log<'a> {
     }
 
     /// This event is the last one that this user may read.
-    async fn leave(
-        &self,
-        place: Place,
-        event: &LogEvent,
-        leaving: &Person,
-    ) -> Result<(), Failure> {
+    async fn leave(&self, place: Place, event: &LogEvent, leaving: &Person) -> Result<(), Failure> {
         let (seq, position) = (signed(event.seq.get()), signed(event.position.get()));
         let ended = self
             .session
