@@ -1,9 +1,14 @@
 //! Which requests go to the log.
 
+use std::time::Duration;
+
 use magpie_protocol::{
     id::{ConversationId, DeviceId},
     seq::Seq,
-    wire::{AddMembers, CreateGroup, FetchHistory, Request, SendMessage},
+    wire::{
+        AddMembers, CreateGroup, DeleteMessage, EditMessage, FetchHistory, React, Request,
+        SendMessage,
+    },
 };
 
 use crate::{
@@ -49,6 +54,9 @@ impl Other {
 pub const fn is_of_one_history(request: &Request) -> bool {
     match request {
         Request::SendMessage(_)
+        | Request::EditMessage(_)
+        | Request::DeleteMessage(_)
+        | Request::React(_)
         | Request::CreateGroup(_)
         | Request::AddMembers(_)
         | Request::RemoveMember { .. }
@@ -65,12 +73,51 @@ pub const fn is_of_one_history(request: &Request) -> bool {
     }
 }
 
-/// The request as one for the log, or what else it is.
-pub(super) fn to_append(from: &Mailbox, request: Request) -> Result<Append, Other> {
+/// The request as one for the log, or what else it is. A message may be edited
+/// within so long.
+pub(super) fn to_append(
+    from: &Mailbox,
+    request: Request,
+    within: Option<Duration>,
+) -> Result<Append, Other> {
     let (id, command) = match request {
-        Request::SendMessage(SendMessage { id, to, text }) => {
-            (id, Command::SendMessage { to, text })
+        Request::SendMessage(SendMessage { id, to, message }) => {
+            (id, Command::SendMessage { to, message })
         }
+        Request::EditMessage(EditMessage {
+            id,
+            conversation,
+            seq,
+            message,
+        }) => (
+            id,
+            Command::EditMessage {
+                conversation,
+                seq,
+                message,
+                within,
+            },
+        ),
+        Request::DeleteMessage(DeleteMessage {
+            id,
+            conversation,
+            seq,
+        }) => (id, Command::DeleteMessage { conversation, seq }),
+        Request::React(React {
+            id,
+            conversation,
+            seq,
+            emoji,
+            removed,
+        }) => (
+            id,
+            Command::React {
+                conversation,
+                seq,
+                emoji,
+                removed,
+            },
+        ),
         Request::CreateGroup(CreateGroup { id, title, names }) => {
             (id, Command::CreateGroup { title, names })
         }

@@ -190,6 +190,10 @@ impl Model {
                 magpie_protocol::wire::Target::User(_) => true,
                 magpie_protocol::wire::Target::Conversation(group) => is_member(group, actor),
             },
+            // No step here.
+            Command::EditMessage { .. } | Command::DeleteMessage { .. } | Command::React { .. } => {
+                false
+            }
             Command::CreateGroup { .. } => true,
             Command::AddMembers {
                 conversation,

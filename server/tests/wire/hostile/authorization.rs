@@ -26,13 +26,16 @@ enum Names {
     Device(fn(Bytes) -> client_frame::Body),
 }
 
-const ROWS: [&str; 19] = [
+const ROWS: [&str; 22] = [
     "hello",
     "register",
     "sign_in",
     "ping",
     "goodbye",
     "send_message",
+    "edit_message",
+    "delete_message",
+    "react",
     "create_group",
     "add_members",
     "remove_member",
@@ -58,6 +61,9 @@ fn kind(name: &str) -> client_frame::Body {
         "ping" => Body::Ping(Default::default()),
         "goodbye" => Body::Goodbye(Default::default()),
         "send_message" => Body::SendMessage(Default::default()),
+        "edit_message" => Body::EditMessage(Default::default()),
+        "delete_message" => Body::DeleteMessage(Default::default()),
+        "react" => Body::React(Default::default()),
         "create_group" => Body::CreateGroup(Default::default()),
         "add_members" => Body::AddMembers(Default::default()),
         "remove_member" => Body::RemoveMember(Default::default()),
@@ -95,6 +101,31 @@ fn row(name: &str) -> Names {
             Body::SendMessage(v1::SendMessage {
                 to: Some(v1::send_message::To::ConversationId(id)),
                 ..text_to("eve", "hi")
+            })
+        }),
+        Body::EditMessage(_) => Names::Conversation(|conversation_id| {
+            Body::EditMessage(v1::EditMessage {
+                message_id: fresh_id(),
+                conversation_id,
+                seq: 5,
+                message: Some("not mine".into()),
+            })
+        }),
+        Body::DeleteMessage(_) => Names::Conversation(|conversation_id| {
+            Body::DeleteMessage(v1::DeleteMessage {
+                message_id: fresh_id(),
+                conversation_id,
+                seq: 5,
+            })
+        }),
+        Body::React(_) => Names::Conversation(|conversation_id| {
+            Body::React(v1::React {
+                message_id: fresh_id(),
+                conversation_id,
+                // The one before is deleted.
+                seq: 6,
+                emoji: "👍".to_owned(),
+                removed: false,
             })
         }),
         Body::AddMembers(_) => Names::Conversation(|conversation_id| {
