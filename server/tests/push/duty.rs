@@ -46,11 +46,11 @@ struct Party {
     sleepers: Vec<Sleeper>,
 }
 
-fn id() -> [u8; 16] {
+pub(crate) fn id() -> [u8; 16] {
     Uuid::now_v7().into_bytes()
 }
 
-async fn register(store: &SharedStore, name: &str) -> (UserName, Actor) {
+pub(crate) async fn register(store: &SharedStore, name: &str) -> (UserName, Actor) {
     let (user, device) = (UserId::new(id()), DeviceId::new(id()));
     let name = UserName::parse(name).unwrap();
     let account = Account {
