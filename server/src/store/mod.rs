@@ -27,6 +27,7 @@ pub mod postgres;
 mod read;
 mod seen;
 mod shard;
+mod syncs;
 mod wakes;
 
 pub use self::{
@@ -37,6 +38,7 @@ pub use self::{
         SnapshotPage, SnapshotPlace, Stretch, UserMark, UserPage,
     },
     shard::{Positions, SHARDS_MAX, Shard},
+    syncs::{DueSync, SYNC_PAUSE_MS, SyncStore},
     wakes::{
         Attachment, Candidate, CandidatePage, CandidatePlace, DEADLINE_MS_MAX, DueWake, NewWake,
         Preview, Schedule, WakeStore, WorthyEvent, WorthyStretch,
@@ -352,7 +354,7 @@ pub struct Committed {
 
 /// What an engine must do. All of it is durable when it returns.
 #[async_trait]
-pub trait Store: WakeStore + Send + Sync + 'static {
+pub trait Store: WakeStore + SyncStore + Send + Sync + 'static {
     /// The engine's name, as in the ready line.
     fn engine(&self) -> &'static str;
 

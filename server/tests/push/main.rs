@@ -10,6 +10,7 @@
 mod check;
 mod duty;
 mod kills;
+mod silent;
 
 use std::{sync::Arc, time::Duration};
 

@@ -20,6 +20,7 @@ mod previews;
 mod readers;
 mod rows;
 mod snapshot;
+mod syncs;
 mod wakes;
 mod writer;
 

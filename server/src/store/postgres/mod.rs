@@ -24,6 +24,7 @@ mod rows;
 mod session;
 mod settings;
 mod snapshot;
+mod syncs;
 mod wakes;
 
 #[cfg(test)]

@@ -122,6 +122,7 @@ macro_rules! wake_columns {
     };
 }
 
+/// From then on a device shows what it stores, until somebody looks at it.
 const RECORD: &str = concat!(
     "WITH owed AS MATERIALIZED (
         SELECT d.key, d.device_id, v.position, v.wake_id, c.cursor
@@ -141,6 +142,10 @@ const RECORD: &str = concat!(
          WHERE (SELECT o.cursor[(w.position >> 56)::integer + 1] >= w.position
                   FROM owed o WHERE o.key = w.device_key)
         RETURNING device_key, wake_id, tries, position
+    ), notified_now AS (
+        INSERT INTO notified (device_key, behind)
+        SELECT o.key, o.cursor FROM recorded r JOIN owed o ON o.key = r.device_key
+         ORDER BY o.key ON CONFLICT DO NOTHING
     )
     SELECT ",
     wake_columns!(),
@@ -221,7 +226,7 @@ const POSTPONE: &str = "
      WHERE w.device_key = d.key AND w.wake_id = v.wake_id";
 
 /// The address in a row's first three columns.
-fn address(row: &Row) -> Result<PushAddress, Failure> {
+pub(super) fn address(row: &Row) -> Result<PushAddress, Failure> {
     let number: i16 = get(row, 0)?;
     let corrupt = |reason: magpie_protocol::text::InvalidText| Failure::corrupt(reason.to_string());
     Ok(PushAddress {
