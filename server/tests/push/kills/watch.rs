@@ -159,6 +159,25 @@ impl Watch {
         }
     }
 
+    /// Wakes as they are: positions, tries, and when they are due.
+    pub(super) fn waiting(&self) -> Vec<(i64, i64, i64)> {
+        const FIND: &str =
+            "SELECT position, CAST(tries AS bigint), due_at_ms FROM wakes ORDER BY due_at_ms";
+        match self {
+            Self::Embedded(connection) => {
+                let mut statement = connection.prepare_cached(FIND).unwrap();
+                let rows =
+                    statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)));
+                rows.unwrap().collect::<Result<_, _>>().unwrap()
+            }
+            Self::Postgres(client, outside) => {
+                let rows = outside.block_on(client.query(FIND, &[])).unwrap();
+                let waiting = rows.iter().map(|it| (it.get(0), it.get(1), it.get(2)));
+                waiting.collect()
+            }
+        }
+    }
+
     /// The lease of whoever was killed is over: by the database's clock, which no
     /// test sets.
     pub(super) fn end_lease(&self) {
