@@ -221,8 +221,8 @@ pub(crate) struct Wakes {
     #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub(crate) rate: u32,
 
-    /// Messages into each group, 20 a second.
-    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(5..=10_000))]
+    /// Messages into each group, 20 a second, in ten turns.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(10..=10_000))]
     pub(crate) sends: u32,
 
     /// How often all of it is done.

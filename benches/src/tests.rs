@@ -189,7 +189,7 @@ async fn pushes_to_sleeping_devices_are_measured() {
         emulator: emulator.url(),
         devices: 12,
         rate: 100,
-        sends: 5,
+        sends: 10,
         rounds: 1,
     };
     let report = wakes::run(&args).await.unwrap();

@@ -33,8 +33,13 @@ const FEW: usize = 10;
 /// Messages a second into groups.
 const GROUP_RATE: u32 = 20;
 
-/// The part of them that goes while a group's wakes are being sent: one in so many.
-const FRESH_PART: usize = 5;
+/// In turns, so that what else the machine does meanwhile meets both groups alike:
+/// their medians are compared, and lie closer together than two runs do.
+const TURNS: usize = 10;
+
+/// Messages that go, in each turn, while a group's wakes are being sent: so long do
+/// those of 1,000 devices take.
+const FRESH_COUNT: usize = 6;
 
 /// A message that was accepted.
 struct Sent {
@@ -148,7 +153,7 @@ async fn to_each(
             figures.wire.record(&mut vec![took_ms * 1_000_000]);
         }
     }
-    sleepers.answer().await
+    sleepers.answer(usize::MAX).await
 }
 
 /// A message to each as fast as they are accepted: how many pushes a second.
@@ -165,11 +170,11 @@ async fn burst(
     let took_ms = last.unwrap_or(0) - first.unwrap_or(0);
     figures.burst_ms += took_ms;
     figures.burst_wakes += came().count() as u64;
-    sleepers.answer().await
+    sleepers.answer(usize::MAX).await
 }
 
-/// Messages into a group of few and one of all, while nobody of it has a wake and
-/// while all have one.
+/// Messages into a group of few, and into one of all while its wakes are being sent
+/// and while all have one.
 async fn to_groups(
     figures: &mut Figures,
     sender: &mut (Device, Connection),
@@ -180,12 +185,28 @@ async fn to_groups(
     let few = make_group(sender, names.get(..FEW).unwrap_or_default()).await?;
     let all = make_group(sender, &names).await?;
     let to = |group: &Bytes, count| vec![To::ConversationId(group.clone()); count];
-    record(&figures.few, sender, to(&few, sends)).await?;
-    sleepers.answer().await?;
-    record(&figures.fresh, sender, to(&all, sends / FRESH_PART)).await?;
+    // What is found out once for each conversation.
+    send(
+        sender,
+        vec![
+            To::ConversationId(few.clone()),
+            To::ConversationId(all.clone()),
+        ],
+        None,
+    )
+    .await?;
     sleepers.pushes().await?;
-    record(&figures.outstanding, sender, to(&all, sends)).await?;
-    sleepers.answer().await
+    sleepers.answer(usize::MAX).await?;
+    let sends = sends.div_ceil(TURNS);
+    for _ in 0..TURNS {
+        record(&figures.few, sender, to(&few, sends)).await?;
+        sleepers.answer(FEW).await?;
+        record(&figures.fresh, sender, to(&all, FRESH_COUNT)).await?;
+        sleepers.pushes().await?;
+        record(&figures.outstanding, sender, to(&all, sends)).await?;
+        sleepers.answer(usize::MAX).await?;
+    }
+    Ok(())
 }
 
 async fn record(

@@ -47,6 +47,8 @@ pub struct Counts {
     pub sends: u64,
     /// Messages taken.
     pub taken: u64,
+    /// Requests that met a fault.
+    pub faults: u64,
     /// The most sends that were in flight together.
     pub in_flight_max: u64,
 }
@@ -203,12 +205,14 @@ impl World {
     /// The fault that this request meets, if it meets one.
     pub(crate) fn next_fault(&self, target: Target) -> Option<Fault> {
         let mut state = self.state.lock();
+        let state = &mut *state;
         match target {
             Target::Token => state.counts.token_requests += 1,
             Target::Send => state.counts.sends += 1,
         }
         let found = state.faults.iter_mut().find(|it| it.target == target)?;
         let fault = *found;
+        state.counts.faults += 1;
         if let Some(count) = &mut found.count {
             *count = count.saturating_sub(1);
         }

@@ -2,6 +2,7 @@
 
 use std::{
     future::Future,
+    sync::atomic::{AtomicU64, Ordering},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -13,6 +14,7 @@ use tokio::time::Instant;
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     start: Instant,
+    ahead_ms: Option<&'static AtomicU64>,
 }
 
 impl Clock {
@@ -21,13 +23,29 @@ impl Clock {
     pub fn start() -> Self {
         Self {
             start: Instant::now(),
+            ahead_ms: None,
         }
+    }
+
+    /// A clock that starts now and is so many milliseconds ahead of the machine's,
+    /// which may only rise: for tests that cannot wait for a day.
+    #[must_use]
+    pub fn ahead(ahead_ms: &'static AtomicU64) -> Self {
+        Self {
+            ahead_ms: Some(ahead_ms),
+            ..Self::start()
+        }
+    }
+
+    fn is_ahead(&self) -> Duration {
+        let ahead_ms = self.ahead_ms.map_or(0, |it| it.load(Ordering::Relaxed));
+        Duration::from_millis(ahead_ms)
     }
 
     /// The monotonic time: for every timeout.
     #[must_use]
     pub fn now(&self) -> Moment {
-        Moment::new(self.start.elapsed())
+        Moment::new(self.start.elapsed() + self.is_ahead())
     }
 
     /// The time of day, milliseconds since 1970: for people, never for order.
@@ -36,6 +54,7 @@ impl Clock {
         let since_1970 = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or(Duration::ZERO);
+        let since_1970 = since_1970 + self.is_ahead();
         i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX)
     }
 
@@ -52,7 +71,7 @@ impl Clock {
     /// The runtime's instant of `moment`, to sleep until.
     #[must_use]
     pub fn instant(&self, moment: Moment) -> Instant {
-        self.start + moment.since_start()
+        self.start + moment.since_start().saturating_sub(self.is_ahead())
     }
 }
 

@@ -29,7 +29,7 @@ pub use self::{
 };
 use crate::{
     clock::Clock,
-    handler::{HelloError, Pushes, SignInError},
+    handler::{HelloError, PushRequest, Pushes, SignInError},
     hub::{Ending, Hub, Letter, Mailbox, Promise},
     limits::{Limited, Limiter},
     log::{Chronicle, Committer, Marks, Submission},
@@ -376,6 +376,14 @@ pub struct Reading {
     pub number: FrameNumber,
     kind: &'static str,
     request: Other,
+}
+
+impl Reading {
+    /// The device wants to go.
+    #[must_use]
+    pub const fn is_detach(&self) -> bool {
+        matches!(self.request, Other::Push(PushRequest::Detach))
+    }
 }
 
 /// The answer to a request for the log.

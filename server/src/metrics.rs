@@ -130,7 +130,8 @@ metrics! {
     /// answered.
     WAKES_OWED = "magpie_wakes_owed_total", Kind::Counter, "wakes", [];
     /// Wakes that FCM took: the first for a device, one that was due again, or an
-    /// alert, which Android itself shows.
+    /// alert, which Android itself shows. Silent ones say that something was read on
+    /// another device.
     WAKES_SENT = "magpie_wakes_sent_total", Kind::Counter, "wakes", ["try"];
     /// Wakes that were not sent though their device had not confirmed a message: it
     /// did so within its time (confirmed), or is about to answer an earlier one (woken).

@@ -104,14 +104,15 @@ impl Sleepers {
         Ok(all)
     }
 
-    /// Each connects, stores what came, and sleeps again.
+    /// Each of the first `count` connects, stores what came, and sleeps again.
     ///
     /// # Errors
     ///
     /// The server refused, or is not there.
-    pub(super) async fn answer(&mut self) -> anyhow::Result<()> {
+    pub(super) async fn answer(&mut self, count: usize) -> anyhow::Result<()> {
         let mut answers = JoinSet::new();
-        let devices: Vec<Device> = self.all.iter().map(|it| it.device.clone()).collect();
+        let devices = self.all.iter().take(count).map(|it| it.device.clone());
+        let devices: Vec<Device> = devices.collect();
         let mut waiting = devices.into_iter().enumerate();
         loop {
             while answers.len() < ANSWERS_MAX

@@ -200,10 +200,12 @@ impl Signed {
         session.goodbye(&dispatch.ended(ending), now, out);
     }
 
-    /// Lets requests read whose turn it is.
+    /// Lets requests read whose turn it is. Who wants to go waits until it counts what
+    /// they have stored.
     fn read_on(&mut self, dispatch: &Arc<Dispatch>) {
+        let is_known = self.delivery.is_written_down();
         while self.reading.len() < READING_MAX
-            && let Some(next) = self.waiting.pop_front()
+            && let Some(next) = self.waiting.pop_front_if(|it| is_known || !it.is_detach())
         {
             self.reading.push(next.number);
             dispatch.read(&self.mailbox, next);

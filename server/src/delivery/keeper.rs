@@ -26,9 +26,6 @@ use crate::{
 /// How often confirmed cursors are written down.
 const CONFIRM_INTERVAL: Duration = Duration::from_millis(500);
 
-/// How long a detach waits for its own hello.
-const HELLO_PATIENCE: Duration = Duration::from_secs(5);
-
 /// Devices in one transaction: others wait for the store meanwhile.
 const BATCH_MAX: usize = 500;
 
@@ -128,17 +125,16 @@ impl Keeper {
     }
 
     /// A device's app goes to the background: its wakes do not wait any more.
-    /// What it confirmed before is written down first.
+    /// What it confirmed before is written down first; so its hello is already.
     ///
     /// # Errors
     ///
     /// [`StoreError`].
     pub async fn detach(&self, from: &Mailbox) -> Result<(), StoreError> {
-        let Some(generation) = within(HELLO_PATIENCE, from.generation.wait()).await else {
+        let Some(generation) = from.generation.get().copied() else {
             let reason = "its hello is not written down yet".to_owned();
             return Err(StoreError::Unavailable { reason });
         };
-        let generation = *generation;
         let confirmed = self.waiting.lock().confirmed.remove(&from.device);
         if let Some(it) = confirmed {
             let confirm = Confirm {

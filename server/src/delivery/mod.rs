@@ -403,6 +403,12 @@ impl Delivery {
         }
     }
 
+    /// Whether the hello is written down, and so what is acknowledged counts.
+    #[must_use]
+    pub const fn is_written_down(&self) -> bool {
+        self.generation.is_some()
+    }
+
     /// The device has handled every frame up to `acked` (D7).
     pub fn handle_ack(&mut self, acked: FrameNumber) {
         self.acked = self.acked.max(acked);

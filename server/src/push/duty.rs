@@ -7,6 +7,8 @@
 //! patience nobody is decided and nothing is sent; afterwards the log still says
 //! who is owed what, and those who have caught up are owed nothing.
 
+mod silent;
+
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use magpie_protocol::{id::DeviceId, moment::Moment, seq::Position};
@@ -163,6 +165,9 @@ impl Duty {
             if let Err(error) = self.try_again(&mut sending).await {
                 tracing::warn!(%error, "wakes that are due wait");
             }
+            if let Err(error) = self.sync_silently(&mut sending).await {
+                tracing::warn!(%error, "silent syncs that are due wait");
+            }
             while sending.try_join_next().is_some() {}
             let wait = self.next_look(&shards);
             let rung = within(wait, self.news.notified());
@@ -240,8 +245,9 @@ impl Duty {
     ) -> Result<(), StoreError> {
         // One stretch, then decisions: what has waited longest is decided first.
         if !pending.is_full() {
-            let read_upto = pending.read_upto();
-            pending.add(self.store.worthy_events(read_upto, EVENTS_MAX).await?);
+            let before = pending.read_upto();
+            pending.add(self.store.worthy_events(before, EVENTS_MAX).await?);
+            self.owe_syncs(before, pending.read_upto()).await?;
         }
         let mut owed = Vec::new();
         for events in pending.to_look_at(self.clock.wall_ms()).chunks(LOOKS_MAX) {
@@ -410,6 +416,7 @@ impl Duty {
                 .get(&wake.device)
                 .map(|it| (it.event.committed_at_ms, it.attachment)),
             wake,
+            is_silent: false,
         };
         let jobs = recorded.into_iter().map(job).collect();
         self.sender.send_all(jobs, sending).await
@@ -432,7 +439,11 @@ impl Duty {
             let again = due.iter().filter(|it| it.tries > 1).count() as u64;
             metrics::counter!(WAKES_UNANSWERED).increment(again);
             metrics::counter!(WAKES_OWED).increment(taken as u64 - again);
-            let job = |wake| Job { wake, fresh: None };
+            let job = |wake| Job {
+                wake,
+                fresh: None,
+                is_silent: false,
+            };
             let jobs = due.into_iter().map(job).collect();
             self.sender.send_all(jobs, sending).await?;
             if unused > 0 {

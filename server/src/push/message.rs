@@ -5,11 +5,14 @@
 //! that somebody registered as theirs and is another's brings its owner nothing
 //! to read. For apps that the operator names it also says who wrote and what.
 //!
-//! Every push is for a message that the app will show, so every one is urgent; FCM
-//! demotes apps whose urgent messages show nothing. Data messages on Android carry
-//! no `collapse_key`: FCM holds collapsible ones back after a burst of 20 and then
+//! Every wake is for a message that the app will show, so every one is urgent; FCM
+//! demotes apps whose urgent messages show nothing. Wakes on Android carry no
+//! `collapse_key`: FCM holds collapsible ones back after a burst of 20 and then
 //! lets one through every 3 minutes for each device
 //! (<https://firebase.google.com/docs/cloud-messaging/throttling-and-quotas>).
+//!
+//! A silent sync is for what the app shows no more. It is not urgent, the last one
+//! stands for all before it, and it says that it is one.
 
 use std::{fmt, time::Duration};
 
@@ -24,6 +27,9 @@ const VERSION: &str = "1";
 /// What a person reads where the app cannot put something better in its place.
 const ALERT_TITLE: &str = "New messages";
 const ALERT_BODY: &str = "Open the app to read them.";
+
+/// A silent sync takes the place of the last one.
+const SILENT_KEY: &str = "magpie-sync";
 
 /// A notification takes the place of the last one that is called this.
 const ALERT_TAG: &str = "magpie";
@@ -58,6 +64,8 @@ pub enum Form {
     Data,
     /// Android itself, with a generic text: for an app that did not answer.
     Alert,
+    /// Nobody: the app syncs, and takes away what was read on another device.
+    Silent,
 }
 
 /// A message to one device.
@@ -104,6 +112,9 @@ impl PushMessage {
         put("magpie_version", VERSION.to_owned());
         put("magpie_wake", self.wake.to_string());
         put("magpie_epoch", self.epoch.to_string());
+        if self.form == Form::Silent {
+            put("magpie_silent", "1".to_owned());
+        }
         if let Some(preview) = &self.preview {
             put("magpie_conversation", preview.conversation.to_string());
             put("magpie_seq", preview.seq.get().to_string());
@@ -124,6 +135,9 @@ impl PushMessage {
         let ttl = format!("{}s", self.life_secs());
         match self.form {
             Form::Data => json!({ "priority": "HIGH", "ttl": ttl }),
+            Form::Silent => {
+                json!({ "priority": "NORMAL", "ttl": ttl, "collapse_key": SILENT_KEY })
+            }
             // Notification messages are always collapsible.
             Form::Alert => json!({
                 "priority": "HIGH",
@@ -139,6 +153,17 @@ impl PushMessage {
     fn apns(&self) -> Value {
         let life_secs = i64::try_from(self.life_secs()).unwrap_or(i64::MAX);
         let expiration = (self.now_ms / 1000).saturating_add(life_secs).to_string();
+        if self.form == Form::Silent {
+            return json!({
+                "headers": {
+                    "apns-push-type": "background",
+                    "apns-priority": "5",
+                    "apns-expiration": expiration,
+                    "apns-collapse-id": SILENT_KEY,
+                },
+                "payload": { "aps": { "content-available": 1 } },
+            });
+        }
         let alert = match &self.preview {
             Some(it) => json!({ "title": it.sender, "body": cut(&it.text) }),
             None => json!({ "title": ALERT_TITLE, "body": ALERT_BODY }),
@@ -156,6 +181,9 @@ impl PushMessage {
     /// Headers of RFC 8030.
     fn webpush(&self) -> Value {
         let ttl = self.life_secs().to_string();
+        if self.form == Form::Silent {
+            return json!({ "headers": { "TTL": ttl, "Urgency": "low", "Topic": SILENT_KEY } });
+        }
         json!({ "headers": { "TTL": ttl, "Urgency": "high" } })
     }
 }
@@ -250,6 +278,24 @@ mod tests {
         assert_eq!(urgent["message"]["android"]["priority"], "HIGH");
         assert_eq!(urgent["message"]["android"]["ttl"], "30s");
         assert!(urgent["message"]["android"].get("collapse_key").is_none());
+    }
+
+    #[test]
+    fn a_silent_sync_is_not_urgent_and_the_last_one_stands_for_all() {
+        let silent = body(Platform::Android, Form::Silent)["message"].clone();
+        assert_eq!(silent["data"]["magpie_silent"], "1");
+        assert_eq!(silent["android"]["priority"], "NORMAL");
+        assert_eq!(silent["android"]["collapse_key"], SILENT_KEY);
+        let silent = body(Platform::Ios, Form::Silent)["message"].clone();
+        let apns = &silent["apns"];
+        assert_eq!(apns["headers"]["apns-push-type"], "background");
+        assert_eq!(apns["headers"]["apns-priority"], "5");
+        assert_eq!(
+            apns["payload"],
+            json!({ "aps": { "content-available": 1 } })
+        );
+        let silent = body(Platform::Web, Form::Silent)["message"].clone();
+        assert_eq!(silent["webpush"]["headers"]["Urgency"], "low");
     }
 
     #[test]

@@ -19,7 +19,7 @@ use crate::{
     clock::Clock,
     config::Apps,
     metrics::{PUSH_ANSWER_SECONDS, WAKE_SEND_SECONDS, WAKES_SENT},
-    store::{Attachment, DueWake, Preview, SharedStore, StoreError},
+    store::{Attachment, DueWake, Preview, SYNC_PAUSE_MS, SharedStore, StoreError},
 };
 
 /// The try in which Android itself shows something, because the app did not
@@ -38,6 +38,43 @@ pub(super) struct Job {
     /// When its message was committed, and how its device was there then; not of a
     /// later try.
     pub(super) fresh: Option<(i64, Attachment)>,
+    /// It says that something was read elsewhere: nobody waits for an answer.
+    pub(super) is_silent: bool,
+}
+
+impl Job {
+    /// Who shows something in this try.
+    fn form(&self) -> Form {
+        let is_android = self.wake.address.platform == Platform::Android;
+        match self.is_silent {
+            true => Form::Silent,
+            false if is_android && self.wake.tries == ALERT_TRY => Form::Alert,
+            false => Form::Data,
+        }
+    }
+
+    /// The name of a try, for metrics.
+    fn try_name(&self) -> &'static str {
+        match (self.form(), self.wake.tries) {
+            (Form::Silent, _) => "silent",
+            (Form::Alert, _) => "alert",
+            (Form::Data, 1) => "first",
+            (Form::Data, _) => "again",
+        }
+    }
+
+    /// How long FCM keeps it: until the next one.
+    fn life(&self) -> Duration {
+        let step = usize::try_from(self.wake.tries).unwrap_or(usize::MAX);
+        let wait_ms = SCHEDULE_MS.get(step.saturating_sub(1));
+        let wait_ms = wait_ms.or(SCHEDULE_MS.last()).copied().unwrap_or(0);
+        let wait_ms = if self.is_silent {
+            SYNC_PAUSE_MS
+        } else {
+            wait_ms
+        };
+        Duration::from_millis(wait_ms.unsigned_abs())
+    }
 }
 
 /// What sends.
@@ -52,6 +89,8 @@ pub(super) struct Sender {
     in_flight: Arc<Semaphore>,
     /// What was not sent, to be written down.
     unsent: Mutex<Vec<(DeviceId, u64)>>,
+    /// Devices that were to be told silently, and were not.
+    untold: Mutex<Vec<DeviceId>>,
 }
 
 impl Sender {
@@ -72,6 +111,7 @@ impl Sender {
             answers,
             in_flight: Arc::new(Semaphore::new(IN_FLIGHT_MAX)),
             unsent: Mutex::default(),
+            untold: Mutex::default(),
         }
     }
 
@@ -112,7 +152,7 @@ impl Sender {
         let epoch = self.store.state().await?.history.epoch;
         let previews = self.previews_of(&jobs).await?;
         for job in jobs {
-            let shows = self.shows(&job.wake);
+            let shows = self.shows(&job);
             let preview = previews.get(&job.wake.position).filter(|_| shows).cloned();
             // There is a turn: only as many are written down as there are.
             let Ok(turn) = Arc::clone(&self.in_flight).acquire_owned().await else {
@@ -128,12 +168,12 @@ impl Sender {
     }
 
     /// Whether the app is one that shows what was said.
-    fn shows(&self, wake: &DueWake) -> bool {
-        form(wake) == Form::Data && self.previews.hold(wake.address.app.as_str())
+    fn shows(&self, job: &Job) -> bool {
+        job.form() == Form::Data && self.previews.hold(job.wake.address.app.as_str())
     }
 
     async fn previews_of(&self, jobs: &[Job]) -> Result<HashMap<Position, Preview>, StoreError> {
-        let shown = jobs.iter().filter(|job| self.shows(&job.wake));
+        let shown = jobs.iter().filter(|job| self.shows(job));
         let mut positions: Vec<Position> = shown.map(|job| job.wake.position).collect();
         if positions.is_empty() {
             return Ok(HashMap::new());
@@ -153,14 +193,16 @@ impl Sender {
                 .record(waited.as_secs_f64());
         }
         let began = self.clock.now();
-        let outcome = self.fcm.send(&self.message(wake, epoch, preview)).await;
+        let outcome = self.fcm.send(&self.message(job, epoch, preview)).await;
         let took = self.clock.now().since(began);
         metrics::histogram!(PUSH_ANSWER_SECONDS).record(took.as_secs_f64());
         self.pace.note(&outcome);
         match outcome {
             Outcome::Sent => {
-                metrics::counter!(WAKES_SENT, "try" => try_name(wake)).increment(1);
-                self.answers.sent(wake.device, wake.position);
+                metrics::counter!(WAKES_SENT, "try" => job.try_name()).increment(1);
+                if !job.is_silent {
+                    self.answers.sent(wake.device, wake.position);
+                }
             }
             Outcome::TokenGone => self.forget(wake).await,
             Outcome::Misconfigured { code } => {
@@ -177,24 +219,25 @@ impl Sender {
                     "FCM does not understand a push: a bug of this server"
                 );
             }
+            Outcome::SlowDown { .. } | Outcome::Unavailable { .. } if job.is_silent => {
+                self.untold.lock().push(wake.device);
+            }
             Outcome::SlowDown { .. } | Outcome::Unavailable { .. } => {
                 self.unsent.lock().push((wake.device, wake.id));
             }
         }
     }
 
-    fn message(&self, wake: &DueWake, epoch: u64, preview: Option<Preview>) -> PushMessage {
-        let step = usize::try_from(wake.tries).unwrap_or(usize::MAX);
-        let wait_ms = SCHEDULE_MS.get(step.saturating_sub(1));
-        let wait_ms = wait_ms.or(SCHEDULE_MS.last()).copied().unwrap_or(0);
+    fn message(&self, job: &Job, epoch: u64, preview: Option<Preview>) -> PushMessage {
+        let wake = &job.wake;
         PushMessage {
             platform: wake.address.platform,
             token: wake.address.token.clone(),
             wake: WakeId(wake.id),
             epoch,
-            form: form(wake),
+            form: job.form(),
             preview,
-            life: Duration::from_millis(wait_ms.unsigned_abs()),
+            life: job.life(),
             now_ms: self.clock.wall_ms(),
         }
     }
@@ -215,32 +258,19 @@ impl Sender {
     /// again then whether it is owed.
     pub(super) async fn write_unsent(&self) {
         let unsent = std::mem::take(&mut *self.unsent.lock());
-        if unsent.is_empty() {
-            return;
-        }
+        let untold = std::mem::take(&mut *self.untold.lock());
         let now_ms = self.clock.wall_ms();
         let due_at_ms = now_ms.saturating_add(self.room_after_ms());
-        if let Err(error) = self.store.postpone_wakes(&unsent, due_at_ms).await {
+        if !unsent.is_empty()
+            && let Err(error) = self.store.postpone_wakes(&unsent, due_at_ms).await
+        {
             // They are due anyway, by the schedule.
             tracing::warn!(%error, "unsent wakes were not written down");
         }
-    }
-}
-
-/// Who shows something in this try.
-fn form(wake: &DueWake) -> Form {
-    let is_android = wake.address.platform == Platform::Android;
-    match is_android && wake.tries == ALERT_TRY {
-        true => Form::Alert,
-        false => Form::Data,
-    }
-}
-
-/// The name of a try, for metrics.
-fn try_name(wake: &DueWake) -> &'static str {
-    match (form(wake), wake.tries) {
-        (Form::Alert, _) => "alert",
-        (Form::Data, 1) => "first",
-        (Form::Data, _) => "again",
+        if !untold.is_empty()
+            && let Err(error) = self.store.postpone_syncs(&untold, due_at_ms).await
+        {
+            tracing::warn!(%error, "unsent silent syncs were not written down");
+        }
     }
 }

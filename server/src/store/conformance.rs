@@ -23,6 +23,7 @@ pub(super) mod groups;
 pub(super) mod messages;
 pub(super) mod model;
 pub(super) mod pages;
+pub(super) mod syncs;
 pub(super) mod wakes;
 
 use std::{
@@ -408,6 +409,15 @@ macro_rules! suite {
                 a_try_that_was_not_sent_does_not_count
                 the_newest_connection_says_how_a_device_is_there
                 the_wake_cursor_never_falls
+            }
+            syncs {
+                who_shows_what_was_read_elsewhere_is_told_three_times
+                who_knows_what_was_read_is_not_told
+                who_shows_nothing_of_what_was_read_is_not_told
+                what_is_read_within_a_pause_is_told_together
+                who_is_connected_or_is_woken_anyway_is_told_later
+                a_browser_and_who_gets_no_pushes_are_not_told
+                a_silent_sync_that_was_not_sent_does_not_count
             }
         }
 

@@ -28,6 +28,7 @@ mod read;
 mod rules;
 mod seen;
 mod shard;
+mod syncs;
 mod wakes;
 
 pub use self::{
@@ -39,6 +40,7 @@ pub use self::{
         SnapshotPage, SnapshotPlace, Stretch, UserMark, UserPage,
     },
     shard::{Positions, SHARDS_MAX, Shard},
+    syncs::{DueSync, SYNC_PAUSE_MS, SyncStore},
     wakes::{
         Attachment, Candidate, CandidatePage, CandidatePlace, DEADLINE_MS_MAX, DueWake, NewWake,
         Preview, Schedule, WakeStore, WorthyEvent, WorthyStretch,
@@ -218,7 +220,7 @@ pub struct Marked {
 
 /// What an engine must do. All of it is durable when it returns.
 #[async_trait]
-pub trait Store: WakeStore + Send + Sync + 'static {
+pub trait Store: WakeStore + SyncStore + Send + Sync + 'static {
     /// The engine's name, as in the ready line.
     fn engine(&self) -> &'static str;
 

@@ -4,8 +4,9 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use magpie_fcm_emulator::{Emulator, Fault, FaultKind, Reach, Standing};
 use magpie_protocol::{
-    id::{DeviceId, MessageId, UserId},
+    id::{ConversationId, DeviceId, MessageId, UserId},
     push::{AppId, Platform, PushAddress, PushToken},
+    seq::Seq,
     text::{DeviceName, UserName},
     wire::Target,
 };
@@ -27,30 +28,31 @@ use uuid::Uuid;
 use crate::sender;
 
 /// How long anything may take that is expected to happen.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 const APP: &str = "org.example.chat";
 
 /// A user with one device that sleeps.
-struct Sleeper {
+pub(crate) struct Sleeper {
     name: UserName,
-    device: DeviceId,
-    token: String,
+    pub(crate) user: UserId,
+    pub(crate) device: DeviceId,
+    pub(crate) token: String,
 }
 
 /// A store, an emulator, somebody who sends and some who sleep.
-struct Party {
-    store: SharedStore,
-    emulator: Emulator,
+pub(crate) struct Party {
+    pub(crate) store: SharedStore,
+    pub(crate) emulator: Emulator,
     sender: Actor,
-    sleepers: Vec<Sleeper>,
+    pub(crate) sleepers: Vec<Sleeper>,
 }
 
-fn id() -> [u8; 16] {
+pub(crate) fn id() -> [u8; 16] {
     Uuid::now_v7().into_bytes()
 }
 
-async fn register(store: &SharedStore, name: &str) -> (UserName, Actor) {
+pub(crate) async fn register(store: &SharedStore, name: &str) -> (UserName, Actor) {
     let (user, device) = (UserId::new(id()), DeviceId::new(id()));
     let name = UserName::parse(name).unwrap();
     let account = Account {
@@ -71,7 +73,7 @@ async fn register(store: &SharedStore, name: &str) -> (UserName, Actor) {
 }
 
 impl Party {
-    async fn new(store: SharedStore, count: usize) -> Self {
+    pub(crate) async fn new(store: SharedStore, count: usize) -> Self {
         let emulator = Emulator::start("127.0.0.1:0".parse().unwrap()).await;
         let emulator = emulator.unwrap();
         let (_, sender) = register(&store, "sender").await;
@@ -98,6 +100,7 @@ impl Party {
             world.set_device(&token, Standing::Registered, Reach::Doze);
             sleepers.push(Sleeper {
                 name,
+                user: actor.user,
                 device: actor.device,
                 token,
             });
@@ -112,7 +115,17 @@ impl Party {
 
     /// A node that has a part in the duty, until `stop`.
     fn node(&self, store: &SharedStore, previews: Apps, stop: &CancellationToken) {
-        let clock = Clock::start();
+        self.node_at(Clock::start(), store, previews, stop);
+    }
+
+    /// The same by this clock.
+    pub(crate) fn node_at(
+        &self,
+        clock: Clock,
+        store: &SharedStore,
+        previews: Apps,
+        stop: &CancellationToken,
+    ) {
         let duty = Duty::new(Parts {
             store: Arc::clone(store),
             fcm: sender(&self.emulator, Endpoints::default()).unwrap(),
@@ -130,7 +143,13 @@ impl Party {
         tokio::spawn(Arc::new(duty).run(stop.clone()));
     }
 
-    async fn send(&self, store: &SharedStore, to: &Sleeper, text: &str) {
+    /// Where it is then.
+    pub(crate) async fn send(
+        &self,
+        store: &SharedStore,
+        to: &Sleeper,
+        text: &str,
+    ) -> (ConversationId, Seq) {
         let append = Append {
             actor: self.sender,
             id: MessageId::new(id()),
@@ -143,8 +162,13 @@ impl Party {
         let shard = store.shards_of(&batch).await.unwrap().pop().unwrap();
         let now_ms = Clock::start().wall_ms();
         let committed = store.append(shard, batch, now_ms).await.unwrap();
-        let outcome = committed.outcomes.first();
-        assert!(matches!(outcome, Some(Outcome::Accepted { .. })));
+        let Outcome::Accepted {
+            conversation, seq, ..
+        } = committed.outcomes[0]
+        else {
+            panic!("it was refused");
+        };
+        (conversation, seq)
     }
 
     async fn pushes(&self, of: &Sleeper) -> usize {
@@ -167,7 +191,7 @@ impl Party {
 }
 
 /// What it is in lives as long as the directory.
-fn fresh() -> (SharedStore, tempfile::TempDir) {
+pub(crate) fn fresh() -> (SharedStore, tempfile::TempDir) {
     let dir = tempfile::tempdir().unwrap();
     let store: SharedStore = embedded::open(dir.path(), Blocking::Pool, [7; 32]).unwrap();
     (store, dir)
@@ -265,6 +289,7 @@ async fn a_preview_is_sent_to_the_apps_that_the_operator_names_alone() {
         assert_eq!(set, Ok(()));
         let reader = Sleeper {
             name,
+            user: actor.user,
             device: actor.device,
             token,
         };

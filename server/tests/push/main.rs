@@ -1,9 +1,16 @@
 //! The sender of pushes against the FCM emulator, with each of its faults.
 
-#![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test stops at what it did not expect"
+)]
 
 mod check;
 mod duty;
+mod kills;
+mod silent;
 
 use std::{sync::Arc, time::Duration};
 

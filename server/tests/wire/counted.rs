@@ -12,9 +12,10 @@ use magpie_protocol::{
 };
 use magpie_server::store::{
     Account, Append, CandidatePage, CandidatePlace, Committed, Confirm, Connect, CreateUser,
-    Device, DeviceLine, DueWake, Generation, HistoryPage, LogState, MarkRead, Marked, Membership,
-    NewDevice, NewWake, Positions, Preview, PutDevice, ReadLimit, Schedule, Shard, SharedStore,
-    SnapshotPage, SnapshotPlace, Store, StoreError, Stretch, UserPage, WakeStore, WorthyStretch,
+    Device, DeviceLine, DueSync, DueWake, Generation, HistoryPage, LogState, MarkRead, Marked,
+    Membership, NewDevice, NewWake, Positions, Preview, PutDevice, ReadLimit, Schedule, Shard,
+    SharedStore, SnapshotPage, SnapshotPlace, Store, StoreError, Stretch, SyncStore, UserPage,
+    WakeStore, WorthyStretch,
 };
 use tokio::sync::RwLock;
 
@@ -128,4 +129,11 @@ pass_on! {
     due_wakes(now_ms: i64, count: usize, schedule: &Schedule) -> Vec<DueWake>;
     previews(positions: &[Position]) -> Vec<Preview>;
     postpone_wakes(wakes: &[(DeviceId, u64)], due_at_ms: i64) -> ();
+}
+
+pass_on! {
+    SyncStore {}
+    owe_syncs(after: Position, upto: Position, at_ms: i64) -> ();
+    due_syncs(now_ms: i64, count: usize) -> Vec<DueSync>;
+    postpone_syncs(devices: &[DeviceId], due_at_ms: i64) -> ();
 }

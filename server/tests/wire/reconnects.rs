@@ -170,3 +170,34 @@ async fn a_device_that_left_before_its_hello_was_written_down_has_stored_what_it
     })
     .await;
 }
+
+/// D8. A device that may go has stored what it acknowledged before it asked: it would
+/// have to be woken for it otherwise, and its next wake be late.
+#[tokio::test]
+async fn what_a_device_has_stored_is_written_down_when_it_may_go() {
+    let (world, counted) = counted().await;
+    let alice = world.register("alice").await;
+    let other = world.sign_in("alice").await;
+    let bob = world.register("bob").await;
+    let (mut a, _) = world.connect(&alice, Bytes::new()).await;
+    a.send(text_to("alice", "to my other device")).await;
+    let held = counted.hellos.write().await;
+    // The keeper waits with this one.
+    let (_b, _) = world.connect(&bob, Bytes::new()).await;
+    let (mut peer, pages) = world.connect(&other, Bytes::new()).await;
+    assert_eq!(pages.iter().map(|page| page.events.len()).sum::<usize>(), 1);
+    peer.ack().await;
+    let detach = client_frame::Body::Detach(v1::Detach {});
+    let asked = peer.request(detach).await;
+    let ping = client_frame::Body::Ping(v1::Ping::default());
+    peer.control(ping).await;
+    let pong = peer.body().await;
+    assert!(matches!(pong, v1::server_frame::Body::Pong(_)), "{pong:?}");
+    drop(held);
+    let answer = peer.answer(asked).await;
+    assert!(
+        matches!(answer, v1::server_frame::Body::Done(_)),
+        "{answer:?}"
+    );
+    assert!(counted.confirmed.lock().unwrap().contains(&ids(&other).1));
+}

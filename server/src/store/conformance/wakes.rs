@@ -17,7 +17,7 @@ const SCHEDULE: [i64; 3] = [30_000, 120_000, 600_000];
 /// Long after what happened at noon.
 const LATER: i64 = NOON + DEADLINE_MS_MAX;
 
-fn address(token: &str) -> PushAddress {
+pub(super) fn address(token: &str) -> PushAddress {
     PushAddress {
         platform: Platform::Android,
         app: AppId::parse("org.example.chat").unwrap(),
@@ -26,9 +26,9 @@ fn address(token: &str) -> PushAddress {
 }
 
 /// Connects a device at the log's beginning, with a push token of its own.
-async fn with_push(world: &World, player: &Player) -> DeviceId {
+pub(super) async fn with_push(world: &World, player: &Player) -> DeviceId {
     let device = player.actor.device;
-    attach(world, device, Attachment::Away).await;
+    attach_anew(world, device, Attachment::Away).await;
     let token = format!("token-of-{}", player.name().as_str());
     set(world, device, &token).await;
     // What a new address owes is looked at and found to be nothing.
@@ -41,10 +41,19 @@ async fn set(world: &World, device: DeviceId, token: &str) {
     assert_eq!(set, Ok(()));
 }
 
-async fn attach(world: &World, device: DeviceId, attachment: Attachment) -> Generation {
+async fn attach_anew(world: &World, device: DeviceId, attachment: Attachment) -> Generation {
+    attach(world, device, Position::ZERO, attachment).await
+}
+
+pub(super) async fn attach(
+    world: &World,
+    device: DeviceId,
+    cursor: Position,
+    attachment: Attachment,
+) -> Generation {
     let hello = Connect {
         device,
-        cursor: Position::ZERO.into(),
+        cursor: cursor.into(),
         at_ms: NOON,
         attachment,
     };
@@ -75,7 +84,12 @@ async fn candidates(world: &World, of: ConversationId, position: Position) -> Ve
     all
 }
 
-async fn record(world: &World, device: DeviceId, position: Position, now: i64) -> Vec<DueWake> {
+pub(super) async fn record(
+    world: &World,
+    device: DeviceId,
+    position: Position,
+    now: i64,
+) -> Vec<DueWake> {
     let id = u64::MAX - position.get();
     let wake = NewWake {
         device,
@@ -216,7 +230,7 @@ pub(in crate::store) async fn a_wake_is_due_again_by_the_schedule_until_it_is_an
     assert_eq!(due(&world, at + 600_000).await, []);
     // It is forgotten: a device that is set back is not woken by an old one, but
     // anew.
-    attach(&world, phone, Attachment::Away).await;
+    attach_anew(&world, phone, Attachment::Away).await;
     let anew = due(&world, at + 900_000).await;
     assert_eq!((anew[0].tries, anew[0].position), (1, position));
 }
@@ -229,11 +243,11 @@ pub(in crate::store) async fn a_device_whose_cursor_falls_is_looked_at(world: Wo
     let position = world.head().await;
     confirm(&world, phone, position.get()).await;
     // Who has no address is not looked at, whatever becomes of the cursor.
-    attach(&world, other, Attachment::Away).await;
+    attach_anew(&world, other, Attachment::Away).await;
     assert_eq!(due(&world, LATER + 1_000).await, []);
 
     // Its database was rolled back, and it is gone before it has stored anything.
-    attach(&world, phone, Attachment::Away).await;
+    attach_anew(&world, phone, Attachment::Away).await;
     assert_eq!(due(&world, LATER - 1).await, []);
     let owed = due(&world, LATER).await;
     assert_eq!(owed.len(), 1);
@@ -241,7 +255,7 @@ pub(in crate::store) async fn a_device_whose_cursor_falls_is_looked_at(world: Wo
     assert_eq!(owed[0].position, position);
 
     // The same cursor again is no reason for another try.
-    attach(&world, phone, Attachment::Away).await;
+    attach_anew(&world, phone, Attachment::Away).await;
     assert_eq!(due(&world, LATER + 29_999).await, []);
     assert_eq!(due(&world, LATER + 30_000).await[0].tries, 2);
 }
@@ -260,7 +274,7 @@ pub(in crate::store) async fn an_answered_wake_does_not_delay_that_for_a_fallen_
     }
     confirm(&world, phone, position.get()).await;
     // Due again in ten minutes, and not for nothing any more.
-    attach(&world, phone, Attachment::Away).await;
+    attach_anew(&world, phone, Attachment::Away).await;
     let owed = due(&world, NOON + 150_001).await;
     assert_eq!((owed[0].tries, owed[0].position), (1, position));
 }
@@ -312,7 +326,7 @@ pub(in crate::store) async fn what_came_while_a_wake_was_unanswered_is_owed(worl
 pub(in crate::store) async fn what_came_before_the_token_was_known_is_owed(world: World) {
     let (alice, bob) = (world.player("alice").await, world.player("bob").await);
     let phone = bob.actor.device;
-    attach(&world, phone, Attachment::Away).await;
+    attach_anew(&world, phone, Attachment::Away).await;
     world.accept(world.to(&alice, &bob, "one")).await;
     set(&world, phone, "late").await;
     let owed = due(&world, LATER).await;
@@ -340,9 +354,9 @@ pub(in crate::store) async fn the_newest_connection_says_how_a_device_is_there(w
     let position = world.head().await;
     let attachment = async || candidates(&world, direct, position).await[0].attachment;
     assert_eq!(attachment().await, Attachment::Away);
-    let older = attach(&world, phone, Attachment::Background).await;
+    let older = attach_anew(&world, phone, Attachment::Background).await;
     assert_eq!(attachment().await, Attachment::Background);
-    let newer = attach(&world, phone, Attachment::Foreground).await;
+    let newer = attach_anew(&world, phone, Attachment::Foreground).await;
     world.store.detach(&[(phone, older)]).await.unwrap();
     assert_eq!(attachment().await, Attachment::Foreground);
     world.store.detach(&[(phone, newer)]).await.unwrap();

@@ -12,8 +12,8 @@ use super::{
     writer::Writer,
 };
 use crate::store::{
-    Account, Confirm, Connect, CreateUser, DEADLINE_MS_MAX, Device, DeviceLine, Generation,
-    NewDevice, Positions, PutDevice, Shard, StoreError, User,
+    Account, Attachment, Confirm, Connect, CreateUser, DEADLINE_MS_MAX, Device, DeviceLine,
+    Generation, NewDevice, Positions, PutDevice, Shard, StoreError, User,
 };
 
 const INSERT_USER: &str = "
@@ -56,6 +56,10 @@ const LOOK_IF_LOWERED: &str = "
      WHERE d.device_id = ?1 AND NOT d.is_revoked
     ON CONFLICT (device) DO UPDATE
        SET position = 0, tries = 0, due_at_ms = min(due_at_ms, excluded.due_at_ms)";
+
+/// Somebody looks at it: it shows nothing any more that was not seen.
+const LOOKED_AT: &str = "
+    DELETE FROM notified WHERE device = (SELECT key FROM devices WHERE device_id = ?1)";
 
 /// Moves a device's cursor forward, if this is still its generation.
 const ADVANCE_CURSOR: &str = "
@@ -265,11 +269,15 @@ pub(super) fn connect(
 ) -> Result<Vec<Option<Generation>>, StoreError> {
     writer.transaction(|connection, _caches| {
         let mut look = connection.prepare_cached(LOOK_IF_LOWERED)?;
+        let mut looked_at = connection.prepare_cached(LOOKED_AT)?;
         let mut statement = connection.prepare_cached(CONNECT_DEVICE)?;
         let generations = hellos.iter().map(|hello| {
             let cursor = signed(place(&hello.cursor).get());
             let look_at_ms = hello.at_ms.saturating_add(DEADLINE_MS_MAX);
             look.execute(params![hello.device.bytes(), cursor, look_at_ms])?;
+            if hello.attachment == Attachment::Foreground {
+                looked_at.execute([hello.device.bytes()])?;
+            }
             let attachment = hello.attachment.number();
             let params = params![hello.device.bytes(), cursor, hello.at_ms, attachment];
             let generation = statement.query_row(params, |row| row.get(0)).optional()?;

@@ -22,6 +22,7 @@ mod readers;
 mod rows;
 mod snapshot;
 mod states;
+mod syncs;
 mod wakes;
 mod writer;
 

@@ -98,6 +98,13 @@ const RECORD_WAKE: &str = "
        SET wake_id = excluded.wake_id, position = excluded.position, tries = 1,
            due_at_ms = excluded.due_at_ms";
 
+/// From now on it shows what it stores, until somebody looks at it.
+const NOTIFIED: &str = "
+    INSERT INTO notified (device, behind)
+    SELECT c.device, c.cursor
+      FROM devices d JOIN cursors c ON c.device = d.key WHERE d.device_id = ?1
+    ON CONFLICT (device) DO NOTHING";
+
 /// Makes sure that a device is looked at in a while, when it is known what it
 /// has stored: what came before its address was known may be owed.
 const LOOK_LATER: &str = "
@@ -133,6 +140,15 @@ fn address(row: &Row<'_>) -> Result<PushAddress, StoreError> {
         app: AppId::parse(&app).map_err(corrupt)?,
         token: PushToken::parse(&token).map_err(corrupt)?,
     })
+}
+
+pub(super) fn find_address(
+    connection: &Connection,
+    device: DeviceId,
+) -> Result<Option<PushAddress>, StoreError> {
+    let mut statement = connection.prepare_cached(FIND_ADDRESS)?;
+    let mut rows = statement.query([device.bytes()])?;
+    rows.next()?.map(address).transpose()
 }
 
 /// The bits of an id of a wake: SQLite's numbers are signed.
@@ -238,10 +254,12 @@ fn record(
 ) -> Result<Vec<DueWake>, StoreError> {
     let mut recorded = Vec::new();
     let mut statement = connection.prepare_cached(RECORD_WAKE)?;
+    let mut notified = connection.prepare_cached(NOTIFIED)?;
     for new in wakes {
         let position = signed(new.position.get());
         let params = params![new.device.bytes(), bits(new.id), position, due_at_ms];
         if statement.execute(params)? > 0 {
+            notified.execute([new.device.bytes()])?;
             recorded.extend(wake(connection, new.device)?);
         }
     }
@@ -278,12 +296,8 @@ impl WakeStore for Embedded {
     }
 
     async fn push_address(&self, device: DeviceId) -> Result<Option<PushAddress>, StoreError> {
-        self.read(move |connection| {
-            let mut statement = connection.prepare_cached(FIND_ADDRESS)?;
-            let mut rows = statement.query([device.bytes()])?;
-            rows.next()?.map(address).transpose()
-        })
-        .await
+        self.read(move |connection| find_address(connection, device))
+            .await
     }
 
     async fn clear_push(

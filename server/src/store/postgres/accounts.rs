@@ -102,7 +102,8 @@ const FIND_DEVICE_KEYS: &str = "
 /// that two nodes never wait for each other.
 ///
 /// A device whose cursor falls is looked at in a while: what it has lost may lie
-/// behind the wake cursor. What it was woken for before says nothing any more.
+/// behind the wake cursor. What it was woken for before says nothing any more. One
+/// that somebody looks at shows nothing any more that was not seen.
 const CONNECT_DEVICES: &str = "
     WITH hello AS MATERIALIZED (
         SELECT device, count, cursor::bigint[] AS cursor, at_ms, attachment
@@ -118,6 +119,12 @@ const CONNECT_DEVICES: &str = "
          ORDER BY c.device_key
             ON CONFLICT (device_key) DO UPDATE
            SET position = 0, tries = 0, due_at_ms = least(w.due_at_ms, excluded.due_at_ms)
+    ), shown AS MATERIALIZED (
+        SELECT n.device_key FROM notified n
+          JOIN hello ON hello.device = n.device_key AND hello.attachment = 2
+         ORDER BY n.device_key FOR UPDATE OF n
+    ), looked_at_now AS (
+        DELETE FROM notified n USING shown WHERE n.device_key = shown.device_key
     )
     INSERT INTO cursors AS c (device_key, generation, cursor, last_seen_at_ms, attachment)
     SELECT device, count, cursor, at_ms, attachment FROM hello ORDER BY device

@@ -26,6 +26,7 @@ mod session;
 mod settings;
 mod snapshot;
 mod states;
+mod syncs;
 mod wakes;
 
 #[cfg(test)]

@@ -122,6 +122,7 @@ macro_rules! wake_columns {
     };
 }
 
+/// From then on a device shows what it stores, until somebody looks at it.
 const RECORD: &str = concat!(
     "WITH owed AS MATERIALIZED (
         SELECT d.key, d.device_id, v.position, v.wake_id, c.cursor
@@ -141,6 +142,10 @@ const RECORD: &str = concat!(
          WHERE (SELECT o.cursor[(w.position >> 56)::integer + 1] >= w.position
                   FROM owed o WHERE o.key = w.device_key)
         RETURNING device_key, wake_id, tries, position
+    ), notified_now AS (
+        INSERT INTO notified (device_key, behind)
+        SELECT o.key, o.cursor FROM recorded r JOIN owed o ON o.key = r.device_key
+         ORDER BY o.key ON CONFLICT DO NOTHING
     )
     SELECT ",
     wake_columns!(),
@@ -160,10 +165,16 @@ const LOOK_LATER: &str = "
 /// A wake that is answered may stand for more: while it was not, other events
 /// made no wake. So the first event that the device has still not confirmed makes
 /// the next one, unless it is so fresh ($4) that its device may be about to.
+///
+/// Under the locks of their cursors, as above; whoever is confirming just now is
+/// looked at the next time.
 const TAKE_DUE: &str = concat!(
     "WITH due AS MATERIALIZED (
         SELECT device_key, position FROM wakes WHERE due_at_ms <= $1
          ORDER BY due_at_ms LIMIT $2 FOR UPDATE SKIP LOCKED
+    ), held AS MATERIALIZED (
+        SELECT c.device_key, c.cursor FROM cursors c JOIN due USING (device_key)
+           FOR NO KEY UPDATE OF c SKIP LOCKED
     ), looked AS MATERIALIZED (
         SELECT due.device_key, d.device_id,
                c.cursor[(due.position >> 56)::integer + 1] < due.position AS is_unanswered,
@@ -172,7 +183,7 @@ const TAKE_DUE: &str = concat!(
           FROM due
           JOIN devices d ON d.key = due.device_key AND NOT d.is_revoked
           JOIN push_addresses p ON p.device_key = d.key
-          JOIN cursors c ON c.device_key = d.key
+          JOIN held c ON c.device_key = d.key
           LEFT JOIN LATERAL (
                 SELECT e.position, e.committed_at_ms
                   FROM unnest(c.cursor) WITH ORDINALITY AS place (cursor, shard)
@@ -189,6 +200,8 @@ const TAKE_DUE: &str = concat!(
         DELETE FROM wakes w USING due
          WHERE w.device_key = due.device_key
            AND w.device_key NOT IN (SELECT device_key FROM looked)
+           AND (w.device_key IN (SELECT device_key FROM held)
+                OR NOT EXISTS (SELECT FROM cursors c WHERE c.device_key = w.device_key))
     ), later AS (
         UPDATE wakes w SET due_at_ms = $1 + ($3::bigint[])[1]
           FROM looked l WHERE l.device_key = w.device_key AND NOT l.is_ripe
@@ -213,7 +226,7 @@ const POSTPONE: &str = "
      WHERE w.device_key = d.key AND w.wake_id = v.wake_id";
 
 /// The address in a row's first three columns.
-fn address(row: &Row) -> Result<PushAddress, Failure> {
+pub(super) fn address(row: &Row) -> Result<PushAddress, Failure> {
     let number: i16 = get(row, 0)?;
     let corrupt = |reason: magpie_protocol::text::InvalidText| Failure::corrupt(reason.to_string());
     Ok(PushAddress {

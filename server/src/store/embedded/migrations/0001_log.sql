@@ -92,6 +92,20 @@ CREATE TABLE wakes (
 
 CREATE INDEX wakes_by_due ON wakes (due_at_ms);
 
+-- Devices that were woken and not looked at since: they show what they stored
+-- behind `behind`, their cursor when they were woken first.
+CREATE TABLE notified (
+    device     INTEGER PRIMARY KEY REFERENCES devices (key),
+    behind     INTEGER NOT NULL,
+    -- When it is to be told that something of it was read elsewhere; when it was
+    -- told last, and how often without an effect.
+    due_at_ms  INTEGER,
+    told_at_ms INTEGER,
+    tries      INTEGER NOT NULL DEFAULT 0
+) STRICT;
+
+CREATE INDEX notified_by_due ON notified (due_at_ms) WHERE due_at_ms IS NOT NULL;
+
 -- How far it is decided who is owed a wake.
 CREATE TABLE wake_cursor (
     one      INTEGER PRIMARY KEY CHECK (one = 1),

@@ -117,6 +117,20 @@ CREATE TABLE wakes (
 
 CREATE INDEX wakes_by_due ON wakes (due_at_ms);
 
+-- Devices that were woken and not looked at since: they show what they stored
+-- behind `behind`, their cursor when they were woken first.
+CREATE TABLE notified (
+    device_key bigint PRIMARY KEY REFERENCES devices (key),
+    behind     bigint[] NOT NULL,
+    -- When it is to be told that something of it was read elsewhere; when it was
+    -- told last, and how often without an effect.
+    due_at_ms  bigint,
+    told_at_ms bigint,
+    tries      integer NOT NULL DEFAULT 0
+);
+
+CREATE INDEX notified_by_due ON notified (due_at_ms) WHERE due_at_ms IS NOT NULL;
+
 -- How far it is decided who is owed a wake, by whoever holds the duty for a shard.
 CREATE TABLE wake_cursors (
     shard      integer PRIMARY KEY,
