@@ -237,7 +237,8 @@ impl Duty {
     ) -> Result<(), StoreError> {
         while pending.count() < EVENTS_MAX {
             let before = pending.read_upto();
-            pending.add(self.store.worthy_events(before, EVENTS_MAX).await?);
+            let stretch = self.store.worthy_events(before, EVENTS_MAX).await?;
+            pending.add(stretch, self.clock.wall_ms());
             if pending.read_upto() == before {
                 break;
             }

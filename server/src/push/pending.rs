@@ -5,10 +5,13 @@ use std::collections::{BTreeMap, HashMap};
 
 use magpie_protocol::{id::ConversationId, seq::Position};
 
-use crate::store::{WorthyEvent, WorthyStretch};
+use crate::store::{DEADLINE_MS_MAX, WorthyEvent, WorthyStretch};
 
 /// Conversations that rest at once; further ones are looked at each time.
 const RESTING_MAX: usize = 10_000;
+
+/// What is further ahead than this is looked at now.
+const LOOK_MS_MAX: i64 = 2 * DEADLINE_MS_MAX;
 
 /// An event, and when to look again who is owed a wake for it.
 #[derive(Clone, Copy, Debug)]
@@ -47,8 +50,14 @@ impl Pending {
         self.undecided.len()
     }
 
-    pub(super) fn add(&mut self, stretch: WorthyStretch) {
+    /// Takes what was read by `now_ms`. An event of a later time is one of now: a
+    /// clock that went back does not turn the log around.
+    pub(super) fn add(&mut self, stretch: WorthyStretch, now_ms: i64) {
         for event in stretch.events {
+            let event = WorthyEvent {
+                committed_at_ms: event.committed_at_ms.min(now_ms),
+                ..event
+            };
             let rests_until_ms = self.resting.get(&event.conversation).copied();
             let look_at_ms = event.committed_at_ms.max(rests_until_ms.unwrap_or(0));
             self.undecided
@@ -63,7 +72,9 @@ impl Pending {
         let mut of: HashMap<ConversationId, (bool, Vec<WorthyEvent>)> = HashMap::new();
         for it in self.undecided.values() {
             let (is_due, events) = of.entry(it.event.conversation).or_default();
-            *is_due |= it.look_at_ms <= now_ms;
+            // Nothing is put off for so long but by a clock that went back.
+            let is_far = it.look_at_ms > now_ms.saturating_add(LOOK_MS_MAX);
+            *is_due |= is_far || it.look_at_ms <= now_ms;
             events.push(it.event);
         }
         let due = of.into_values().filter(|(is_due, _)| *is_due);
@@ -132,6 +143,9 @@ mod tests {
 
     use super::*;
 
+    /// Later than all that is read here.
+    const NOON: i64 = 43_200_000;
+
     fn event(position: u64, conversation: u8, at_ms: i64) -> WorthyEvent {
         WorthyEvent {
             position: Position::new(position),
@@ -142,13 +156,15 @@ mod tests {
         }
     }
 
+    fn stretch(events: Vec<WorthyEvent>) -> WorthyStretch {
+        let upto = Position::new(9);
+        WorthyStretch { events, upto }
+    }
+
     #[test]
     fn the_wake_cursor_never_passes_an_undecided_event() {
         let mut pending = Pending::new(Position::new(4));
-        pending.add(WorthyStretch {
-            events: vec![event(5, 1, 0), event(7, 2, 0)],
-            upto: Position::new(9),
-        });
+        pending.add(stretch(vec![event(5, 1, 0), event(7, 2, 0)]), NOON);
         assert_eq!(pending.decided_upto(), Position::new(4));
         pending.decided(Position::new(7));
         assert_eq!(pending.decided_upto(), Position::new(4));
@@ -170,10 +186,7 @@ mod tests {
     fn a_conversation_that_rests_is_looked_at_later() {
         let mut pending = Pending::new(Position::ZERO);
         pending.rest(ConversationId::new([1; 16]), 0, 500);
-        pending.add(WorthyStretch {
-            events: vec![event(1, 1, 100), event(2, 2, 100)],
-            upto: Position::new(2),
-        });
+        pending.add(stretch(vec![event(1, 1, 100), event(2, 2, 100)]), NOON);
         assert_eq!(pending.to_look_at(499).len(), 1);
         assert_eq!(pending.to_look_at(500).len(), 2);
     }
@@ -181,10 +194,10 @@ mod tests {
     #[test]
     fn a_conversation_is_looked_at_with_all_its_events_when_one_is_due() {
         let mut pending = Pending::new(Position::ZERO);
-        pending.add(WorthyStretch {
-            events: vec![event(1, 1, 100), event(2, 2, 100), event(3, 1, 300)],
-            upto: Position::new(3),
-        });
+        pending.add(
+            stretch(vec![event(1, 1, 100), event(2, 2, 100), event(3, 1, 300)]),
+            NOON,
+        );
         assert_eq!(pending.to_look_at(99), Vec::<Vec<WorthyEvent>>::new());
         let due = pending.to_look_at(100);
         assert_eq!(due.len(), 2);
@@ -192,5 +205,25 @@ mod tests {
         pending.look_again(Position::new(1), 500);
         pending.decided(Position::new(2));
         assert_eq!(pending.next_look_ms(), Some(300));
+    }
+
+    /// D8.
+    #[test]
+    fn a_clock_that_went_back_delays_no_wake_by_more_than_a_minute() {
+        const DAY: i64 = 86_400_000;
+        let mut pending = Pending::new(Position::ZERO);
+        pending.rest(ConversationId::new([2; 16]), NOON, NOON + 1_000);
+        pending.add(stretch(vec![event(1, 1, NOON)]), NOON);
+        pending.look_again(Position::new(1), NOON + 15_000);
+        assert_eq!(pending.to_look_at(NOON).len(), 0);
+        // It is the day before; what is committed now has the time of the last one.
+        pending.add(
+            stretch(vec![event(2, 2, NOON), event(3, 3, NOON)]),
+            NOON - DAY,
+        );
+        let looked_at = pending.to_look_at(NOON - DAY);
+        assert_eq!(looked_at.len(), 3);
+        let times: Vec<i64> = looked_at.iter().map(|it| it[0].committed_at_ms).collect();
+        assert_eq!(times, [NOON, NOON - DAY, NOON - DAY]);
     }
 }
