@@ -214,6 +214,8 @@ pub struct Membership {
 pub struct Epoch {
     /// Its number, above that of the one before.
     pub number: u64,
+    /// The history of which the backup was; what began after that one is undone.
+    pub of: u64,
     /// The last seq of each conversation that it took over.
     pub upto: BTreeMap<ConversationId, Seq>,
 }

@@ -78,7 +78,14 @@ fn one_fault_at_any_moment_changes_nothing() {
     let story = story();
     let faults = (0..FAULT_KINDS)
         .flat_map(|kind| [0, 1, 7, 150].map(|choice| Step::fault(kind, choice, choice)));
-    for fault in faults {
+    let jump = |act| Step::new(act, 0, 10 * 365 * 86_400, 0);
+    let others = [
+        jump(Act::ServerClock),
+        jump(Act::DeviceClock),
+        Step::new(Act::Swallow, 0, 0, 0),
+        Step::new(Act::Swallow, 0, 0, 1),
+    ];
+    for fault in faults.chain(others) {
         for moment in 0..=story.len() {
             let mut steps = story.clone();
             steps.insert(moment, fault);

@@ -148,17 +148,22 @@ impl<'history> Facts<'history> {
     }
 
     /// The epoch in which what stands at this place in `epoch` came to stand
-    /// there: those after it took it over. 0 for the first.
+    /// there: those between took it over, each of its backup's. 0 for the first.
     pub(super) fn era(&self, place: Place, epoch: u64) -> u64 {
         let took_over = |it: &Epoch| {
             let upto = it.upto.get(&place.conversation).copied();
             place.seq <= upto.unwrap_or(Seq::ZERO)
         };
-        let epochs = self.history.epochs.iter().rev();
-        epochs
-            .skip_while(|it| it.number > epoch)
-            .find(|it| !took_over(it))
-            .map_or(0, |it| it.number)
+        let mut of = epoch;
+        for it in self.history.epochs.iter().rev() {
+            if it.number == of {
+                if !took_over(it) {
+                    return it.number;
+                }
+                of = it.of;
+            }
+        }
+        0
     }
 
     /// Whether what stood at this place in `epoch` still does in `later`.
@@ -188,5 +193,38 @@ pub(super) fn when(facts: &Facts<'_>, at: u64) -> String {
         format!(" at {}.{:06} s", at / 1_000_000, at % 1_000_000)
     } else {
         String::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    /// D11: the second restore was of a backup made before the first one, and later
+    /// than what that one took over.
+    #[test]
+    fn what_stood_in_a_history_that_was_undone_stands_in_no_later_one() {
+        let chat = ConversationId::new([1; 16]);
+        let place = |seq| Place {
+            conversation: chat,
+            seq: Seq::new(seq),
+        };
+        let epoch = |number, upto| Epoch {
+            number,
+            of: 0,
+            upto: BTreeMap::from([(chat, Seq::new(upto))]),
+        };
+        let history = History {
+            epochs: vec![epoch(1, 2), epoch(2, 4)],
+            ..History::default()
+        };
+        let facts = Facts::new(&history);
+        let eras = [1, 2].map(|in_epoch| [2, 3, 5].map(|seq| facts.era(place(seq), in_epoch)));
+        assert_eq!(eras, [[0, 1, 1], [0, 0, 2]]);
+        assert!(facts.survives(place(3), 0, 2));
+        assert!(facts.survives(place(2), 1, 2));
+        assert!(!facts.survives(place(3), 1, 2));
     }
 }

@@ -102,6 +102,7 @@ fn good() -> History {
         log: Some((1..=COUNT).map(event).collect()),
         epochs: vec![Epoch {
             number: 1,
+            of: 0,
             upto: BTreeMap::from([(CHAT, Seq::new(BASE))]),
         }],
         wakes: vec![wake(3_500, 3, 2), wake(7_500, 7, 6)],

@@ -134,6 +134,24 @@ fn all_faults_together_leave_a_group_with_one_history() {
     });
 }
 
+/// D1, D2, D3, D4, D5, D6, D7. What one side says is lost and what the other says
+/// arrives; then the same the other way round.
+#[test]
+fn a_partition_of_one_direction_loses_doubles_and_reorders_nothing() {
+    with_each_store("one-way", |plan, mut town| {
+        let proxy = town.proxy(plan.seed());
+        let mut pair = Pair::start(town);
+        let schedule = plan.scheduled(
+            "at 300ms swallow clients up for 700ms
+             at 1300ms swallow clients down for 700ms
+             at 2300ms swallow clients up for 50ms
+             at 2600ms swallow clients down for 50ms",
+        );
+        Stage::of_pair(&mut pair).behind(&proxy).play(&schedule);
+        pair.verdict(plan)
+    });
+}
+
 /// The checks above can fail: each mutation of a good history is found.
 #[test]
 fn a_mutated_history_is_flagged() {

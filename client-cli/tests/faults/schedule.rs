@@ -58,6 +58,8 @@ pub(crate) enum Fault {
     HalfOpen(Net),
     /// Bytes wait.
     Stall(Net, Direction, Duration),
+    /// Bytes are lost, and nobody is told; then the connections are cut.
+    Swallow(Net, Direction, Duration),
     /// Bytes come that much later.
     Delay(Net, Direction, Duration, Duration),
     /// New connections are closed at once.
@@ -184,6 +186,9 @@ impl fmt::Display for Fault {
             Self::Stall(net, direction, lasts) => {
                 write!(to, "stall {net} {} for {}", name(direction), Span(lasts))
             }
+            Self::Swallow(net, direction, lasts) => {
+                write!(to, "swallow {net} {} for {}", name(direction), Span(lasts))
+            }
             Self::Delay(net, direction, by, lasts) => write!(
                 to,
                 "delay {net} {} by {} for {}",
@@ -227,6 +232,9 @@ fn fault(words: &[&str]) -> Option<Fault> {
         ["half-open", net] => Fault::HalfOpen(net_of(net)?),
         ["stall", net, way, "for", lasts] => {
             Fault::Stall(net_of(net)?, direction(way)?, span(lasts)?)
+        }
+        ["swallow", net, way, "for", lasts] => {
+            Fault::Swallow(net_of(net)?, direction(way)?, span(lasts)?)
         }
         ["delay", net, way, "by", by, "for", lasts] => {
             Fault::Delay(net_of(net)?, direction(way)?, span(by)?, span(lasts)?)
@@ -280,6 +288,7 @@ at 3s cut clients
 at 3s cut database in mid-frame for 700ms
 at 3s half-open clients
 at 3s stall clients up for 1s
+at 3s swallow clients down for 2s
 at 3s delay clients down by 20ms for 1s
 at 3s refuse database for 300ms
 at 4s lose commit committed

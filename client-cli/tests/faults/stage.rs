@@ -142,6 +142,7 @@ impl<'stage> Stage<'stage> {
             | Fault::CutInMidFrame(net, _)
             | Fault::HalfOpen(net)
             | Fault::Stall(net, ..)
+            | Fault::Swallow(net, ..)
             | Fault::Delay(net, ..)
             | Fault::Refuse(net, _) => strike_net(self.net(net), fault),
         }
@@ -234,6 +235,11 @@ fn strike_net(proxy: &Proxy, fault: Fault) {
         proxy.stall(direction);
         sleep(lasts);
         proxy.pass();
+    } else if let Fault::Swallow(_, direction, lasts) = fault {
+        proxy.swallow(direction);
+        sleep(lasts);
+        proxy.cut_all();
+        proxy.pass();
     } else if let Fault::Delay(_, direction, by, lasts) = fault {
         proxy.delay(direction, by);
         sleep(lasts);
@@ -254,6 +260,7 @@ pub(crate) const fn lasts(fault: Fault) -> Duration {
     match fault {
         Fault::CutInMidFrame(_, lasts)
         | Fault::Stall(_, _, lasts)
+        | Fault::Swallow(_, _, lasts)
         | Fault::Delay(_, _, _, lasts)
         | Fault::Refuse(_, lasts)
         | Fault::FillDisk(lasts) => lasts,

@@ -113,3 +113,30 @@ impl Receive {
         self.handled
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// No number is given out or taken twice, however long a connection lives.
+    #[test]
+    fn at_the_last_number_a_link_ends_and_does_not_begin_anew() {
+        let last = FrameNumber::new(u64::MAX);
+        let mut receive = Receive {
+            received: last.previous(),
+            handled: last.previous(),
+            told: last.previous(),
+            ..Receive::default()
+        };
+        receive.take(last, 10).unwrap();
+        receive.handled(last, Moment::START);
+        assert_eq!(receive.ack(), last);
+        for number in [last, FrameNumber::ZERO, FrameNumber::new(1)] {
+            let refused = LinkViolation::OutOfOrder {
+                number,
+                received: last,
+            };
+            assert_eq!(receive.take(number, 10), Err(refused));
+        }
+    }
+}

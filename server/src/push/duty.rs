@@ -246,7 +246,8 @@ impl Duty {
         // One stretch, then decisions: what has waited longest is decided first.
         if !pending.is_full() {
             let before = pending.read_upto();
-            pending.add(self.store.worthy_events(before, EVENTS_MAX).await?);
+            let stretch = self.store.worthy_events(before, EVENTS_MAX).await?;
+            pending.add(stretch, self.clock.wall_ms());
             self.owe_syncs(before, pending.read_upto()).await?;
         }
         let mut owed = Vec::new();

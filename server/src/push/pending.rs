@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use magpie_protocol::{id::ConversationId, seq::Position};
 
-use crate::store::{WorthyEvent, WorthyStretch};
+use crate::store::{DEADLINE_MS_MAX, WorthyEvent, WorthyStretch};
 
 /// Events that may be undecided: more are not read. A device that somebody looks at has
 /// 15 s to confirm, so this is 3,000 messages a second to those who are connected, in as
@@ -14,6 +14,9 @@ const UNDECIDED_MAX: usize = 50_000;
 
 /// Conversations that rest at once; further ones are looked at each time.
 const RESTING_MAX: usize = 10_000;
+
+/// What is further ahead than this is looked at now.
+const LOOK_MS_MAX: i64 = 2 * DEADLINE_MS_MAX;
 
 /// An event, and when to look again who is owed a wake for it.
 #[derive(Clone, Copy, Debug)]
@@ -71,10 +74,15 @@ impl Pending {
         self.count() >= UNDECIDED_MAX
     }
 
-    /// Takes what was read, which is all there is if it is nothing.
-    pub(super) fn add(&mut self, stretch: WorthyStretch) {
+    /// Takes what was read by `now_ms`, which is all there is if it is nothing. An event
+    /// of a later time is one of now: a clock that went back does not turn the log around.
+    pub(super) fn add(&mut self, stretch: WorthyStretch, now_ms: i64) {
         self.is_behind = stretch.upto > self.read_upto;
         for event in stretch.events {
+            let event = WorthyEvent {
+                committed_at_ms: event.committed_at_ms.min(now_ms),
+                ..event
+            };
             let rests_until_ms = self.resting.get(&event.conversation).copied();
             let look_at_ms = event.committed_at_ms.max(rests_until_ms.unwrap_or(0));
             let position = event.position;
@@ -92,9 +100,14 @@ impl Pending {
     /// The conversations that are to be looked at, each with its undecided
     /// events in their order.
     pub(super) fn to_look_at(&self, now_ms: i64) -> Vec<Vec<WorthyEvent>> {
+        // Nothing is put off for so long but by a clock that went back.
+        let far_ms = now_ms.saturating_add(LOOK_MS_MAX);
         let due = self.looks.iter().take_while(|(at_ms, _)| *at_ms <= now_ms);
+        let far = self.looks.iter().rev();
+        let far = far.take_while(|(at_ms, _)| *at_ms > far_ms);
         let event = |position| self.undecided.get(position).map(|it| it.event);
         let conversations: HashSet<ConversationId> = due
+            .chain(far)
             .filter_map(|(_, position)| event(position))
             .map(|event| event.conversation)
             .collect();
@@ -177,6 +190,9 @@ mod tests {
 
     use super::*;
 
+    /// Later than all that is read here.
+    const NOON: i64 = 43_200_000;
+
     fn event(position: u64, conversation: u8, at_ms: i64) -> WorthyEvent {
         WorthyEvent {
             position: Position::new(position),
@@ -187,13 +203,15 @@ mod tests {
         }
     }
 
+    fn stretch(events: Vec<WorthyEvent>) -> WorthyStretch {
+        let upto = Position::new(9);
+        WorthyStretch { events, upto }
+    }
+
     #[test]
     fn the_wake_cursor_never_passes_an_undecided_event() {
         let mut pending = Pending::new(Position::new(4));
-        pending.add(WorthyStretch {
-            events: vec![event(5, 1, 0), event(7, 2, 0)],
-            upto: Position::new(9),
-        });
+        pending.add(stretch(vec![event(5, 1, 0), event(7, 2, 0)]), NOON);
         assert_eq!(pending.decided_upto(), Position::new(4));
         pending.decided(Position::new(7));
         assert_eq!(pending.decided_upto(), Position::new(4));
@@ -203,19 +221,19 @@ mod tests {
 
     #[test]
     fn more_is_read_at_once_as_long_as_there_is_more() {
-        let stretch = |from: u64, upto: u64| WorthyStretch {
+        let from_to = |from: u64, upto: u64| WorthyStretch {
             events: (from..=upto).map(|at| event(at, 1, 0)).collect(),
             upto: Position::new(upto),
         };
         let mut pending = Pending::new(Position::ZERO);
         assert!(pending.is_behind());
         let full = UNDECIDED_MAX as u64;
-        pending.add(stretch(1, full));
+        pending.add(from_to(1, full), NOON);
         assert!(pending.is_full());
         assert!(!pending.is_behind(), "what is full waits for decisions");
         pending.decided(Position::new(1));
         assert!(pending.is_behind());
-        pending.add(stretch(full + 1, full));
+        pending.add(from_to(full + 1, full), NOON);
         assert!(!pending.is_behind(), "nothing new was all there was");
     }
 
@@ -233,10 +251,7 @@ mod tests {
     fn a_conversation_that_rests_is_looked_at_later() {
         let mut pending = Pending::new(Position::ZERO);
         pending.rest(ConversationId::new([1; 16]), 0, 500);
-        pending.add(WorthyStretch {
-            events: vec![event(1, 1, 100), event(2, 2, 100)],
-            upto: Position::new(2),
-        });
+        pending.add(stretch(vec![event(1, 1, 100), event(2, 2, 100)]), NOON);
         assert_eq!(pending.to_look_at(499).len(), 1);
         assert_eq!(pending.to_look_at(500).len(), 2);
     }
@@ -244,10 +259,10 @@ mod tests {
     #[test]
     fn a_conversation_is_looked_at_with_all_its_events_when_one_is_due() {
         let mut pending = Pending::new(Position::ZERO);
-        pending.add(WorthyStretch {
-            events: vec![event(1, 1, 100), event(2, 2, 100), event(3, 1, 300)],
-            upto: Position::new(3),
-        });
+        pending.add(
+            stretch(vec![event(1, 1, 100), event(2, 2, 100), event(3, 1, 300)]),
+            NOON,
+        );
         assert_eq!(pending.to_look_at(99), Vec::<Vec<WorthyEvent>>::new());
         let due = pending.to_look_at(100);
         assert_eq!(due.len(), 2);
@@ -255,5 +270,25 @@ mod tests {
         pending.look_again(Position::new(1), 500);
         pending.decided(Position::new(2));
         assert_eq!(pending.next_look_ms(), Some(300));
+    }
+
+    /// D8.
+    #[test]
+    fn a_clock_that_went_back_delays_no_wake_by_more_than_a_minute() {
+        const DAY: i64 = 86_400_000;
+        let mut pending = Pending::new(Position::ZERO);
+        pending.rest(ConversationId::new([2; 16]), NOON, NOON + 1_000);
+        pending.add(stretch(vec![event(1, 1, NOON)]), NOON);
+        pending.look_again(Position::new(1), NOON + 15_000);
+        assert_eq!(pending.to_look_at(NOON).len(), 0);
+        // It is the day before; what is committed now has the time of the last one.
+        pending.add(
+            stretch(vec![event(2, 2, NOON), event(3, 3, NOON)]),
+            NOON - DAY,
+        );
+        let looked_at = pending.to_look_at(NOON - DAY);
+        assert_eq!(looked_at.len(), 3);
+        let times: Vec<i64> = looked_at.iter().map(|it| it[0].committed_at_ms).collect();
+        assert_eq!(times, [NOON, NOON - DAY, NOON - DAY]);
     }
 }

@@ -1,5 +1,7 @@
 //! The duty to wake, on a real store and against the emulator.
 
+mod moments;
+
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use magpie_fcm_emulator::{Emulator, Fault, FaultKind, Reach, Standing};

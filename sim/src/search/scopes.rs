@@ -4,7 +4,8 @@ use super::Scope;
 use crate::world::{
     Act::{
         self, BackUp, CommitFails, CommitLate, CommitUnknown, CrashDevice, CrashServer, Cut,
-        HalfOpen, Leave, LoseBell, Ping, Restore, RollBack, Sleep, Wait, Wake, WakeLost,
+        DeviceClock, HalfOpen, Leave, LoseBell, Ping, Restore, RollBack, ServerClock, Sleep,
+        Swallow, Wait, Wake, WakeLost,
     },
     Setup, Step,
 };
@@ -49,6 +50,8 @@ impl Scope {
         let mut scopes = Self::of_senders().to_vec();
         scopes.extend(Self::of_readers());
         scopes.extend(Self::of_servers());
+        scopes.extend(Self::of_histories());
+        scopes.extend(Self::of_clocks());
         for scope in &mut scopes {
             scope.faults_max *= size;
             scope.delays_max *= size;
@@ -136,20 +139,8 @@ impl Scope {
         ]
     }
 
-    fn of_servers() -> [Self; 4] {
+    fn of_servers() -> [Self; 2] {
         [
-            Self::new(
-                "restored",
-                &[says(0, 0), says(0, 0), says(1, 0)],
-                &[(Restore, 1)],
-            ),
-            Self {
-                before: vec![says(1, 0), says(0, 0)],
-                begun: vec![Step::new(Sleep, 1, 0, 0)],
-                faults_max: 2,
-                connections_max: 4,
-                ..Self::new("restored twice", &[], &[(Restore, 2)])
-            },
             Self {
                 setup: Setup {
                     shards: 2,
@@ -167,6 +158,62 @@ impl Scope {
                 &[says(1, 0), Step::new(Leave, 0, 0, 2), says(0, 0)],
                 &[(Cut, 1)],
             ),
+        ]
+    }
+
+    fn of_histories() -> [Self; 4] {
+        [
+            Self {
+                connections_max: 3,
+                ..Self::new(
+                    "restored",
+                    &[says(0, 0), says(0, 0), says(1, 0)],
+                    &[(Restore, 1)],
+                )
+            },
+            Self {
+                before: vec![says(1, 0), says(0, 0)],
+                begun: vec![Step::new(Sleep, 1, 0, 0)],
+                faults_max: 2,
+                connections_max: 4,
+                ..Self::new("restored twice", &[], &[(Restore, 2)])
+            },
+            // The second time from a backup of the history that the first one ended.
+            Self {
+                before: vec![says(0, 0)],
+                begun: vec![Step::new(Sleep, 0, 0, 0), Step::new(Restore, 0, 1, 0)],
+                connections_max: 4,
+                ..Self::new("undone", &[says(1, 0)], &[(Restore, 1), (Sleep, 1)])
+            },
+            Self {
+                setup: Setup {
+                    conversations: vec![vec![1, 2]; 2],
+                    ..Setup::small()
+                },
+                before: vec![says(0, 0), says(0, 1)],
+                begun: vec![Step::new(Restore, 0, 2, 0)],
+                connections_max: 4,
+                faults_max: 2,
+                ..Self::new(
+                    "killed while it takes over",
+                    &[],
+                    &[(CrashDevice, 2), (Restore, 1)],
+                )
+            },
+        ]
+    }
+
+    fn of_clocks() -> [Self; 2] {
+        [
+            Self {
+                faults_max: 2,
+                ..Self::new(
+                    "clocks go back",
+                    &[says(0, 0), says(0, 0)],
+                    &[(ServerClock, 1), (DeviceClock, 1), (CrashDevice, 1)],
+                )
+            },
+            Self::new("one way", &[says(0, 0), says(1, 0)], &[(Swallow, 1)]),
         ]
     }
 }

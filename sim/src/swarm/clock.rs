@@ -15,6 +15,15 @@ use crate::world::{Act, Broken, Mutant, Random, Step, World};
 /// How long a device in the background may lack something before it is woken.
 const WAKE_AFTER: Duration = Duration::from_secs(20);
 
+/// How long a device dawdles, and how long it then takes to store something.
+const DAWDLES_FOR: Duration = Duration::from_secs(120);
+const DAWDLES: Duration = Duration::from_secs(15);
+
+/// The longest jumps of clocks, in seconds: a day of the server's, ten years of a
+/// device's.
+const SERVER_JUMP: usize = 86_400;
+const DEVICE_JUMP: usize = 10 * 365 * 86_400;
+
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 enum Due {
     /// A step that the world asked for, on the connection with this number.
@@ -43,6 +52,8 @@ pub(super) struct Clock<'plan> {
     pending: BTreeSet<(Act, usize, usize)>,
     timer_at: Option<Duration>,
     backoffs: BTreeMap<usize, Backoff>,
+    /// Until when each device dawdles.
+    dawdling: BTreeMap<usize, Duration>,
     /// What becomes of the next commit.
     armed: Vec<Step>,
     pub(super) trace: Trace,
@@ -61,6 +72,7 @@ impl<'plan> Clock<'plan> {
             pending: BTreeSet::new(),
             timer_at: None,
             backoffs: BTreeMap::new(),
+            dawdling: BTreeMap::new(),
             armed: Vec::new(),
             trace: Trace::new(&plan.setup, mutant),
             figures: Figures::default(),
@@ -191,7 +203,15 @@ impl<'plan> Clock<'plan> {
         match step.act {
             Act::Up | Act::Down => self.up_to(latency),
             Act::Commit => self.up_to(Duration::from_millis(20)),
-            Act::Store => self.up_to(Duration::from_millis(30)),
+            Act::Store => {
+                let until = self.dawdling.get(&step.device);
+                let dawdles = until.is_some_and(|until| self.now < *until);
+                self.up_to(if dawdles {
+                    DAWDLES
+                } else {
+                    Duration::from_millis(30)
+                })
+            }
             Act::Tail => Duration::from_secs(1),
             Act::Fence | Act::Settle => self.up_to(Duration::from_secs(30)),
             Act::Connect => {
@@ -277,8 +297,22 @@ impl<'plan> Clock<'plan> {
             }
             Act::Restore => self.step(Step {
                 a: 1 + a % 20,
+                // Seldom an older backup: then all is fetched anew.
+                b: usize::from(a.is_multiple_of(4)),
                 ..step
             }),
+            Act::ServerClock => {
+                let a = self.random.below(SERVER_JUMP);
+                self.step(Step { a, ..step })
+            }
+            Act::DeviceClock => {
+                let a = self.random.below(DEVICE_JUMP);
+                self.step(Step { a, ..step })
+            }
+            Act::Dawdle => {
+                self.dawdling.insert(device, self.now + DAWDLES_FOR);
+                self.step(step)
+            }
             _ => self.step(step),
         }
     }

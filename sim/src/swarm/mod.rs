@@ -14,7 +14,7 @@ use std::{fmt, ops::AddAssign, time::Duration};
 
 use self::clock::Clock;
 pub use self::{
-    plan::Plan,
+    plan::{FAULTS, Plan},
     trace::{NoTrace, Trace},
 };
 use crate::world::{Broken, Mutant};

@@ -29,7 +29,7 @@ pub struct Plan {
 
 /// Faults that this world can have. What a stranger does to a frame is for the
 /// strict worlds, which keep all bytes.
-const FAULTS: [Act; 13] = [
+pub const FAULTS: [Act; 17] = [
     Act::CommitFails,
     Act::CommitUnknown,
     Act::CommitLate,
@@ -43,6 +43,10 @@ const FAULTS: [Act; 13] = [
     Act::RollBack,
     Act::Restore,
     Act::WakeLost,
+    Act::Swallow,
+    Act::Dawdle,
+    Act::ServerClock,
+    Act::DeviceClock,
 ];
 
 impl Plan {

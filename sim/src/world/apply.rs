@@ -130,25 +130,49 @@ impl World {
                 again.into_iter().for_each(|it| self.open(device, it));
                 hit
             }
-            Act::CrashDevice => self.crash_device(device, |it, now| it.crash(now)),
+            Act::CrashDevice => self.crash_device(device, super::Device::crash),
             Act::RollBack => {
                 self.rolled_back.insert(device);
                 self.checked.remove(&device);
-                self.crash_device(device, |it, now| it.roll_back(now))
+                self.crash_device(device, super::Device::roll_back)
             }
             Act::CrashServer => {
                 self.crash_server();
                 self.effort.kills += 1;
                 true
             }
-            Act::Restore => self.restore(a),
+            Act::Restore => self.restore(a, b == 1),
+            _ => self.unheard_fault(step),
+        })
+    }
+
+    /// Something goes wrong that no process notices at once. Whether it hit anything.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "all others are elsewhere")]
+    fn unheard_fault(&mut self, step: Step) -> bool {
+        let Step { device, a, b, .. } = step;
+        match step.act {
+            Act::Swallow => {
+                let newest = self.newest(device);
+                let pipe = newest.map(|it| if b == 1 { &mut it.up } else { &mut it.down });
+                pipe.map(|it| it.swallows = true).is_some()
+            }
+            // How long it takes to store is the clock's to say.
+            Act::Dawdle => self.newest(device).is_some(),
+            Act::ServerClock => {
+                self.server_clock_ms += jump_ms(a, b);
+                true
+            }
+            Act::DeviceClock => {
+                let it = self.devices.get_mut(device);
+                it.map(|it| it.clock_ms += jump_ms(a, b)).is_some()
+            }
             Act::WakeLost => {
                 let hit = self.pushes.remove(&device);
                 self.effort.wakes_lost += u64::from(hit);
                 hit
             }
             _ => false,
-        })
+        }
     }
 
     /// The connection that a step names.
@@ -237,10 +261,11 @@ impl World {
     }
 
     fn append(&mut self, batch: &[Append]) {
+        let context = self.context();
         let mut appended = Vec::new();
         for append in batch {
             let length = self.log.length();
-            let at = self.log.append(append, self.mutant);
+            let at = self.log.append(append, context);
             appended.extend(at.filter(|_| self.log.length() > length));
         }
         self.ring(&appended);
@@ -289,14 +314,14 @@ impl World {
     fn crash_device(
         &mut self,
         device: usize,
-        how: impl Fn(&mut super::Device, magpie_protocol::moment::Moment),
+        how: impl Fn(&mut super::Device, magpie_protocol::moment::Moment, Mutant),
     ) -> bool {
-        let now = self.now;
+        let (now, mutant) = (self.now, self.mutant);
         let Some(it) = self.devices.get_mut(device) else {
             return false;
         };
         let connection = it.link.as_ref().map(|link| link.connection);
-        how(it, now);
+        how(it, now, mutant);
         if let Some(network) = connection.and_then(|index| self.connections.get_mut(index)) {
             network.up.ended = true;
             network.down.cut(0);
@@ -310,19 +335,20 @@ impl World {
             self.end_session(connection);
         }
         if self.mutant == Mutant::AnswersBeforeCommit {
-            let keep = self.log.length().saturating_sub(self.unsynced);
-            self.log.restore(keep, Mutant::RestoresSilently);
+            self.log.forget(self.unsynced);
             self.checked.clear();
         }
         self.unsynced = 0;
     }
 
-    fn restore(&mut self, lost: usize) -> bool {
+    fn restore(&mut self, lost: usize, is_former: bool) -> bool {
+        if is_former && !self.log.has_former() {
+            return false;
+        }
         self.crash_server();
         // What was under way to the old database never reaches the new one.
         self.orphans.clear();
-        let keep = self.log.length().saturating_sub(lost);
-        self.log.restore(keep, self.mutant);
+        self.log.restore(lost, is_former, self.mutant);
         self.checked.clear();
         true
     }
@@ -411,4 +437,10 @@ impl World {
         }
         Ok(())
     }
+}
+
+/// How far a clock jumps by so many seconds, ahead if `b` is 1.
+fn jump_ms(seconds: usize, b: usize) -> i64 {
+    let ms = i64::try_from(seconds).unwrap_or(0).saturating_mul(1_000);
+    if b == 1 { ms } else { -ms }
 }

@@ -32,7 +32,7 @@ impl World {
             .is_some_and(|it| it.tampered);
         // A database that went back, or a history that did, has forgotten some.
         let forgets =
-            index.is_none_or(|it| self.rolled_back.contains(&it)) || !self.log.epochs.is_empty();
+            index.is_none_or(|it| self.rolled_back.contains(&it)) || !self.log.begun.is_empty();
         let Some(device) = index.and_then(|it| self.devices.get(it)) else {
             return Ok(());
         };
@@ -68,7 +68,7 @@ impl World {
                 return Ok(());
             };
             let is_there = self.log.find(id).is_some() || self.log.refused.contains(&id);
-            if !is_there && self.log.epochs.is_empty() {
+            if !is_there && self.log.begun.is_empty() {
                 let what = format!("{id} is acknowledged and not in the log");
                 return Err(Broken::new("D7", what));
             }

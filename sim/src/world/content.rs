@@ -1,7 +1,7 @@
 //! What messages of this world say.
 
 use magpie_audit::Digest;
-use magpie_protocol::id::{MessageId, UserId};
+use magpie_protocol::id::{DeviceId, MessageId, UserId};
 
 /// What a message says, or does.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -52,4 +52,17 @@ impl Content {
 /// Every 16th message of a device is one that the server refuses for good.
 pub(crate) fn is_refusable(id: MessageId) -> bool {
     id.bytes().last().is_some_and(|last| last % 16 == 15)
+}
+
+/// The id of a device's message: when it was made, by the device's clock, whose it
+/// is, and its place in the person's order.
+pub(crate) fn message_id(device: DeviceId, at_ms: i64, place: u32) -> MessageId {
+    let mut bytes = device.bytes();
+    bytes.rotate_right(6);
+    let [_, _, time @ ..] = at_ms.to_be_bytes();
+    let (head, rest) = bytes.split_at_mut(time.len());
+    head.copy_from_slice(&time);
+    let (_, tail) = rest.split_at_mut(6);
+    tail.copy_from_slice(&place.to_be_bytes());
+    MessageId::new(bytes)
 }

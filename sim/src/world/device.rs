@@ -1,5 +1,7 @@
 //! A device whose session and outbox are the real ones, around its database.
 
+mod crash;
+
 use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
@@ -7,7 +9,7 @@ use magpie_audit as audit;
 use magpie_audit::Record;
 use magpie_protocol::{
     frame::{Frame as _, FrameLimits, Split, split},
-    id::{DeviceId, MessageId, UserId},
+    id::{DeviceId, UserId},
     limits::ACK_DELAY,
     moment::Moment,
     outbox::Outbox,
@@ -19,7 +21,6 @@ use magpie_protocol::{
 use super::{
     Broken, Context, Mutant, TOKEN,
     local::{Local, Notes, Pending, id_of},
-    log::Log,
     place::Place,
 };
 
@@ -45,6 +46,8 @@ pub(crate) struct Device {
     pub(crate) link: Option<DeviceLink>,
     /// How many messages were handed in, the source of ids.
     pub(crate) written: u32,
+    /// How far the device's clock is ahead, in milliseconds.
+    pub(crate) clock_ms: i64,
     /// The app is in the background: it connects when it is woken.
     pub(crate) asleep: bool,
     /// Its database is another one than the server knows: the app stays in front
@@ -73,6 +76,7 @@ impl Device {
             outbox: Outbox::default(),
             link: None,
             written: 0,
+            clock_ms: 0,
             asleep: false,
             fresh: true,
             backup: None,
@@ -104,14 +108,15 @@ impl Device {
     }
 
     /// Opens a session on this connection.
-    pub(crate) fn connect(&mut self, connection: usize, now: Moment) {
+    pub(crate) fn connect(&mut self, connection: usize, context: Context) {
+        let now = context.now;
         let cursor = self.local.cursor.clone();
         let mut session = ClientSession::new(cursor.clone(), now);
         let mut out = BytesMut::new();
         self.note(
             now,
             Record::Hello {
-                epoch: self.local.epoch,
+                epoch: self.local.served(),
                 cursor: Place::open(&cursor).1.0,
             },
         );
@@ -121,7 +126,7 @@ impl Device {
             client_version: "1".to_owned(),
             device_id: self.id.to_wire(),
             device_token: Bytes::from_static(&TOKEN),
-            epoch: self.local.epoch,
+            epoch: self.local.named(context.mutant),
             base: 0,
             cursor,
             background: false,
@@ -139,7 +144,8 @@ impl Device {
     /// Sends up to `count` entries of the outbox. Returns how many left.
     pub(crate) fn send(&mut self, count: usize, context: Context) -> usize {
         let mut left = 0;
-        let Some(link) = &mut self.link else {
+        let may = !self.local.takes_over();
+        let Some(link) = self.link.as_mut().filter(|_| may) else {
             return left;
         };
         while left < count
@@ -161,7 +167,7 @@ impl Device {
     /// Whether something could be sent now.
     pub(crate) fn can_send(&self) -> bool {
         let can = self.link.as_ref().is_some_and(|it| it.session.can_send());
-        can && self.outbox.next().is_some()
+        can && !self.local.takes_over() && self.outbox.next().is_some()
     }
 
     /// [`Mutant::ResendsOnTimer`].
@@ -243,10 +249,10 @@ impl Device {
     pub(crate) fn store(
         &mut self,
         count: usize,
-        log: &Log,
         generation: u64,
         context: Context,
     ) -> Result<(), Broken> {
+        let held = self.local.named(Mutant::None);
         let Some(link) = &mut self.link else {
             return Ok(());
         };
@@ -283,8 +289,7 @@ impl Device {
                 Incoming::Welcome(welcome) => {
                     let epoch = welcome.epoch;
                     self.fresh = false;
-                    self.local
-                        .welcome(epoch, generation, log, context, &mut notes);
+                    self.local.welcome(epoch, generation, context, &mut notes);
                 }
                 Incoming::SignedIn(_)
                 | Incoming::Refused(_)
@@ -301,6 +306,10 @@ impl Device {
         if let Some(cursor) = link.session.take_checkpoint() {
             self.local.set_cursor(cursor.clone(), &mut notes);
             link.session.stored(cursor);
+        }
+        if held != 0 && held != self.local.named(Mutant::None) {
+            // What the history forgot waits again, in front of what was handed in.
+            self.read_outbox(context.mutant);
         }
         Ok(())
     }
@@ -327,88 +336,6 @@ impl Device {
     /// Nothing waits to be stored or sent.
     pub(crate) fn is_settled(&self) -> bool {
         !self.has_arrived() && self.local.outbox.is_empty()
-    }
-
-    /// The connection is gone; what arrived and was not stored is gone with it.
-    #[expect(
-        clippy::wildcard_enum_match_arm,
-        reason = "a mutant is an exception to a rule for all others"
-    )]
-    pub(crate) fn lose_connection(&mut self, mutant: Mutant) {
-        self.link = None;
-        match mutant {
-            Mutant::SkipsResend => {
-                let waiting = self.unsent();
-                self.outbox = Outbox::default();
-                waiting.into_iter().for_each(|id| self.outbox.push(id));
-            }
-            Mutant::ResendsLast => {
-                let waiting = self.unsent();
-                self.read_outbox();
-                let first = self.unsent();
-                self.outbox = Outbox::default();
-                waiting
-                    .into_iter()
-                    .chain(first)
-                    .for_each(|id| self.outbox.push(id));
-            }
-            Mutant::ResendsAnew => {
-                for pending in &mut self.local.outbox {
-                    let mut bytes = pending.id.bytes();
-                    bytes[8] = bytes[8].wrapping_add(1);
-                    pending.id = MessageId::new(bytes);
-                }
-                self.read_outbox();
-            }
-            // An epoch may have put back what was accepted: read it anew.
-            _ => self.read_outbox(),
-        }
-    }
-
-    /// What has not left on the connection that is gone.
-    fn unsent(&mut self) -> Vec<MessageId> {
-        let mut waiting = Vec::new();
-        while let Some(id) = self.outbox.next() {
-            waiting.push(id);
-            self.outbox.remove(id);
-        }
-        waiting
-    }
-
-    fn read_outbox(&mut self) {
-        let order: Vec<MessageId> = self.local.outbox.iter().map(|it| it.id).collect();
-        self.outbox.connection_lost();
-        let stays =
-            order.len() == self.outbox.len() && self.outbox.next() == order.first().copied();
-        if !stays {
-            self.outbox = Outbox::default();
-            order.into_iter().for_each(|id| self.outbox.push(id));
-        }
-    }
-
-    /// The process is killed and started again: only the database is left.
-    pub(crate) fn crash(&mut self, now: Moment) {
-        self.link = None;
-        self.outbox = Outbox::default();
-        for pending in &self.local.outbox {
-            self.outbox.push(pending.id);
-        }
-        self.note(now, Record::Restarted);
-    }
-
-    pub(crate) fn back_up(&mut self) {
-        let lines = self.notes.lines.len() as u64;
-        self.backup = Some(Box::new((self.local.clone(), lines)));
-    }
-
-    /// The database is as it was when it was copied; without a copy, it is new.
-    pub(crate) fn roll_back(&mut self, now: Moment) {
-        let (local, to) = self.backup.as_deref().cloned().unwrap_or_default();
-        self.local = local;
-        // Whoever does that has the app in front of them.
-        (self.asleep, self.fresh) = (false, true);
-        self.note(now, Record::RolledBack { to });
-        self.crash(now);
     }
 }
 
@@ -467,12 +394,14 @@ impl Device {
             local,
             outbox,
             written,
+            clock_ms,
             asleep,
             fresh,
             backup,
             ..
         } = self;
         write!(sink, "{local:?}{outbox:?}{written}{asleep}{fresh}{link:?}")?;
+        write!(sink, "{clock_ms}")?;
         write!(sink, "{:?}", backup.as_ref().map(|it| &it.0))
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::{
     Broken, Mutant, World,
     content::is_refusable,
+    network::Connection,
     place::Place,
     step::{Act, Step},
 };
@@ -22,7 +23,8 @@ impl World {
     pub fn heal(&mut self) -> Result<(), Broken> {
         // What the network did to a connection does not heal: it breaks.
         for connection in &mut self.connections {
-            if connection.tampered || connection.up.silent {
+            let Connection { up, down, .. } = &*connection;
+            if connection.tampered || up.silent || up.swallows || down.swallows {
                 connection.cut(usize::MAX, usize::MAX);
             }
         }
@@ -77,7 +79,7 @@ impl World {
         let entries = self.log.entries();
         entries
             .filter(|it| self.log.is_entitled(device.user, it.conversation, it.seq))
-            .filter(|it| !device.local.store.contains_key(&(it.conversation, it.seq)))
+            .filter(|it| device.local.store.get(&(it.conversation, it.seq)) != Some(&it.id))
             .count()
     }
 
@@ -157,6 +159,7 @@ impl World {
         let (epoch, place) = Place::open(&device.local.cursor);
         device.link.is_some()
             && device.is_settled()
+            && !device.local.takes_over()
             && epoch == self.log.epoch()
             && place.covers(&self.log.head())
     }

@@ -44,8 +44,9 @@ impl World {
             sender: Some(it.sender),
             digest: it.digest(),
         });
-        let epochs = self.log.epochs.iter().map(|it| Epoch {
+        let epochs = self.log.begun.iter().map(|it| Epoch {
             number: it.number,
+            of: it.of,
             upto: it
                 .upto
                 .iter()

@@ -1,5 +1,7 @@
 //! The SDK's rules: a device's local database, what survives a crash of it.
 
+mod epochs;
+
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
@@ -12,7 +14,7 @@ use magpie_protocol::{
     wire::v1,
 };
 
-use super::{Broken, Context, Mutant, content::Content, log::Log, place::Place};
+use super::{Broken, Context, Mutant, content::Content, place::Place};
 
 /// What the person handed in and the server has not answered for good.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -56,8 +58,15 @@ pub(crate) struct Local {
     by_id: BTreeMap<MessageId, (ConversationId, u64)>,
     reach: BTreeMap<ConversationId, Reach>,
     marks: BTreeMap<(ConversationId, UserId), u64>,
+    /// The newest event of each conversation that a page brought, and its time.
+    latest: BTreeMap<ConversationId, (u64, i64)>,
     pub(crate) cursor: Bytes,
-    pub(crate) epoch: u64,
+    /// The history whose events it holds.
+    epoch: u64,
+    /// The one that is being taken over; 0: none.
+    next_epoch: u64,
+    /// Conversations of which that is done, and up to where both have the same.
+    taken_over: BTreeMap<ConversationId, u64>,
     generation: u64,
 }
 
@@ -79,49 +88,6 @@ fn place(conversation: ConversationId, seq: u64) -> audit::Place {
 }
 
 impl Local {
-    /// The server's history has a name. If it is another one than before, what it
-    /// did not take over is dropped, and own messages among it come again (D11).
-    /// The last seqs that it took over come with the welcome.
-    pub(crate) fn welcome(
-        &mut self,
-        epoch: u64,
-        generation: u64,
-        log: &Log,
-        context: Context,
-        notes: &mut Notes<'_>,
-    ) {
-        notes.note(Record::Welcome { epoch, generation });
-        self.generation = generation;
-        let before = std::mem::replace(&mut self.epoch, epoch);
-        if before == epoch || before == 0 || context.mutant == Mutant::TrustsOldEpoch {
-            return;
-        }
-        let conversations: Vec<_> = self.reach.keys().copied().collect();
-        for conversation in conversations {
-            let upto = log.upto(before, conversation);
-            if let Some(reach) = self.reach.get_mut(&conversation) {
-                reach.next = reach.next.min(upto + 1);
-                reach.shown = reach.shown.min(upto + 1);
-            }
-            self.store
-                .retain(|(it, seq), _| *it != conversation || *seq <= upto);
-            self.by_id
-                .retain(|_, (it, seq)| *it != conversation || *seq <= upto);
-            let above = Seq::new(upto);
-            notes.note(Record::Dropped {
-                conversation,
-                above,
-            });
-        }
-        let forgotten = self
-            .acked
-            .extract_if(.., |it| it.seq > log.upto(before, it.pending.conversation));
-        let forgotten: Vec<Pending> = forgotten.map(|it| it.pending).collect();
-        for pending in forgotten.into_iter().rev() {
-            self.outbox.push_front(pending);
-        }
-    }
-
     /// Stores a page with its cursor.
     pub(crate) fn store_page(
         &mut self,
@@ -130,8 +96,11 @@ impl Local {
         notes: &mut Notes<'_>,
     ) -> Result<(), Broken> {
         for it in &page.conversations {
-            let reach = self.reach.entry(conversation_of(&it.conversation_id)?);
-            let reach = reach.or_default();
+            let conversation = conversation_of(&it.conversation_id)?;
+            if let Some(common) = it.common_seq {
+                self.take_over(conversation, common, notes);
+            }
+            let reach = self.reach.entry(conversation).or_default();
             reach.next = reach.next.max(it.first_seq);
             reach.shown = reach.shown.max(it.first_seq);
         }
@@ -147,6 +116,7 @@ impl Local {
             let sender = UserId::try_from(sender.unwrap_or_default())
                 .map_err(|error| Broken::new("wire", error.to_string()))?;
             let content = content_of(event, id)?;
+            self.look_at_time(conversation, event)?;
             self.insert(conversation, event.seq, id, sender, content, notes)?;
             if sender == user {
                 self.is_in_log(id, conversation, event.seq, notes);
@@ -157,6 +127,27 @@ impl Local {
         }
         if !page.cursor.is_empty() {
             self.set_cursor(page.cursor.clone(), notes);
+        }
+        if page.caught_up {
+            self.finish(notes);
+        }
+        Ok(())
+    }
+
+    /// What people are shown as the time never falls within a conversation.
+    fn look_at_time(
+        &mut self,
+        conversation: ConversationId,
+        event: &v1::Event,
+    ) -> Result<(), Broken> {
+        let (seq, at_ms) = (event.seq, event.committed_at_ms);
+        let latest = self.latest.entry(conversation).or_insert((seq, at_ms));
+        if seq >= latest.0 {
+            if at_ms < latest.1 {
+                let what = format!("seq {seq} is of an earlier time than seq {}", latest.0);
+                return Err(Broken::new("D4", what));
+            }
+            *latest = (seq, at_ms);
         }
         Ok(())
     }
@@ -207,7 +198,7 @@ impl Local {
                     sender: Some(sender),
                     digest: content.digest(id),
                 },
-                epoch: self.epoch,
+                epoch: self.served(),
                 generation: self.generation,
             });
         }
@@ -251,7 +242,7 @@ impl Local {
         notes.note(Record::Accepted {
             message_id: id,
             place: place(conversation, seq),
-            epoch: self.epoch,
+            epoch: self.served(),
         });
     }
 

@@ -10,7 +10,8 @@ use magpie_protocol::{
 use prost::Message as _;
 
 use super::{
-    Mutant,
+    Context, Mutant,
+    chronicle::{Backup, Epoch},
     content::{Content, is_refusable},
     place::Place,
 };
@@ -23,6 +24,8 @@ pub(crate) struct Entry {
     pub(crate) id: MessageId,
     pub(crate) sender: UserId,
     pub(crate) content: Content,
+    /// When it was committed, for people: milliseconds since 1970.
+    pub(crate) at_ms: i64,
 }
 
 impl Entry {
@@ -45,6 +48,7 @@ impl Entry {
             content: Some(v1::EventContent {
                 kind: Some(message),
             }),
+            committed_at_ms: self.at_ms,
             ..Default::default()
         };
         event.encode_to_vec().into()
@@ -75,14 +79,6 @@ pub(crate) struct Row {
     pub(crate) woken: Option<Place>,
 }
 
-/// The beginning of a history.
-#[derive(Clone, Debug)]
-pub(crate) struct Epoch {
-    pub(crate) number: u64,
-    pub(crate) base: Place,
-    pub(crate) upto: BTreeMap<ConversationId, u64>,
-}
-
 #[derive(Clone, Debug)]
 pub(crate) struct Log {
     /// Positions of each shard, from 1 on. A hole is a mutant's.
@@ -90,14 +86,21 @@ pub(crate) struct Log {
     /// The shard of each entry, in the order of commit.
     order: Vec<usize>,
     by_id: BTreeMap<MessageId, (usize, u64)>,
-    heads: BTreeMap<ConversationId, u64>,
-    founders: Vec<(ConversationId, UserId)>,
+    pub(super) heads: BTreeMap<ConversationId, u64>,
+    pub(super) founders: Vec<(ConversationId, UserId)>,
     /// First and last seq of each stretch of membership.
     members: BTreeMap<(ConversationId, UserId), Vec<(u64, u64)>>,
     pub(crate) rows: BTreeMap<DeviceId, Row>,
     /// How far each user's devices have stored; never falls.
     pub(crate) delivered: BTreeMap<(ConversationId, UserId), u64>,
-    pub(crate) epochs: Vec<Epoch>,
+    /// Those that the store knows, but for the first, in their order.
+    pub(super) epochs: Vec<Epoch>,
+    /// All that ever began.
+    pub(crate) begun: Vec<Epoch>,
+    /// A copy of the history that the last restore ended.
+    pub(super) former: Option<Box<Backup>>,
+    /// The latest time of day that an entry has.
+    latest_ms: i64,
     /// What was refused for good. A refusal is as durable as an acceptance: else a
     /// repeat could be decided otherwise, behind what was sent after it (D6).
     pub(crate) refused: BTreeSet<MessageId>,
@@ -115,6 +118,9 @@ impl Log {
             rows: BTreeMap::new(),
             delivered: BTreeMap::new(),
             epochs: Vec::new(),
+            begun: Vec::new(),
+            former: None,
+            latest_ms: 0,
             refused: BTreeSet::new(),
         };
         log.found();
@@ -135,10 +141,6 @@ impl Log {
 
     pub(crate) fn shard_count(&self) -> usize {
         self.shards.len()
-    }
-
-    pub(crate) fn epoch(&self) -> u64 {
-        self.epochs.last().map_or(1, |it| it.number)
     }
 
     /// The end of every shard.
@@ -194,7 +196,8 @@ impl Log {
 
     /// Appends, at most once per id, if the sender may. Returns where it stands;
     /// `None`: refused.
-    pub(crate) fn append(&mut self, append: &Append, mutant: Mutant) -> Option<(usize, u64)> {
+    pub(crate) fn append(&mut self, append: &Append, context: Context) -> Option<(usize, u64)> {
+        let mutant = context.mutant;
         if mutant != Mutant::ForgetsIds
             && let Some(at) = self.by_id.get(&append.id)
         {
@@ -229,12 +232,23 @@ impl Log {
             id: append.id,
             sender,
             content,
+            at_ms: self.commit_time(context),
         };
         self.place(shard, position, entry);
         Some((shard, position))
     }
 
-    fn place(&mut self, shard: usize, position: u64, entry: Entry) {
+    /// A clock that went back does not turn the log around.
+    fn commit_time(&self, context: Context) -> i64 {
+        if context.mutant == Mutant::LetsTimeFall {
+            context.server_ms
+        } else {
+            context.server_ms.max(self.latest_ms)
+        }
+    }
+
+    pub(super) fn place(&mut self, shard: usize, position: u64, entry: Entry) {
+        self.latest_ms = self.latest_ms.max(entry.at_ms);
         let index = usize::try_from(position.saturating_sub(1)).unwrap_or(usize::MAX);
         if let Some(slot) = self.shards.get_mut(shard).and_then(|it| it.get_mut(index)) {
             *slot = Some(entry);
@@ -277,43 +291,7 @@ impl Log {
         }
     }
 
-    /// The store is as it was after `keep` commits. A new epoch begins there.
-    pub(crate) fn restore(&mut self, keep: usize, mutant: Mutant) {
-        let entries: Vec<Entry> = self.entries_in_order().take(keep).collect();
-        let epochs = std::mem::take(&mut self.epochs);
-        let rows = std::mem::take(&mut self.rows);
-        let number = epochs.last().map_or(1, |it| it.number) + 1;
-        *self = Self::new(self.shards.len(), std::mem::take(&mut self.founders));
-        for entry in entries {
-            let (position, seq) = self.reserve(entry.conversation);
-            debug_assert_eq!(seq, entry.seq, "a prefix is dense");
-            self.place(self.shard(entry.conversation), position, entry);
-        }
-        self.epochs = epochs;
-        let base = self.head();
-        // The generations go on: what an older connection says counts for nothing.
-        self.rows = rows
-            .into_iter()
-            .map(|(device, row)| {
-                let row = Row {
-                    generation: row.generation + 1,
-                    confirmed: row.confirmed.lower_of(&base),
-                    lowered: false,
-                    woken: None,
-                };
-                (device, row)
-            })
-            .collect();
-        if mutant != Mutant::RestoresSilently {
-            self.epochs.push(Epoch {
-                number,
-                base,
-                upto: self.heads.clone(),
-            });
-        }
-    }
-
-    fn entries_in_order(&self) -> impl Iterator<Item = Entry> {
+    pub(super) fn entries_in_order(&self) -> impl Iterator<Item = Entry> {
         let mut next: Vec<_> = self
             .shards
             .iter()
@@ -322,38 +300,6 @@ impl Log {
         self.order
             .iter()
             .filter_map(move |shard| next.get_mut(*shard)?.next().copied())
-    }
-
-    /// Where a device goes on that comes with this cursor.
-    #[expect(
-        clippy::wildcard_enum_match_arm,
-        reason = "a mutant is an exception to a rule for all others"
-    )]
-    pub(crate) fn resume(&self, (epoch, place): (u64, Place), mutant: Mutant) -> Place {
-        let head = self.head();
-        let place = place.lower_of(&head);
-        match mutant {
-            Mutant::QueuePerSession => head,
-            Mutant::HeadInsteadOfBase => place,
-            Mutant::LastBaseOnly => match self.epochs.last() {
-                Some(last) if epoch < last.number => place.lower_of(&last.base),
-                Some(_) | None => place,
-            },
-            _ => self
-                .epochs
-                .iter()
-                .filter(|it| it.number > epoch)
-                .fold(place, |place, it| place.lower_of(&it.base)),
-        }
-    }
-
-    /// The last seq of the conversation that all histories after `epoch` took over.
-    pub(crate) fn upto(&self, epoch: u64, conversation: ConversationId) -> u64 {
-        let newer = self.epochs.iter().filter(|it| it.number > epoch);
-        newer
-            .map(|it| it.upto.get(&conversation).copied().unwrap_or_default())
-            .min()
-            .unwrap_or(u64::MAX)
     }
 
     /// The first position behind what the device has confirmed, of an event that

@@ -15,6 +15,7 @@
 
 mod apply;
 mod check;
+mod chronicle;
 mod content;
 mod device;
 mod heal;
@@ -45,7 +46,7 @@ use magpie_protocol::{
 pub(crate) use self::random::Random;
 use self::{
     check::{check_taken, note_requests},
-    content::Content,
+    content::{Content, message_id},
     device::Device,
     local::Pending,
     log::{Append, Log},
@@ -64,6 +65,9 @@ const TOKEN: [u8; 32] = [7; 32];
 
 /// Devices in a world made from numbers.
 pub const DEVICES: usize = 2;
+
+/// When worlds begin, by clocks that are right: milliseconds since 1970.
+const BEGAN_MS: i64 = 1_700_000_000_000;
 
 /// A promise that was not kept.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -142,6 +146,8 @@ pub struct Effort {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Context {
     pub(crate) now: Moment,
+    /// The server's time of day, milliseconds since 1970.
+    pub(crate) server_ms: i64,
     pub(crate) mutant: Mutant,
 }
 
@@ -160,6 +166,8 @@ pub struct World {
     now: Moment,
     mutant: Mutant,
     strict: bool,
+    /// How far the server's clock is ahead, in milliseconds.
+    server_clock_ms: i64,
     devices: Vec<Device>,
     log: Log,
     /// All that ever were; the ones that are over keep nothing, unless strict.
@@ -211,6 +219,7 @@ impl World {
             now: Moment::START,
             mutant,
             strict: setup.strict,
+            server_clock_ms: 0,
             opened: vec![Vec::new(); devices.len()],
             devices,
             log: Log::new(setup.shards, founders.collect()),
@@ -254,22 +263,33 @@ impl World {
         self.log.length()
     }
 
-    const fn context(&self) -> Context {
+    fn context(&self) -> Context {
         Context {
             now: self.now,
+            server_ms: self.time_of_day(self.server_clock_ms),
             mutant: self.mutant,
         }
     }
 
+    /// Milliseconds since 1970, by a clock that is so far ahead.
+    fn time_of_day(&self, ahead_ms: i64) -> i64 {
+        let since_start = i64::try_from(self.now.since_start().as_millis());
+        since_start
+            .unwrap_or(i64::MAX)
+            .saturating_add(BEGAN_MS + ahead_ms)
+    }
+
     fn hand_in(&mut self, device: usize, conversation: usize, content: Content) {
         let now = self.now;
+        let ahead_ms = self.devices.get(device).map_or(0, |it| it.clock_ms);
+        let at_ms = self.time_of_day(ahead_ms);
         let Some(it) = self.devices.get_mut(device) else {
             return;
         };
         it.written += 1;
         it.asleep = false;
         let pending = Pending {
-            id: message_id(it.id, it.written),
+            id: message_id(it.id, at_ms, it.written),
             conversation: conversation_id(conversation),
             content,
         };
@@ -278,7 +298,7 @@ impl World {
     }
 
     fn connect(&mut self, device: usize) -> Result<bool, Broken> {
-        let now = self.now;
+        let context = self.context();
         let connection = self.connections.len();
         let Some(it) = self.devices.get_mut(device) else {
             return Ok(false);
@@ -286,7 +306,7 @@ impl World {
         if it.link.is_some() || it.asleep {
             return Ok(false);
         }
-        it.connect(connection, now);
+        it.connect(connection, context);
         self.open(device, Connection::new(self.strict));
         self.effort.connections += 1;
         self.flush_device(device)?;
@@ -426,7 +446,7 @@ impl World {
         let network = connection.and_then(|it| self.connections.get(it));
         let generation = network.map_or(0, |it| it.generation);
         let refused_before = it.local.failed.len();
-        it.store(count, &self.log, generation, context)?;
+        it.store(count, generation, context)?;
         for id in it.local.failed.iter().skip(refused_before) {
             if self.log.find(*id).is_some() {
                 let what = format!("{id} is refused for good, and in the log");
@@ -465,12 +485,4 @@ impl World {
 
 fn conversation_id(number: usize) -> ConversationId {
     ConversationId::new([u8::try_from(number).unwrap_or(u8::MAX); 16])
-}
-
-/// The id of a device's message: whose, and its place in the person's order.
-fn message_id(device: DeviceId, place: u32) -> MessageId {
-    let mut bytes = device.bytes();
-    let (_, tail) = bytes.split_at_mut(12);
-    tail.copy_from_slice(&place.to_be_bytes());
-    MessageId::new(bytes)
 }

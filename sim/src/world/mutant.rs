@@ -64,19 +64,32 @@ pub enum Mutant {
     HeadInsteadOfBase,
     /// The server compares only with the last base.
     LastBaseOnly,
-    /// The server goes on with requests of a device that does not know the epoch.
-    MixesEpochs,
+    /// The server takes an epoch that a restore undid for one that it knows.
+    TakesUndoneEpochForKnown,
+    /// The server believes that a device holds of a restored history what it had
+    /// confirmed of another.
+    TrustsRestoredCursors,
+    /// The server lets a device write that does not know yet what it must send again.
+    NoEarlyWriteGate,
+    /// The server lets it write once all was sent, and not only once it is stored.
+    OpensGateWhenSent,
+    /// The device names the new epoch before it holds all of it.
+    NamesEpochTooSoon,
     /// The server keeps one position for all shards.
     OnePositionForAllShards,
     /// The server goes on sending to those who have left.
     SendsToLeavers,
     /// The server accepts messages of those who have left.
     TakesFromLeavers,
+    /// The device sends its outbox in the order of its clock.
+    OrdersByTheClock,
+    /// The server commits at an earlier time than before.
+    LetsTimeFall,
 }
 
 impl Mutant {
     /// All but [`Mutant::None`].
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 39] = [
         Self::AcksBeforeStoring,
         Self::CursorBeforeEvents,
         Self::AppliesCheckpointAtOnce,
@@ -106,9 +119,15 @@ impl Mutant {
         Self::RestoresSilently,
         Self::HeadInsteadOfBase,
         Self::LastBaseOnly,
-        Self::MixesEpochs,
+        Self::TakesUndoneEpochForKnown,
+        Self::TrustsRestoredCursors,
+        Self::NoEarlyWriteGate,
+        Self::OpensGateWhenSent,
+        Self::NamesEpochTooSoon,
         Self::OnePositionForAllShards,
         Self::SendsToLeavers,
         Self::TakesFromLeavers,
+        Self::OrdersByTheClock,
+        Self::LetsTimeFall,
     ];
 }

@@ -41,6 +41,8 @@ pub(crate) struct Pipe {
     pub(crate) ended: bool,
     /// Nothing more will be written, and the reader does not learn of it.
     pub(crate) silent: bool,
+    /// What is written from now on is lost, and nobody learns of it.
+    pub(crate) swallows: bool,
     /// All bytes ever written, to be replayed.
     pub(crate) written: BytesMut,
     /// The sequenced frames as they were written: number 1 is the first.
@@ -56,7 +58,7 @@ impl Pipe {
     /// Sends what is in `out`; checks that the writer keeps within its window.
     pub(crate) fn write<F: Header>(&mut self, out: &mut BytesMut) -> Result<(), Broken> {
         let bytes = out.split().freeze();
-        if self.ended {
+        if self.ended || self.swallows {
             return Ok(());
         }
         if self.strict {

@@ -7,6 +7,9 @@ use super::{
     step::{Act, Step},
 };
 
+/// How far clocks go back.
+const DAY_SECONDS: usize = 86_400;
+
 impl World {
     /// Every step that would change something, but for those that a person or a
     /// budget decides.
@@ -33,6 +36,10 @@ impl World {
         for lost in 0..=self.log.length().min(2) {
             steps.push(Step::new(Act::Restore, 0, lost, 0));
         }
+        if self.log.has_former() {
+            steps.extend([0, 1].map(|lost| Step::new(Act::Restore, 0, lost, 1)));
+        }
+        steps.push(Step::new(Act::ServerClock, 0, DAY_SECONDS, 0));
         steps
     }
 
@@ -44,6 +51,8 @@ impl World {
         may(Act::BackUp);
         may(Act::RollBack);
         may(Act::CrashDevice);
+        steps.push(Step::new(Act::DeviceClock, device, DAY_SECONDS, 0));
+        let mut may = |act| steps.push(Step::new(act, device, usize::MAX, 0));
         if self.pushes.contains(&device) {
             may(Act::WakeArrives);
             may(Act::WakeLost);
@@ -62,6 +71,7 @@ impl World {
             steps.push(Step::new(Act::Send, device, 1, 0));
         }
         steps.push(Step::new(Act::Cut, device, 0, 0));
+        steps.extend([0, 1].map(|b| Step::new(Act::Swallow, device, 0, b)));
         let down = self.connections.get(link.connection).map(|it| &it.down);
         if down.is_some_and(|down| !down.is_empty() || down.is_over()) {
             steps.push(Step::new(Act::Down, device, 0, 0));

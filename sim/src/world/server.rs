@@ -1,6 +1,7 @@
 //! A server whose sessions are the real ones, around the store's rules.
 
 mod delivery;
+mod hello;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -11,11 +12,11 @@ use magpie_protocol::{
     moment::Moment,
     seq::FrameNumber,
     session::{Input, Reply, ServerSession},
-    wire::{Hello, Request, SendMessage, Target, v1},
+    wire::{Request, SendMessage, Target, v1},
 };
 
 use super::{
-    Broken, Context, Mutant, TOKEN,
+    Broken, Context, Mutant,
     content::Content,
     log::{Append, Log},
     place::Place,
@@ -36,6 +37,7 @@ struct Sent {
     /// The newest event of each conversation in it.
     newest: BTreeMap<ConversationId, u64>,
     events: Vec<(ConversationId, u64)>,
+    catches_up: bool,
 }
 
 /// The server's end of one connection.
@@ -47,6 +49,14 @@ pub(crate) struct ServerLink {
     device: Option<DeviceId>,
     user: Option<UserId>,
     generation: u64,
+    /// Of the history whose events the device holds, if it is another one: until
+    /// it has stored the page that says that it has caught up with this one.
+    held: Option<u64>,
+    /// What is still to be said of that: conversation, its first seq, and the last
+    /// that is common.
+    descriptions: VecDeque<(ConversationId, u64, u64)>,
+    /// A page is owed that says caught up, whether there is news or not.
+    owes_caught_up: bool,
     /// Everything up to here is enqueued to this session.
     pub(crate) place: Place,
     confirmed: Place,
@@ -81,6 +91,9 @@ impl ServerLink {
             device: None,
             user: None,
             generation: 0,
+            held: None,
+            descriptions: VecDeque::new(),
+            owes_caught_up: false,
             place: Place::default(),
             confirmed: Place::default(),
             waiting: VecDeque::new(),
@@ -160,38 +173,6 @@ impl ServerLink {
         }
     }
 
-    /// The hello sets the device's cursor, also downwards, and fences what came
-    /// before it.
-    fn greet(&mut self, hello: &Hello, log: &mut Log, context: Context) {
-        debug_assert_eq!(hello.token, TOKEN, "devices know their token");
-        let place = log.resume(Place::open(&hello.cursor), context.mutant);
-        let row = log.rows.entry(hello.device).or_default();
-        row.generation += 1;
-        row.lowered |= !place.covers(&row.confirmed);
-        row.confirmed = if context.mutant == Mutant::HelloNeverLowers {
-            row.confirmed.higher_of(&place)
-        } else {
-            place.clone()
-        };
-        self.generation = row.generation;
-        self.device = Some(hello.device);
-        self.user = context.owner(hello.device);
-        self.confirmed = place.clone();
-        self.place = place;
-        self.rung = true;
-        let welcome = v1::Welcome {
-            epoch: log.epoch(),
-            ..Default::default()
-        };
-        self.session.welcome(&welcome, context.now, &mut self.out);
-        let knows = hello.epoch == 0 || hello.epoch == log.epoch();
-        if !knows && context.mutant != Mutant::MixesEpochs {
-            // What it has sent behind the hello must not overtake what the older
-            // history forgot: it comes again, in order, on the next connection.
-            self.end(v1::ErrorCode::Unavailable, context);
-        }
-    }
-
     /// A pong carries this session's place, never the log's head: what is behind
     /// the place is not sent yet.
     fn answer_ping(&mut self, id: u64, cursor: &[u8], log: &mut Log, context: Context) {
@@ -204,11 +185,12 @@ impl ServerLink {
         } else {
             self.place.clone()
         };
-        let checkpoint = v1::Checkpoint {
+        // Not while a history is taken over: the page before may still be to come.
+        let checkpoint = (!self.owes_caught_up).then(|| v1::Checkpoint {
             cursor: place.seal(log.epoch()),
             after_frame: self.session.sent().get(),
-        };
-        self.session.pong(id, Some(checkpoint), &mut self.out);
+        });
+        self.session.pong(id, checkpoint, &mut self.out);
     }
 
     fn enqueue(
@@ -233,6 +215,9 @@ impl ServerLink {
             return;
         };
         seen.requests += 1;
+        if self.holds_write(context) {
+            return;
+        }
         let early = context.mutant == Mutant::NumbersBeforeCommit && log.find(id).is_none();
         self.waiting.push_back(Waiting {
             number,
@@ -257,7 +242,7 @@ impl ServerLink {
         let mut appended = Vec::new();
         for waiting in self.take_batch(count) {
             let length = log.length();
-            let at = log.append(&waiting.append, context.mutant);
+            let at = log.append(&waiting.append, context);
             let reply = match at.and_then(|at| Some((at, log.entry(at.0, at.1)?))) {
                 Some((at, entry)) => {
                     let is_own = waiting.append.content.is_text();
@@ -353,9 +338,9 @@ impl ServerLink {
         self.named = Some(at);
     }
 
-    /// Whether there is something behind the place.
+    /// Whether there is something behind the place, or to be said.
     pub(crate) fn is_behind(&self, log: &Log) -> bool {
-        self.device.is_some() && !self.place.covers(&log.head())
+        self.device.is_some() && (self.owes_caught_up || !self.place.covers(&log.head()))
     }
 
     /// Says goodbye.

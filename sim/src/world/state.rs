@@ -29,6 +29,7 @@ impl World {
 
     fn write_state(&self, sink: &mut Sink) -> fmt::Result {
         write!(sink, "{:?}{:?}{:?}", self.log, self.orphans, self.pushes)?;
+        write!(sink, "{}", self.server_clock_ms)?;
         for device in &self.devices {
             device.write_state(sink)?;
         }
@@ -43,6 +44,7 @@ impl World {
                     continue;
                 }
                 write!(sink, "{age}{session:?}{}{}", up.ended, down.ended)?;
+                write!(sink, "{}{}", up.swallows, down.swallows)?;
                 for frame in up.under_way() {
                     sink.0.write(frame);
                 }

@@ -71,15 +71,25 @@ pub enum Act {
     CrashServer,
     /// A device's database is the copy again, or a new one.
     RollBack,
-    /// All but the last `a` commits are lost; a new epoch begins.
+    /// The last `a` commits are lost, of the log or, if `b` is 1, of the one
+    /// that the last restore ended; a new epoch begins.
     Restore,
     /// A push is lost.
     WakeLost,
+    /// A connection carries nothing more to the server (`b` is 1) or to the device,
+    /// and nobody is told.
+    Swallow,
+    /// A device takes long to store what arrives, for some time.
+    Dawdle,
+    /// The server's time of day jumps by `a` seconds, ahead if `b` is 1.
+    ServerClock,
+    /// A device's time of day jumps by `a` seconds, ahead if `b` is 1.
+    DeviceClock,
 }
 
 impl Act {
     /// What may go wrong.
-    pub const FAULTS: [Self; 14] = [
+    pub const FAULTS: [Self; 18] = [
         Self::CommitFails,
         Self::CommitUnknown,
         Self::CommitLate,
@@ -94,6 +104,10 @@ impl Act {
         Self::RollBack,
         Self::Restore,
         Self::WakeLost,
+        Self::Swallow,
+        Self::Dawdle,
+        Self::ServerClock,
+        Self::DeviceClock,
     ];
 
     const OTHERS: [Self; 20] = [

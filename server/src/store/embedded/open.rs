@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     clock::Blocking,
-    store::{NewEpoch, StoreError, seen::Seen},
+    store::{DEADLINE_MS_MAX, NewEpoch, StoreError, seen::Seen},
 };
 
 /// The database inside the data directory.
@@ -183,7 +183,15 @@ pub fn begin_epoch(dir: &Path, sign_out_all: bool) -> Result<NewEpoch, OpenError
     // the same one twice, for two histories.
     run("INSERT INTO epochs (epoch, base)
          SELECT (SELECT max(max(epoch) + 1, unixepoch()) FROM epochs), position FROM log_head")?;
-    run("UPDATE cursors SET generation = generation + 1")?;
+    // What a device had confirmed of the history before says nothing of what it
+    // holds of this one: whoever sleeps is woken, and asks.
+    run("UPDATE cursors SET generation = generation + 1, cursor = 0")?;
+    let look_at_all = format!(
+        "INSERT INTO wakes (device, wake_id, position, tries, due_at_ms)
+         SELECT device, 0, 0, 0, unixepoch() * 1000 + {DEADLINE_MS_MAX} FROM push_addresses WHERE true
+             ON CONFLICT (device) DO UPDATE SET position = 0, tries = 0"
+    );
+    run(&look_at_all)?;
     let mut revoked = 0;
     if sign_out_all {
         revoked = run("UPDATE devices SET is_revoked = 1 WHERE NOT is_revoked")?;

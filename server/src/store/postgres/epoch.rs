@@ -6,7 +6,7 @@ use super::{
     rows::get_places,
     session::{Failure, Session, get, get_count, signed},
 };
-use crate::store::{History, LogState, NewEpoch, Positions, epoch};
+use crate::store::{DEADLINE_MS_MAX, History, LogState, NewEpoch, Positions, epoch};
 
 /// Nobody takes positions meanwhile.
 const LOCK_HEADS: &str = "SELECT FROM log_head ORDER BY shard FOR UPDATE";
@@ -22,8 +22,21 @@ const INSERT_EPOCH: &str = "
 /// In the order in which nodes that still run lock them.
 const LOCK_CURSORS: &str = "SELECT FROM cursors ORDER BY device_key FOR NO KEY UPDATE";
 
-/// Whatever connections of before still confirm changes nothing.
-const FENCE_ALL: &str = "UPDATE cursors SET generation = generation + 1";
+/// Whatever connections of before still confirm changes nothing. What a device had
+/// confirmed of the history before says nothing of what it holds of this one.
+const FENCE_ALL: &str = "
+    UPDATE cursors
+       SET generation = generation + 1,
+           cursor = (SELECT array_agg((shard - 1)::bigint << 56 ORDER BY shard)
+                       FROM generate_subscripts(cursor, 1) AS shard)";
+
+/// So whoever sleeps is woken, and asks; those who come by themselves have $1
+/// milliseconds to do so.
+const LOOK_AT_ALL: &str = "
+    INSERT INTO wakes (device_key, wake_id, position, tries, due_at_ms)
+    SELECT device_key, 0, 0, 0, (extract(epoch FROM now()) * 1000)::bigint + $1
+      FROM push_addresses ORDER BY device_key
+        ON CONFLICT (device_key) DO UPDATE SET position = 0, tries = 0";
 
 const REVOKE_ALL: &str = "UPDATE devices SET is_revoked = true WHERE NOT is_revoked";
 
@@ -35,6 +48,9 @@ pub(super) async fn begin(client: &mut Client, sign_out_all: bool) -> Result<New
     let row = transaction.query_one(INSERT_EPOCH, &[]).await?;
     transaction.query(LOCK_CURSORS, &[]).await?;
     transaction.execute(FENCE_ALL, &[]).await?;
+    transaction
+        .execute(LOOK_AT_ALL, &[&DEADLINE_MS_MAX])
+        .await?;
     let mut revoked = 0;
     if sign_out_all {
         revoked = transaction.execute(REVOKE_ALL, &[]).await?;

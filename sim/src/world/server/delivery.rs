@@ -29,7 +29,6 @@ impl ServerLink {
         {
             self.place.set(shard, position.saturating_sub(1));
         }
-        let mut events = Vec::new();
         let mut page = EncodedPage {
             conversations: Vec::new(),
             events: Vec::new(),
@@ -37,28 +36,31 @@ impl ServerLink {
             cursor: Bytes::new(),
             caught_up: false,
         };
-        while events.len() < count.max(1)
+        // A conversation of another history first says what it has in common with
+        // this one, each by itself.
+        let description = self.describe();
+        let describes = description.is_some();
+        page.conversations.extend(description);
+        let mut events = Vec::new();
+        while !describes
+            && events.len() < count.max(1)
             && let Some(entry) = self.next_entry(log, user, context)
         {
-            if entry.content == Content::Join(user) {
-                page.conversations.push(v1::Conversation {
-                    conversation_id: entry.conversation.to_wire(),
-                    first_seq: entry.seq,
-                    ..Default::default()
-                });
-            }
+            page.conversations.extend(joined(&entry, user));
             page.events.push(entry.encode());
             events.push((entry.conversation, entry.seq));
         }
-        self.rung = !self.place.covers(&log.head());
-        if events.is_empty() {
+        page.caught_up = !describes && self.place.covers(&log.head());
+        let owed = describes || (page.caught_up && self.owes_caught_up);
+        self.owes_caught_up &= !page.caught_up;
+        self.rung = self.is_behind(log);
+        if events.is_empty() && !owed {
             // Nothing for this device: the next page or pong brings the cursor.
             return 0;
         }
         let newest: BTreeMap<_, _> = events.iter().copied().collect();
         page.marks = marks(log, user, &newest);
         page.cursor = self.place.seal(log.epoch());
-        page.caught_up = !self.rung;
         let number = self.session.page(&page, &mut self.out);
         let sent_count = events.len();
         self.pages.push_back(Sent {
@@ -66,9 +68,13 @@ impl ServerLink {
             place: self.place.clone(),
             newest,
             events,
+            catches_up: page.caught_up,
         });
         if context.mutant == Mutant::ConfirmsWhenSent {
             self.confirm(&self.place.clone(), log, context);
+        }
+        if page.caught_up && context.mutant == Mutant::OpensGateWhenSent {
+            self.held = None;
         }
         if context.mutant == Mutant::TicksWhenSent {
             self.tick(log);
@@ -121,6 +127,9 @@ impl ServerLink {
         let mut events = Vec::new();
         while let Some(sent) = self.pages.pop_front_if(|it| it.number <= acked) {
             self.confirm(&sent.place, log, context);
+            if sent.catches_up {
+                self.held = None;
+            }
             if let Some(user) = self.user {
                 raise(log, user, &sent.newest);
             }
@@ -149,6 +158,15 @@ impl ServerLink {
             row.woken.take_if(|woken| row.confirmed.covers(woken));
         }
     }
+}
+
+/// The description that comes with the event by which a user became a member.
+fn joined(entry: &Entry, user: UserId) -> Option<v1::Conversation> {
+    (entry.content == Content::Join(user)).then(|| v1::Conversation {
+        conversation_id: entry.conversation.to_wire(),
+        first_seq: entry.seq,
+        ..Default::default()
+    })
 }
 
 fn raise(log: &mut Log, user: UserId, newest: &BTreeMap<ConversationId, u64>) {
