@@ -49,24 +49,6 @@ fn requests() -> Vec<client_frame::Body> {
             to: Some(v1::send_message::To::UserName("bob".to_owned())),
             message: Some(message()),
         }),
-        Body::EditMessage(v1::EditMessage {
-            message_id: message_id.clone(),
-            conversation_id: conversation_id.clone(),
-            seq: 300,
-            message: Some("안녕!".into()),
-        }),
-        Body::DeleteMessage(v1::DeleteMessage {
-            message_id: message_id.clone(),
-            conversation_id: conversation_id.clone(),
-            seq: 300,
-        }),
-        Body::React(v1::React {
-            message_id: message_id.clone(),
-            conversation_id: conversation_id.clone(),
-            seq: 300,
-            emoji: "👍".to_owned(),
-            removed: true,
-        }),
         Body::CreateGroup(v1::CreateGroup {
             message_id: message_id.clone(),
             title: "trip".to_owned(),
@@ -109,6 +91,32 @@ fn requests() -> Vec<client_frame::Body> {
         }),
         Body::ClearPush(v1::ClearPush {}),
         Body::Detach(v1::Detach {}),
+    ]
+}
+
+/// One of each kind that changes a message.
+fn changes() -> Vec<client_frame::Body> {
+    use client_frame::Body;
+    let (message_id, conversation_id) = (id(1), id(2));
+    vec![
+        Body::EditMessage(v1::EditMessage {
+            message_id: message_id.clone(),
+            conversation_id: conversation_id.clone(),
+            seq: 300,
+            message: Some("안녕!".into()),
+        }),
+        Body::DeleteMessage(v1::DeleteMessage {
+            message_id: message_id.clone(),
+            conversation_id: conversation_id.clone(),
+            seq: 300,
+        }),
+        Body::React(v1::React {
+            message_id: message_id.clone(),
+            conversation_id: conversation_id.clone(),
+            seq: 300,
+            emoji: "👍".to_owned(),
+            removed: true,
+        }),
     ]
 }
 
@@ -334,7 +342,7 @@ fn a_clients_frame_is_whole_or_none_and_spoilt_it_hurts_nobody() {
         use client_frame::Body;
         matches!(body, Body::Ping(_) | Body::Goodbye(_))
     };
-    let requests = requests().into_iter().map(|body| {
+    let requests = requests().into_iter().chain(changes()).map(|body| {
         let number = u64::from(!control(&body));
         (body, number, true)
     });

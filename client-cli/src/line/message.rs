@@ -66,10 +66,6 @@ pub(crate) struct ReactionFields {
     pub(super) own: bool,
 }
 
-#[expect(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "serde asks with a reference"
-)]
 const fn is_false(value: &bool) -> bool {
     !*value
 }

@@ -5,10 +5,7 @@ use std::time::Duration;
 use magpie_protocol::{
     id::{ConversationId, DeviceId},
     seq::Seq,
-    wire::{
-        AddMembers, CreateGroup, DeleteMessage, EditMessage, FetchHistory, React, Request,
-        SendMessage,
-    },
+    wire::{AddMembers, CreateGroup, FetchHistory, Request, SendMessage},
 };
 
 use crate::{
@@ -84,40 +81,29 @@ pub(super) fn to_append(
         Request::SendMessage(SendMessage { id, to, message }) => {
             (id, Command::SendMessage { to, message })
         }
-        Request::EditMessage(EditMessage {
-            id,
-            conversation,
-            seq,
-            message,
-        }) => (
-            id,
-            Command::EditMessage {
+        Request::EditMessage(it) => {
+            let (conversation, seq, message) = (it.conversation, it.seq, it.message);
+            let command = Command::EditMessage {
                 conversation,
                 seq,
                 message,
                 within,
-            },
-        ),
-        Request::DeleteMessage(DeleteMessage {
-            id,
-            conversation,
-            seq,
-        }) => (id, Command::DeleteMessage { conversation, seq }),
-        Request::React(React {
-            id,
-            conversation,
-            seq,
-            emoji,
-            removed,
-        }) => (
-            id,
-            Command::React {
-                conversation,
-                seq,
-                emoji,
-                removed,
-            },
-        ),
+            };
+            (it.id, command)
+        }
+        Request::DeleteMessage(it) => {
+            let (conversation, seq) = (it.conversation, it.seq);
+            (it.id, Command::DeleteMessage { conversation, seq })
+        }
+        Request::React(it) => {
+            let command = Command::React {
+                conversation: it.conversation,
+                seq: it.seq,
+                emoji: it.emoji,
+                removed: it.removed,
+            };
+            (it.id, command)
+        }
         Request::CreateGroup(CreateGroup { id, title, names }) => {
             (id, Command::CreateGroup { title, names })
         }

@@ -260,27 +260,10 @@ fn a_fetched_message_comes_with_what_became_of_it() {
     }
 }
 
-/// D12. Offline: what is queued is shown at once, and waits durably.
+/// Offline: what is queued is shown at once, and waits durably.
 #[test]
 fn what_is_queued_is_shown_at_once_and_survives_a_crash() {
-    let mut device = device();
-    device.page(events(1..=3));
-    let ids = [
-        NewRequest::React {
-            place: place(1),
-            emoji: "👍".to_owned().try_into().unwrap(),
-            removed: false,
-        },
-        NewRequest::Edit {
-            place: place(2),
-            message: crate::NewMessage::try_from("better")
-                .unwrap()
-                .try_into()
-                .unwrap(),
-        },
-        NewRequest::Delete { place: place(3) },
-    ]
-    .map(|request| device.queue(request));
+    let (device, ids) = queued();
     let mut device = device.reopen();
     let state = device.state(1);
     assert_eq!(state.reactions, [reaction("👍", 1, true)]);
@@ -289,7 +272,12 @@ fn what_is_queued_is_shown_at_once_and_survives_a_crash() {
     assert!(device.state(3).is_deleted);
     let waiting: Vec<_> = device.outbox().iter().map(|entry| entry.id).collect();
     assert_eq!(waiting, ids);
-    // One is refused: it is not shown any more, and stays to be seen.
+}
+
+/// D12. What is refused is not shown any more, and stays to be seen.
+#[test]
+fn a_refused_edit_is_not_shown() {
+    let (mut device, ids) = queued();
     let refusal = Refusal {
         code: v1::ErrorCode::NotAllowed,
         action: v1::Action::Never,
@@ -302,39 +290,55 @@ fn what_is_queued_is_shown_at_once_and_survives_a_crash() {
     }]);
     assert_eq!(device.state(2), MessageState::default());
     assert_eq!(device.outbox().len(), 3);
-    // The others are accepted, and their events come.
-    let own = |seq, kind| v1::Event {
-        message_id: ids[if seq == 4 { 0 } else { 2 }].to_wire(),
+}
+
+/// D3. What was shown while it waited is not counted again when its event comes.
+#[test]
+fn an_accepted_change_counts_once() {
+    let (mut device, ids) = queued();
+    let own = |seq, id: MessageId, kind| v1::Event {
+        message_id: id.to_wire(),
         ..with(seq, user(ALICE, "alice"), kind)
     };
-    let at = |seq| Acceptance {
-        conversation: CHAT,
-        seq: Seq::new(seq),
-        committed_at_ms: 1,
+    let reacted = v1::Reacted {
+        seq: 1,
+        emoji: "👍".to_owned(),
+        removed: false,
     };
-    device.work(vec![
-        Work::Accepted {
-            id: ids[0],
-            at: at(4),
-        },
-        Work::Page(parsed(page(vec![
-            own(
-                4,
-                v1::event_content::Kind::Reacted(v1::Reacted {
-                    seq: 1,
-                    emoji: "👍".to_owned(),
-                    removed: false,
-                }),
-            ),
-            own(
-                5,
-                v1::event_content::Kind::MessageDeleted(v1::MessageDeleted { seq: 3 }),
-            ),
-        ]))),
+    let deleted = v1::MessageDeleted { seq: 3 };
+    let accepted = Work::Accepted {
+        id: ids[0],
+        at: at(4),
+    };
+    let events = page(vec![
+        own(4, ids[0], v1::event_content::Kind::Reacted(reacted)),
+        own(5, ids[2], v1::event_content::Kind::MessageDeleted(deleted)),
     ]);
+    device.work(vec![accepted, Work::Page(parsed(events))]);
     let state = device.state(1);
     assert_eq!(state.reactions, [reaction("👍", 1, true)]);
     assert!(!state.is_pending);
     assert_eq!(device.content(3), Content::DeletedMessage);
     assert_eq!(device.outbox().len(), 1);
+}
+
+/// Three messages of Bob, and a reaction, an edit and a deletion that wait.
+fn queued() -> (Device, [MessageId; 3]) {
+    let mut device = device();
+    device.page(events(1..=3));
+    let message = crate::NewMessage::try_from("better").unwrap();
+    let ids = [
+        NewRequest::React {
+            place: place(1),
+            emoji: "👍".to_owned().try_into().unwrap(),
+            removed: false,
+        },
+        NewRequest::Edit {
+            place: place(2),
+            message: message.try_into().unwrap(),
+        },
+        NewRequest::Delete { place: place(3) },
+    ]
+    .map(|request| device.queue(request));
+    (device, ids)
 }

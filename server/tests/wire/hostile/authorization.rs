@@ -103,31 +103,9 @@ fn row(name: &str) -> Names {
                 ..text_to("eve", "hi")
             })
         }),
-        Body::EditMessage(_) => Names::Conversation(|conversation_id| {
-            Body::EditMessage(v1::EditMessage {
-                message_id: fresh_id(),
-                conversation_id,
-                seq: 5,
-                message: Some("not mine".into()),
-            })
-        }),
-        Body::DeleteMessage(_) => Names::Conversation(|conversation_id| {
-            Body::DeleteMessage(v1::DeleteMessage {
-                message_id: fresh_id(),
-                conversation_id,
-                seq: 5,
-            })
-        }),
-        Body::React(_) => Names::Conversation(|conversation_id| {
-            Body::React(v1::React {
-                message_id: fresh_id(),
-                conversation_id,
-                // The one before is deleted.
-                seq: 6,
-                emoji: "👍".to_owned(),
-                removed: false,
-            })
-        }),
+        Body::EditMessage(_) => Names::Conversation(edit),
+        Body::DeleteMessage(_) => Names::Conversation(delete),
+        Body::React(_) => Names::Conversation(react),
         Body::AddMembers(_) => Names::Conversation(|conversation_id| {
             Body::AddMembers(v1::AddMembers {
                 message_id: fresh_id(),
@@ -166,6 +144,34 @@ fn row(name: &str) -> Names {
             Names::Device(|device_id| Body::RevokeDevice(v1::RevokeDevice { device_id }))
         }
     }
+}
+
+fn edit(conversation_id: Bytes) -> client_frame::Body {
+    client_frame::Body::EditMessage(v1::EditMessage {
+        message_id: fresh_id(),
+        conversation_id,
+        seq: 5,
+        message: Some("not mine".into()),
+    })
+}
+
+fn delete(conversation_id: Bytes) -> client_frame::Body {
+    client_frame::Body::DeleteMessage(v1::DeleteMessage {
+        message_id: fresh_id(),
+        conversation_id,
+        seq: 5,
+    })
+}
+
+/// To what is not deleted.
+fn react(conversation_id: Bytes) -> client_frame::Body {
+    client_frame::Body::React(v1::React {
+        message_id: fresh_id(),
+        conversation_id,
+        seq: 6,
+        emoji: "👍".to_owned(),
+        removed: false,
+    })
 }
 
 /// The kinds of requests that the schema has.
