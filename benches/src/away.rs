@@ -102,8 +102,9 @@ fn message(to: To) -> Body {
     Body::SendMessage(v1::SendMessage {
         message_id: new_id(),
         to: Some(to),
-        text: "a hundred bytes, more or less, of what people write to each other all day"
-            .to_owned(),
+        message: Some(
+            "a hundred bytes, more or less, of what people write to each other all day".into(),
+        ),
     })
 }
 

@@ -148,7 +148,7 @@ async fn send(
     let message = Body::SendMessage(v1::SendMessage {
         message_id: new_id(),
         to: Some(To::ConversationId(group.clone())),
-        text,
+        message: Some(text.into()),
     });
     accepted(connection.ask(message, device).await?)?;
     Ok(())

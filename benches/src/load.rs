@@ -242,7 +242,7 @@ pub(crate) async fn acquaint(connected: Vec<(Device, Connection)>) -> anyhow::Re
             let greeting = Body::SendMessage(v1::SendMessage {
                 message_id: Bytes::copy_from_slice(Uuid::now_v7().as_bytes()),
                 to: Some(To::UserName(receiver.0.name.clone())),
-                text: "hello".to_owned(),
+                message: Some("hello".into()),
             });
             let (device, connection) = &mut sender;
             let answer = connection.ask(greeting, device).await?;

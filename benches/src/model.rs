@@ -187,7 +187,7 @@ impl Peer {
         let mut world = self.world.lock().unwrap();
         let id = request.message_id().unwrap();
         let (conversation, content) = match request {
-            Request::SendMessage(SendMessage { to, text, .. }) => {
+            Request::SendMessage(SendMessage { to, message, .. }) => {
                 let conversation = match to {
                     Target::Conversation(id) => id.bytes(),
                     Target::User(name) => {
@@ -195,8 +195,7 @@ impl Peer {
                         world.make(id.bytes(), members)
                     }
                 };
-                let text = text.into_string();
-                let message = v1::event_content::Kind::Message(v1::Message { text });
+                let message = v1::event_content::Kind::Message(message.into_wire());
                 (conversation, Some(message))
             }
             Request::CreateGroup(it) => {
@@ -204,7 +203,10 @@ impl Peer {
                 let members = names.chain([self.name.clone()]).collect();
                 (world.make(id.bytes(), members), None)
             }
-            Request::AddMembers(_)
+            Request::EditMessage(_)
+            | Request::DeleteMessage(_)
+            | Request::React(_)
+            | Request::AddMembers(_)
             | Request::RemoveMember { .. }
             | Request::LeaveGroup { .. }
             | Request::MarkRead { .. }

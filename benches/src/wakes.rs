@@ -265,7 +265,8 @@ fn message(to: To) -> Body {
     Body::SendMessage(v1::SendMessage {
         message_id: Bytes::copy_from_slice(Uuid::now_v7().as_bytes()),
         to: Some(to),
-        text: "a hundred bytes, more or less, of what people write to each other all day"
-            .to_owned(),
+        message: Some(
+            "a hundred bytes, more or less, of what people write to each other all day".into(),
+        ),
     })
 }

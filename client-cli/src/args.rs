@@ -1,5 +1,6 @@
 //! What was typed. Each flag, name and bound is checked here, once.
 
+pub(crate) mod message;
 mod push;
 pub(crate) mod torture;
 
@@ -190,9 +191,10 @@ pub(crate) enum Command {
     /// Send a message, or each line of standard input
     ///
     /// Ends when each is accepted or refused. What an earlier run left in the
-    /// outbox goes first, in order.
+    /// outbox goes first, in order. Whom the text names with @NAME is mentioned, if
+    /// they are a member; @everybody is meant for all.
     #[command(
-        after_help = "Examples:\n  magpie send @bob 'hello'\n  seq 1000 | magpie send @bob\n  magpie send --queue @bob 'later'"
+        after_help = "Examples:\n  magpie send @bob 'hello'\n  seq 1000 | magpie send @bob\n  magpie send --queue @bob 'later'\n  magpie send @bob 'my key' --body key.bin --content-type application/x-key"
     )]
     Send {
         /// @NAME or a conversation's id
@@ -200,10 +202,24 @@ pub(crate) enum Command {
         to: Recipient,
         /// The message; without it, each line of standard input is one
         text: Option<String>,
+        #[command(flatten)]
+        attached: message::Attached,
         /// Only write the outbox; the next command that connects sends it
         #[arg(long)]
         queue: bool,
     },
+
+    Reply(message::Reply),
+
+    Forward(message::Forward),
+
+    Edit(message::Edit),
+
+    Delete(message::Delete),
+
+    React(message::React),
+
+    Edits(message::Edits),
 
     /// Chat with a person or a group; /quit ends it
     ///

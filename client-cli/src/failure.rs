@@ -3,8 +3,8 @@
 use std::{io, process::ExitCode};
 
 use magpie_client::{
-    Action, ConnectError, HomeError, InvalidText, LocalError, MessageId, Refusal, RequestError,
-    SignInError,
+    Action, ConnectError, HomeError, InvalidMessage, InvalidText, LocalError, MessageId, Refusal,
+    RequestError, Seq, SignInError,
 };
 use magpie_fcm_emulator::ControlError;
 
@@ -49,10 +49,14 @@ pub(crate) enum Failure {
     Refused(Refusal),
     #[error("{0}")]
     Invalid(#[from] InvalidText),
+    #[error("{0}")]
+    InvalidMessage(#[from] InvalidMessage),
     #[error("message text is not UTF-8")]
     NotUtf8,
     #[error("no conversation with {name} is known here")]
     UnknownConversation { name: String },
+    #[error("no message {seq} of it is here; `magpie history` fetches what is not")]
+    UnknownMessage { seq: Seq },
     #[error("{reason}; gave up after {seconds} s")]
     TimedOut { reason: String, seconds: u64 },
     #[error("{0}")]
@@ -107,8 +111,10 @@ impl Failure {
             | Self::OutboxHolds { .. }
             | Self::Refused(_)
             | Self::Invalid(_)
+            | Self::InvalidMessage(_)
             | Self::NotUtf8
             | Self::UnknownConversation { .. }
+            | Self::UnknownMessage { .. }
             | Self::NotRefused { .. } => Exit::Refused,
             Self::NoPassword | Self::NotTyped | Self::PasswordsDiffer | Self::NoHome => Exit::Usage,
             Self::Connect(ConnectError::Address { .. }) => Exit::Usage,
@@ -149,8 +155,12 @@ impl Failure {
             Self::Held { .. } => "home_held".to_owned(),
             Self::InUse { .. } => "home_in_use".to_owned(),
             Self::OutboxHolds { .. } => "outbox_not_empty".to_owned(),
-            Self::Invalid(_) | Self::NotUtf8 => "invalid_argument".to_owned(),
-            Self::UnknownConversation { .. } | Self::NotRefused { .. } => "not_found".to_owned(),
+            Self::Invalid(_) | Self::InvalidMessage(_) | Self::NotUtf8 => {
+                "invalid_argument".to_owned()
+            }
+            Self::UnknownConversation { .. }
+            | Self::UnknownMessage { .. }
+            | Self::NotRefused { .. } => "not_found".to_owned(),
             Self::TimedOut { .. } => "timed_out".to_owned(),
             Self::Connect(_) | Self::Lost(_) | Self::NoServer { .. } => "not_reached".to_owned(),
             Self::NoPassword | Self::NotTyped | Self::PasswordsDiffer | Self::NoHome => {
@@ -178,8 +188,10 @@ impl Failure {
             | Self::Held { .. }
             | Self::OutboxHolds { .. }
             | Self::Invalid(_)
+            | Self::InvalidMessage(_)
             | Self::NotUtf8
             | Self::UnknownConversation { .. }
+            | Self::UnknownMessage { .. }
             | Self::NotRefused { .. }
             | Self::File { .. }
             | Self::NoServer { .. }

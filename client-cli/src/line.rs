@@ -1,6 +1,7 @@
 //! Every line that this program prints, once for people and once for programs.
 //! `docs/cli.md` describes them; fields may be added, never renamed.
 
+mod message;
 mod people;
 #[cfg(test)]
 pub(crate) mod samples;
@@ -9,14 +10,15 @@ mod torture;
 use std::fmt;
 
 pub(crate) use self::{
+    message::MessageFields,
     people::place,
     torture::{BegunFields, FaultFields, HealedFields, StruckFields, TortureFields},
 };
 
 use magpie_client::{
     Acceptance, Account, Content, ConversationId, ConversationKind, ConversationLine, DeviceId,
-    DeviceLine, Dropped, Gap, MessageId, Operation, OutboxEntry, OutboxState, Refusal, StoredEvent,
-    User,
+    DeviceLine, Dropped, Gap, MessageId, MessagePlace, Operation, OutboxEntry, OutboxState,
+    Refusal, StoredEvent, User,
 };
 use serde::{Serialize, Serializer};
 
@@ -25,6 +27,12 @@ use crate::{failure::Failure, moment::rfc3339};
 /// An id or anything else that is written as it is displayed.
 #[derive(Debug)]
 pub(crate) struct Shown<T>(pub(crate) T);
+
+impl Default for Shown<ConversationId> {
+    fn default() -> Self {
+        Self(ConversationId::new([0; 16]))
+    }
+}
 
 impl<T: fmt::Display> Serialize for Shown<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -161,20 +169,6 @@ pub(crate) struct DeviceFields {
     current: bool,
 }
 
-/// A message.
-#[derive(Debug, Serialize)]
-pub(crate) struct MessageFields {
-    message_id: Option<Shown<MessageId>>,
-    conversation_id: Shown<ConversationId>,
-    seq: u64,
-    sender: Option<String>,
-    text: String,
-    sent_at: String,
-    /// Where it was said, for people who watch several conversations.
-    #[serde(skip)]
-    place: Option<String>,
-}
-
 /// What the server's history does not hold.
 #[derive(Debug, Serialize)]
 pub(crate) struct DroppedFields {
@@ -199,8 +193,8 @@ pub(crate) struct AuditFields {
     pub(crate) unfetched: u64,
 }
 
-/// A change of a group, or an event that this version does not know.
-#[derive(Debug, Serialize)]
+/// A change of a group or of a message, or an event that this version does not know.
+#[derive(Debug, Default, Serialize)]
 pub(crate) struct EventFields {
     kind: &'static str,
     message_id: Option<Shown<MessageId>>,
@@ -212,6 +206,14 @@ pub(crate) struct EventFields {
     title: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     members: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    target_seq: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    emoji: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    removed: Option<bool>,
     #[serde(skip)]
     place: Option<String>,
 }
@@ -305,39 +307,39 @@ impl Line {
     }
 
     pub(crate) fn event(event: StoredEvent) -> Self {
+        if let Some(fields) = message::message(&event) {
+            return Self::Message(fields);
+        }
         let names = |users: Vec<User>| Some(users.into_iter().map(|user| user.name).collect());
-        let (kind, title, members) = match event.content {
-            Content::Message { text } => {
-                return Self::Message(MessageFields {
-                    message_id: event.message_id.map(Shown),
-                    conversation_id: Shown(event.conversation),
-                    seq: event.seq.get(),
-                    sender: event.sender.map(|user| user.name),
-                    text,
-                    sent_at: rfc3339(event.committed_at_ms),
-                    place: None,
-                });
-            }
+        let of = |kind, title, members| EventFields {
+            kind,
+            title,
+            members,
+            ..EventFields::default()
+        };
+        let fields = match event.content {
             Content::GroupCreated { title, members } => {
-                ("group_created", Some(title), names(members))
+                of("group_created", Some(title), names(members))
             }
-            Content::MembersAdded { members } => ("members_added", None, names(members)),
+            Content::MembersAdded { members } => of("members_added", None, names(members)),
             Content::MemberRemoved { member } => {
-                ("member_removed", None, names(member.into_iter().collect()))
+                of("member_removed", None, names(member.into_iter().collect()))
             }
-            Content::MemberLeft => ("member_left", None, None),
-            Content::Unknown => ("unknown", None, None),
+            Content::MemberLeft => of("member_left", None, None),
+            content @ (Content::Message(_)
+            | Content::DeletedMessage
+            | Content::MessageEdited { .. }
+            | Content::MessageDeleted { .. }
+            | Content::Reacted { .. }
+            | Content::Unknown) => message::change(&content),
         };
         Self::Event(EventFields {
-            kind,
             message_id: event.message_id.map(Shown),
             conversation_id: Shown(event.conversation),
             seq: event.seq.get(),
             sender: event.sender.map(|user| user.name),
             sent_at: rfc3339(event.committed_at_ms),
-            title,
-            members,
-            place: None,
+            ..fields
         })
     }
 
@@ -374,8 +376,14 @@ impl Line {
     }
 
     pub(crate) fn outbox(entry: OutboxEntry) -> Self {
+        let of = |place: MessagePlace| Some(place.conversation.to_string());
         let (kind, to, users, text) = match entry.operation {
-            Operation::Send { to, text } => ("send", Some(to.to_string()), None, Some(text)),
+            Operation::Send { to, message } => {
+                ("send", Some(to.to_string()), None, Some(message.text))
+            }
+            Operation::Edit { place, message } => ("edit", of(place), None, Some(message.text)),
+            Operation::Delete { place } => ("delete", of(place), None, None),
+            Operation::React { place, emoji, .. } => ("react", of(place), None, Some(emoji)),
             Operation::CreateGroup { title, names } => {
                 ("create_group", None, Some(names), Some(title))
             }

@@ -71,12 +71,12 @@ fn answer(home: &Home, client: &Client) -> Result<(), Box<dyn Error>> {
         let mut marks: Vec<(ConversationId, Seq)> = Vec::new();
         for event in events {
             marks.push((event.conversation, event.seq));
-            if let Content::Message { text } = event.content
+            if let Content::Message(message) = event.content
                 && event.sender.is_some_and(|sender| sender.id != me)
             {
                 answers.push(NewRequest::Send {
                     to: Recipient::Conversation(event.conversation),
-                    text: text.try_into()?,
+                    message: message.text.try_into()?,
                 });
             }
         }

@@ -15,11 +15,12 @@ use tokio::{
 };
 
 use crate::{
-    database::{NewEvent, conversation_line},
+    database::{NewEvent, States, conversation_line},
     driver::{Answered, Bells, COMMANDS_MAX, Command, Dial, Driver, Notices, Reply, TlsDial},
     error::{ConnectError, DisconnectReason, RequestError},
     home::{ConnectionLock, Home},
-    model::{Acceptance, ConversationPage, DeviceLine, Dropped, Gap, HistoryPage, Refusal, User},
+    model::{ConversationPage, DeviceLine, Dropped, Gap, HistoryPage, Refusal, User},
+    request::Acceptance,
     server::Server,
 };
 
@@ -260,8 +261,13 @@ impl Client {
         };
         let (events, _) = NewEvent::parse_all(history.events, answered.raw)
             .map_err(|_| RequestError::WrongAnswer)?;
+        let states = States::of(history.states, history.states_seq);
+        let mut events: Vec<_> = events.into_iter().map(NewEvent::into_stored).collect();
+        for event in &mut events {
+            event.state = states.of_message(event.seq);
+        }
         Ok(HistoryPage {
-            events: events.into_iter().map(NewEvent::into_stored).collect(),
+            events,
             complete: history.complete,
         })
     }

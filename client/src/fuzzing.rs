@@ -12,7 +12,7 @@ use magpie_protocol::{
 use prost::Message as _;
 
 use crate::{
-    database::{Changes, Database, Load, NewEvent, NewPage, Turn, Work},
+    database::{Changes, Database, Load, NewEvent, NewPage, States, Turn, Work},
     model::{Account, Gap, LocalHistory, StoredEvent},
     raw,
 };
@@ -88,6 +88,7 @@ impl Device {
             gap,
             events,
             complete,
+            states: States::default(),
             ask: 1,
         };
         drop(self.turn(vec![filled], false));

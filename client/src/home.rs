@@ -17,10 +17,9 @@ use parking_lot::Mutex;
 use crate::{
     database::{Credential, Database, OutboxPlace, now_ms},
     error::{HomeError, LocalError},
-    model::{
-        Account, AuditConversation, ConversationLine, LocalHistory, NewRequest, OutboxEntry,
-        Outcome, Recipient, StoredEvent,
-    },
+    message::{Mention, Message, MessagePlace},
+    model::{Account, AuditConversation, ConversationLine, LocalHistory, StoredEvent},
+    request::{NewRequest, OutboxEntry, Outcome, Recipient},
 };
 
 /// One device's directory: `magpie.db` (the local database), `lock`, and
@@ -163,6 +162,34 @@ impl Home {
         limit: usize,
     ) -> Result<LocalHistory, LocalError> {
         self.database.lock().history(conversation, before, limit)
+    }
+
+    /// A stored event, and the edits of it that are stored, in ascending order of
+    /// seq: what it said before and when. `None` if it is not stored.
+    ///
+    /// # Errors
+    ///
+    /// [`LocalError`].
+    pub fn event(
+        &self,
+        place: MessagePlace,
+    ) -> Result<Option<(StoredEvent, Vec<StoredEvent>)>, LocalError> {
+        self.database.lock().event(place)
+    }
+
+    /// The parts of a text that name members of a conversation that is known here,
+    /// and whether it names `@everybody`.
+    ///
+    /// # Errors
+    ///
+    /// [`LocalError`].
+    pub fn mentioned(
+        &self,
+        to: &Recipient,
+        text: &str,
+    ) -> Result<(Vec<Mention>, bool), LocalError> {
+        let members = self.database.lock().members(to)?;
+        Ok(Message::mentioned(text, &members))
     }
 
     /// What is queued and not done, in the order in which it was queued, read
@@ -348,7 +375,7 @@ mod tests {
     use magpie_protocol::id::{DeviceId, UserId};
 
     use super::*;
-    use crate::model::Operation;
+    use crate::request::Operation;
 
     fn home(directory: &Path) -> Home {
         let home = Home::open(directory).unwrap();
@@ -367,7 +394,7 @@ mod tests {
     fn message(text: usize) -> NewRequest {
         NewRequest::Send {
             to: Recipient::Conversation(ConversationId::new([4; 16])),
-            text: text.to_string().try_into().unwrap(),
+            message: text.to_string().try_into().unwrap(),
         }
     }
 
@@ -401,9 +428,9 @@ mod tests {
         outbox.next().unwrap().unwrap();
         home.queue(message(OUTBOX_PAGE)).unwrap();
         let last = outbox.last().unwrap().unwrap();
-        let Operation::Send { text, .. } = last.operation else {
+        let Operation::Send { message, .. } = last.operation else {
             panic!("{last:?}");
         };
-        assert_eq!(text, OUTBOX_PAGE.to_string());
+        assert_eq!(message.text, OUTBOX_PAGE.to_string());
     }
 }

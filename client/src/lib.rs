@@ -24,7 +24,7 @@
 //! let mut client = Client::start(home.clone(), lock, server, Options::default());
 //! home.queue(NewRequest::Send {
 //!     to: "@bob".parse()?,
-//!     text: "hello".to_owned().try_into()?,
+//!     message: "hello".try_into()?,
 //! })?;
 //! client.wake_outbox();
 //! while let Some(event) = client.next_event().await {
@@ -49,13 +49,16 @@ mod error;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod home;
+mod message;
 mod model;
 mod raw;
+mod request;
 mod server;
 mod sign_in;
 
 pub use magpie_protocol::{
     id::{ConversationId, DeviceId, InvalidId, MessageId, UserId},
+    message::{Edit, Emoji, InvalidMessage, NewMessage},
     push::{AppId, Platform, PushAddress, PushToken},
     seq::Seq,
     text::{DeviceName, InvalidText, MessageText, Password, Title, UserName},
@@ -66,11 +69,15 @@ pub use self::{
     client::{Client, Event, From, Options},
     error::{ConnectError, DisconnectReason, HomeError, LocalError, RequestError, SignInError},
     home::{ConnectionLock, Home, Outbox},
+    message::{Body, Edited, Forwarded, Mention, Message, MessagePlace, MessageState, Reaction},
     model::{
-        Acceptance, Account, AuditConversation, AuditLine, Content, ConversationKind,
-        ConversationLine, ConversationPage, DeviceLine, Dropped, Gap, HistoryPage,
-        InvalidRecipient, LocalHistory, Member, NewRequest, Operation, OutboxEntry, OutboxState,
-        Outcome, Recipient, Refusal, StoredEvent, User,
+        Account, AuditConversation, AuditLine, Content, ConversationKind, ConversationLine,
+        ConversationPage, DeviceLine, Dropped, Gap, HistoryPage, LocalHistory, Member, Refusal,
+        StoredEvent, User,
+    },
+    request::{
+        Acceptance, InvalidRecipient, NewRequest, Operation, OutboxEntry, OutboxState, Outcome,
+        Recipient,
     },
     server::{Server, Trust},
     sign_in::{register, register_invited, sign_in},

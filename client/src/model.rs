@@ -1,15 +1,16 @@
 //! What the SDK gives and takes, in types of its own.
 
-use std::{fmt, str::FromStr, time::Duration};
+use std::{fmt, time::Duration};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
 use magpie_protocol::{
     id::{ConversationId, DeviceId, MessageId, UserId},
     seq::Seq,
-    text::{InvalidText, MessageText, Title, UserName},
     wire::v1::{Action, ErrorCode},
 };
+
+use crate::message::{Message, MessageState};
 
 /// The account that a home's device belongs to.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -98,7 +99,10 @@ pub struct StoredEvent {
     pub committed_at_ms: i64,
     /// What happened.
     pub content: Content,
-    /// The event as it came, an encoded `magpie.v1.Event`.
+    /// If it is a message: what became of it since.
+    pub state: MessageState,
+    /// The event as it came, an encoded `magpie.v1.Event`; of a message that was
+    /// deleted, and of its edits, without what they said.
     pub raw: Bytes,
 }
 
@@ -124,9 +128,29 @@ pub(crate) fn content_digest(event: &Bytes) -> [u8; 32] {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Content {
     /// A message was sent.
-    Message {
-        /// What it says.
-        text: String,
+    Message(Message),
+    /// A message was sent, and deleted since: it keeps its place.
+    DeletedMessage,
+    /// The sender says a message otherwise.
+    MessageEdited {
+        /// Which one.
+        seq: Seq,
+        /// What it says instead; `None` if the message was deleted since.
+        message: Option<Message>,
+    },
+    /// A message was deleted for everybody.
+    MessageDeleted {
+        /// Which one.
+        seq: Seq,
+    },
+    /// The sender reacts to a message, or takes that back.
+    Reacted {
+        /// To which one.
+        seq: Seq,
+        /// How.
+        emoji: String,
+        /// It is taken back.
+        removed: bool,
     },
     /// A group was made: its first event.
     GroupCreated {
@@ -182,10 +206,12 @@ pub struct Dropped {
     pub above: Seq,
     /// How many events that were.
     pub events: u64,
-    /// So many of them are the user's own messages, and wait in the outbox to be
-    /// sent again, under their old ids.
+    /// So many of them are the user's own messages, and what the user did to messages
+    /// that are still there: they wait in the outbox to be sent again, under their
+    /// old ids.
     pub resent: u64,
-    /// So many are changes that the user made to a group. They are not made again.
+    /// So many are changes that the user made to a group, or to messages that are not
+    /// there any more. They are not made again.
     pub changes: u64,
 }
 
@@ -258,193 +284,6 @@ pub struct AuditConversation {
     pub events: Vec<AuditLine>,
     /// What is known to be missing.
     pub gaps: Vec<Gap>,
-}
-
-/// Whom or what a request is for. Written `@NAME` or as a conversation's id.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Recipient {
-    /// The direct conversation with this user, made by its first message.
-    User(UserName),
-    /// A conversation of which the user is a member.
-    Conversation(ConversationId),
-}
-
-/// What was given names no recipient.
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-pub enum InvalidRecipient {
-    /// `@` is followed by no acceptable name.
-    #[error(transparent)]
-    Name(#[from] InvalidText),
-    /// Neither `@NAME` nor an id.
-    #[error("{text:?} names nobody; write @NAME or a conversation's id")]
-    Form {
-        /// What was given.
-        text: String,
-    },
-}
-
-impl FromStr for Recipient {
-    type Err = InvalidRecipient;
-
-    fn from_str(text: &str) -> Result<Self, InvalidRecipient> {
-        if let Some(name) = text.strip_prefix('@') {
-            return Ok(Self::User(UserName::parse(name)?));
-        }
-        text.parse()
-            .map(Self::Conversation)
-            .map_err(|_| InvalidRecipient::Form {
-                text: text.to_owned(),
-            })
-    }
-}
-
-impl fmt::Display for Recipient {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::User(name) => write!(formatter, "@{name}"),
-            Self::Conversation(id) => id.fmt(formatter),
-        }
-    }
-}
-
-/// What a person wants done, to be queued.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum NewRequest {
-    /// Send a message.
-    Send {
-        /// To whom.
-        to: Recipient,
-        /// What it says.
-        text: MessageText,
-    },
-    /// Make a group. Its conversation id has the bytes of the request's id.
-    CreateGroup {
-        /// What it is called.
-        title: Title,
-        /// The other members.
-        names: Vec<UserName>,
-    },
-    /// Add members to a group.
-    AddMembers {
-        /// Which group.
-        conversation: ConversationId,
-        /// Whom; at least one.
-        names: Vec<UserName>,
-    },
-    /// Remove another member from a group.
-    RemoveMember {
-        /// Which group.
-        conversation: ConversationId,
-        /// Whom.
-        name: UserName,
-    },
-    /// Leave a group.
-    Leave {
-        /// Which group.
-        conversation: ConversationId,
-    },
-    /// Move the user's read mark forward. Not kept in the person's order with
-    /// the others: several for one conversation leave as one.
-    MarkRead {
-        /// A conversation that is known here.
-        to: Recipient,
-        /// How far; `None`: all that is stored now.
-        seq: Option<Seq>,
-    },
-}
-
-/// What an entry of the outbox asks for.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Operation {
-    /// Send a message.
-    Send {
-        /// To whom.
-        to: Recipient,
-        /// What it says.
-        text: String,
-    },
-    /// Make a group.
-    CreateGroup {
-        /// What it is called.
-        title: String,
-        /// The other members.
-        names: Vec<String>,
-    },
-    /// Add members to a group.
-    AddMembers {
-        /// Which group.
-        conversation: ConversationId,
-        /// Whom.
-        names: Vec<String>,
-    },
-    /// Remove a member from a group.
-    RemoveMember {
-        /// Which group.
-        conversation: ConversationId,
-        /// Whom.
-        name: String,
-    },
-    /// Leave a group.
-    Leave {
-        /// Which group.
-        conversation: ConversationId,
-    },
-    /// Move the read mark.
-    MarkRead {
-        /// Where.
-        conversation: ConversationId,
-        /// How far.
-        seq: Seq,
-    },
-}
-
-/// What is queued and not done.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct OutboxEntry {
-    /// The request's id.
-    pub id: MessageId,
-    /// What it asks for.
-    pub operation: Operation,
-    /// By this device's clock, milliseconds since 1970.
-    pub queued_at_ms: i64,
-    /// Where it stands.
-    pub state: OutboxState,
-}
-
-/// Where an entry of the outbox stands.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum OutboxState {
-    /// To be sent, or sent and not answered.
-    Pending,
-    /// Refused for good. It stays until somebody discards it.
-    Failed(Refusal),
-}
-
-/// What became of a queued request.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Outcome {
-    /// It is committed.
-    Accepted(Acceptance),
-    /// The read mark stands there, or further.
-    Read {
-        /// In which conversation.
-        conversation: ConversationId,
-        /// How far.
-        seq: Seq,
-    },
-    /// It was refused for good.
-    Failed(Refusal),
-}
-
-/// Where a request was committed.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Acceptance {
-    /// In which conversation.
-    pub conversation: ConversationId,
-    /// Where there.
-    pub seq: Seq,
-    /// The server's commit time, milliseconds since 1970.
-    pub committed_at_ms: i64,
 }
 
 /// What the server said instead of doing it.

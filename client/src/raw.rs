@@ -49,6 +49,10 @@ struct History {
     events: Vec<Bytes>,
     #[prost(bool, tag = "3")]
     complete: bool,
+    #[prost(bytes = "bytes", repeated, tag = "4")]
+    states: Vec<Bytes>,
+    #[prost(uint64, tag = "5")]
+    states_seq: u64,
 }
 
 /// [`v1::Event`], its content encoded.
@@ -86,6 +90,10 @@ pub(crate) fn mended(frame: Bytes) -> Option<Bytes> {
     } else {
         let history = frame.history.as_mut()?;
         history.events.iter_mut().for_each(mend_event);
+        history
+            .states
+            .iter_mut()
+            .for_each(mend_part::<v1::MessageState>);
     }
     Some(frame.encode_to_vec().into())
 }
@@ -131,6 +139,28 @@ pub(crate) fn content(event: &Bytes) -> Bytes {
     Event::decode(event.clone())
         .map(|event| event.content)
         .unwrap_or_default()
+}
+
+/// The event of a message that was deleted, or of an edit of one, without what it
+/// said, as the server has it. `None` if it is neither.
+pub(crate) fn blanked(raw: &Bytes) -> Option<Bytes> {
+    use v1::event_content::Kind;
+    let mut event = event(raw);
+    let kind = match event.content?.kind? {
+        Kind::Message(_) => Kind::Message(v1::Message::default()),
+        Kind::MessageEdited(it) => Kind::MessageEdited(v1::MessageEdited {
+            seq: it.seq,
+            message: None,
+        }),
+        Kind::GroupCreated(_)
+        | Kind::MembersAdded(_)
+        | Kind::MemberRemoved(_)
+        | Kind::MemberLeft(_)
+        | Kind::MessageDeleted(_)
+        | Kind::Reacted(_) => return None,
+    };
+    event.content = Some(v1::EventContent { kind: Some(kind) });
+    Some(event.encode_to_vec().into())
 }
 
 #[cfg(test)]

@@ -46,7 +46,7 @@ fn first(conversation: ConversationId) -> u64 {
 
 /// The server has one truth.
 fn event(conversation: ConversationId, seq: u64) -> v1::Event {
-    let kind = v1::event_content::Kind::Message(v1::Message { text: format!("number {seq}") });
+    let kind = v1::event_content::Kind::Message(format!("number {seq}").into());
     let mut id = conversation.bytes();
     id[8..].copy_from_slice(&seq.to_be_bytes());
     v1::Event {

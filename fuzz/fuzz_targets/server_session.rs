@@ -14,7 +14,7 @@ use magpie_protocol::{
     moment::Moment,
     seq::FrameNumber,
     session::{Input, Reply, ServerSession},
-    wire::{EncodedPage, v1},
+    wire::{EncodedHistory, EncodedPage, v1},
 };
 use prost::Message as _;
 
@@ -120,7 +120,11 @@ impl Known {
             0 => Reply::Accepted(v1::Accepted::default()),
             1 => Reply::Done,
             2 => Reply::Error(v1::Error::default()),
-            _ => Reply::History { events: vec![Bytes::new()], complete: true },
+            _ => Reply::History(EncodedHistory {
+                events: vec![Bytes::new()],
+                complete: true,
+                ..Default::default()
+            }),
         };
         self.session.reply(FrameNumber::new(number), reply, self.now, &mut self.out);
     }

@@ -13,6 +13,9 @@ pub enum Content {
     Ping(u64),
     Goodbye,
     Send { id_size: u8, text_size: u16 },
+    Edit { seq: u64, body_size: u16, mentions: u8 },
+    Delete(u64),
+    React { seq: u64, emoji_size: u8, removed: bool },
     Create { names: u8 },
     Add { names: u16 },
     Remove,
@@ -69,7 +72,31 @@ pub fn client_frame(number: u64, ack: u64, critical: bool, content: &Content) ->
         Content::Send { id_size, text_size } => Some(Body::SendMessage(v1::SendMessage {
             message_id: id(id_size),
             to: Some(v1::send_message::To::ConversationId(conversation_id)),
-            text: "x".repeat(usize::from(text_size) % 17_000),
+            message: Some("x".repeat(usize::from(text_size) % 17_000).into()),
+        })),
+        Content::Edit { seq, body_size, mentions } => Some(Body::EditMessage(v1::EditMessage {
+            message_id,
+            conversation_id,
+            seq,
+            message: Some(v1::Message {
+                text: "x".repeat(80),
+                mentions: (0..u32::from(mentions))
+                    .map(|start| v1::Mention { user_id: id(0), start, length: 1 })
+                    .collect(),
+                content_type: "a/b".to_owned(),
+                body: vec![0; usize::from(body_size) % 40_000].into(),
+                ..Default::default()
+            }),
+        })),
+        Content::Delete(seq) => {
+            Some(Body::DeleteMessage(v1::DeleteMessage { message_id, conversation_id, seq }))
+        }
+        Content::React { seq, emoji_size, removed } => Some(Body::React(v1::React {
+            message_id,
+            conversation_id,
+            seq,
+            emoji: "+".repeat(emoji_size.into()),
+            removed,
         })),
         Content::Create { names: count } => Some(Body::CreateGroup(v1::CreateGroup {
             message_id,

@@ -13,6 +13,7 @@ pub mod frame;
 pub mod id;
 pub mod limits;
 pub mod link;
+pub mod message;
 pub mod moment;
 pub mod outbox;
 pub mod push;

@@ -96,6 +96,28 @@ pub const GOODBYE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Bytes of a message's text.
 pub const TEXT_SIZE_MAX: usize = 16 * 1024;
 
+/// Bytes of a message's opaque body.
+pub const BODY_SIZE_MAX: usize = 32 * 1024;
+
+/// Bytes of what says what a body is.
+pub const CONTENT_TYPE_SIZE_MAX: usize = 127;
+
+/// Users that a message's text names.
+pub const MENTIONS_MAX: usize = 64;
+
+/// Bytes of a message in all, encoded: the longest text and body, and room for the
+/// rest.
+pub const MESSAGE_SIZE_MAX: usize = 52 * 1024;
+
+/// Edits of one message.
+pub const EDITS_MAX: u64 = 100;
+
+/// Bytes of a reaction.
+pub const EMOJI_SIZE_MAX: usize = 64;
+
+/// Different reactions that stand at one message.
+pub const REACTIONS_MAX: u64 = 50;
+
 /// Characters of a group's title.
 pub const TITLE_LENGTH_MAX: usize = 128;
 
@@ -135,8 +157,22 @@ pub const HISTORY_COUNT_MAX: u32 = 200;
 /// Conversations in one answer.
 pub const CONVERSATIONS_COUNT_MAX: u32 = 100;
 
-// A frame must hold the longest text, with room for the rest of the message.
-const _: () = assert!(TEXT_SIZE_MAX + 1_024 < CLIENT_FRAME_SIZE_MAX);
+// A message must hold the longest list of mentions: 30 bytes each, 4 fields.
+const _: () = assert!(
+    TEXT_SIZE_MAX + BODY_SIZE_MAX + CONTENT_TYPE_SIZE_MAX + MENTIONS_MAX * 30 + 512
+        < MESSAGE_SIZE_MAX
+);
+const _: () = assert!(MENTIONS_MAX * 4 + 32 < CLIENT_ELEMENTS_MAX);
+// A frame must hold the longest message, with room for where it goes.
+const _: () = assert!(MESSAGE_SIZE_MAX + 1_024 < CLIENT_FRAME_SIZE_MAX);
+// An answer from history must hold the longest message, its longest edit, and all of
+// its reactions.
+const _: () = assert!(
+    MESSAGE_SIZE_MAX * 2 + REACTIONS_MAX as usize * (EMOJI_SIZE_MAX + 16) + 1_024
+        < SERVER_FRAME_SIZE_MAX
+);
+// And all of those that a page of messages can have, 4 fields each.
+const _: () = assert!(HISTORY_COUNT_MAX as u64 * REACTIONS_MAX * 4 < SERVER_ELEMENTS_MAX as u64);
 // A frame must hold the longest list of names.
 const _: () = assert!(NAMES_MAX * (USER_NAME_LENGTH_MAX + 2) + 1_024 < CLIENT_FRAME_SIZE_MAX);
 const _: () = assert!(NAMES_MAX + 16 < CLIENT_ELEMENTS_MAX);

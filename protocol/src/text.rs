@@ -121,18 +121,23 @@ impl MessageText {
     pub fn into_string(self) -> String {
         self.0
     }
+
+    /// Whether a text is one.
+    pub(crate) fn check(text: &str) -> Result<(), InvalidText> {
+        const WHAT: &str = "message text";
+        if text.is_empty() {
+            return Err(InvalidText::Empty { what: WHAT });
+        }
+        at_most(WHAT, text.len(), TEXT_SIZE_MAX, "bytes")?;
+        no_nul(WHAT, text)
+    }
 }
 
 impl TryFrom<String> for MessageText {
     type Error = InvalidText;
 
     fn try_from(text: String) -> Result<Self, InvalidText> {
-        const WHAT: &str = "message text";
-        if text.is_empty() {
-            return Err(InvalidText::Empty { what: WHAT });
-        }
-        at_most(WHAT, text.len(), TEXT_SIZE_MAX, "bytes")?;
-        no_nul(WHAT, &text)?;
+        Self::check(&text)?;
         Ok(Self(text))
     }
 }

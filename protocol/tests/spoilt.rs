@@ -47,7 +47,7 @@ fn requests() -> Vec<client_frame::Body> {
         Body::SendMessage(v1::SendMessage {
             message_id: message_id.clone(),
             to: Some(v1::send_message::To::UserName("bob".to_owned())),
-            text: "안녕".to_owned(),
+            message: Some(message()),
         }),
         Body::CreateGroup(v1::CreateGroup {
             message_id: message_id.clone(),
@@ -94,6 +94,32 @@ fn requests() -> Vec<client_frame::Body> {
     ]
 }
 
+/// One of each kind that changes a message.
+fn changes() -> Vec<client_frame::Body> {
+    use client_frame::Body;
+    let (message_id, conversation_id) = (id(1), id(2));
+    vec![
+        Body::EditMessage(v1::EditMessage {
+            message_id: message_id.clone(),
+            conversation_id: conversation_id.clone(),
+            seq: 300,
+            message: Some("안녕!".into()),
+        }),
+        Body::DeleteMessage(v1::DeleteMessage {
+            message_id: message_id.clone(),
+            conversation_id: conversation_id.clone(),
+            seq: 300,
+        }),
+        Body::React(v1::React {
+            message_id: message_id.clone(),
+            conversation_id: conversation_id.clone(),
+            seq: 300,
+            emoji: "👍".to_owned(),
+            removed: true,
+        }),
+    ]
+}
+
 /// One of each kind that a client begins with.
 fn credentials() -> Vec<client_frame::Body> {
     use client_frame::Body;
@@ -136,10 +162,28 @@ fn user() -> Option<v1::User> {
     })
 }
 
-fn event() -> v1::Event {
-    let message = v1::Message {
+/// With all that a message can have.
+fn message() -> v1::Message {
+    v1::Message {
         text: "안녕".to_owned(),
-    };
+        reply_to_seq: 7,
+        forwarded: Some(v1::Forwarded {
+            author: user(),
+            sent_at_ms: 1_700_000_000_000,
+        }),
+        mentions: vec![v1::Mention {
+            user_id: id(4),
+            start: 0,
+            length: 3,
+        }],
+        mentions_everybody: true,
+        content_type: "text/plain".to_owned(),
+        body: id(5),
+    }
+}
+
+fn event() -> v1::Event {
+    let message = message();
     v1::Event {
         conversation_id: id(2),
         seq: 1,
@@ -209,6 +253,18 @@ fn answers() -> Vec<server_frame::Body> {
             in_reply_to: 1,
             events: vec![event()],
             complete: true,
+            states: vec![v1::MessageState {
+                seq: 1,
+                edited_seq: 2,
+                edited_at_ms: 1_700_000_000_000,
+                message: Some(message()),
+                reactions: vec![v1::Reaction {
+                    emoji: "👍".to_owned(),
+                    count: 3,
+                    own: true,
+                }],
+            }],
+            states_seq: 3,
         }),
         Body::Conversations(v1::Conversations {
             in_reply_to: 1,
@@ -286,7 +342,7 @@ fn a_clients_frame_is_whole_or_none_and_spoilt_it_hurts_nobody() {
         use client_frame::Body;
         matches!(body, Body::Ping(_) | Body::Goodbye(_))
     };
-    let requests = requests().into_iter().map(|body| {
+    let requests = requests().into_iter().chain(changes()).map(|body| {
         let number = u64::from(!control(&body));
         (body, number, true)
     });

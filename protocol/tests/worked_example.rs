@@ -160,7 +160,7 @@ impl Example {
         let message = v1::SendMessage {
             message_id: bytes(0x70, 16),
             to: Some(v1::send_message::To::UserName("bob".to_owned())),
-            text: "hi".to_owned(),
+            message: Some("hi".into()),
         };
         self.client
             .request(Body::SendMessage(message), NOW, &mut self.out);
@@ -259,7 +259,7 @@ fn message(seq: u64, sender: v1::User, id: u8, committed_at_ms: i64, text: &str)
         message_id: bytes(id, 16),
         committed_at_ms,
         content: Some(v1::EventContent {
-            kind: Some(v1::event_content::Kind::Message(v1::Message { text })),
+            kind: Some(v1::event_content::Kind::Message(text.into())),
         }),
     }
 }

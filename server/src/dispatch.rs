@@ -12,7 +12,7 @@ use magpie_protocol::{
     limits::CONVERSATIONS_COUNT_MAX,
     seq::{FrameNumber, Seq},
     session::Reply,
-    wire::{InvalidRequest, Request, v1},
+    wire::{EncodedHistory, InvalidRequest, Request, v1},
 };
 use tokio::sync::Semaphore;
 use tracing::Instrument as _;
@@ -99,7 +99,7 @@ impl Dispatch {
                 false => Taken::Refused(rate_limited(limited)),
             };
         }
-        match to_append(from, request) {
+        match to_append(from, request, self.limiter.limits.edit_time_limit) {
             Ok(append) => {
                 let from = Arc::clone(from);
                 self.committer.submit(Submission {
@@ -161,11 +161,14 @@ impl Dispatch {
                 let Some(page) = self.store.history(from.user, request).await? else {
                     return Ok(Reply::Error(refused(Refusal::NotFound)));
                 };
-                let events = page.events.into_iter().map(|event| event.encoded).collect();
-                Ok(Reply::History {
-                    events,
+                let events = page.events.into_iter().map(|event| event.encoded);
+                Ok(Reply::History(EncodedHistory {
+                    in_reply_to: 0,
+                    events: events.collect(),
                     complete: page.complete,
-                })
+                    states: page.states,
+                    states_seq: page.states_seq.get(),
+                }))
             }
             Other::FetchConversations { after, limit } => {
                 let count = limit.min(CONVERSATIONS_COUNT_MAX) as usize;
@@ -399,10 +402,13 @@ pub fn outcome_reply(append: &Append, outcome: &Outcome) -> Reply {
 
 fn refused(refusal: Refusal) -> v1::Error {
     let (code, action) = match refusal {
-        Refusal::NotFound => (ErrorCode::NotFound, Action::Never),
+        Refusal::NotFound | Refusal::Deleted => (ErrorCode::NotFound, Action::Never),
         Refusal::Conflict => (ErrorCode::Conflict, Action::Never),
-        Refusal::GroupFull => (ErrorCode::LimitReached, Action::Never),
-        Refusal::NothingToDo | Refusal::NotPossible => (ErrorCode::InvalidArgument, Action::Never),
+        Refusal::GroupFull | Refusal::TooMany => (ErrorCode::LimitReached, Action::Never),
+        Refusal::NothingToDo => (ErrorCode::NothingToDo, Action::Never),
+        Refusal::NotPossible => (ErrorCode::InvalidArgument, Action::Never),
+        Refusal::NotAllowed => (ErrorCode::NotAllowed, Action::Never),
+        Refusal::TooLate => (ErrorCode::TooLate, Action::Never),
         Refusal::DeviceRevoked => (ErrorCode::Unauthenticated, Action::SignIn),
     };
     error(code, action, &refusal.to_string())

@@ -171,9 +171,10 @@ async fn register(store: &SharedStore) -> anyhow::Result<(Actor, UserName)> {
 
 fn message(actor: Actor, to: Target) -> anyhow::Result<Append> {
     let text = MessageText::try_from("x".repeat(100)).context("a text is not one")?;
+    let message = text.into();
     Ok(Append {
         actor,
         id: MessageId::new(Uuid::now_v7().into_bytes()),
-        command: Command::SendMessage { to, text },
+        command: Command::SendMessage { to, message },
     })
 }

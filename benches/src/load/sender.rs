@@ -119,7 +119,7 @@ impl Sender {
             let message = v1::SendMessage {
                 message_id: Bytes::copy_from_slice(Uuid::now_v7().as_bytes()),
                 to: Some(To::ConversationId(self.conversation.clone())),
-                text: self.text.fill(Stamp { index, nanos }),
+                message: Some(self.text.fill(Stamp { index, nanos }).into()),
             };
             let number = self.connection.request(Body::SendMessage(message));
             self.in_flight.push_back((number, nanos));

@@ -220,7 +220,7 @@ impl Returner {
             let message = v1::SendMessage {
                 message_id: Bytes::copy_from_slice(Uuid::now_v7().as_bytes()),
                 to: Some(To::ConversationId(speech.conversation.clone())),
-                text: speech.template.fill(stamp),
+                message: Some(speech.template.fill(stamp).into()),
             };
             let number = connection.request(Body::SendMessage(message));
             speech.in_flight.push_back((number, speech.due_at));

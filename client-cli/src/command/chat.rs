@@ -8,8 +8,9 @@ use magpie_client::{ConversationId, MessageId, MessageText, NewRequest, Outcome,
 use tokio::sync::mpsc::Receiver;
 
 use crate::{
+    args::message::Attached,
     carrier::{Carrier, Noticed, Patience},
-    command::{input, listen::Stop},
+    command::{input, listen::Stop, message::compose},
     context::Context,
     failure::{Exit, Failure},
     line::{Line, Shown},
@@ -118,7 +119,9 @@ impl Chat<'_> {
 
     fn send(&mut self, text: MessageText) -> Result<(), Failure> {
         let to = self.to.clone();
-        let id = self.context.home.queue(NewRequest::Send { to, text })?;
+        let message = compose(self.context, &to, text.as_str(), &Attached::default())?;
+        let message = message.try_into()?;
+        let id = self.context.home.queue(NewRequest::Send { to, message })?;
         self.own.push_back(id);
         self.carrier.wake();
         Ok(())

@@ -10,6 +10,7 @@ mod history;
 mod input;
 mod listen;
 mod manual;
+mod message;
 mod offline;
 mod outbox;
 mod push;
@@ -52,7 +53,18 @@ async fn with_home(context: &Context, command: Command) -> Result<Exit, Failure>
             command: Some(crate::args::DevicesCommand::Revoke { id }),
         } => devices::revoke(context, id).await,
         Command::Group { command } => group::run(context, command).await,
-        Command::Send { to, text, queue } => send::run(context, to, text, queue).await,
+        Command::Send {
+            to,
+            text,
+            attached,
+            queue,
+        } => send::run(context, to, (text, attached), queue).await,
+        Command::Reply(asked) => message::reply(context, asked).await,
+        Command::Forward(asked) => message::forward(context, asked).await,
+        Command::Edit(asked) => message::edit(context, asked).await,
+        Command::Delete(asked) => message::delete(context, asked).await,
+        Command::React(asked) => message::react(context, asked).await,
+        Command::Edits(asked) => message::edits(context, &asked),
         Command::Chat { to } => chat::run(context, to).await,
         Command::Listen { until_idle } => listen::run(context, until_idle).await,
         Command::Sync => sync::run(context).await,

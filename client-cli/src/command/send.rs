@@ -6,12 +6,13 @@
 
 use std::io::{self, IsTerminal as _};
 
-use magpie_client::{MessageText, NewRequest, Recipient};
+use magpie_client::{MessageText, NewMessage, NewRequest, Recipient};
 use tokio::sync::mpsc::Receiver;
 
 use crate::{
+    args::message::Attached,
     carrier::{Carrier, Noticed, Patience},
-    command::input,
+    command::{input, message::compose},
     context::Context,
     failure::{Exit, Failure},
     line::{Line, Shown},
@@ -31,14 +32,16 @@ type Lines = Receiver<Result<MessageText, Failure>>;
 pub(crate) async fn run(
     context: &Context,
     to: Recipient,
-    text: Option<String>,
+    (text, attached): (Option<String>, Attached),
     queue: bool,
 ) -> Result<Exit, Failure> {
     context.signed_in()?;
     let sending = Sending { context, to };
+    // A file may go without a word.
+    let text = text.or_else(|| attached.body.as_ref().map(|_| String::new()));
     match (text, queue) {
-        (Some(text), true) => sending.queue_one(text),
-        (Some(text), false) => sending.send_one(text).await,
+        (Some(text), true) => sending.queue_one(&text, &attached),
+        (Some(text), false) => sending.send_one(&text, &attached).await,
         (None, true) => sending.queue_lines(sending.lines()).await,
         (None, false) => sending.send_lines(sending.lines()).await,
     }
@@ -50,11 +53,25 @@ struct Sending<'context> {
 }
 
 impl Sending<'_> {
-    fn request(&self, text: MessageText) -> NewRequest {
+    fn request(&self, message: NewMessage) -> NewRequest {
         NewRequest::Send {
             to: self.to.clone(),
-            text,
+            message,
         }
+    }
+
+    /// One message, with what goes with it.
+    fn compose(&self, text: &str, attached: &Attached) -> Result<NewRequest, Failure> {
+        let message = compose(self.context, &self.to, text, attached)?;
+        Ok(self.request(message.try_into()?))
+    }
+
+    /// A line that was typed: most mention nobody.
+    fn line(&self, text: MessageText) -> Result<NewRequest, Failure> {
+        if !text.as_str().contains('@') {
+            return Ok(self.request(text.into()));
+        }
+        self.compose(text.as_str(), &Attached::default())
     }
 
     /// Standard input; a person who types it is told what happens.
@@ -67,19 +84,19 @@ impl Sending<'_> {
         input::messages()
     }
 
-    fn queue_one(&self, text: String) -> Result<Exit, Failure> {
-        let text = MessageText::try_from(text)?;
-        let id = self.context.home.queue(self.request(text))?;
+    fn queue_one(&self, text: &str, attached: &Attached) -> Result<Exit, Failure> {
+        let request = self.compose(text, attached)?;
+        let id = self.context.home.queue(request)?;
         self.context.output.line(&Line::Queued {
             message_id: Shown(id),
         })?;
         Ok(Exit::Done)
     }
 
-    async fn send_one(&self, text: String) -> Result<Exit, Failure> {
-        let text = MessageText::try_from(text)?;
+    async fn send_one(&self, text: &str, attached: &Attached) -> Result<Exit, Failure> {
+        let request = self.compose(text, attached)?;
         let mut open = Open::default();
-        open.push(self.context.home.queue(self.request(text))?);
+        open.push(self.context.home.queue(request)?);
         until_answered(self.context, Carrier::any(self.context)?, open).await
     }
 
@@ -108,7 +125,7 @@ impl Sending<'_> {
         for line in batch.drain(..) {
             match line {
                 Ok(text) => {
-                    requests.push(self.request(text));
+                    requests.push(self.line(text)?);
                     refused.push(None);
                 }
                 Err(Failure::Input(error)) => return Err(Failure::Input(error)),

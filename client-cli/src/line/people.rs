@@ -7,7 +7,7 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use super::{
     AccountFields, AuditFields, ConversationFields, DeviceFields, DroppedFields, EventFields, Line,
-    MessageFields, OutboxFields,
+    OutboxFields,
 };
 use crate::{
     moment::short,
@@ -17,7 +17,7 @@ use crate::{
 
 /// Columns that most names, titles and numbers fit in; a wider one pushes the
 /// rest of its line.
-const NAME_WIDTH: usize = 10;
+pub(super) const NAME_WIDTH: usize = 10;
 const PLACE_WIDTH: usize = 14;
 const SEQ_WIDTH: usize = 4;
 const MOMENT_WIDTH: usize = 19;
@@ -148,16 +148,6 @@ impl DeviceFields {
     }
 }
 
-impl MessageFields {
-    fn paint(&self, to: &mut Painter) -> fmt::Result {
-        head(to, &self.sent_at, self.place.as_deref(), self.seq)?;
-        let sender = name(self.sender.as_ref());
-        let column = format!("{sender}:");
-        to.column(Part::User(sender), column, NAME_WIDTH)?;
-        write!(to, " {}", self.text)
-    }
-}
-
 impl DroppedFields {
     fn paint(&self, to: &mut Painter) -> fmt::Result {
         to.paint(Part::Wrong, "forgotten")?;
@@ -178,7 +168,7 @@ impl DroppedFields {
         let changes = self.changes;
         to.paint(
             Part::Wrong,
-            format_args!(", {changes} of your changes of the group are not made again"),
+            format_args!(", {changes} of your changes of groups and messages are not made again"),
         )
     }
 }
@@ -234,6 +224,7 @@ impl EventFields {
             "members_added" => write!(to, " added {members}"),
             "member_removed" => write!(to, " removed {members}"),
             "member_left" => write!(to, " left"),
+            "message_edited" | "message_deleted" | "reacted" => self.paint_change(to),
             _ => write!(to, " did something that this version does not know"),
         }
     }
@@ -320,7 +311,7 @@ pub(super) fn place_of(kind: ConversationKind, title: &str) -> String {
 }
 
 /// When, where if several conversations are shown, and the number.
-fn head(to: &mut Painter, at: &str, place: Option<&str>, seq: u64) -> fmt::Result {
+pub(super) fn head(to: &mut Painter, at: &str, place: Option<&str>, seq: u64) -> fmt::Result {
     aside(to, short(at))?;
     if let Some(place) = place {
         to.write_str("  ")?;
@@ -334,7 +325,7 @@ fn synced(to: &mut Painter, events: u64, sent: u64, failed: u64) -> fmt::Result 
     count_of_wrong(to, failed, "failed")
 }
 
-fn aside(to: &mut Painter, text: impl Display) -> fmt::Result {
+pub(super) fn aside(to: &mut Painter, text: impl Display) -> fmt::Result {
     to.paint(Part::Aside, text)
 }
 
@@ -347,7 +338,7 @@ fn count_of_wrong(to: &mut Painter, count: u64, of: &str) -> fmt::Result {
     }
 }
 
-fn name(sender: Option<&String>) -> &str {
+pub(super) fn name(sender: Option<&String>) -> &str {
     sender.map_or("somebody", String::as_str)
 }
 

@@ -6,6 +6,7 @@ use super::{
     AccountFields, AuditFields, BegunFields, ConversationFields, DeviceFields, DroppedFields,
     EventFields, FaultFields, HealedFields, Line, MessageFields, OutboxFields, Shown, StruckFields,
     TortureFields,
+    message::{MoreFields, ReactionFields},
 };
 
 /// Clears the screen, colours, ends the line, writes backwards, rings.
@@ -51,8 +52,33 @@ fn event(kind: &'static str) -> Line {
         sent_at: MOMENT.to_owned(),
         title: Some(hostile()),
         members: Some(vec![hostile(), hostile()]),
+        target_seq: Some(3),
+        text: Some(hostile()),
+        emoji: Some(hostile()),
+        removed: Some(true),
         place: Some(hostile()),
     })
+}
+
+/// Whatever a message can have.
+fn more() -> MoreFields {
+    MoreFields {
+        deleted: false,
+        reply_to_seq: Some(3),
+        forwarded_from: Some(hostile()),
+        forwarded_sent_at: Some(MOMENT.to_owned()),
+        mentions: vec![hostile()],
+        mentions_everybody: true,
+        content_type: Some(hostile()),
+        body: Some("00ff".to_owned()),
+        edited_at: Some(MOMENT.to_owned()),
+        reactions: vec![ReactionFields {
+            emoji: hostile(),
+            count: 2,
+            own: true,
+        }],
+        pending: true,
+    }
 }
 
 /// What is printed of accounts, devices and requests.
@@ -201,6 +227,9 @@ pub(crate) fn all() -> Vec<Line> {
             "members_added",
             "member_removed",
             "member_left",
+            "message_edited",
+            "message_deleted",
+            "reacted",
             "unknown",
         ]
         .map(event),
@@ -213,7 +242,16 @@ pub(crate) fn all() -> Vec<Line> {
             sender: Some(hostile()),
             text: hostile(),
             sent_at: MOMENT.to_owned(),
+            more: more(),
             place: Some(hostile()),
+        }),
+        Line::Message(MessageFields {
+            more: MoreFields {
+                deleted: true,
+                ..MoreFields::default()
+            },
+            sent_at: MOMENT.to_owned(),
+            ..MessageFields::default()
         }),
         Line::Conversation(ConversationFields {
             conversation_id: conversation_id(),

@@ -291,7 +291,7 @@ impl Device {
         self.seat.board.has_sent(self.seat.number);
         let id = self.home.queue(NewRequest::Send {
             to: Recipient::Conversation(conversation),
-            text: text.try_into()?,
+            message: text.try_into()?,
         })?;
         self.notes.has_id(number, id);
         if let Some(client) = &self.client {
@@ -318,8 +318,8 @@ impl Device {
                     digest: digest(&event.content),
                 });
                 self.seat.board.has_shown(self.seat.number, place);
-                if let magpie_client::Content::Message { text } = &event.content
-                    && let Some((sender, count)) = sender_of(text)
+                if let magpie_client::Content::Message(message) = &event.content
+                    && let Some((sender, count)) = sender_of(&message.text)
                     && sender != self.seat.number
                 {
                     self.seat.board.has_seen(sender, count);

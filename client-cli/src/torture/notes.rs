@@ -61,12 +61,16 @@ pub(super) const GROUP_CREATED: &str = "a group";
 /// What an event says, as far as it is compared.
 pub(super) fn digest(content: &Content) -> Digest {
     match content {
-        Content::Message { text } => Digest::of(text.as_bytes()),
+        Content::Message(message) => Digest::of(message.text.as_bytes()),
         Content::GroupCreated { .. } => Digest::of(GROUP_CREATED.as_bytes()),
         // Nobody here does any of that.
         Content::MembersAdded { .. }
         | Content::MemberRemoved { .. }
         | Content::MemberLeft
+        | Content::DeletedMessage
+        | Content::MessageEdited { .. }
+        | Content::MessageDeleted { .. }
+        | Content::Reacted { .. }
         | Content::Unknown => Digest::of(b"something else"),
     }
 }

@@ -200,7 +200,7 @@ async fn introduce(plan: &Plan, devices: &mut [Device]) -> Result<usize, Failure
         for one in (first..last - 1).step_by(2) {
             let hello = NewRequest::Send {
                 to: Recipient::User(UserName::parse(&name(plan, one + 1))?),
-                text: "hello".to_owned().try_into()?,
+                message: "hello".try_into()?,
             };
             begin(devices, one, "hello", hello, one..one + 2).await?;
             conversations += 1;

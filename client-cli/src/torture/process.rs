@@ -236,8 +236,8 @@ impl Processes {
         let mut ids = HashMap::new();
         for entry in Home::open(&self.seat.directory)?.outbox() {
             let entry = entry?;
-            if let Operation::Send { text, .. } = entry.operation {
-                ids.insert(text, entry.id);
+            if let Operation::Send { message, .. } = entry.operation {
+                ids.insert(message.text, entry.id);
             }
         }
         self.notes.texts_have_ids(&ids);

@@ -120,10 +120,10 @@ fn event(event: &StoredEvent) -> Event {
 fn ids_by_text(log: &Log) -> HashMap<String, MessageId> {
     let mut ids = HashMap::new();
     for event in log.values().flatten() {
-        if let (magpie_client::Content::Message { text }, Some(id)) =
+        if let (magpie_client::Content::Message(message), Some(id)) =
             (&event.content, event.message_id)
         {
-            ids.insert(text.clone(), id);
+            ids.insert(message.text.clone(), id);
         }
     }
     ids

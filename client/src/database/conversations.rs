@@ -16,7 +16,8 @@ use super::{
 };
 use crate::{
     error::LocalError,
-    model::{ConversationKind, ConversationLine, Member, Recipient, User},
+    model::{ConversationKind, ConversationLine, Member, User},
+    request::Recipient,
 };
 
 /// A direct conversation, as in `magpie.v1.ConversationKind`.
@@ -301,7 +302,9 @@ pub(super) fn follow_members(
     }
     let id = event.conversation;
     let (added, removed): (&[v1::User], Option<UserId>) = match kind {
-        Kind::Message(_) => return Ok(()),
+        Kind::Message(_) | Kind::MessageEdited(_) | Kind::MessageDeleted(_) | Kind::Reacted(_) => {
+            return Ok(());
+        }
         Kind::GroupCreated(it) => {
             let group = i64::from(i32::from(v1::ConversationKind::Group));
             transaction
@@ -446,6 +449,14 @@ impl Database {
             line.unread = unread.unsigned_abs();
         }
         Ok(lines)
+    }
+
+    /// The members of a conversation that are known here.
+    pub(crate) fn members(&self, to: &Recipient) -> Result<Vec<Member>, LocalError> {
+        match resolve(&self.connection, to)? {
+            Some(id) => members(&self.connection, id),
+            None => Ok(Vec::new()),
+        }
     }
 
     pub(crate) fn resolve(&self, to: &Recipient) -> Result<Option<ConversationId>, LocalError> {

@@ -2,18 +2,19 @@
 
 use magpie_protocol::{
     id::ConversationId,
+    seq::Seq,
     text::UserName,
     wire::v1::{self, client_frame::Body},
 };
 
 use super::{
-    Database, conversation_at, message_id_at,
-    outbox::{decode, refusal_at},
-    seq_at,
+    Database, conversation_at, message_id_at, outbox::refusal_at, requests::decode, seq_at,
 };
 use crate::{
     error::LocalError,
-    model::{Operation, OutboxEntry, OutboxState, Recipient, Refusal},
+    message::{Message, MessagePlace},
+    model::Refusal,
+    request::{Operation, OutboxEntry, OutboxState, Recipient},
 };
 
 /// Where an entry stands in the outbox: behind all requests come the read marks.
@@ -127,7 +128,19 @@ fn operation(body: Body) -> Option<Operation> {
                     Recipient::Conversation(conversation(&id)?)
                 }
             },
-            text: it.text,
+            message: Message::of(it.message?)?,
+        },
+        Body::EditMessage(it) => Operation::Edit {
+            place: place(&it.conversation_id, it.seq)?,
+            message: Message::of(it.message?)?,
+        },
+        Body::DeleteMessage(it) => Operation::Delete {
+            place: place(&it.conversation_id, it.seq)?,
+        },
+        Body::React(it) => Operation::React {
+            place: place(&it.conversation_id, it.seq)?,
+            emoji: it.emoji,
+            removed: it.removed,
         },
         Body::CreateGroup(it) => Operation::CreateGroup {
             title: it.title,
@@ -158,6 +171,13 @@ fn operation(body: Body) -> Option<Operation> {
         | Body::SetPush(_)
         | Body::ClearPush(_)
         | Body::Detach(_) => return None,
+    })
+}
+
+fn place(conversation: &[u8], seq: u64) -> Option<MessagePlace> {
+    Some(MessagePlace {
+        conversation: ConversationId::try_from(conversation).ok()?,
+        seq: Seq::new(seq),
     })
 }
 

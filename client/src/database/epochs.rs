@@ -14,11 +14,15 @@ use magpie_protocol::{
     text::UserName,
     wire::v1::{self, client_frame::Body, send_message::To},
 };
-use prost::Message as _;
 use rusqlite::{OptionalExtension as _, Transaction, params};
 
 use super::{
-    account::Me, conversation_at, conversations, events::MESSAGE, gaps, outbox, seq_at, stored,
+    account::Me,
+    conversation_at, conversations,
+    events::{BLANK, DELETED, EDITED, MESSAGE, REACTED},
+    gaps, outbox,
+    requests::encode,
+    seq_at, states, stored,
 };
 use crate::{
     error::LocalError,
@@ -124,7 +128,7 @@ pub(super) fn repeat_read_mark(
     }
 }
 
-/// An own message that is dropped.
+/// An own message that is dropped, or what was done to one that is not.
 struct Own {
     seq: Seq,
     id: Option<MessageId>,
@@ -148,12 +152,14 @@ fn drop_above(
         gaps::first_above(transaction, id, above)?.map_or(reach.next, |gap| gap.min(reach.next));
     let (kind, title) = name(transaction, id)?;
     let changes = count_changes(transaction, me, id, above)?;
-    let resent = put_back(transaction, id, (kind, &title), &own, hole)?;
+    let resent = put_back(transaction, id, (kind, &title), &own, hole, above)?;
+    states::undo(transaction, id, above)?;
     let events = transaction
         .prepare_cached("DELETE FROM events WHERE conversation = ?1 AND seq > ?2")?
         .execute(params![id.bytes(), stored(above)])?;
     gaps::cut(transaction, id, above)?;
     outbox::lower_reads(transaction, id, above)?;
+    outbox::forget_targets(transaction, id, above)?;
     cut(transaction, id, above)?;
     outbox::forget_outcomes(transaction, id, above)?;
     if events == 0 && changes == 0 && reach.next <= above.next() {
@@ -179,10 +185,19 @@ fn own_above(
     let own = transaction
         .prepare_cached(
             "SELECT seq, message_id, committed_at_ms, raw FROM events
-              WHERE conversation = ?1 AND seq > ?2 AND sender = ?3 AND kind = ?4 ORDER BY seq",
+              WHERE conversation = ?1 AND seq > ?2 AND sender = ?3
+                AND (kind = ?4 OR (kind IN (?5, ?6, ?7) AND target <= ?2)) ORDER BY seq",
         )?
         .query_map(
-            params![id.bytes(), stored(above), me.user.bytes(), MESSAGE],
+            params![
+                id.bytes(),
+                stored(above),
+                me.user.bytes(),
+                MESSAGE,
+                EDITED,
+                DELETED,
+                REACTED
+            ],
             |row| {
                 Ok(Own {
                     seq: seq_at(row, 0)?,
@@ -196,7 +211,7 @@ fn own_above(
     Ok(own)
 }
 
-/// How many changes of the group above a seq are the user's own. The event of one
+/// How many changes above a seq are the user's own and are not made again. The event of one
 /// that was accepted a moment ago may still have been on its way.
 fn count_changes(
     transaction: &Transaction<'_>,
@@ -208,7 +223,8 @@ fn count_changes(
         .prepare_cached(
             "SELECT count(*) FROM (
                  SELECT seq FROM events
-                  WHERE conversation = ?1 AND seq > ?2 AND sender = ?3 AND kind <> ?4
+                  WHERE conversation = ?1 AND seq > ?2 AND sender = ?3
+                    AND kind NOT IN (?4, ?6) AND (target IS NULL OR target > ?2)
                   UNION
                  SELECT seq FROM outcomes
                   WHERE conversation = ?1 AND seq > ?2 AND kind = ?5
@@ -216,13 +232,21 @@ fn count_changes(
                                      WHERE events.conversation = ?1 AND events.seq = outcomes.seq))",
         )?
         .query_row(
-            params![id.bytes(), stored(above), me.user.bytes(), MESSAGE, outbox::ACCEPTED],
+            params![
+                id.bytes(),
+                stored(above),
+                me.user.bytes(),
+                MESSAGE,
+                outbox::ACCEPTED,
+                BLANK
+            ],
             |row| row.get(0),
         )?;
     Ok(count.unsigned_abs())
 }
 
-/// Puts messages back into the outbox, in front of what waits. Returns how many.
+/// Puts messages back into the outbox, in front of what waits, and what was done to
+/// those that are still there. Returns how many.
 ///
 /// Those of the user's other devices as well: the one that sent them may never
 /// come back, and whoever is first stores them once. But only below the first
@@ -234,6 +258,7 @@ fn put_back(
     (kind, title): (ConversationKind, &str),
     messages: &[Own],
     hole: Seq,
+    above: Seq,
 ) -> Result<u64, LocalError> {
     let peer = UserName::parse(title).ok();
     let peer = peer.filter(|_| kind == ConversationKind::Direct);
@@ -247,18 +272,11 @@ fn put_back(
             continue;
         };
         let is_sent_here = outbox::was_accepted(transaction, message_id)?;
-        let Some(text) = text(own).filter(|_| own.seq < hole || is_sent_here) else {
+        let again = again(own, message_id, id, to.clone(), above);
+        let Some(body) = again.filter(|_| own.seq < hole || is_sent_here) else {
             continue;
         };
-        let frame = v1::ClientFrame {
-            body: Some(Body::SendMessage(v1::SendMessage {
-                message_id: message_id.to_wire(),
-                to: Some(to.clone()),
-                text,
-            })),
-            ..Default::default()
-        };
-        frames.push((message_id, frame.encode_to_vec(), own.at_ms));
+        frames.push((message_id, encode(body), own.at_ms));
     }
     outbox::put_in_front(transaction, &frames)?;
     Ok(frames.len() as u64)
@@ -308,14 +326,44 @@ fn forget(transaction: &Transaction<'_>, id: ConversationId) -> Result<(), Local
     Ok(())
 }
 
-/// What a message says; `None` if it cannot be read here.
-fn text(own: &Own) -> Option<String> {
+/// The request that made an event; `None` if it cannot be read here, or there is
+/// nothing to be said again. What a message answers above `above` is not there.
+fn again(own: &Own, message_id: MessageId, id: ConversationId, to: To, above: Seq) -> Option<Body> {
+    use v1::event_content::Kind;
     let event = raw::event(&own.raw.clone().into());
-    match event.content?.kind? {
-        v1::event_content::Kind::Message(message) => Some(message.text),
-        v1::event_content::Kind::GroupCreated(_)
-        | v1::event_content::Kind::MembersAdded(_)
-        | v1::event_content::Kind::MemberRemoved(_)
-        | v1::event_content::Kind::MemberLeft(_) => None,
-    }
+    let (message_id, conversation_id) = (message_id.to_wire(), id.to_wire());
+    Some(match event.content?.kind? {
+        Kind::Message(mut message) => {
+            if message.reply_to_seq > above.get() {
+                message.reply_to_seq = 0;
+            }
+            Body::SendMessage(v1::SendMessage {
+                message_id,
+                to: Some(to),
+                message: Some(message),
+            })
+        }
+        Kind::MessageEdited(it) => Body::EditMessage(v1::EditMessage {
+            message_id,
+            conversation_id,
+            seq: it.seq,
+            message: Some(it.message?),
+        }),
+        Kind::MessageDeleted(it) => Body::DeleteMessage(v1::DeleteMessage {
+            message_id,
+            conversation_id,
+            seq: it.seq,
+        }),
+        Kind::Reacted(it) => Body::React(v1::React {
+            message_id,
+            conversation_id,
+            seq: it.seq,
+            emoji: it.emoji,
+            removed: it.removed,
+        }),
+        Kind::GroupCreated(_)
+        | Kind::MembersAdded(_)
+        | Kind::MemberRemoved(_)
+        | Kind::MemberLeft(_) => return None,
+    })
 }

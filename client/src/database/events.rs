@@ -9,15 +9,25 @@ use magpie_protocol::{
 use prost::Message as _;
 use rusqlite::{Connection, Transaction, params};
 
-use super::{Database, account::Me, conversations, gaps, stored};
+use super::{Database, account::Me, conversations, gaps, states, stored};
 use crate::{
     error::LocalError,
+    message::{Message, MessagePlace, MessageState},
     model::{Content, LocalHistory, StoredEvent, User},
     raw,
+    request::Acceptance,
 };
 
 /// Events of this kind count as unread.
 pub(super) const MESSAGE: i64 = 1;
+/// A message that was edited.
+pub(super) const EDITED: i64 = 6;
+/// A message that was deleted, said by the event of that.
+pub(super) const DELETED: i64 = 7;
+/// A reaction.
+pub(super) const REACTED: i64 = 8;
+/// The place of a message that was deleted.
+pub(super) const BLANK: i64 = 9;
 
 /// An event from the server that has a place.
 #[derive(Clone, Debug)]
@@ -68,17 +78,38 @@ impl NewEvent {
         Ok((placed, unplaced_count))
     }
 
-    fn kind(&self) -> i64 {
+    pub(super) fn kind(&self) -> i64 {
         use v1::event_content::Kind;
         let content = self.event.content.as_ref();
         match content.and_then(|content| content.kind.as_ref()) {
+            Some(Kind::Message(it)) if it.text.is_empty() && it.body.is_empty() => BLANK,
             Some(Kind::Message(_)) => MESSAGE,
             Some(Kind::GroupCreated(_)) => 2,
             Some(Kind::MembersAdded(_)) => 3,
             Some(Kind::MemberRemoved(_)) => 4,
             Some(Kind::MemberLeft(_)) => 5,
+            Some(Kind::MessageEdited(_)) => EDITED,
+            Some(Kind::MessageDeleted(_)) => DELETED,
+            Some(Kind::Reacted(_)) => REACTED,
             None => 0,
         }
+    }
+
+    /// The message that it is about, besides itself.
+    pub(super) fn target(&self) -> Option<Seq> {
+        use v1::event_content::Kind;
+        let content = self.event.content.as_ref();
+        let seq = match content.and_then(|content| content.kind.as_ref())? {
+            Kind::MessageEdited(it) => it.seq,
+            Kind::MessageDeleted(it) => it.seq,
+            Kind::Reacted(it) => it.seq,
+            Kind::Message(_)
+            | Kind::GroupCreated(_)
+            | Kind::MembersAdded(_)
+            | Kind::MemberRemoved(_)
+            | Kind::MemberLeft(_) => return None,
+        };
+        Some(Seq::new(seq))
     }
 
     pub(crate) fn into_stored(self) -> StoredEvent {
@@ -96,8 +127,8 @@ pub(super) fn insert(
     let inserted = transaction
         .prepare_cached(
             "INSERT INTO events (conversation, seq, message_id, sender, committed_at_ms, kind,
-                                 printable, epoch, raw)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT DO NOTHING",
+                                 printable, epoch, raw, target)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT DO NOTHING",
         )?
         .execute(params![
             event.conversation.bytes(),
@@ -109,6 +140,7 @@ pub(super) fn insert(
             printable,
             me.epoch,
             event.raw.as_ref(),
+            event.target().map(stored),
         ])?;
     Ok(inserted == 1)
 }
@@ -147,10 +179,10 @@ pub(super) fn seqs_between(
 pub(super) fn own_message(
     me: &Me,
     id: MessageId,
-    at: crate::model::Acceptance,
-    text: String,
+    at: Acceptance,
+    message: v1::Message,
 ) -> NewEvent {
-    let kind = v1::event_content::Kind::Message(v1::Message { text });
+    let kind = v1::event_content::Kind::Message(message);
     let event = v1::Event {
         conversation_id: at.conversation.to_wire(),
         seq: at.seq.get(),
@@ -184,7 +216,21 @@ fn to_stored(event: v1::Event, raw: Bytes, conversation: ConversationId) -> Stor
     use v1::event_content::Kind;
     let users = |users: Vec<v1::User>| users.into_iter().filter_map(user).collect();
     let content = match event.content.and_then(|content| content.kind) {
-        Some(Kind::Message(it)) => Content::Message { text: it.text },
+        Some(Kind::Message(it)) => {
+            Message::of(it).map_or(Content::DeletedMessage, Content::Message)
+        }
+        Some(Kind::MessageEdited(it)) => Content::MessageEdited {
+            seq: Seq::new(it.seq),
+            message: it.message.and_then(Message::of),
+        },
+        Some(Kind::MessageDeleted(it)) => Content::MessageDeleted {
+            seq: Seq::new(it.seq),
+        },
+        Some(Kind::Reacted(it)) => Content::Reacted {
+            seq: Seq::new(it.seq),
+            emoji: it.emoji,
+            removed: it.removed,
+        },
         Some(Kind::GroupCreated(it)) => Content::GroupCreated {
             title: it.title,
             members: users(it.members),
@@ -205,6 +251,7 @@ fn to_stored(event: v1::Event, raw: Bytes, conversation: ConversationId) -> Stor
         message_id: MessageId::try_from(event.message_id.as_ref()).ok(),
         committed_at_ms: event.committed_at_ms,
         content,
+        state: MessageState::default(),
         raw,
     }
 }
@@ -257,11 +304,39 @@ impl Database {
         let blocked_at = gaps::first_blocking(&view, conversation)?;
         let shown = blocked_at.unwrap_or(reach.next);
         let below = before.min(shown);
-        let events = newest_below(&view, conversation, below, limit)?;
+        let mut events = newest_below(&view, conversation, below, limit)?;
+        states::fill(&view, &mut events)?;
         let lowest = events
             .first()
             .map_or(Seq::ZERO, |event| event.seq.previous());
         let gaps = gaps::between(&view, conversation, lowest, before.previous())?;
         Ok(LocalHistory { events, gaps })
+    }
+
+    /// A stored event, and the edits of it that are stored.
+    pub(crate) fn event(
+        &mut self,
+        place: MessagePlace,
+    ) -> Result<Option<(StoredEvent, Vec<StoredEvent>)>, LocalError> {
+        let view = self.connection.transaction()?;
+        let (id, seq) = (place.conversation.bytes(), stored(place.seq));
+        let mut found: Vec<StoredEvent> = view
+            .prepare_cached(
+                "SELECT conversation, raw FROM events WHERE conversation = ?1 AND seq = ?2",
+            )?
+            .query_map(params![id, seq], event_at)?
+            .collect::<Result<_, _>>()?;
+        states::fill(&view, &mut found)?;
+        let Some(event) = found.pop() else {
+            return Ok(None);
+        };
+        let edits = view
+            .prepare_cached(
+                "SELECT conversation, raw FROM events
+                  WHERE conversation = ?1 AND target = ?2 AND kind = ?3 ORDER BY seq",
+            )?
+            .query_map(params![id, seq, EDITED], event_at)?
+            .collect::<Result<_, _>>()?;
+        Ok(Some((event, edits)))
     }
 }

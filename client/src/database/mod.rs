@@ -17,7 +17,9 @@ mod outbox;
 mod outcomes;
 mod page;
 mod printed;
+mod requests;
 mod schema;
+mod states;
 #[cfg(test)]
 mod tests;
 mod turn;
@@ -37,6 +39,7 @@ pub(crate) use self::{
     events::NewEvent,
     outbox::now_ms,
     page::NewPage,
+    states::States,
     turn::{Changes, Load, Turn, Work},
 };
 use crate::error::{HomeError, LocalError};

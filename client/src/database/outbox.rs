@@ -5,16 +5,19 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use magpie_protocol::{
     id::{ConversationId, MessageId},
     seq::Seq,
-    text::UserName,
     wire::v1::{self, client_frame::Body},
 };
-use prost::Message as _;
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
 
-use super::{Database, account, conversation_at, conversations, message_id_at, seq_at, stored};
+use super::{
+    Database, account, conversation_at, conversations, message_id_at,
+    requests::{body, decode, encode, target},
+    seq_at, stored,
+};
 use crate::{
     error::LocalError,
-    model::{Acceptance, NewRequest, Outcome, Recipient, Refusal},
+    model::Refusal,
+    request::{Acceptance, NewRequest, Outcome},
 };
 
 /// A request that waits to be sent.
@@ -23,55 +26,6 @@ pub(crate) struct Waiting {
     pub(crate) place: i64,
     pub(crate) id: MessageId,
     pub(crate) body: Body,
-}
-
-fn names(names: Vec<UserName>) -> Vec<String> {
-    names.iter().map(|name| name.as_str().to_owned()).collect()
-}
-
-/// The request on the wire, unless it is a read mark.
-fn body(id: MessageId, request: NewRequest) -> Result<Body, (Recipient, Option<Seq>)> {
-    let message_id = id.to_wire();
-    Ok(match request {
-        NewRequest::Send { to, text } => {
-            let to = match to {
-                Recipient::User(name) => v1::send_message::To::UserName(name.as_str().to_owned()),
-                Recipient::Conversation(id) => v1::send_message::To::ConversationId(id.to_wire()),
-            };
-            Body::SendMessage(v1::SendMessage {
-                message_id,
-                to: Some(to),
-                text: text.into_string(),
-            })
-        }
-        NewRequest::CreateGroup { title, names: whom } => Body::CreateGroup(v1::CreateGroup {
-            message_id,
-            title: title.as_str().to_owned(),
-            user_names: names(whom),
-        }),
-        NewRequest::AddMembers {
-            conversation,
-            names: whom,
-        } => Body::AddMembers(v1::AddMembers {
-            message_id,
-            conversation_id: conversation.to_wire(),
-            user_names: names(whom),
-        }),
-        NewRequest::RemoveMember { conversation, name } => Body::RemoveMember(v1::RemoveMember {
-            message_id,
-            conversation_id: conversation.to_wire(),
-            user_name: name.as_str().to_owned(),
-        }),
-        NewRequest::Leave { conversation } => Body::LeaveGroup(v1::LeaveGroup {
-            message_id,
-            conversation_id: conversation.to_wire(),
-        }),
-        NewRequest::MarkRead { to, seq } => return Err((to, seq)),
-    })
-}
-
-pub(super) fn decode(frame: &[u8]) -> Option<Body> {
-    v1::ClientFrame::decode(frame).ok()?.body
 }
 
 /// By this device's clock, milliseconds since 1970.
@@ -90,13 +44,19 @@ fn queue(
     let id = MessageId::new(uuid::Uuid::now_v7().into_bytes());
     match body(id, request) {
         Ok(body) => {
-            let frame = v1::ClientFrame {
-                body: Some(body),
-                ..Default::default()
-            };
+            let target = target(transaction, &body)?;
             transaction
-                .prepare_cached("INSERT INTO outbox (id, frame, queued_at_ms) VALUES (?1, ?2, ?3)")?
-                .execute(params![id.bytes(), frame.encode_to_vec(), queued_at_ms])?;
+                .prepare_cached(
+                    "INSERT INTO outbox (id, frame, queued_at_ms, conversation, target)
+                     VALUES (?1, ?2, ?3, ?4, ?5)",
+                )?
+                .execute(params![
+                    id.bytes(),
+                    encode(body),
+                    queued_at_ms,
+                    target.map(|(conversation, _)| conversation.bytes()),
+                    target.map(|(_, seq)| stored(seq)),
+                ])?;
         }
         Err((to, seq)) => {
             let conversation = conversations::resolve(transaction, &to)?;
@@ -338,6 +298,44 @@ pub(super) fn forget_outcomes(
     transaction
         .prepare_cached("DELETE FROM outcomes WHERE conversation = ?1 AND seq > ?2 AND kind = ?3")?
         .execute(params![conversation.bytes(), stored(above), ACCEPTED])?;
+    Ok(())
+}
+
+/// What waits about messages that are not there any more: changes of them are
+/// refused here, since another message may stand in their place, and an answer to one
+/// answers nothing.
+pub(super) fn forget_targets(
+    transaction: &Transaction<'_>,
+    conversation: ConversationId,
+    above: Seq,
+) -> Result<(), LocalError> {
+    let waiting: Vec<(MessageId, Vec<u8>)> = transaction
+        .prepare_cached(
+            "SELECT id, frame FROM outbox
+              WHERE conversation = ?1 AND target > ?2 AND code IS NULL",
+        )?
+        .query_map(params![conversation.bytes(), stored(above)], |row| {
+            Ok((message_id_at(row, 0)?, row.get(1)?))
+        })?
+        .collect::<Result<_, _>>()?;
+    for (id, frame) in waiting {
+        if let Some(Body::SendMessage(mut send)) = decode(&frame) {
+            if let Some(message) = &mut send.message {
+                message.reply_to_seq = 0;
+            }
+            transaction
+                .prepare_cached("UPDATE outbox SET frame = ?2, target = NULL WHERE id = ?1")?
+                .execute(params![id.bytes(), encode(Body::SendMessage(send))])?;
+            continue;
+        }
+        let refusal = Refusal {
+            code: v1::ErrorCode::NotFound,
+            action: v1::Action::Never,
+            after: std::time::Duration::ZERO,
+            message: "the message is not in the server's history any more".to_owned(),
+        };
+        refused(transaction, id, &refusal)?;
+    }
     Ok(())
 }
 

@@ -63,16 +63,33 @@ CREATE TABLE events (
     message_id BLOB,
     sender BLOB,
     committed_at_ms INTEGER NOT NULL,
-    -- 1: a message.
+    -- The field of EventContent: 1 a message, 6 edited, 7 deleted, 8 reacted; 9 the
+    -- place of a message that was deleted.
     kind INTEGER NOT NULL,
     -- 0: history that was fetched on demand.
     printable INTEGER NOT NULL,
     -- The server's history that it was received in.
     epoch INTEGER NOT NULL,
-    -- magpie.v1.Event, byte for byte.
+    -- magpie.v1.Event, byte for byte; of a message that was deleted, and of its
+    -- edits, without what they said.
     raw BLOB NOT NULL,
+    -- The message that it is about, if it is about one.
+    target INTEGER,
     PRIMARY KEY (conversation, seq)
 ) STRICT;
+
+CREATE INDEX events_by_target ON events (conversation, target, seq) WHERE target IS NOT NULL;
+
+-- What became of messages up to `upto`, as the server said when they were fetched
+-- from history. What is above it is in events.
+CREATE TABLE states (
+    conversation BLOB NOT NULL,
+    seq INTEGER NOT NULL,
+    upto INTEGER NOT NULL,
+    -- magpie.v1.MessageState.
+    state BLOB NOT NULL,
+    PRIMARY KEY (conversation, seq)
+) STRICT, WITHOUT ROWID;
 
 -- What exists and is not stored: from_seq to to_seq, both included.
 CREATE TABLE gaps (
@@ -94,8 +111,13 @@ CREATE TABLE outbox (
     -- As in magpie.v1.Error once it is refused for good.
     code INTEGER,
     action INTEGER,
-    message TEXT
+    message TEXT,
+    -- The message that it is about, if it changes or answers one.
+    conversation BLOB,
+    target INTEGER
 ) STRICT;
+
+CREATE INDEX outbox_by_target ON outbox (conversation, target) WHERE target IS NOT NULL;
 
 -- Read marks that the server has not confirmed.
 CREATE TABLE reads (

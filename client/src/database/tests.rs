@@ -1,6 +1,7 @@
 //! Stories of the local database.
 
 mod epochs;
+mod messages;
 
 use bytes::Bytes;
 use magpie_protocol::{
@@ -10,10 +11,10 @@ use magpie_protocol::{
 };
 use prost::Message as _;
 
-use super::{Changes, Database, Load, NewEvent, NewPage, OutboxPlace, Turn, Work};
-use crate::model::{
-    Acceptance, Account, Content, Gap, NewRequest, OutboxEntry, OutboxState, Outcome, Recipient,
-    Refusal,
+use super::{Changes, Database, Load, NewEvent, NewPage, OutboxPlace, States, Turn, Work};
+use crate::{
+    model::{Account, Content, Gap, Refusal},
+    request::{Acceptance, NewRequest, OutboxEntry, OutboxState, Outcome, Recipient},
 };
 
 const ALICE: UserId = UserId::new([0xa; 16]);
@@ -75,7 +76,7 @@ impl Device {
     fn send(&mut self, text: &str) -> MessageId {
         let send = NewRequest::Send {
             to: Recipient::User("bob".parse_name()),
-            text: text.to_owned().try_into().unwrap(),
+            message: text.try_into().unwrap(),
         };
         self.database.queue_all(vec![send]).unwrap()[0]
     }
@@ -144,7 +145,7 @@ fn event(seq: u64) -> v1::Event {
         message_id: message_id(seq).to_wire(),
         committed_at_ms: 1_000 + i64::try_from(seq).unwrap(),
         content: Some(v1::EventContent {
-            kind: Some(v1::event_content::Kind::Message(v1::Message { text })),
+            kind: Some(v1::event_content::Kind::Message(text.into())),
         }),
     }
 }
@@ -207,6 +208,7 @@ fn fill(gap: Gap, seqs: impl IntoIterator<Item = u64>, complete: bool) -> Work {
         gap,
         events: events.collect(),
         complete,
+        states: States::default(),
         ask: 1,
     }
 }
@@ -263,8 +265,11 @@ fn an_accepted_message_moves_from_the_outbox_to_the_history() {
     let outcome = device.database.outcome(id).unwrap();
     assert_eq!(outcome, Some(Outcome::Accepted(at(1))));
     let history = device.database.history(CHAT, None, 10).unwrap();
-    let text = "hello".to_owned();
-    assert_eq!(history.events[0].content, Content::Message { text });
+    let message = crate::message::Message {
+        text: "hello".to_owned(),
+        ..Default::default()
+    };
+    assert_eq!(history.events[0].content, Content::Message(message));
     assert_eq!(history.events[0].message_id, Some(id));
     let bob = Recipient::User("bob".parse_name());
     assert_eq!(device.database.resolve(&bob).unwrap(), Some(CHAT));

@@ -20,10 +20,12 @@ use super::{
     conversations::{self, Reach},
     epochs, events, gaps,
     outbox::{self, Waiting},
+    states::{self, States},
 };
 use crate::{
     error::LocalError,
-    model::{Acceptance, Dropped, Gap, Refusal},
+    model::{Dropped, Gap, Refusal},
+    request::Acceptance,
 };
 
 /// One thing that came.
@@ -57,6 +59,7 @@ pub(crate) enum Work {
         gap: Gap,
         events: Vec<NewEvent>,
         complete: bool,
+        states: States,
         ask: u64,
     },
     /// A missing gap cannot be filled.
@@ -187,9 +190,11 @@ impl Worker<'_> {
                 gap,
                 events,
                 complete,
+                states,
                 ask,
             } => {
                 let count = self.filled(gap, &events, complete)?;
+                states::keep(self.transaction, &self.me, gap, &states)?;
                 self.changes.filled.push((ask, count));
             }
             Work::FillRefused(gap) => {
@@ -307,6 +312,7 @@ impl Worker<'_> {
         let inserted = events::insert(transaction, &self.me, event, printable)?;
         if inserted {
             self.answer(event)?;
+            states::follow(transaction, event)?;
             conversations::follow_members(transaction, &self.me, event, reach.members)?;
         }
         if event.seq < reach.next || matches!(origin, Origin::Filled { .. }) {
@@ -365,7 +371,8 @@ impl Worker<'_> {
             if let Some(To::UserName(name)) = &message.to {
                 conversations::ensure_direct(self.transaction, at.conversation, name)?;
             }
-            let event = events::own_message(&self.me, id, at, message.text);
+            let message = message.message.unwrap_or_default();
+            let event = events::own_message(&self.me, id, at, message);
             self.take(&event, Origin::Own)?;
         }
         Ok(())

@@ -15,10 +15,11 @@ use super::{
 };
 use crate::{
     client::Event,
-    database::{NewEvent, NewPage, Work},
+    database::{NewEvent, NewPage, States, Work},
     error::{DisconnectReason, RequestError},
-    model::{Acceptance, Gap, Refusal, User},
+    model::{Gap, Refusal, User},
     raw,
+    request::Acceptance,
 };
 
 fn malformed(what: &'static str) -> End {
@@ -274,6 +275,7 @@ impl Connection<'_> {
                     events,
                     // What could not be placed exists all the same.
                     complete: history.complete && unplaced_count == 0,
+                    states: States::of(history.states, history.states_seq),
                     ask,
                 });
                 Ok(())

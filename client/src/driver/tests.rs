@@ -10,7 +10,7 @@ use magpie_protocol::{
     id::DeviceId,
     seq::Seq,
     session::{Input, Reply},
-    wire::{FetchHistory, HistoryFrom, Request, v1},
+    wire::{EncodedHistory, FetchHistory, HistoryFrom, Request, v1},
 };
 use parking_lot::Mutex;
 use tokio::{io::DuplexStream, sync::mpsc};
@@ -21,7 +21,8 @@ use crate::{
     database::FILE_NAME,
     error::{DisconnectReason, SignInError},
     home::Home,
-    model::{Content, OutboxState, Outcome},
+    model::Content,
+    request::{OutboxState, Outcome},
     server::{Server, Trust},
     sign_in::{Person, enter},
 };
@@ -162,10 +163,11 @@ async fn a_missing_event_is_fetched_before_the_device_is_caught_up() {
     };
     assert!(request == Request::FetchHistory(asked));
     assert_eq!(story.home.history(CHAT, None, 10).unwrap().events.len(), 1);
-    let history = Reply::History {
+    let history = Reply::History(EncodedHistory {
         events: vec![event(2), event(3)],
         complete: false,
-    };
+        ..Default::default()
+    });
     peer.reply(number, history).await;
     story.event(|event| *event == Event::CaughtUp).await;
     let history = story.home.history(CHAT, None, 10).unwrap();
@@ -194,10 +196,11 @@ async fn what_cannot_be_read_stays_visible_and_stops_nothing() {
     peer.page_of(events.to_vec(), "far", true).await;
     // Only what cannot even be placed is missing.
     let (number, _) = peer.request().await;
-    let history = Reply::History {
+    let history = Reply::History(EncodedHistory {
         events: vec![nothing],
         complete: true,
-    };
+        ..Default::default()
+    });
     peer.reply(number, history).await;
     story.event(|event| *event == Event::CaughtUp).await;
     assert_eq!(story.home.credential().unwrap().cursor, "far");

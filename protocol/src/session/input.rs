@@ -1,11 +1,10 @@
 //! What the server takes out of a frame, and what it answers.
 
 use bytes::Bytes;
-use prost::Message;
 
 use crate::{
     seq::FrameNumber,
-    wire::{Authenticate, Hello, InvalidRequest, Request, v1},
+    wire::{Authenticate, EncodedHistory, Hello, InvalidRequest, Request, v1},
 };
 
 /// What a frame from the client means.
@@ -64,28 +63,12 @@ pub enum Reply {
     Done,
     /// It is refused.
     Error(v1::Error),
-    /// Encoded events, oldest first.
-    History {
-        /// Encoded [`v1::Event`]s.
-        events: Vec<Bytes>,
-        /// There are no more.
-        complete: bool,
-    },
+    /// Events, oldest first.
+    History(EncodedHistory),
     /// Descriptions of conversations.
     Conversations(v1::Conversations),
     /// The user's devices.
     Devices(v1::Devices),
-}
-
-/// [`v1::History`] with encoded events.
-#[derive(Clone, PartialEq, Message)]
-pub(super) struct EncodedHistory {
-    #[prost(uint64, tag = "1")]
-    pub(super) in_reply_to: u64,
-    #[prost(bytes = "bytes", repeated, tag = "2")]
-    pub(super) events: Vec<Bytes>,
-    #[prost(bool, tag = "3")]
-    pub(super) complete: bool,
 }
 
 /// The message id as it came, also if the rest of the request is unacceptable.
@@ -97,6 +80,9 @@ pub(super) fn sent_message_id(body: &v1::client_frame::Body) -> Bytes {
         Body::AddMembers(it) => it.message_id.clone(),
         Body::RemoveMember(it) => it.message_id.clone(),
         Body::LeaveGroup(it) => it.message_id.clone(),
+        Body::EditMessage(it) => it.message_id.clone(),
+        Body::DeleteMessage(it) => it.message_id.clone(),
+        Body::React(it) => it.message_id.clone(),
         Body::Hello(_)
         | Body::Register(_)
         | Body::SignIn(_)

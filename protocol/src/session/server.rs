@@ -7,7 +7,7 @@ use prost::Message;
 
 use super::{
     Violation,
-    input::{EncodedHistory, Input, Reply, sent_message_id},
+    input::{Input, Reply, sent_message_id},
 };
 use crate::{
     frame::{Frame as _, FrameLimits},
@@ -18,7 +18,7 @@ use crate::{
     link::{Receive, Send},
     moment::Moment,
     seq::FrameNumber,
-    wire::{Authenticate, EncodedPage, Hello, parse_request, v1, write_frame},
+    wire::{Authenticate, EncodedHistory, EncodedPage, Hello, parse_request, v1, write_frame},
 };
 
 /// Field numbers of `ServerFrame`'s body, as in frame.proto.
@@ -343,13 +343,8 @@ impl ServerSession {
             }
             Reply::Done => self.sequenced(tag::DONE, &v1::Done { in_reply_to }, out),
             Reply::Error(it) => self.sequenced(tag::ERROR, &v1::Error { in_reply_to, ..it }, out),
-            Reply::History { events, complete } => {
-                let history = EncodedHistory {
-                    in_reply_to,
-                    events,
-                    complete,
-                };
-                self.sequenced(tag::HISTORY, &history, out)
+            Reply::History(it) => {
+                self.sequenced(tag::HISTORY, &EncodedHistory { in_reply_to, ..it }, out)
             }
             Reply::Conversations(it) => self.sequenced(
                 tag::CONVERSATIONS,

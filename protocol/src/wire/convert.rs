@@ -2,16 +2,23 @@
 
 use bytes::Bytes;
 
-use super::v1;
+use super::{
+    messages::{
+        DeleteMessage, EditMessage, React, SendMessage, parse_delete, parse_edit, parse_react,
+        parse_send,
+    },
+    v1,
+};
 use crate::{
     id::{ConversationId, DeviceId, InvalidId, MessageId},
     limits::{
         CLIENT_NAME_SIZE_MAX, CONVERSATIONS_COUNT_MAX, CURSOR_SIZE_MAX, HISTORY_COUNT_MAX,
         NAMES_MAX,
     },
+    message::InvalidMessage,
     push::{AppId, Platform, PushAddress, PushToken},
     seq::Seq,
-    text::{DeviceName, InvalidText, Invitation, MessageText, Password, Title, UserName},
+    text::{DeviceName, InvalidText, Invitation, Password, Title, UserName},
 };
 
 /// What is wrong with a request. The client must change it; nothing was done.
@@ -28,6 +35,9 @@ pub enum InvalidRequest {
     /// A text that is not acceptable.
     #[error(transparent)]
     Text(#[from] InvalidText),
+    /// A message that is not acceptable.
+    #[error(transparent)]
+    Message(#[from] InvalidMessage),
     /// A field without which the request means nothing.
     #[error("{field} is missing")]
     Missing {
@@ -165,26 +175,6 @@ impl TryFrom<v1::SignIn> for Authenticate {
     }
 }
 
-/// Where a message goes.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Target {
-    /// A conversation that exists.
-    Conversation(ConversationId),
-    /// The direct conversation with this user, made by its first message.
-    User(UserName),
-}
-
-/// A message to store.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct SendMessage {
-    /// Its identity.
-    pub id: MessageId,
-    /// Where it goes.
-    pub to: Target,
-    /// What it says.
-    pub text: MessageText,
-}
-
 /// A group to make.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct CreateGroup {
@@ -232,6 +222,12 @@ pub struct FetchHistory {
 pub enum Request {
     /// Store a message.
     SendMessage(SendMessage),
+    /// Say otherwise what a message said.
+    EditMessage(EditMessage),
+    /// Delete a message for everybody.
+    DeleteMessage(DeleteMessage),
+    /// React to a message.
+    React(React),
     /// Make a group.
     CreateGroup(CreateGroup),
     /// Add members to a group.
@@ -288,6 +284,9 @@ impl Request {
     pub const fn message_id(&self) -> Option<MessageId> {
         match self {
             Self::SendMessage(SendMessage { id, .. })
+            | Self::EditMessage(EditMessage { id, .. })
+            | Self::DeleteMessage(DeleteMessage { id, .. })
+            | Self::React(React { id, .. })
             | Self::CreateGroup(CreateGroup { id, .. })
             | Self::AddMembers(AddMembers { id, .. })
             | Self::RemoveMember { id, .. }
@@ -318,6 +317,9 @@ pub fn parse_request(body: v1::client_frame::Body) -> Option<Result<Request, Inv
             return None;
         }
         Body::SendMessage(it) => parse_send(it),
+        Body::EditMessage(it) => parse_edit(it),
+        Body::DeleteMessage(it) => parse_delete(&it),
+        Body::React(it) => parse_react(it),
         Body::CreateGroup(it) => parse_create(it),
         Body::AddMembers(it) => parse_add(it),
         Body::RemoveMember(it) => parse_remove(it),
@@ -335,20 +337,6 @@ pub fn parse_request(body: v1::client_frame::Body) -> Option<Result<Request, Inv
         Body::ClearPush(_) => Ok(Request::ClearPush),
         Body::Detach(_) => Ok(Request::Detach),
     })
-}
-
-fn parse_send(it: v1::SendMessage) -> Result<Request, InvalidRequest> {
-    use v1::send_message::To;
-    let to = match it.to.ok_or(InvalidRequest::Missing { field: "to" })? {
-        To::ConversationId(id) => Target::Conversation(conversation_id(&id)?),
-        To::UserName(name) => Target::User(UserName::parse(&name)?),
-    };
-    let id = message_id(&it.message_id)?;
-    Ok(Request::SendMessage(SendMessage {
-        id,
-        to,
-        text: it.text.try_into()?,
-    }))
 }
 
 fn parse_create(it: v1::CreateGroup) -> Result<Request, InvalidRequest> {
@@ -414,6 +402,20 @@ fn parse_push(it: &v1::SetPush) -> Result<PushAddress, InvalidRequest> {
     })
 }
 
+/// Of an event that there may be: engines store signed numbers.
+pub(super) fn event_seq(seq: u64) -> Result<Seq, InvalidRequest> {
+    const MAX: u64 = i64::MAX.unsigned_abs();
+    if (1..=MAX).contains(&seq) {
+        return Ok(Seq::new(seq));
+    }
+    Err(InvalidRequest::OutOfBounds {
+        field: "seq",
+        value: seq,
+        min: 1,
+        max: MAX,
+    })
+}
+
 fn limit(value: u32, max: u32) -> Result<u32, InvalidRequest> {
     if (1..=max).contains(&value) {
         return Ok(value);
@@ -462,12 +464,12 @@ pub fn device_id(bytes: &[u8]) -> Result<DeviceId, InvalidRequest> {
     })
 }
 
-fn conversation_id(bytes: &[u8]) -> Result<ConversationId, InvalidRequest> {
+pub(super) fn conversation_id(bytes: &[u8]) -> Result<ConversationId, InvalidRequest> {
     let field = "conversation_id";
     ConversationId::try_from(bytes).map_err(|reason| InvalidRequest::Id { field, reason })
 }
 
-fn message_id(bytes: &[u8]) -> Result<MessageId, InvalidRequest> {
+pub(super) fn message_id(bytes: &[u8]) -> Result<MessageId, InvalidRequest> {
     let field = "message_id";
     MessageId::try_from(bytes).map_err(|reason| InvalidRequest::Id { field, reason })
 }

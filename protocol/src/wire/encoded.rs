@@ -31,6 +31,27 @@ pub struct EncodedPage {
     pub caught_up: bool,
 }
 
+/// [`v1::History`] with its events as encoded [`v1::Event`]s. The same bytes on the
+/// wire.
+#[derive(Clone, PartialEq, Message)]
+pub struct EncodedHistory {
+    /// As in [`v1::History`].
+    #[prost(uint64, tag = "1")]
+    pub in_reply_to: u64,
+    /// Encoded [`v1::Event`]s.
+    #[prost(bytes = "bytes", repeated, tag = "2")]
+    pub events: Vec<Bytes>,
+    /// As in [`v1::History`].
+    #[prost(bool, tag = "3")]
+    pub complete: bool,
+    /// As in [`v1::History`].
+    #[prost(message, repeated, tag = "4")]
+    pub states: Vec<v1::MessageState>,
+    /// As in [`v1::History`].
+    #[prost(uint64, tag = "5")]
+    pub states_seq: u64,
+}
+
 /// Appends a frame, its length in front, whose body is `body` in field `tag`.
 /// Returns the frame's size without the length.
 ///

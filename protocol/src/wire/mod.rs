@@ -4,13 +4,15 @@
 mod convert;
 pub mod elements;
 mod encoded;
+mod messages;
 
 pub use self::{
     convert::{
         AddMembers, Authenticate, CreateGroup, FetchHistory, Hello, HistoryFrom, InvalidRequest,
-        Request, SendMessage, Target, device_id, parse_request,
+        Request, device_id, parse_request,
     },
-    encoded::{EncodedPage, write_frame},
+    encoded::{EncodedHistory, EncodedPage, write_frame},
+    messages::{DeleteMessage, EditMessage, React, SendMessage, Target},
 };
 
 /// The schema, package `magpie.v1`, as generated.
@@ -21,4 +23,21 @@ pub use self::{
 )]
 pub mod v1 {
     include!(concat!(env!("OUT_DIR"), "/magpie.v1.rs"));
+}
+
+/// A text alone, unchecked.
+impl From<String> for v1::Message {
+    fn from(text: String) -> Self {
+        Self {
+            text,
+            ..Self::default()
+        }
+    }
+}
+
+/// A text alone, unchecked.
+impl From<&str> for v1::Message {
+    fn from(text: &str) -> Self {
+        text.to_owned().into()
+    }
 }

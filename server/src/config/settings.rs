@@ -163,6 +163,12 @@ settings! {
             /// Requests and deliveries that read the store at the same time.
             reads_max: u32 = 64, 1 => 10_000;
         }
+        "Messages" {
+            /// For how long after it was sent a message may be edited by its sender; 0s: not at
+            /// all; off: for ever. Two days are what people know from elsewhere; each edit tells
+            /// the others that and when the message was changed.
+            edit_time_limit: Option<Duration> = Some(Duration::from_secs(48 * 3_600));
+        }
         "Memory" {
             /// Addresses, users or devices that each rate remembers. Who is new while all of these
             /// are in use is refused.

@@ -121,6 +121,21 @@ impl Value for Duration {
     }
 }
 
+impl Value for Option<Duration> {
+    const EXPECTED: &'static str = "a duration (500ms, 10s, 5min, 1h), or \"off\"";
+
+    fn parse(text: &str) -> Option<Self> {
+        match text {
+            "off" => Some(None),
+            duration => Duration::parse(duration).map(Some),
+        }
+    }
+
+    fn show(&self) -> String {
+        self.as_ref().map_or_else(|| "off".to_owned(), Value::show)
+    }
+}
+
 fn with_unit(text: &str, units: &[(&str, u64)]) -> Option<u64> {
     let end = text.find(|it: char| !it.is_ascii_digit())?;
     let (number, unit) = text.split_at(end);
@@ -349,6 +364,8 @@ mod tests {
         again::<Size>("1000");
         again::<Option<Rate>>("100 then 4/h");
         again::<Option<Rate>>("off");
+        again::<Option<Duration>>("48h");
+        again::<Option<Duration>>("off");
         again::<Auto>("auto");
         again::<Networks>("127.0.0.0/8, ::1/128");
         again::<Networks>("none");

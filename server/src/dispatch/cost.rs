@@ -8,13 +8,16 @@ use crate::limits::Cost;
 pub(super) fn cost(request: &Request) -> Cost<'_> {
     use std::slice::from_ref;
     let (appends, size, names) = match request {
-        Request::SendMessage(SendMessage { to, text, .. }) => {
+        Request::SendMessage(SendMessage { to, message, .. }) => {
             let names = match to {
                 Target::User(name) => from_ref(name),
                 Target::Conversation(_) => &[],
             };
-            (true, text.as_str().len(), names)
+            (true, message.size(), names)
         }
+        Request::EditMessage(it) => (true, it.message.message().size(), [].as_slice()),
+        Request::DeleteMessage(_) => (true, 0, [].as_slice()),
+        Request::React(it) => (true, it.emoji.as_str().len(), [].as_slice()),
         Request::CreateGroup(it) => (true, it.title.as_str().len(), it.names.as_slice()),
         Request::AddMembers(it) => (true, 0, it.names.as_slice()),
         Request::RemoveMember { name, .. } => (true, 0, from_ref(name)),
@@ -41,6 +44,9 @@ pub(super) fn cost(request: &Request) -> Cost<'_> {
 pub(super) const fn kind(request: &Request) -> &'static str {
     match request {
         Request::SendMessage(_) => "send_message",
+        Request::EditMessage(_) => "edit_message",
+        Request::DeleteMessage(_) => "delete_message",
+        Request::React(_) => "react",
         Request::CreateGroup(_) => "create_group",
         Request::AddMembers(_) => "add_members",
         Request::RemoveMember { .. } => "remove_member",

@@ -1,5 +1,7 @@
 //! Which requests go to the log.
 
+use std::time::Duration;
+
 use magpie_protocol::{
     id::{ConversationId, DeviceId},
     seq::Seq,
@@ -49,6 +51,9 @@ impl Other {
 pub const fn is_of_one_history(request: &Request) -> bool {
     match request {
         Request::SendMessage(_)
+        | Request::EditMessage(_)
+        | Request::DeleteMessage(_)
+        | Request::React(_)
         | Request::CreateGroup(_)
         | Request::AddMembers(_)
         | Request::RemoveMember { .. }
@@ -65,11 +70,39 @@ pub const fn is_of_one_history(request: &Request) -> bool {
     }
 }
 
-/// The request as one for the log, or what else it is.
-pub(super) fn to_append(from: &Mailbox, request: Request) -> Result<Append, Other> {
+/// The request as one for the log, or what else it is. A message may be edited
+/// within so long.
+pub(super) fn to_append(
+    from: &Mailbox,
+    request: Request,
+    within: Option<Duration>,
+) -> Result<Append, Other> {
     let (id, command) = match request {
-        Request::SendMessage(SendMessage { id, to, text }) => {
-            (id, Command::SendMessage { to, text })
+        Request::SendMessage(SendMessage { id, to, message }) => {
+            (id, Command::SendMessage { to, message })
+        }
+        Request::EditMessage(it) => {
+            let (conversation, seq, message) = (it.conversation, it.seq, it.message);
+            let command = Command::EditMessage {
+                conversation,
+                seq,
+                message,
+                within,
+            };
+            (it.id, command)
+        }
+        Request::DeleteMessage(it) => {
+            let (conversation, seq) = (it.conversation, it.seq);
+            (it.id, Command::DeleteMessage { conversation, seq })
+        }
+        Request::React(it) => {
+            let command = Command::React {
+                conversation: it.conversation,
+                seq: it.seq,
+                emoji: it.emoji,
+                removed: it.removed,
+            };
+            (it.id, command)
         }
         Request::CreateGroup(CreateGroup { id, title, names }) => {
             (id, Command::CreateGroup { title, names })

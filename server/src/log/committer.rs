@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use magpie_protocol::{limits::TEXT_SIZE_MAX, seq::FrameNumber, session::Reply};
+use magpie_protocol::{limits::MESSAGE_SIZE_MAX, seq::FrameNumber, session::Reply};
 use tokio::{sync::mpsc, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -257,5 +257,5 @@ fn batch_size(batch: &[Submission]) -> f64 {
     batch.len() as f64
 }
 
-// A batch of the longest texts stays far below what a database takes at once.
-const _: () = assert!(BATCH_MAX * TEXT_SIZE_MAX <= 16 * 1024 * 1024);
+// A batch of the longest messages stays far below what a database takes at once.
+const _: () = assert!(BATCH_MAX * MESSAGE_SIZE_MAX <= 32 * 1024 * 1024);

@@ -20,6 +20,7 @@ pub(super) mod append;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 pub(super) mod groups;
+pub(super) mod messages;
 pub(super) mod model;
 pub(super) mod pages;
 pub(super) mod wakes;
@@ -280,8 +281,8 @@ impl World {
 }
 
 pub(super) fn send(to: Target, text: &str) -> Command {
-    let text = MessageText::try_from(text.to_owned()).unwrap();
-    Command::SendMessage { to, text }
+    let message = MessageText::try_from(text.to_owned()).unwrap().into();
+    Command::SendMessage { to, message }
 }
 
 pub(super) fn create(title: &str, others: &[&Player]) -> Command {
@@ -350,6 +351,22 @@ macro_rules! suite {
                 who_comes_back_has_two_memberships
                 who_left_does_not_learn_who_came_later
                 a_revoked_device_changes_nothing
+            }
+            messages {
+                all_of_a_message_is_stored_as_it_was_sent
+                an_answer_is_to_an_event_that_is_there
+                an_edit_is_an_event_and_the_message_stays
+                only_its_sender_edits_or_deletes_a_message
+                a_message_is_edited_for_so_long_and_so_often
+                a_deleted_message_keeps_its_place_and_says_nothing
+                a_deleted_message_is_not_changed_any_more
+                a_reaction_is_set_and_taken_back_once
+                so_many_different_reactions_stand_at_a_message
+                nobody_changes_what_they_may_not_read
+                who_left_learns_of_no_later_change
+                history_leaves_out_what_does_not_fit_with_its_state
+                changes_wake_nobody_and_previews_follow_them
+                the_id_of_a_message_is_not_that_of_a_change
             }
             accounts {
                 a_name_is_given_once

@@ -27,6 +27,12 @@ pub(super) enum EventKind {
     MemberRemoved,
     /// The sender left.
     MemberLeft,
+    /// The sender said a message otherwise.
+    MessageEdited,
+    /// A message was deleted.
+    MessageDeleted,
+    /// The sender reacted to a message, or took that back.
+    Reacted,
 }
 
 impl EventKind {
@@ -39,6 +45,9 @@ impl EventKind {
             Self::MembersAdded => 3,
             Self::MemberRemoved => 4,
             Self::MemberLeft => 5,
+            Self::MessageEdited => 6,
+            Self::MessageDeleted => 7,
+            Self::Reacted => 8,
         }
     }
 
@@ -51,6 +60,9 @@ impl EventKind {
             3 => Self::MembersAdded,
             4 => Self::MemberRemoved,
             5 => Self::MemberLeft,
+            6 => Self::MessageEdited,
+            7 => Self::MessageDeleted,
+            8 => Self::Reacted,
             _ => return None,
         })
     }
@@ -141,7 +153,10 @@ pub(super) fn stored_change(
 ) -> Result<Option<MembershipChange>, StoreError> {
     use v1::event_content::Kind;
     match kind {
-        EventKind::Message => return Ok(None),
+        EventKind::Message
+        | EventKind::MessageEdited
+        | EventKind::MessageDeleted
+        | EventKind::Reacted => return Ok(None),
         EventKind::MemberLeft => return Ok(Some(MembershipChange::Left(sender))),
         EventKind::GroupCreated | EventKind::MembersAdded | EventKind::MemberRemoved => {}
     }
@@ -154,7 +169,15 @@ pub(super) fn stored_change(
         Some(Kind::MemberRemoved(v1::MemberRemoved { member: Some(user) })) => {
             return Ok(Some(MembershipChange::Left(user_id(&user)?)));
         }
-        Some(Kind::MemberRemoved(_) | Kind::Message(_) | Kind::MemberLeft(_)) | None => {
+        Some(
+            Kind::MemberRemoved(_)
+            | Kind::Message(_)
+            | Kind::MemberLeft(_)
+            | Kind::MessageEdited(_)
+            | Kind::MessageDeleted(_)
+            | Kind::Reacted(_),
+        )
+        | None => {
             return Err(StoreError::Corrupt {
                 what: format!("the body of a {kind:?} event says something else"),
             });
@@ -164,26 +187,59 @@ pub(super) fn stored_change(
     Ok(Some(MembershipChange::Joined(joined)))
 }
 
-/// What a stored message says; `None` if it says nothing.
+/// The body of a message that was deleted: an [`v1::EventContent`] with a message
+/// that has nothing in it. No other is like it.
+pub(super) const DELETED: [u8; 2] = [0x0a, 0x00];
+
+/// The body of an edit of the message at `seq`, once that is deleted.
+#[must_use]
+pub(super) fn deleted_edit(seq: Seq) -> Vec<u8> {
+    let edited = v1::MessageEdited {
+        seq: seq.get(),
+        message: None,
+    };
+    v1::EventContent {
+        kind: Some(v1::event_content::Kind::MessageEdited(edited)),
+    }
+    .encode_to_vec()
+}
+
+/// What a stored message, or an edit of one, says; `None` if the event is neither, or
+/// the message was deleted.
 ///
 /// # Errors
 ///
-/// [`StoreError::Corrupt`] if the body is no message's.
-pub(super) fn stored_text(body: &[u8]) -> Result<Option<String>, StoreError> {
+/// [`StoreError::Corrupt`] if the body cannot be decoded.
+pub(super) fn stored_message(body: &[u8]) -> Result<Option<v1::Message>, StoreError> {
     use v1::event_content::Kind;
     let content = v1::EventContent::decode(body).map_err(|reason| StoreError::Corrupt {
         what: format!("an event's body cannot be decoded: {reason}"),
     })?;
     Ok(match content.kind {
-        Some(Kind::Message(it)) => Some(it.text),
+        Some(Kind::Message(it)) if body != DELETED => Some(it),
+        Some(Kind::MessageEdited(it)) => it.message,
         Some(
-            Kind::GroupCreated(_)
+            Kind::Message(_)
+            | Kind::GroupCreated(_)
             | Kind::MembersAdded(_)
             | Kind::MemberRemoved(_)
-            | Kind::MemberLeft(_),
+            | Kind::MemberLeft(_)
+            | Kind::MessageDeleted(_)
+            | Kind::Reacted(_),
         )
         | None => None,
     })
+}
+
+/// What a stored message, or an edit of one, shows to a person; `None` if nothing: it
+/// was deleted, or has no text.
+///
+/// # Errors
+///
+/// [`StoreError::Corrupt`] if the body cannot be decoded.
+pub(super) fn shown_text(body: &[u8]) -> Result<Option<String>, StoreError> {
+    let text = stored_message(body)?.map(|message| message.text);
+    Ok(text.filter(|text| !text.is_empty()))
 }
 
 fn user_id(user: &v1::User) -> Result<UserId, StoreError> {
@@ -225,11 +281,20 @@ mod tests {
     }
 
     #[test]
+    fn a_deleted_message_says_nothing() {
+        let kind = v1::event_content::Kind::Message(v1::Message::default());
+        let deleted = v1::EventContent { kind: Some(kind) };
+        assert_eq!(deleted.encode_to_vec(), DELETED);
+        assert_eq!(stored_message(&DELETED), Ok(None));
+        assert_eq!(stored_message(&deleted_edit(Seq::new(7))), Ok(None));
+    }
+
+    #[test]
     fn a_kind_is_found_by_its_number() {
-        for number in 1..=5 {
+        for number in 1..=8 {
             let kind = EventKind::from_number(number).unwrap();
             assert_eq!(i64::from(kind.number()), number);
         }
-        assert_eq!(EventKind::from_number(6), None);
+        assert_eq!(EventKind::from_number(9), None);
     }
 }

@@ -43,7 +43,10 @@ pub(super) fn destination(
             Target::User(name) => Some(direct_conversation(append.actor.user, find(name)?)),
         },
         Command::CreateGroup { .. } => Some(ConversationId::new(append.id.bytes())),
-        Command::AddMembers { conversation, .. }
+        Command::EditMessage { conversation, .. }
+        | Command::DeleteMessage { conversation, .. }
+        | Command::React { conversation, .. }
+        | Command::AddMembers { conversation, .. }
         | Command::RemoveMember { conversation, .. }
         | Command::LeaveGroup { conversation } => Some(*conversation),
     }
@@ -69,9 +72,36 @@ pub(super) fn request_digest(conversation: ConversationId, command: &Command) ->
     let mut context = Context::new(&SHA256);
     context.update(&conversation.bytes());
     match command {
-        Command::SendMessage { to: _, text } => {
+        Command::SendMessage { to: _, message } => {
             context.update(b"send");
-            context.update(text.as_str().as_bytes());
+            context.update(&message.encoded());
+        }
+        Command::EditMessage {
+            conversation: _,
+            seq,
+            message,
+            within: _,
+        } => {
+            context.update(b"edit");
+            context.update(&seq.get().to_be_bytes());
+            context.update(&message.message().encoded());
+        }
+        Command::DeleteMessage {
+            conversation: _,
+            seq,
+        } => {
+            context.update(b"delete");
+            context.update(&seq.get().to_be_bytes());
+        }
+        Command::React {
+            conversation: _,
+            seq,
+            emoji,
+            removed,
+        } => {
+            context.update(if *removed { b"unreact" } else { b"react" });
+            context.update(&seq.get().to_be_bytes());
+            context.update(emoji.as_str().as_bytes());
         }
         Command::CreateGroup { title, names } => {
             context.update(b"create");

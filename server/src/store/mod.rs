@@ -11,25 +11,27 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use magpie_protocol::{
-    id::{ConversationId, DeviceId, MessageId, UserId},
+    id::{ConversationId, DeviceId, UserId},
     seq::{Position, Seq},
-    text::{DeviceName, MessageText, Title, UserName},
-    wire::{FetchHistory, Target, v1},
+    text::{DeviceName, UserName},
+    wire::{FetchHistory, v1},
 };
 
+mod command;
 pub mod embedded;
 mod epoch;
 mod event;
 mod identity;
 pub mod postgres;
 mod read;
+mod rules;
 mod seen;
 mod shard;
 mod wakes;
 
 pub use self::{
+    command::{Actor, Append, Command, Committed, LogEvent, MembershipChange, Outcome, Refusal},
     epoch::{History, LogState, NewEpoch},
     identity::direct_conversation,
     read::{
@@ -212,142 +214,6 @@ pub struct Marked {
     /// For each, the mark as it is now; `None` if there is no such conversation
     /// for this user.
     pub marks: Vec<Option<Seq>>,
-}
-
-/// Who asks for a change of the log.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Actor {
-    /// The user, as the connection proved it.
-    pub user: UserId,
-    /// The device, as the connection proved it. A revoked one is refused.
-    pub device: DeviceId,
-}
-
-/// A request that changes the log.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Append {
-    /// Who asks.
-    pub actor: Actor,
-    /// The request's identity: it is done at most once per (user, id).
-    pub id: MessageId,
-    /// What to do.
-    pub command: Command,
-}
-
-/// What to do to the log. Each makes at most one event.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Command {
-    /// Store a message. The first one to a user makes the direct conversation.
-    SendMessage {
-        /// Where it goes.
-        to: Target,
-        /// What it says.
-        text: MessageText,
-    },
-    /// Make a group whose id is the request's.
-    CreateGroup {
-        /// What it is called.
-        title: Title,
-        /// Its members besides the actor.
-        names: Vec<UserName>,
-    },
-    /// Add members to a group; those who are members already are passed over.
-    AddMembers {
-        /// Which group.
-        conversation: ConversationId,
-        /// Whom.
-        names: Vec<UserName>,
-    },
-    /// Remove another member from a group.
-    RemoveMember {
-        /// Which group.
-        conversation: ConversationId,
-        /// Whom.
-        name: UserName,
-    },
-    /// Leave a group.
-    LeaveGroup {
-        /// Which group.
-        conversation: ConversationId,
-    },
-}
-
-/// What became of one [`Append`].
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Outcome {
-    /// It is in the log, now or since an earlier try.
-    Accepted {
-        /// In which conversation.
-        conversation: ConversationId,
-        /// At which place.
-        seq: Seq,
-        /// Milliseconds since 1970; never falls in the order of the log.
-        committed_at_ms: i64,
-    },
-    /// It is not in the log.
-    Refused(Refusal),
-}
-
-/// Why a command changed nothing. Final: the same command is refused again.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, thiserror::Error)]
-pub enum Refusal {
-    /// No such conversation or user, or not for this actor: the same answer.
-    #[error("no such conversation or user")]
-    NotFound,
-    /// The same id was used for something else.
-    #[error("the message id was used for something else")]
-    Conflict,
-    /// A group has as many members as it may have.
-    #[error("the group is full")]
-    GroupFull,
-    /// Everybody named is a member already.
-    #[error("everybody named is a member already")]
-    NothingToDo,
-    /// A direct conversation has no members to add or remove, and oneself is
-    /// not removed but leaves.
-    #[error("not possible in this conversation")]
-    NotPossible,
-    /// The actor's device was revoked meanwhile.
-    #[error("the device was revoked")]
-    DeviceRevoked,
-}
-
-/// An event, ready to be delivered.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct LogEvent {
-    /// Its place in the log.
-    pub position: Position,
-    /// Its conversation.
-    pub conversation: ConversationId,
-    /// Its place in the conversation.
-    pub seq: Seq,
-    /// Encoded [`v1::Event`].
-    pub encoded: Bytes,
-    /// How it changes who may read the conversation.
-    pub change: Option<MembershipChange>,
-}
-
-/// A change of who may read a conversation, by the event at whose seq it happens.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum MembershipChange {
-    /// These users may read from this event on. The first event of a
-    /// conversation says so of all its members.
-    Joined(Vec<UserId>),
-    /// This user may read up to this event.
-    Left(UserId),
-}
-
-/// A batch that is committed.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Committed {
-    /// The shard's head before the batch: what follows is this batch alone.
-    pub after: Position,
-    /// The shard's head behind the batch.
-    pub head: Position,
-    /// One for each [`Append`], in their order.
-    pub outcomes: Vec<Outcome>,
-    /// What is new in the log, in order of position. Positions may skip.
-    pub events: Vec<LogEvent>,
 }
 
 /// What an engine must do. All of it is durable when it returns.

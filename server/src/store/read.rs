@@ -1,10 +1,14 @@
 //! What is read of the log, and how much of it at once.
 
+use std::collections::{BTreeMap, HashMap};
+
 use magpie_protocol::{
     id::{ConversationId, DeviceId, UserId},
+    limits::SERVER_FRAME_SIZE_MAX,
     seq::{Position, Seq},
     wire::v1,
 };
+use prost::Message as _;
 
 use super::{LogEvent, Positions};
 
@@ -203,12 +207,95 @@ pub struct Membership {
 }
 
 /// Events of one conversation, oldest first.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct HistoryPage {
     /// The events.
     pub events: Vec<LogEvent>,
     /// There are no more in the direction that was asked for.
     pub complete: bool,
+    /// Of the messages among them that were edited or have reactions, in ascending
+    /// order of seq: what became of them up to `states_seq`, as far as the user may
+    /// read it.
+    pub states: Vec<v1::MessageState>,
+    /// See `states`.
+    pub states_seq: Seq,
+}
+
+impl HistoryPage {
+    /// Leaves events out at the far end until the others fit into an answer with
+    /// their states. One is left however large.
+    pub(in crate::store) fn fit(&mut self, is_down: bool) {
+        let states: HashMap<u64, usize> = self
+            .states
+            .iter()
+            .map(|state| (state.seq, state.encoded_len()))
+            .collect();
+        let mut room = Room::new(ReadLimit {
+            count: self.events.len(),
+            size: HISTORY_SIZE_MAX,
+        });
+        let mut fits = |event: &&LogEvent| {
+            let state_size = states.get(&event.seq.get()).copied().unwrap_or(0);
+            room.take(1, event.encoded.len() + state_size)
+        };
+        let count = if is_down {
+            self.events.iter().rev().take_while(&mut fits).count()
+        } else {
+            self.events.iter().take_while(&mut fits).count()
+        };
+        let left_out = self.events.len().saturating_sub(count);
+        if left_out == 0 {
+            return;
+        }
+        self.complete = false;
+        if is_down {
+            self.events.drain(..left_out);
+        } else {
+            self.events.truncate(count);
+        }
+        let first = self.events.first().map_or(0, |event| event.seq.get());
+        let last = self.events.last().map_or(0, |event| event.seq.get());
+        self.states
+            .retain(|state| (first..=last).contains(&state.seq));
+    }
+}
+
+/// Bytes of events and states in one answer: they fit into a frame with room to
+/// spare.
+pub(in crate::store) const HISTORY_SIZE_MAX: usize = SERVER_FRAME_SIZE_MAX * 3 / 4;
+
+/// Puts together what became of messages: their newest edits, and their reactions.
+pub(in crate::store) fn states(
+    edits: Vec<Edited>,
+    reactions: Vec<(Seq, v1::Reaction)>,
+) -> Vec<v1::MessageState> {
+    let mut states: BTreeMap<u64, v1::MessageState> = BTreeMap::new();
+    for edit in edits {
+        let state = states.entry(edit.seq.get()).or_default();
+        state.edited_seq = edit.edited_seq.get();
+        state.edited_at_ms = edit.edited_at_ms;
+        state.message = Some(edit.message);
+    }
+    for (seq, reaction) in reactions {
+        let state = states.entry(seq.get()).or_default();
+        state.reactions.push(reaction);
+    }
+    states
+        .into_iter()
+        .map(|(seq, state)| v1::MessageState { seq, ..state })
+        .collect()
+}
+
+/// The newest edit of a message.
+pub(in crate::store) struct Edited {
+    /// The message's place.
+    pub(in crate::store) seq: Seq,
+    /// The edit's own.
+    pub(in crate::store) edited_seq: Seq,
+    /// Milliseconds since 1970.
+    pub(in crate::store) edited_at_ms: i64,
+    /// What it says.
+    pub(in crate::store) message: v1::Message,
 }
 
 /// What is left of a [`ReadLimit`].

@@ -6,7 +6,7 @@ use magpie_fcm_emulator::{Emulator, Fault, FaultKind, Reach, Standing};
 use magpie_protocol::{
     id::{DeviceId, MessageId, UserId},
     push::{AppId, Platform, PushAddress, PushToken},
-    text::{DeviceName, MessageText, UserName},
+    text::{DeviceName, UserName},
     wire::Target,
 };
 use magpie_server::{
@@ -136,7 +136,7 @@ impl Party {
             id: MessageId::new(id()),
             command: Command::SendMessage {
                 to: Target::User(to.name.clone()),
-                text: MessageText::try_from(text.to_owned()).unwrap(),
+                message: text.try_into().unwrap(),
             },
         };
         let batch: Arc<[Append]> = [append].into();

@@ -116,7 +116,7 @@ async fn talk(server: &Server) -> Device {
     let message = text_to(NAME, TEXT);
     peer.send(message.clone()).await;
     let conflict = v1::SendMessage {
-        text: format!("{TEXT} again"),
+        message: Some(format!("{TEXT} again").into()),
         ..message
     };
     let nowhere = v1::SendMessage {

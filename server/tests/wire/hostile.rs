@@ -180,11 +180,11 @@ async fn a_request_with_a_wrong_field_is_refused_by_name_and_the_session_goes_on
     let too_long = text_to("alice", &"x".repeat(16_385));
     for message in [
         v1::SendMessage {
-            text: String::new(),
+            message: None,
             ..text_to("alice", "x")
         },
         v1::SendMessage {
-            text: "nul\0".to_owned(),
+            message: Some("nul\0".into()),
             ..text_to("alice", "x")
         },
         v1::SendMessage {

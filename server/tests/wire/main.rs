@@ -14,6 +14,7 @@ mod counted;
 mod epochs;
 mod hostile;
 mod limits;
+mod messages;
 mod peer;
 mod process;
 mod reconnects;

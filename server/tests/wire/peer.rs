@@ -230,7 +230,7 @@ pub(crate) fn text_to(name: &str, text: &str) -> v1::SendMessage {
     v1::SendMessage {
         message_id: fresh_id(),
         to: Some(v1::send_message::To::UserName(name.to_owned())),
-        text: text.to_owned(),
+        message: Some(text.into()),
     }
 }
 

@@ -110,7 +110,7 @@ async fn the_same_id_again_gives_the_same_answer_and_no_second_event() {
     );
 
     let other = v1::SendMessage {
-        text: "something else".to_owned(),
+        message: Some("something else".into()),
         ..message
     };
     let number = a.request(client_frame::Body::SendMessage(other)).await;
@@ -321,7 +321,7 @@ async fn an_event_that_no_doorbell_told_of_is_found_in_the_log() {
         id: MessageId::try_from(fresh_id().as_ref()).unwrap(),
         command: Command::SendMessage {
             to: Target::User(UserName::parse("bob").unwrap()),
-            text: text.to_owned().try_into().unwrap(),
+            message: text.try_into().unwrap(),
         },
     };
     for text in ["two", "three"] {
@@ -443,7 +443,7 @@ async fn a_removed_member_receives_the_removal_last() {
         to: Some(v1::send_message::To::ConversationId(
             conversation_id.clone(),
         )),
-        text: text.to_owned(),
+        message: Some(text.into()),
     };
     a.send(to_group("seen")).await;
     let remove = v1::RemoveMember {

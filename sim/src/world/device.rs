@@ -418,7 +418,7 @@ fn request(pending: &Pending) -> v1::client_frame::Body {
         to: Some(v1::send_message::To::ConversationId(
             pending.conversation.to_wire(),
         )),
-        text: pending.content.text(pending.id),
+        message: Some(pending.content.text(pending.id).into()),
     })
 }
 

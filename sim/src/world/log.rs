@@ -32,7 +32,7 @@ impl Entry {
 
     pub(crate) fn encode(&self) -> bytes::Bytes {
         let text = self.content.text(self.id);
-        let message = v1::event_content::Kind::Message(v1::Message { text });
+        let message = v1::event_content::Kind::Message(text.into());
         let sender = v1::User {
             user_id: self.sender.to_wire(),
             name: String::new(),

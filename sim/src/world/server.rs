@@ -222,13 +222,13 @@ impl ServerLink {
         let Request::SendMessage(SendMessage {
             id,
             to: Target::Conversation(conversation),
-            text,
+            message,
         }) = request
         else {
             seen.violation = Some("a request that no device of this world makes".to_owned());
             return;
         };
-        let (Some(sender), Some(content)) = (self.user, Content::parse(text.as_str(), id)) else {
+        let (Some(sender), Some(content)) = (self.user, Content::parse(message.text(), id)) else {
             seen.violation = Some("a text that no device of this world writes".to_owned());
             return;
         };

@@ -174,7 +174,7 @@ fn a_conversation_that_the_history_does_not_show_is_gone_once_all_has_come() {
         .outbox()
         .into_iter()
         .map(|entry| {
-            let crate::model::Operation::Send { to, .. } = entry.operation else {
+            let crate::request::Operation::Send { to, .. } = entry.operation else {
                 panic!("{entry:?}");
             };
             (entry.id, to)
@@ -325,4 +325,74 @@ fn signing_in_again_keeps_the_name_of_the_history() {
     device.database.signed_in(&account, &[8; 32]).unwrap();
     assert_eq!(device.held(), (1, false));
     assert_eq!(device.cursor(), "");
+}
+
+/// D11. Own changes of messages that are still there are made again; what waits about
+/// those that are not is refused, since others may stand in their place.
+#[test]
+fn changes_of_messages_follow_what_they_are_about() {
+    use crate::message::MessagePlace;
+    let place = |seq| MessagePlace {
+        conversation: CHAT,
+        seq: Seq::new(seq),
+    };
+    let (mut device, own) = Device::begun(2, 1);
+    let kinds = [
+        v1::event_content::Kind::Reacted(v1::Reacted {
+            seq: 1,
+            emoji: "👍".to_owned(),
+            removed: false,
+        }),
+        v1::event_content::Kind::Reacted(v1::Reacted {
+            seq: 3,
+            emoji: "👍".to_owned(),
+            removed: false,
+        }),
+        v1::event_content::Kind::MessageDeleted(v1::MessageDeleted { seq: 2 }),
+    ];
+    let mut page = events(4..=6);
+    for (event, kind) in page.events.iter_mut().zip(kinds) {
+        event.sender = Some(user(ALICE, "alice"));
+        event.content = Some(v1::EventContent { kind: Some(kind) });
+    }
+    // The last one is Bob's.
+    page.events[2].sender = Some(user(BOB, "bob"));
+    device.page(page);
+    let waiting = [1, 3].map(|seq| NewRequest::Delete { place: place(seq) });
+    let answer = NewRequest::Send {
+        to: Recipient::Conversation(CHAT),
+        message: crate::NewMessage::try_from("yes")
+            .unwrap()
+            .answering(Seq::new(3)),
+    };
+    let waiting = device
+        .database
+        .queue_all(waiting.into_iter().chain([answer]).collect())
+        .unwrap();
+
+    device.work(vec![welcome(2)]);
+    let changes = device.page(snapshot(2, []));
+    // The message, and the reaction to what is still there.
+    assert_eq!(changes.dropped[0].resent, 2);
+    assert_eq!(changes.dropped[0].changes, 1);
+    let entries: Vec<_> = device
+        .outbox()
+        .into_iter()
+        .map(|entry| (entry.id, entry.state == OutboxState::Pending))
+        .collect();
+    let expected = [
+        (own[0], true),
+        (message_id(4), true),
+        (waiting[0], true),
+        (waiting[1], false),
+        (waiting[2], true),
+    ];
+    assert_eq!(entries, expected);
+    let answer = device.outbox().pop().unwrap();
+    let crate::request::Operation::Send { message, .. } = answer.operation else {
+        panic!("{answer:?}");
+    };
+    assert_eq!(message.reply_to, None);
+    // What Bob deleted is not deleted in this history: it is fetched again.
+    assert_eq!(changes.missing, Some(vec![missing(2, 2)]));
 }

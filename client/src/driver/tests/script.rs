@@ -24,7 +24,8 @@ use crate::{
     client::{Client, Event, Options},
     error::ConnectError,
     home::Home,
-    model::{Account, NewRequest, Recipient},
+    model::Account,
+    request::{NewRequest, Recipient},
 };
 
 pub(super) const ALICE: UserId = UserId::new([0xa; 16]);
@@ -91,8 +92,8 @@ pub(super) fn begin() -> Story {
 impl Story {
     pub(super) fn send(&self, text: &str) -> MessageId {
         let to = Recipient::Conversation(CHAT);
-        let text = text.to_owned().try_into().unwrap();
-        self.home.queue(NewRequest::Send { to, text }).unwrap()
+        let message = text.try_into().unwrap();
+        self.home.queue(NewRequest::Send { to, message }).unwrap()
     }
 
     /// The next connection, with its hello.
@@ -176,7 +177,9 @@ impl Peer {
     /// The next message: its frame, id and text.
     pub(super) async fn message(&mut self) -> (FrameNumber, MessageId, String) {
         match self.request().await {
-            (number, Request::SendMessage(send)) => (number, send.id, send.text.into_string()),
+            (number, Request::SendMessage(send)) => {
+                (number, send.id, send.message.text().to_owned())
+            }
             _ => panic!("no message"),
         }
     }
@@ -265,7 +268,7 @@ impl Peer {
 
 pub(super) fn event(seq: u64) -> Bytes {
     let text = format!("number {seq}");
-    let content = v1::event_content::Kind::Message(v1::Message { text });
+    let content = v1::event_content::Kind::Message(text.into());
     let event = v1::Event {
         conversation_id: CHAT.to_wire(),
         seq,

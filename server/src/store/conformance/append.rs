@@ -240,9 +240,7 @@ pub(in crate::store) async fn the_log_is_read_as_it_was_committed(world: World) 
             message_id: MessageId::to_wire(hello.id),
             committed_at_ms: NOON,
             content: Some(v1::EventContent {
-                kind: Some(v1::event_content::Kind::Message(v1::Message {
-                    text: "hello".to_owned(),
-                })),
+                kind: Some(v1::event_content::Kind::Message("hello".into())),
             }),
         }
     );

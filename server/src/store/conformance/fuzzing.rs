@@ -6,7 +6,7 @@ use std::path::Path;
 use super::model::{self, History, Step};
 use crate::{clock::Blocking, store::embedded};
 
-/// Somebody (of four) does one of six things with somebody, or in one of the
+/// Somebody (of four) does one of seven things with somebody, or in one of the
 /// groups that were made.
 pub type Deed = (u8, u8, u8, u8);
 
@@ -19,14 +19,20 @@ pub type Deed = (u8, u8, u8, u8);
 /// If they differ.
 pub fn compare(directory: &Path, batches: &[Vec<Deed>], count: u8, since: u8, at: u8) {
     let step = |&(who, what, whom, group): &Deed| {
+        let (seq, deed) = (u64::from(whom / 4 % 16), usize::from(group / 3 % 4));
         let (whom, group) = (usize::from(whom % 4), usize::from(group % 3));
-        let step = match what % 6 {
+        let step = match what % 7 {
             0 => Step::Write { to: whom },
             1 => Step::WriteToGroup { group },
             2 => Step::Create { with: whom },
             3 => Step::Add { who: whom, group },
             4 => Step::Remove { who: whom, group },
-            _ => Step::Leave { group },
+            5 => Step::Leave { group },
+            _ => Step::Change {
+                group,
+                seq,
+                deed: model::Deed::ALL[deed],
+            },
         };
         (usize::from(who % 4), step)
     };

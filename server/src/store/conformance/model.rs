@@ -1,6 +1,8 @@
 //! Random histories, compared with a model that is too simple to be wrong: it
 //! goes through the whole log and asks of each event who was there.
 
+mod changes;
+
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
@@ -8,7 +10,7 @@ use std::{
 
 use magpie_protocol::{
     id::{ConversationId, UserId},
-    seq::Position,
+    seq::{Position, Seq},
     wire::{FetchHistory, HistoryFrom},
 };
 #[cfg(test)]
@@ -17,6 +19,7 @@ use proptest::{
     test_runner::{Config, TestRunner},
 };
 
+pub(in crate::store) use self::changes::Deed;
 use super::{
     ALL, Opened, Player, World, add, create, decoded, pages::conversation_id, remove, seq, seqs,
 };
@@ -34,6 +37,7 @@ pub(in crate::store) enum Step {
     Add { who: usize, group: usize },
     Remove { who: usize, group: usize },
     Leave { group: usize },
+    Change { group: usize, seq: u64, deed: Deed },
 }
 
 #[cfg(test)]
@@ -45,6 +49,9 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (0..4_usize, 0..3_usize).prop_map(|(who, group)| Step::Add { who, group }),
         2 => (0..4_usize, 0..3_usize).prop_map(|(who, group)| Step::Remove { who, group }),
         1 => (0..3_usize).prop_map(|group| Step::Leave { group }),
+        5 => (0..3_usize, 1..9_u64, 0..4_usize).prop_map(|(group, seq, deed)| {
+            Step::Change { group, seq, deed: Deed::ALL[deed] }
+        }),
     ]
 }
 
@@ -167,6 +174,11 @@ impl Model {
             Step::Leave { group: number } => Command::LeaveGroup {
                 conversation: group(number)?,
             },
+            Step::Change {
+                group: number,
+                seq,
+                deed,
+            } => deed.command(group(number)?, seq),
         };
         let request = self.world.request(player, command);
         if let Step::Create { .. } = step {
@@ -190,6 +202,24 @@ impl Model {
                 magpie_protocol::wire::Target::User(_) => true,
                 magpie_protocol::wire::Target::Conversation(group) => is_member(group, actor),
             },
+            Command::EditMessage {
+                conversation, seq, ..
+            } => {
+                is_member(conversation, actor) && self.may(request, *conversation, *seq, Deed::Edit)
+            }
+            Command::DeleteMessage { conversation, seq } => {
+                is_member(conversation, actor)
+                    && self.may(request, *conversation, *seq, Deed::Delete)
+            }
+            Command::React {
+                conversation,
+                seq,
+                removed,
+                ..
+            } => {
+                let deed = if *removed { Deed::Unreact } else { Deed::React };
+                is_member(conversation, actor) && self.may(request, *conversation, *seq, deed)
+            }
             Command::CreateGroup { .. } => true,
             Command::AddMembers {
                 conversation,
@@ -203,7 +233,12 @@ impl Model {
         }
     }
 
+    fn may(&self, request: &Append, conversation: ConversationId, at: Seq, deed: Deed) -> bool {
+        self.may_change(request.actor.user, conversation, at.get(), deed)
+    }
+
     fn take(&mut self, event: LogEvent) {
+        self.follow(&event);
         let members = self.members.entry(event.conversation).or_default();
         if let Some(MembershipChange::Joined(joined)) = &event.change {
             members.extend(joined);
@@ -343,12 +378,14 @@ impl Model {
                 self.world.store.history(player.id(), request)
             };
             let (mut up, mut down) = (Vec::new(), Vec::new());
+            let mut states = BTreeMap::new();
             loop {
                 let after = seq(up.last().copied().unwrap_or(0));
                 let Some(page) = read(HistoryFrom::After(after)).await.unwrap() else {
                     break;
                 };
                 up.extend(seqs(&page.events));
+                states.extend(page.states.into_iter().map(|state| (state.seq, state)));
                 if page.complete {
                     break;
                 }
@@ -364,6 +401,7 @@ impl Model {
                 }
             }
             assert_eq!((&up, &down), (&readable, &readable));
+            assert_eq!(states, self.states(player, conversation));
         }
     }
 }

@@ -12,9 +12,12 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{
     rows::{self, OPEN_END, conversation_head, signed, unsigned},
-    writer::{ConversationKind, Writer},
+    writer::Writer,
 };
-use crate::store::{MARKED_MEMBERS_MAX, MarkRead, Marked, Membership, ReadLimit, StoreError};
+use crate::store::{
+    MARKED_MEMBERS_MAX, MarkRead, Marked, Membership, ReadLimit, StoreError,
+    rules::ConversationKind,
+};
 
 /// One stretch of a conversation that a user may read.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -77,10 +80,7 @@ pub(super) fn describe(
         .query_row([interval.conversation], |row| {
             Ok((ConversationId::new(row.get(0)?), row.get(1)?, row.get(2)?))
         })?;
-    let kind = match ConversationKind::from_number(kind)? {
-        ConversationKind::Direct => v1::ConversationKind::Direct,
-        ConversationKind::Group => v1::ConversationKind::Group,
-    };
+    let kind = ConversationKind::from_number(kind)?.to_wire();
     let head = interval.last_seq(connection)?;
     let last_seq = if interval.is_open() { 0 } else { head };
     Ok(v1::Conversation {

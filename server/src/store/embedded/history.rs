@@ -2,16 +2,19 @@
 
 use magpie_protocol::{
     id::UserId,
-    limits::SERVER_FRAME_SIZE_MAX,
+    seq::Seq,
     wire::{FetchHistory, HistoryFrom},
 };
 use rusqlite::{Connection, params};
 
-use super::rows::{self, event_columns, event_joins, log_event, signed};
-use crate::store::{HistoryPage, LogEvent, ReadLimit, StoreError, read::Room};
-
-/// Bytes of events in one answer: they fit into a frame with room to spare.
-const HISTORY_SIZE_MAX: usize = SERVER_FRAME_SIZE_MAX * 3 / 4;
+use super::{
+    rows::{self, conversation_head, event_columns, event_joins, log_event, signed, unsigned},
+    states::{Messages, message_states},
+};
+use crate::store::{
+    HistoryPage, LogEvent, ReadLimit, StoreError,
+    read::{HISTORY_SIZE_MAX, Room},
+};
 
 pub(super) const FIND_EVENTS_DOWN: &str = concat!(
     "SELECT ",
@@ -40,9 +43,10 @@ pub(super) fn history(
         return Ok(None);
     };
     let mut intervals = intervals(connection, user, conversation)?;
-    if intervals.is_empty() {
+    let Some((_, end)) = intervals.last() else {
         return Ok(None);
-    }
+    };
+    let upto = conversation_head(connection, conversation)?.0.min(*end);
     let (sql, lowest, highest) = match request.from {
         HistoryFrom::Before(seq) => {
             intervals.reverse();
@@ -61,6 +65,8 @@ pub(super) fn history(
     let mut page = HistoryPage {
         events: Vec::new(),
         complete: true,
+        states: Vec::new(),
+        states_seq: Seq::new(unsigned(upto)),
     };
     for (from, to) in intervals {
         let range = (from.max(lowest), to.min(highest));
@@ -76,8 +82,19 @@ pub(super) fn history(
             break;
         }
     }
-    if let HistoryFrom::Before(_) = request.from {
+    let is_down = matches!(request.from, HistoryFrom::Before(_));
+    if is_down {
         page.events.reverse();
+    }
+    if let (Some(first), Some(last)) = (page.events.first(), page.events.last()) {
+        let messages = Messages {
+            conversation,
+            user,
+            range: (signed(first.seq.get()), signed(last.seq.get())),
+            upto,
+        };
+        page.states = message_states(connection, &messages)?;
+        page.fit(is_down);
     }
     Ok(Some(page))
 }

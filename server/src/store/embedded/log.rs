@@ -1,9 +1,8 @@
 //! The log under its head's lock: the statements that write it. What may be
-//! written is decided in `append`.
+//! written is decided in `rules`.
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use magpie_protocol::{
     id::{ConversationId, MessageId},
     seq::{Position, Seq},
@@ -13,12 +12,14 @@ use prost::Message as _;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
+    changes,
     rows::{OPEN_END, signed, unsigned},
-    writer::{Caches, ConversationKind, Person, Place},
+    writer::Caches,
 };
 use crate::store::{
-    LogEvent, MembershipChange, StoreError,
+    Append, LogEvent, MembershipChange, StoreError,
     event::{EventKind, EventParts, encode_event},
+    rules::{Asked, ConversationKind, Effect, Known, Members, Person, Place, Scene},
 };
 
 /// The log, in the transaction of one batch.
@@ -34,22 +35,11 @@ pub(super) struct Log<'a> {
 }
 
 /// An event to be.
-pub(super) struct NewEvent<'a> {
-    pub(super) conversation: ConversationId,
-    pub(super) place: Place,
-    pub(super) sender: &'a Person,
-    pub(super) id: MessageId,
-    pub(super) digest: [u8; 16],
-    pub(super) kind: EventKind,
-    pub(super) content: Kind,
-    pub(super) change: Option<MembershipChange>,
-}
-
-/// What a request became.
-pub(super) struct Known {
-    pub(super) digest: [u8; 16],
-    pub(super) seq: Seq,
-    pub(super) committed_at_ms: i64,
+struct NewEvent {
+    id: MessageId,
+    kind: EventKind,
+    content: Kind,
+    change: Option<MembershipChange>,
 }
 
 pub(super) const FIND_KNOWN: &str = "
@@ -75,11 +65,13 @@ impl Log<'_> {
         &self,
         sender: &Person,
         id: MessageId,
+        asked: Option<&Asked>,
     ) -> Result<Option<Known>, StoreError> {
         let mut statement = self.connection.prepare_cached(FIND_KNOWN)?;
         let known = statement.query_row(params![sender.key, id.bytes()], |row| {
+            let digest: [u8; 16] = row.get(0)?;
             Ok(Known {
-                digest: row.get(0)?,
+                is_same: asked.is_some_and(|asked| asked.digest == digest),
                 seq: Seq::new(unsigned(row.get(1)?)),
                 committed_at_ms: row.get(2)?,
             })
@@ -87,8 +79,43 @@ impl Log<'_> {
         Ok(known.optional()?)
     }
 
+    /// Writes what was decided. Returns the event's seq.
+    pub(super) fn carry_out(
+        &mut self,
+        append: &Append,
+        asked: &Asked,
+        sender: &Person,
+        effect: Effect,
+    ) -> Result<Seq, StoreError> {
+        let Effect {
+            scene,
+            kind,
+            content,
+            members,
+            aside,
+        } = effect;
+        let place = match scene {
+            Scene::In(place) => place,
+            Scene::New(kind, title) => self.create(asked.conversation, kind, &title)?,
+        };
+        let event = NewEvent {
+            id: append.id,
+            kind,
+            content,
+            change: members.change(),
+        };
+        let seq = self.write(asked, place, sender, event)?;
+        match members {
+            Members::Same => {}
+            Members::Join(joining) => self.join(place, seq, &joining)?,
+            Members::Leave(leaving) => self.leave(place, seq, &leaving)?,
+        }
+        changes::write(self.connection, (place, seq), sender, aside)?;
+        Ok(seq)
+    }
+
     /// Makes a conversation without events; the first one follows at once.
-    pub(super) fn create(
+    fn create(
         &self,
         id: ConversationId,
         kind: ConversationKind,
@@ -97,13 +124,19 @@ impl Log<'_> {
         let sql = "INSERT INTO conversations (conversation_id, kind, title) VALUES (?1, ?2, ?3)";
         let mut statement = self.connection.prepare_cached(sql)?;
         let key = statement.insert(params![id.bytes(), kind.number(), title])?;
-        Ok(Place { key, kind, head: 0 })
+        let head = Seq::ZERO;
+        Ok(Place { key, kind, head })
     }
 
     /// Gives the event the next seq and the next position.
-    pub(super) fn write(&mut self, event: NewEvent<'_>) -> Result<Seq, StoreError> {
-        let position = self.head.next();
-        let seq = Seq::new(event.place.head).next();
+    fn write(
+        &mut self,
+        asked: &Asked,
+        place: Place,
+        sender: &Person,
+        event: NewEvent,
+    ) -> Result<Seq, StoreError> {
+        let (position, seq) = (self.head.next(), place.head.next());
         let content = v1::EventContent {
             kind: Some(event.content),
         };
@@ -111,33 +144,30 @@ impl Log<'_> {
         let mut statement = self.connection.prepare_cached(INSERT_EVENT)?;
         statement.execute(params![
             signed(position.get()),
-            event.place.key,
+            place.key,
             signed(seq.get()),
-            event.sender.key,
+            sender.key,
             event.kind.number(),
             self.committed_at_ms,
             event.id.bytes(),
-            event.digest,
+            asked.digest,
             body,
         ])?;
-        let encoded: Bytes = encode_event(&EventParts {
-            conversation: event.conversation,
+        let encoded = encode_event(&EventParts {
+            conversation: asked.conversation,
             seq,
-            sender: event.sender.id,
-            sender_name: &event.sender.name,
+            sender: sender.id,
+            sender_name: &sender.name,
             id: event.id,
             committed_at_ms: self.committed_at_ms,
             body: &body,
         });
         self.head = position;
-        let place = Place {
-            head: seq.get(),
-            ..event.place
-        };
-        self.caches.placed(event.conversation, place);
+        let place = Place { head: seq, ..place };
+        self.caches.placed(asked.conversation, place);
         self.events.push(LogEvent {
             position,
-            conversation: event.conversation,
+            conversation: asked.conversation,
             seq,
             encoded,
             change: event.change,
@@ -146,12 +176,7 @@ impl Log<'_> {
     }
 
     /// From the event just written, at `seq`, these users are members.
-    pub(super) fn join(
-        &mut self,
-        place: Place,
-        seq: Seq,
-        joining: &[Arc<Person>],
-    ) -> Result<(), StoreError> {
+    fn join(&mut self, place: Place, seq: Seq, joining: &[Arc<Person>]) -> Result<(), StoreError> {
         let mut statement = self.connection.prepare_cached(INSERT_MEMBER)?;
         for person in joining {
             statement.execute(params![
@@ -167,12 +192,7 @@ impl Log<'_> {
     }
 
     /// The event just written, at `seq`, is the last one that this user may read.
-    pub(super) fn leave(
-        &mut self,
-        place: Place,
-        seq: Seq,
-        leaving: &Person,
-    ) -> Result<(), StoreError> {
+    fn leave(&mut self, place: Place, seq: Seq, leaving: &Person) -> Result<(), StoreError> {
         self.caches.left(place.key, leaving.key);
         let mut statement = self.connection.prepare_cached(END_MEMBERSHIP)?;
         let ended = statement.execute(params![

@@ -8,6 +8,7 @@
 
 mod accounts;
 mod append;
+mod changes;
 mod checkpoint;
 mod describe;
 mod due;
@@ -20,6 +21,7 @@ mod previews;
 mod readers;
 mod rows;
 mod snapshot;
+mod states;
 mod wakes;
 mod writer;
 

@@ -9,11 +9,16 @@ use rusqlite::{Connection, params};
 use super::rows::{signed, unsigned};
 use crate::store::{
     Preview, StoreError,
-    event::{EventKind, stored_text},
+    event::{EventKind, shown_text},
 };
 
+/// A message, with what its newest edit says instead.
 const FIND_MESSAGE: &str = "
-    SELECT c.conversation_id, e.seq, u.name, e.body
+    SELECT c.conversation_id, e.seq, u.name,
+           coalesce((SELECT n.body FROM edits x
+                       JOIN events n ON n.conversation = x.conversation AND n.seq = x.edit_seq
+                      WHERE x.conversation = e.conversation AND x.seq = e.seq
+                      ORDER BY x.edit_seq DESC LIMIT 1), e.body)
       FROM events e
       JOIN conversations c ON c.key = e.conversation
       JOIN users u ON u.key = e.sender
@@ -30,7 +35,7 @@ pub(super) fn previews(
         let mut rows = statement.query(params![signed(position.get()), kind])?;
         let Some(row) = rows.next()? else { continue };
         let body: Vec<u8> = row.get(3)?;
-        let Some(text) = stored_text(&body)? else {
+        let Some(text) = shown_text(&body)? else {
             continue;
         };
         found.push(Preview {

@@ -182,7 +182,10 @@ pub(super) fn log_event(connection: &Connection, row: &Row<'_>) -> Result<LogEve
         | EventKind::GroupCreated
         | EventKind::MembersAdded
         | EventKind::MemberRemoved
-        | EventKind::MemberLeft => stored_change(kind, sender, body)?,
+        | EventKind::MemberLeft
+        | EventKind::MessageEdited
+        | EventKind::MessageDeleted
+        | EventKind::Reacted => stored_change(kind, sender, body)?,
     };
     let encoded = encode_event(&EventParts {
         conversation,

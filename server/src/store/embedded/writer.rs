@@ -7,12 +7,16 @@ use std::{
 
 use magpie_protocol::{
     id::{ConversationId, DeviceId, UserId},
+    seq::Seq,
     text::UserName,
 };
 use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 
 use super::rows::{OPEN_END, conversation_head, unsigned};
-use crate::store::StoreError;
+use crate::store::{
+    StoreError,
+    rules::{ConversationKind, Person, Place},
+};
 
 /// Entries of one of the writer's caches; a full one is emptied. About 20 MB.
 const CACHE_COUNT_MAX: usize = 200_000;
@@ -96,49 +100,6 @@ impl Writer {
     #[cfg(test)]
     pub(super) const fn connection(&self) -> &Connection {
         &self.connection
-    }
-}
-
-/// A user, as the writer knows them.
-#[derive(Debug, Eq, PartialEq)]
-pub(super) struct Person {
-    pub(super) key: i64,
-    pub(super) id: UserId,
-    pub(super) name: String,
-}
-
-/// A conversation, as the writer knows it.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Place {
-    pub(super) key: i64,
-    pub(super) kind: ConversationKind,
-    /// The newest event's seq.
-    pub(super) head: u64,
-}
-
-/// Direct or group, as stored.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum ConversationKind {
-    Direct,
-    Group,
-}
-
-impl ConversationKind {
-    pub(super) const fn number(self) -> i64 {
-        match self {
-            Self::Direct => 1,
-            Self::Group => 2,
-        }
-    }
-
-    pub(super) fn from_number(number: i64) -> Result<Self, StoreError> {
-        match number {
-            1 => Ok(Self::Direct),
-            2 => Ok(Self::Group),
-            _ => Err(StoreError::Corrupt {
-                what: format!("a conversation of kind {number}"),
-            }),
-        }
     }
 }
 
@@ -243,7 +204,7 @@ impl Caches {
         };
         let (head, _) = conversation_head(connection, key)?;
         let kind = ConversationKind::from_number(kind)?;
-        let head = unsigned(head);
+        let head = Seq::new(unsigned(head));
         self.placed(id, Place { key, kind, head });
         Ok(Some(Place { key, kind, head }))
     }

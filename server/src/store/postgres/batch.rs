@@ -10,11 +10,9 @@
 use bytes::Bytes;
 use magpie_protocol::{
     id::ConversationId,
+    message::NewMessage,
     seq::{Position, Seq},
-    wire::{
-        Target,
-        v1::{self, event_content::Kind},
-    },
+    wire::{Target, v1},
 };
 use prost::Message as _;
 use std::{
@@ -26,7 +24,7 @@ use uuid::Uuid;
 
 use super::{
     committer::Ended,
-    known::{Known, Person},
+    known::Known,
     log::Log,
     rows::{LOCK_HEAD, number},
     session::{Failure, Session, UnderLock, get, get_count, signed, uuid},
@@ -34,7 +32,7 @@ use super::{
 use crate::store::{
     Append, Command, Committed, LogEvent, Outcome, Refusal, Shard,
     event::{EventParts, encode_event},
-    identity::request_digest,
+    rules::{self, Asked, Person},
 };
 
 /// Looks up, authorises, numbers and writes messages.
@@ -58,12 +56,12 @@ const WRITE_MESSAGES: &str = "
           FROM unnest($1::bigint[], $2::uuid[], $3::bigint[])
                WITH ORDINALITY AS l (sender, device, conversation, stream)
     ), judged AS MATERIALIZED (
-        SELECT a.number, a.id, a.digest, a.body,
+        SELECT a.number, a.id, a.digest, a.body, a.reply_to,
                l.sender, l.conversation, l.may_act, l.is_member, l.last_seq,
                k.seq AS known_seq, k.committed_at_ms AS known_at_ms,
                k.digest = a.digest AS is_same
-          FROM unnest($4::bigint[], $5::uuid[], $6::bytea[], $7::bytea[])
-               WITH ORDINALITY AS a (stream, id, digest, body, number)
+          FROM unnest($4::bigint[], $5::uuid[], $6::bytea[], $7::bytea[], $10::bigint[])
+               WITH ORDINALITY AS a (stream, id, digest, body, reply_to, number)
           JOIN streams l USING (stream)
           LEFT JOIN LATERAL (
               SELECT e.seq, e.committed_at_ms, e.digest FROM events e
@@ -77,6 +75,7 @@ const WRITE_MESSAGES: &str = "
                    + row_number() OVER (ORDER BY j.number) AS position
           FROM judged j
          WHERE j.known_seq IS NULL AND j.may_act AND j.is_member
+           AND j.reply_to <= j.last_seq
     ), written AS (
         INSERT INTO events (position, conversation_key, seq, sender_key, committed_at_ms,
                             message_id, kind, digest, body)
@@ -92,7 +91,7 @@ const WRITE_MESSAGES: &str = "
          WHERE shard = $9 AND EXISTS (SELECT FROM fresh)
     )
     SELECT j.known_seq, j.known_at_ms, j.is_same IS TRUE, j.may_act, j.is_member,
-           f.seq, f.position
+           j.last_seq, f.seq, f.position
       FROM judged j LEFT JOIN fresh f USING (number)
      ORDER BY j.number";
 
@@ -138,13 +137,13 @@ enum Part<'a> {
 /// A message with what its names stand for.
 struct MessageRow<'a> {
     append: &'a Append,
+    message: &'a NewMessage,
     /// Nobody is never authorised.
     sender: Option<Arc<Person>>,
     /// Nobody is a member of what is not there.
     place: Option<i64>,
-    conversation: ConversationId,
-    /// To nobody: nothing with this id can have been the same.
-    digest: Option<[u8; 16]>,
+    /// `None` if it goes to nobody.
+    asked: Option<Asked>,
     /// Encoded [`v1::EventContent`].
     body: Vec<u8>,
 }
@@ -179,34 +178,32 @@ fn message_row<'a>(
     append: &'a Append,
     is_later: bool,
 ) -> Option<MessageRow<'a>> {
-    let Command::SendMessage { to, text } = &append.command else {
+    let Command::SendMessage { to, message } = &append.command else {
         return None;
     };
     // A user who did not exist when the shard was looked up is not found: the
     // conversation with them may be in another one.
-    let destination = known.destination(append);
-    let destination = destination.filter(|id| shard.holds(*id));
-    let place = destination.and_then(|id| known.place(id));
+    let asked = known.asked(append);
+    let asked = asked.filter(|asked| shard.holds(asked.conversation));
+    let place = asked.and_then(|asked| known.place(asked.conversation));
     let may_be_made = match to {
         // By an earlier command of the batch.
         Target::Conversation(_) => is_later,
         // By this one.
-        Target::User(_) => destination.is_some(),
+        Target::User(_) => asked.is_some(),
     };
     if place.is_none() && may_be_made {
         return None;
     }
     let content = v1::EventContent {
-        kind: Some(Kind::Message(v1::Message {
-            text: text.as_str().to_owned(),
-        })),
+        kind: Some(rules::message(message)),
     };
     Some(MessageRow {
         append,
+        message,
         sender: known.person(append.actor.user).cloned(),
         place,
-        conversation: destination.unwrap_or(ConversationId::new([0; 16])),
-        digest: destination.map(|id| request_digest(id, &append.command)),
+        asked,
         body: content.encode_to_vec(),
     })
 }
@@ -222,6 +219,8 @@ struct Columns<'a> {
     ids: Vec<Uuid>,
     digests: Vec<Option<&'a [u8]>>,
     bodies: Vec<&'a [u8]>,
+    /// 0 of one that answers nothing.
+    replies: Vec<i64>,
     at_ms: i64,
     shard: i32,
 }
@@ -247,14 +246,16 @@ impl<'a> Columns<'a> {
             });
             columns.streams.push(stream);
             columns.ids.push(uuid(row.append.id.bytes()));
-            let digest = row.digest.as_ref().map(<[u8; 16]>::as_slice);
+            let digest = row.asked.as_ref().map(|asked| asked.digest.as_slice());
             columns.digests.push(digest);
             columns.bodies.push(&row.body);
+            let reply_to = row.message.reply_to().map_or(0, Seq::get);
+            columns.replies.push(signed(reply_to));
         }
         columns
     }
 
-    fn params(&self) -> [&(dyn tokio_postgres::types::ToSql + Sync); 9] {
+    fn params(&self) -> [&(dyn tokio_postgres::types::ToSql + Sync); 10] {
         [
             &self.senders,
             &self.devices,
@@ -265,6 +266,7 @@ impl<'a> Columns<'a> {
             &self.bodies,
             &self.at_ms,
             &self.shard,
+            &self.replies,
         ]
     }
 }
@@ -319,30 +321,20 @@ impl Progress {
     }
 
     fn take_row(&mut self, message: &MessageRow<'_>, row: &Row) -> Result<Outcome, Failure> {
-        let conversation = message.conversation;
-        if get::<Option<i64>>(row, 0)?.is_some() {
-            if !get::<bool>(row, 2)? {
-                return Ok(Outcome::Refused(Refusal::Conflict));
-            }
-            return Ok(Outcome::Accepted {
-                conversation,
-                seq: Seq::new(get_count(row, 0)?),
-                committed_at_ms: get(row, 1)?,
-            });
-        }
         let Some(sender) = message.sender.as_ref() else {
             return Ok(Outcome::Refused(Refusal::DeviceRevoked));
         };
-        if message.digest.is_none() {
-            return Ok(Outcome::Refused(Refusal::NotFound));
+        let asked = match rules::to_do(message.asked, known_of(row)?.as_ref()) {
+            Ok(asked) => asked,
+            Err(outcome) => return Ok(outcome),
+        };
+        let head = Seq::new(get_count(row, 5)?);
+        let may_post = rules::may_post(get(row, 3)?, get(row, 4)?, head, message.message);
+        if let Err(refusal) = may_post {
+            return Ok(Outcome::Refused(refusal));
         }
-        if !get::<bool>(row, 3)? {
-            return Ok(Outcome::Refused(Refusal::DeviceRevoked));
-        }
-        if !get::<bool>(row, 4)? {
-            return Ok(Outcome::Refused(Refusal::NotFound));
-        }
-        let (seq, position) = (Seq::new(get_count(row, 5)?), get_count(row, 6)?);
+        let conversation = asked.conversation;
+        let (seq, position) = (Seq::new(get_count(row, 6)?), get_count(row, 7)?);
         let encoded: Bytes = encode_event(&EventParts {
             conversation,
             seq,
@@ -365,6 +357,18 @@ impl Progress {
             committed_at_ms: self.committed_at_ms,
         })
     }
+}
+
+/// What the same id became before, from a row of [`WRITE_MESSAGES`].
+fn known_of(row: &Row) -> Result<Option<rules::Known>, Failure> {
+    if get::<Option<i64>>(row, 0)?.is_none() {
+        return Ok(None);
+    }
+    Ok(Some(rules::Known {
+        is_same: get(row, 2)?,
+        seq: Seq::new(get_count(row, 0)?),
+        committed_at_ms: get(row, 1)?,
+    }))
 }
 
 /// Everything in one round trip.

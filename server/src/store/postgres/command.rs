@@ -1,32 +1,26 @@
-//! One command under the log head's lock: groups, and what begins a direct
-//! conversation. The rules are those of the embedded engine, and the conformance
-//! suite holds both to them.
+//! One command under the log head's lock: groups, what begins a direct conversation,
+//! and what is done to messages that are there. Its facts are found here, `rules` decides, and `log` writes.
 
-use std::{collections::HashSet, sync::Arc};
+use std::sync::Arc;
 
-use magpie_protocol::{
-    id::{ConversationId, UserId},
-    limits::GROUP_MEMBERS_MAX,
-    seq::Seq,
-    text::UserName,
-    wire::v1::{self, event_content::Kind},
-};
+use magpie_protocol::{id::ConversationId, seq::Seq, text::UserName};
 use tokio_postgres::Row;
 
 use super::{
-    known::Person,
-    log::{DIRECT, GROUP, Log, NewEvent, Place, Request, Written},
+    log::{Log, Request},
     session::{Failure, get, get_count, uuid},
 };
 use crate::store::{
-    Append, Command, LogEvent, MembershipChange, Outcome, Refusal,
-    event::EventKind,
-    identity::{is_direct_shaped, request_digest},
+    Append, LogEvent, Outcome, Refusal,
+    rules::{
+        self, Asked, Change, ConversationKind, Effect, Known, Permit, Person, Place, Reacted,
+        Standing,
+    },
 };
 
-/// Everything that decides what becomes of a command: what the same id became
-/// before, whether the device may act, the conversation, whether the actor is a
-/// member, and the newest event's seq.
+/// What a request with the same id became before, and how the actor stands: whether
+/// the device may act, the conversation, whether the actor is a member, and the
+/// newest event's seq.
 const JUDGE: &str = "
     SELECT k.seq, k.committed_at_ms, k.digest,
            EXISTS (SELECT FROM devices d
@@ -44,8 +38,8 @@ const JUDGE: &str = "
       ) k ON true
       LEFT JOIN conversations c ON c.conversation_id = $4";
 
-/// Why a command ends early. Until its first write a command may stop with a
-/// refusal; behind it only with a failure, which undoes the whole batch.
+/// Why a command ends early. Until its effect is decided a command may stop with a
+/// refusal; behind that only with a failure, which undoes the whole batch.
 enum Stop {
     Refused(Refusal),
     Failed(Failure),
@@ -63,36 +57,32 @@ impl From<Failure> for Stop {
     }
 }
 
-/// What the database says of a command.
-struct Judgement {
-    /// Of the event that the same id made: seq, commit time, digest.
-    known: Option<(Seq, i64, Vec<u8>)>,
-    may_act: bool,
-    place: Option<Place>,
-    is_member: bool,
+fn known(row: &Row, asked: Option<&Asked>) -> Result<Option<Known>, Failure> {
+    if get::<Option<i64>>(row, 0)?.is_none() {
+        return Ok(None);
+    }
+    let digest: &[u8] = get(row, 2)?;
+    Ok(Some(Known {
+        is_same: asked.is_some_and(|asked| asked.digest == digest),
+        seq: Seq::new(get_count(row, 0)?),
+        committed_at_ms: get(row, 1)?,
+    }))
 }
 
-impl Judgement {
-    fn of(row: &Row) -> Result<Self, Failure> {
-        let known = match get::<Option<i64>>(row, 0)? {
-            Some(_) => Some((Seq::new(get_count(row, 0)?), get(row, 1)?, get(row, 2)?)),
-            None => None,
-        };
-        let place = match get::<Option<i64>>(row, 4)? {
-            Some(key) => Some(Place {
-                key,
-                is_group: get::<i16>(row, 5)? == GROUP,
-                head: Seq::new(get_count(row, 7)?),
-            }),
-            None => None,
-        };
-        Ok(Self {
-            known,
-            may_act: get(row, 3)?,
-            place,
-            is_member: get(row, 6)?,
-        })
-    }
+fn standing(row: &Row) -> Result<Standing, Failure> {
+    let place = match get::<Option<i64>>(row, 4)? {
+        Some(key) => Some(Place {
+            key,
+            kind: ConversationKind::from_number(get::<i16>(row, 5)?.into())?,
+            head: Seq::new(get_count(row, 7)?),
+        }),
+        None => None,
+    };
+    Ok(Standing {
+        may_act: get(row, 3)?,
+        place,
+        is_member: get(row, 6)?,
+    })
 }
 
 impl<'a> Log<'a> {
@@ -114,8 +104,9 @@ impl<'a> Log<'a> {
     ) -> Result<(Outcome, Option<LogEvent>), Stop> {
         let sender = self.known.person(append.actor.user);
         let sender = sender.ok_or(Refusal::DeviceRevoked)?;
-        let destination = self.known.destination(append);
-        let asked = destination.unwrap_or(ConversationId::new([0; 16]));
+        let asked = self.known.asked(append);
+        let nowhere = ConversationId::new([0; 16]);
+        let conversation = asked.map_or(nowhere, |asked| asked.conversation);
         let judged = self
             .session
             .one(
@@ -124,221 +115,70 @@ impl<'a> Log<'a> {
                     &sender.key,
                     &uuid(append.id.bytes()),
                     &uuid(append.actor.device.bytes()),
-                    &uuid(asked.bytes()),
+                    &uuid(conversation.bytes()),
                 ],
             )
             .await?;
-        let judged = Judgement::of(&judged)?;
-        let Some(conversation) = destination else {
-            // To nobody: nothing with this id can have been the same.
-            let refusal = judged
-                .known
-                .map_or(Refusal::NotFound, |_| Refusal::Conflict);
-            return Err(refusal.into());
+        let known = known(&judged, asked.as_ref())?;
+        let asked = match rules::to_do(asked, known.as_ref()) {
+            Ok(asked) => asked,
+            Err(outcome) => return Ok((outcome, None)),
         };
-        let digest = request_digest(conversation, &append.command);
-        if let Some((seq, committed_at_ms, known)) = judged.known {
-            if known != digest {
-                return Err(Refusal::Conflict.into());
-            }
-            let outcome = Outcome::Accepted {
-                conversation,
-                seq,
-                committed_at_ms,
-            };
-            return Ok((outcome, None));
-        }
+        let permit = rules::permit(append, &asked, &standing(&judged)?)?;
+        let effect = self.decide(permit, sender).await?;
         let request = Request {
             append,
             sender,
-            conversation,
-            digest,
+            asked,
         };
-        let (seq, event) = self.carry_out(&request, &judged).await?;
+        let event = self.carry_out(&request, effect).await?;
         let outcome = Outcome::Accepted {
-            conversation,
-            seq,
+            conversation: asked.conversation,
+            seq: event.seq,
             committed_at_ms: self.committed_at_ms,
         };
         Ok((outcome, Some(event)))
     }
 
-    /// Authorises it and does it.
-    async fn carry_out(
-        &mut self,
-        request: &Request<'a>,
-        judged: &Judgement,
-    ) -> Result<Written, Stop> {
-        if !judged.may_act {
-            return Err(Refusal::DeviceRevoked.into());
-        }
-        match &request.append.command {
-            Command::SendMessage { to, text } => match judged.place {
-                Some(place) if judged.is_member => {
-                    let content = message(text.as_str());
-                    Ok(self
-                        .write(request, place, EventKind::Message, content, None)
-                        .await?)
-                }
-                Some(_) => Err(Refusal::NotFound.into()),
-                None => {
-                    let magpie_protocol::wire::Target::User(peer) = to else {
-                        return Err(Refusal::NotFound.into());
-                    };
-                    let peer = self.known.named(peer).ok_or(Refusal::NotFound)?;
-                    self.begin_direct(request, peer, text.as_str()).await
-                }
-            },
-            Command::CreateGroup { title, names } => {
-                if judged.place.is_some() || is_direct_shaped(request.conversation) {
-                    return Err(Refusal::Conflict.into());
-                }
-                self.create_group(request, title.as_str(), names).await
+    /// Finds the rest of the facts.
+    async fn decide(&self, permit: Permit<'_>, sender: &Arc<Person>) -> Result<Effect, Stop> {
+        Ok(match permit {
+            Permit::Post(place, message) => rules::post(place, message),
+            Permit::BeginDirect(peer, message) => {
+                let peer = self.known.named(peer).ok_or(Refusal::NotFound)?;
+                rules::begin_direct(sender, peer, message)
             }
-            Command::AddMembers { names, .. } => {
-                let place = member_group(judged)?;
-                self.add_members(request, place, names).await
-            }
-            Command::RemoveMember { name, .. } => {
-                let place = member_group(judged)?;
-                self.remove_member(request, place, name).await
-            }
-            Command::LeaveGroup { .. } => {
-                let place = member_group(judged)?;
-                let event = NewEvent {
-                    kind: EventKind::MemberLeft,
-                    content: Kind::MemberLeft(v1::MemberLeft {}),
-                    change: MembershipChange::Left(request.sender.id),
+            Permit::Change(place, seq, change) => {
+                let subject = self.subject(place, seq, sender).await?;
+                let reacted = match change {
+                    Change::React(emoji) | Change::Unreact(emoji) => {
+                        self.reacted(place, seq, sender, emoji.as_str()).await?
+                    }
+                    Change::Edit(..) | Change::Delete => Reacted::default(),
                 };
-                Ok(self.end(request, place, request.sender, event).await?)
+                let facts = (subject, reacted);
+                rules::change((place, seq), change, sender, facts, self.committed_at_ms)?
             }
-        }
-    }
-
-    /// The first message of a direct conversation makes it.
-    async fn begin_direct(
-        &mut self,
-        request: &Request<'a>,
-        peer: &Arc<Person>,
-        text: &str,
-    ) -> Result<Written, Stop> {
-        let mut members = vec![Arc::clone(request.sender)];
-        if peer.key != request.sender.key {
-            members.push(Arc::clone(peer));
-        }
-        // The order in which they are read from the log again.
-        members.sort_by_key(|member| member.id);
-        let place = self.create(request.conversation, DIRECT, "").await?;
-        let event = NewEvent {
-            kind: EventKind::Message,
-            content: message(text),
-            change: joined(&members),
-        };
-        Ok(self.join(request, place, &members, event).await?)
-    }
-
-    async fn create_group(
-        &mut self,
-        request: &Request<'a>,
-        title: &str,
-        names: &[UserName],
-    ) -> Result<Written, Stop> {
-        let mut members = self.people(names)?;
-        members.retain(|member| member.key != request.sender.key);
-        members.insert(0, Arc::clone(request.sender));
-        if members.len() > GROUP_MEMBERS_MAX {
-            return Err(Refusal::GroupFull.into());
-        }
-        let content = v1::GroupCreated {
-            title: title.to_owned(),
-            members: members.iter().map(|member| member.to_wire()).collect(),
-        };
-        let place = self.create(request.conversation, GROUP, title).await?;
-        let event = NewEvent {
-            kind: EventKind::GroupCreated,
-            content: Kind::GroupCreated(content),
-            change: joined(&members),
-        };
-        Ok(self.join(request, place, &members, event).await?)
-    }
-
-    async fn add_members(
-        &mut self,
-        request: &Request<'a>,
-        place: Place,
-        names: &[UserName],
-    ) -> Result<Written, Stop> {
-        let mut joining = self.people(names)?;
-        let present = self.present(place, &joining).await?;
-        joining.retain(|person| !present.contains(&person.key));
-        if joining.is_empty() {
-            return Err(Refusal::NothingToDo.into());
-        }
-        let count = self.member_count(place).await?;
-        if count.saturating_add(joining.len() as u64) > GROUP_MEMBERS_MAX as u64 {
-            return Err(Refusal::GroupFull.into());
-        }
-        let members = joining.iter().map(|person| person.to_wire()).collect();
-        let event = NewEvent {
-            kind: EventKind::MembersAdded,
-            content: Kind::MembersAdded(v1::MembersAdded { members }),
-            change: joined(&joining),
-        };
-        Ok(self.join(request, place, &joining, event).await?)
-    }
-
-    async fn remove_member(
-        &mut self,
-        request: &Request<'a>,
-        place: Place,
-        name: &UserName,
-    ) -> Result<Written, Stop> {
-        let person = self.known.named(name).ok_or(Refusal::NotFound)?;
-        if person.key == request.sender.key {
-            return Err(Refusal::NotPossible.into());
-        }
-        let present = self.present(place, std::slice::from_ref(person)).await?;
-        if present.is_empty() {
-            return Err(Refusal::NotFound.into());
-        }
-        let member = Some(person.to_wire());
-        let event = NewEvent {
-            kind: EventKind::MemberRemoved,
-            content: Kind::MemberRemoved(v1::MemberRemoved { member }),
-            change: MembershipChange::Left(person.id),
-        };
-        Ok(self.end(request, place, person, event).await?)
+            Permit::CreateGroup(title, names) => {
+                rules::create_group(sender, title, self.people(names)?)?
+            }
+            Permit::AddMembers(place, names) => {
+                let people = self.people(names)?;
+                let present = self.present(place, &people).await?;
+                rules::add_members(place, people, &present, self.member_count(place).await?)?
+            }
+            Permit::RemoveMember(place, name) => {
+                let person = self.known.named(name).ok_or(Refusal::NotFound)?;
+                let present = self.present(place, std::slice::from_ref(person)).await?;
+                let is_member = present.contains(&person.key);
+                rules::remove_member(place, sender, Arc::clone(person), is_member)?
+            }
+            Permit::Leave(place) => rules::leave(place, sender),
+        })
     }
 
     /// The people with these names, each once.
     fn people(&self, names: &[UserName]) -> Result<Vec<Arc<Person>>, Refusal> {
-        let mut people = Vec::with_capacity(names.len());
-        let mut seen = HashSet::with_capacity(names.len());
-        for name in names {
-            let person = self.known.named(name).ok_or(Refusal::NotFound)?;
-            if seen.insert(person.key) {
-                people.push(Arc::clone(person));
-            }
-        }
-        Ok(people)
+        rules::each_once(names.iter().map(|name| self.known.named(name).cloned()))
     }
-}
-
-/// The group of which the actor is a member.
-fn member_group(judged: &Judgement) -> Result<Place, Refusal> {
-    match judged.place {
-        Some(place) if judged.is_member && place.is_group => Ok(place),
-        Some(_) if judged.is_member => Err(Refusal::NotPossible),
-        Some(_) | None => Err(Refusal::NotFound),
-    }
-}
-
-fn message(text: &str) -> Kind {
-    let text = text.to_owned();
-    Kind::Message(v1::Message { text })
-}
-
-fn joined(members: &[Arc<Person>]) -> MembershipChange {
-    let members: Vec<UserId> = members.iter().map(|member| member.id).collect();
-    MembershipChange::Joined(members)
 }

@@ -15,7 +15,10 @@ use super::{
     rows::{self, OPEN_END, each_signed, number},
     session::{Failure, Params, Session, get, get_count, get_id, limit as row_limit, signed, uuid},
 };
-use crate::store::{MARKED_MEMBERS_MAX, MarkRead, Marked, Membership, Positions, ReadLimit, Shard};
+use crate::store::{
+    MARKED_MEMBERS_MAX, MarkRead, Marked, Membership, Positions, ReadLimit, Shard,
+    rules::ConversationKind,
+};
 
 /// One stretch of a conversation that a user may read.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -100,11 +103,7 @@ pub(super) async fn describe(
         let head = get_count(row, 3)?;
         heads.push(get(row, 3)?);
         head_positions.push(get(row, 4)?);
-        let kind = match get::<i16>(row, 1)? {
-            super::log::DIRECT => v1::ConversationKind::Direct,
-            super::log::GROUP => v1::ConversationKind::Group,
-            other => return Err(Failure::corrupt(format!("a conversation of kind {other}"))),
-        };
+        let kind = ConversationKind::from_number(get::<i16>(row, 1)?.into())?.to_wire();
         described.push(v1::Conversation {
             conversation_id: ConversationId::new(get_id(row, 0)?).to_wire(),
             kind: kind.into(),

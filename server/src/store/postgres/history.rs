@@ -2,7 +2,7 @@
 
 use magpie_protocol::{
     id::UserId,
-    limits::SERVER_FRAME_SIZE_MAX,
+    seq::Seq,
     wire::{FetchHistory, HistoryFrom},
 };
 
@@ -10,11 +10,12 @@ use super::{
     pages::{bounds, is_all},
     rows::{self, bounded, event_columns, event_joins, log_event},
     session::{Failure, Session, get, signed},
+    states::{Messages, message_states},
 };
-use crate::store::{HistoryPage, LogEvent, ReadLimit, read::Room};
-
-/// Bytes of events in one answer: they fit into a frame with room to spare.
-const HISTORY_SIZE_MAX: usize = SERVER_FRAME_SIZE_MAX * 3 / 4;
+use crate::store::{
+    HistoryPage, LogEvent, ReadLimit,
+    read::{HISTORY_SIZE_MAX, Room},
+};
 
 const FIND_EVENTS_DOWN: &str = concat!(
     "SELECT ",
@@ -44,9 +45,13 @@ const FIND_EVENTS_UP: &str = concat!(
     "ORDER BY e.seq"
 );
 
-/// What the user may read of a conversation: first and last seq, ascending.
+/// What the user may read of a conversation: first and last seq, ascending; and its
+/// newest event.
 const FIND_INTERVALS: &str = "
-    SELECT from_seq, to_seq FROM members
+    SELECT from_seq, to_seq,
+           (SELECT e.seq FROM events e WHERE e.conversation_key = $2
+             ORDER BY e.seq DESC LIMIT 1)
+      FROM members
      WHERE user_key = $1 AND conversation_key = $2 ORDER BY from_seq";
 
 pub(super) async fn history(
@@ -62,9 +67,11 @@ pub(super) async fn history(
     let mut intervals = session
         .rows(FIND_INTERVALS, &[&user, &conversation])
         .await?;
-    if intervals.is_empty() {
+    let Some(last) = intervals.last() else {
         return Ok(None);
-    }
+    };
+    let (end, head): (i64, i64) = (get(last, 1)?, get(last, 2)?);
+    let upto = head.min(end);
     let (is_down, lowest, highest) = match request.from {
         HistoryFrom::Before(seq) => {
             intervals.reverse();
@@ -79,6 +86,8 @@ pub(super) async fn history(
     let mut page = HistoryPage {
         events: Vec::new(),
         complete: true,
+        states: Vec::new(),
+        states_seq: Seq::new(upto.unsigned_abs()),
     };
     for row in intervals {
         let (from, to): (i64, i64) = (get(&row, 0)?, get(&row, 1)?);
@@ -100,6 +109,16 @@ pub(super) async fn history(
     }
     if is_down {
         page.events.reverse();
+    }
+    if let (Some(first), Some(last)) = (page.events.first(), page.events.last()) {
+        let messages = Messages {
+            conversation,
+            user,
+            range: (signed(first.seq.get()), signed(last.seq.get())),
+            upto,
+        };
+        page.states = message_states(session, &messages).await?;
+        page.fit(is_down);
     }
     Ok(Some(page))
 }

@@ -10,13 +10,16 @@ use std::{collections::HashMap, sync::Arc};
 use magpie_protocol::{
     id::{ConversationId, UserId},
     text::UserName,
-    wire::{Target, v1},
 };
 use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::session::{Failure, Session, get, get_id, uuid};
-use crate::store::{Append, Command, identity::destination};
+use crate::store::{
+    Append,
+    identity::destination,
+    rules::{Asked, Person},
+};
 
 /// Entries of one of the maps; a full one is emptied. About 20 MB.
 const COUNT_MAX: usize = 200_000;
@@ -27,23 +30,6 @@ const FIND_PEOPLE: &str = "
 
 const FIND_PLACES: &str = "
     SELECT key, conversation_id FROM conversations WHERE conversation_id = ANY($1)";
-
-/// A user.
-#[derive(Debug, Eq, PartialEq)]
-pub(super) struct Person {
-    pub(super) key: i64,
-    pub(super) id: UserId,
-    pub(super) name: String,
-}
-
-impl Person {
-    pub(super) fn to_wire(&self) -> v1::User {
-        v1::User {
-            user_id: self.id.to_wire(),
-            name: self.name.clone(),
-        }
-    }
-}
 
 /// Keys. Only what exists is remembered, never that something does not.
 #[derive(Default)]
@@ -76,25 +62,9 @@ impl Known {
         batch: &[Append],
     ) -> Result<(), Failure> {
         self.make_room();
-        let mut names: Vec<&UserName> = Vec::new();
-        for append in batch {
-            match &append.command {
-                Command::SendMessage {
-                    to: Target::User(name),
-                    ..
-                }
-                | Command::RemoveMember { name, .. } => names.push(name),
-                Command::CreateGroup { names: all, .. }
-                | Command::AddMembers { names: all, .. } => names.extend(all),
-                Command::SendMessage {
-                    to: Target::Conversation(_),
-                    ..
-                }
-                | Command::LeaveGroup { .. } => {}
-            }
-        }
         let ids = batch.iter().map(|append| append.actor.user);
-        self.learn_people(session, ids, names.into_iter()).await?;
+        let names = batch.iter().flat_map(|append| append.command.names());
+        self.learn_people(session, ids, names).await?;
         let places = batch.iter().filter_map(|append| self.destination(append));
         let unknown: Vec<Uuid> = places
             .filter(|id| !self.places.contains_key(id))
@@ -140,6 +110,11 @@ impl Known {
     /// Where a command goes, if it says so and to somebody who exists.
     pub(super) fn destination(&self, append: &Append) -> Option<ConversationId> {
         destination(append, |name| self.names.get(name).map(|peer| peer.id))
+    }
+
+    /// As [`Asked::of`].
+    pub(super) fn asked(&self, append: &Append) -> Option<Asked> {
+        Asked::of(append, |name| self.names.get(name).map(|peer| peer.id))
     }
 
     fn make_room(&mut self) {

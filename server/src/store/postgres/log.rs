@@ -1,5 +1,5 @@
 //! The log under its head's lock: the statements of one command. What may be
-//! written is decided in `command`.
+//! written is decided in `rules`.
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -11,12 +11,13 @@ use magpie_protocol::{
 use prost::Message as _;
 
 use super::{
-    known::{Known, Person},
+    known::Known,
     session::{Failure, Session, get, get_count, signed, uuid},
 };
 use crate::store::{
     Append, LogEvent, MembershipChange,
     event::{EventKind, EventParts, encode_event},
+    rules::{Asked, ConversationKind, Effect, Members, Person, Place, Scene},
 };
 
 const INSERT_CONVERSATION: &str = "
@@ -59,36 +60,19 @@ pub(super) struct Log<'a> {
     pub(super) committed_at_ms: i64,
 }
 
-/// A conversation as it is now.
-#[derive(Clone, Copy)]
-pub(super) struct Place {
-    pub(super) key: i64,
-    pub(super) is_group: bool,
-    /// The newest event's seq.
-    pub(super) head: Seq,
-}
-
-/// Direct or group, as stored.
-pub(super) const DIRECT: i16 = 1;
-/// See [`DIRECT`].
-pub(super) const GROUP: i16 = 2;
-
 /// A command whose names are found.
 pub(super) struct Request<'a> {
     pub(super) append: &'a Append,
     pub(super) sender: &'a Arc<Person>,
-    pub(super) conversation: ConversationId,
-    pub(super) digest: [u8; 16],
+    pub(super) asked: Asked,
 }
 
 /// What is to be written.
-pub(super) struct NewEvent {
-    pub(super) kind: EventKind,
-    pub(super) content: Kind,
-    pub(super) change: MembershipChange,
+struct NewEvent {
+    kind: EventKind,
+    content: Kind,
+    change: Option<MembershipChange>,
 }
-
-pub(super) type Written = (Seq, LogEvent);
 
 impl<'a> Log<'a> {
     /// Which of them are members now.
@@ -111,37 +95,71 @@ impl<'a> Log<'a> {
         get_count(&row, 0)
     }
 
+    /// Writes what was decided.
+    pub(super) async fn carry_out(
+        &mut self,
+        request: &Request<'a>,
+        effect: Effect,
+    ) -> Result<LogEvent, Failure> {
+        let Effect {
+            scene,
+            kind,
+            content,
+            members,
+            aside,
+        } = effect;
+        let place = match scene {
+            Scene::In(place) => place,
+            Scene::New(kind, title) => {
+                self.create(request.asked.conversation, kind, &title)
+                    .await?
+            }
+        };
+        let event = NewEvent {
+            kind,
+            content,
+            change: members.change(),
+        };
+        let event = self.write(request, place, event).await?;
+        match members {
+            Members::Same => {}
+            Members::Join(joining) => self.join(place, &event, &joining).await?,
+            Members::Leave(leaving) => self.leave(place, &event, &leaving).await?,
+        }
+        self.write_aside(place, &event, request.sender, aside)
+            .await?;
+        Ok(event)
+    }
+
     /// Makes a conversation without events; the first one follows at once.
-    pub(super) async fn create(
+    async fn create(
         &self,
         id: ConversationId,
-        kind: i16,
+        kind: ConversationKind,
         title: &str,
     ) -> Result<Place, Failure> {
-        let id = uuid(id.bytes());
+        let (id, number) = (uuid(id.bytes()), i16::from(kind.number()));
         let row = self
             .session
-            .one(INSERT_CONVERSATION, &[&id, &kind, &title])
+            .one(INSERT_CONVERSATION, &[&id, &number, &title])
             .await?;
         Ok(Place {
             key: get(&row, 0)?,
-            is_group: kind == GROUP,
-            head: Seq::new(0),
+            kind,
+            head: Seq::ZERO,
         })
     }
 
     /// Gives the event the next seq and the next position.
-    pub(super) async fn write(
+    async fn write(
         &mut self,
         request: &Request<'a>,
         place: Place,
-        kind: EventKind,
-        content: Kind,
-        change: Option<MembershipChange>,
-    ) -> Result<Written, Failure> {
+        event: NewEvent,
+    ) -> Result<LogEvent, Failure> {
         let (position, seq) = (self.head.next(), place.head.next());
         let content = v1::EventContent {
-            kind: Some(content),
+            kind: Some(event.content),
         };
         let body = content.encode_to_vec();
         self.session
@@ -152,17 +170,17 @@ impl<'a> Log<'a> {
                     &place.key,
                     &signed(seq.get()),
                     &request.sender.key,
-                    &i16::from(kind.number()),
+                    &i16::from(event.kind.number()),
                     &self.committed_at_ms,
                     &uuid(request.append.id.bytes()),
-                    &request.digest.as_slice(),
+                    &request.asked.digest.as_slice(),
                     &body,
                 ],
             )
             .await?;
         self.head = position;
         let encoded = encode_event(&EventParts {
-            conversation: request.conversation,
+            conversation: request.asked.conversation,
             seq,
             sender: request.sender.id,
             sender_name: &request.sender.name,
@@ -170,55 +188,39 @@ impl<'a> Log<'a> {
             committed_at_ms: self.committed_at_ms,
             body: &body,
         });
-        let event = LogEvent {
+        Ok(LogEvent {
             position,
-            conversation: request.conversation,
+            conversation: request.asked.conversation,
             seq,
             encoded,
-            change,
-        };
-        Ok((seq, event))
+            change: event.change,
+        })
     }
 
-    /// Writes an event from which on these users are members.
-    pub(super) async fn join(
-        &mut self,
-        request: &Request<'a>,
+    /// From this event on these users are members.
+    async fn join(
+        &self,
         place: Place,
+        event: &LogEvent,
         joining: &[Arc<Person>],
-        event: NewEvent,
-    ) -> Result<Written, Failure> {
-        let change = Some(event.change);
-        let written = self
-            .write(request, place, event.kind, event.content, change)
-            .await?;
+    ) -> Result<(), Failure> {
         let keys: Vec<i64> = joining.iter().map(|person| person.key).collect();
-        let (seq, position) = (signed(written.0.get()), signed(self.head.get()));
+        let (seq, position) = (signed(event.seq.get()), signed(event.position.get()));
         self.session
             .execute(INSERT_MEMBERS, &[&keys, &place.key, &seq, &position])
             .await?;
-        Ok(written)
+        Ok(())
     }
 
-    /// Writes an event that is the last one this user may read.
-    pub(super) async fn end(
-        &mut self,
-        request: &Request<'a>,
-        place: Place,
-        leaving: &Person,
-        event: NewEvent,
-    ) -> Result<Written, Failure> {
-        let change = Some(event.change);
-        let written = self
-            .write(request, place, event.kind, event.content, change)
-            .await?;
-        let (seq, position) = (signed(written.0.get()), signed(self.head.get()));
+    /// This event is the last one that this user may read.
+    async fn leave(&self, place: Place, event: &LogEvent, leaving: &Person) -> Result<(), Failure> {
+        let (seq, position) = (signed(event.seq.get()), signed(event.position.get()));
         let ended = self
             .session
             .execute(END_MEMBERSHIP, &[&leaving.key, &place.key, &seq, &position])
             .await?;
         if ended == 1 {
-            return Ok(written);
+            return Ok(());
         }
         Err(Failure::corrupt(format!(
             "{ended} open memberships of one user in one conversation"

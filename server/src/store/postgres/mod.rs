@@ -7,6 +7,7 @@
 
 mod accounts;
 mod batch;
+mod changes;
 mod command;
 mod committer;
 mod connections;
@@ -24,6 +25,7 @@ mod rows;
 mod session;
 mod settings;
 mod snapshot;
+mod states;
 mod wakes;
 
 #[cfg(test)]

@@ -9,11 +9,17 @@ use tokio_postgres::Row;
 use super::session::{Failure, Session, get, get_count, get_id, signed};
 use crate::store::{
     Preview,
-    event::{EventKind, stored_text},
+    event::{EventKind, shown_text},
 };
 
+/// Messages, with what the newest edit of each says instead.
 const FIND_MESSAGES: &str = "
-    SELECT e.position, c.conversation_id, e.seq, u.name, e.body
+    SELECT e.position, c.conversation_id, e.seq, u.name,
+           coalesce((SELECT n.body FROM edits x
+                       JOIN events n ON n.conversation_key = x.conversation_key
+                                    AND n.seq = x.edit_seq
+                      WHERE x.conversation_key = e.conversation_key AND x.seq = e.seq
+                      ORDER BY x.edit_seq DESC LIMIT 1), e.body)
       FROM events e
       JOIN conversations c ON c.key = e.conversation_key
       JOIN users u ON u.key = e.sender_key
@@ -35,7 +41,7 @@ pub(super) async fn previews(
 
 fn preview(row: &Row) -> Result<Option<Preview>, Failure> {
     let body: Vec<u8> = get(row, 4)?;
-    let Some(text) = stored_text(&body)? else {
+    let Some(text) = shown_text(&body)? else {
         return Ok(None);
     };
     Ok(Some(Preview {

@@ -2,14 +2,14 @@
 
 use std::collections::HashMap;
 
-use magpie_protocol::{id::UserId, text::UserName, wire::Target};
+use magpie_protocol::{id::UserId, text::UserName};
 use parking_lot::Mutex;
 
 use super::{
     connections::Connections,
     session::{Failure, Session, get, get_id},
 };
-use crate::store::{Append, Command, Shard, identity::destination};
+use crate::store::{Append, Shard, identity::destination};
 
 /// Names that are remembered; when there are more, all are forgotten. About
 /// 20 MB.
@@ -55,7 +55,7 @@ impl Routes {
         let mut unknown: Vec<&str> = Vec::new();
         {
             let ids = self.0.lock();
-            for name in batch.iter().filter_map(peer) {
+            for name in batch.iter().filter_map(|append| append.command.peer()) {
                 match ids.get(name) {
                     Some(id) => drop(found.insert(name.clone(), *id)),
                     None => unknown.push(name.as_str()),
@@ -79,23 +79,5 @@ impl Routes {
             found.insert(name, id);
         }
         Ok(found)
-    }
-}
-
-/// The user to whose direct conversation a request goes, if it names one.
-fn peer(append: &Append) -> Option<&UserName> {
-    match &append.command {
-        Command::SendMessage {
-            to: Target::User(name),
-            ..
-        } => Some(name),
-        Command::SendMessage {
-            to: Target::Conversation(_),
-            ..
-        }
-        | Command::CreateGroup { .. }
-        | Command::AddMembers { .. }
-        | Command::RemoveMember { .. }
-        | Command::LeaveGroup { .. } => None,
     }
 }

@@ -26,13 +26,16 @@ enum Names {
     Device(fn(Bytes) -> client_frame::Body),
 }
 
-const ROWS: [&str; 19] = [
+const ROWS: [&str; 22] = [
     "hello",
     "register",
     "sign_in",
     "ping",
     "goodbye",
     "send_message",
+    "edit_message",
+    "delete_message",
+    "react",
     "create_group",
     "add_members",
     "remove_member",
@@ -58,6 +61,9 @@ fn kind(name: &str) -> client_frame::Body {
         "ping" => Body::Ping(Default::default()),
         "goodbye" => Body::Goodbye(Default::default()),
         "send_message" => Body::SendMessage(Default::default()),
+        "edit_message" => Body::EditMessage(Default::default()),
+        "delete_message" => Body::DeleteMessage(Default::default()),
+        "react" => Body::React(Default::default()),
         "create_group" => Body::CreateGroup(Default::default()),
         "add_members" => Body::AddMembers(Default::default()),
         "remove_member" => Body::RemoveMember(Default::default()),
@@ -97,6 +103,9 @@ fn row(name: &str) -> Names {
                 ..text_to("eve", "hi")
             })
         }),
+        Body::EditMessage(_) => Names::Conversation(edit),
+        Body::DeleteMessage(_) => Names::Conversation(delete),
+        Body::React(_) => Names::Conversation(react),
         Body::AddMembers(_) => Names::Conversation(|conversation_id| {
             Body::AddMembers(v1::AddMembers {
                 message_id: fresh_id(),
@@ -135,6 +144,34 @@ fn row(name: &str) -> Names {
             Names::Device(|device_id| Body::RevokeDevice(v1::RevokeDevice { device_id }))
         }
     }
+}
+
+fn edit(conversation_id: Bytes) -> client_frame::Body {
+    client_frame::Body::EditMessage(v1::EditMessage {
+        message_id: fresh_id(),
+        conversation_id,
+        seq: 5,
+        message: Some("not mine".into()),
+    })
+}
+
+fn delete(conversation_id: Bytes) -> client_frame::Body {
+    client_frame::Body::DeleteMessage(v1::DeleteMessage {
+        message_id: fresh_id(),
+        conversation_id,
+        seq: 5,
+    })
+}
+
+/// To what is not deleted.
+fn react(conversation_id: Bytes) -> client_frame::Body {
+    client_frame::Body::React(v1::React {
+        message_id: fresh_id(),
+        conversation_id,
+        seq: 6,
+        emoji: "👍".to_owned(),
+        removed: false,
+    })
 }
 
 /// The kinds of requests that the schema has.

@@ -172,7 +172,7 @@ async fn an_id_used_again_is_a_conflict_for_its_user_alone() {
     let first = text_to("alice", "mine");
     a.send(first.clone()).await;
     let other = v1::SendMessage {
-        text: "another".to_owned(),
+        message: Some("another".into()),
         ..first.clone()
     };
     let number = a.request(client_frame::Body::SendMessage(other)).await;

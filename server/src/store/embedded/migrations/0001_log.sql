@@ -116,19 +116,41 @@ CREATE TABLE events (
     conversation    INTEGER NOT NULL,
     seq             INTEGER NOT NULL,
     sender          INTEGER NOT NULL,
-    -- 1 message, 2 group created, 3 members added, 4 member removed, 5 member left.
+    -- 1 message, 2 group created, 3 members added, 4 member removed, 5 member left,
+    -- 6 message edited, 7 message deleted, 8 reacted.
     kind            INTEGER NOT NULL,
     committed_at_ms INTEGER NOT NULL,
     message_id      BLOB NOT NULL,
     -- Of the request: tells a repeat from a conflict for ever, even if the body
     -- is blanked.
     digest          BLOB NOT NULL,
-    -- Encoded EventContent.
+    -- Encoded EventContent. Of a message that was deleted, and of its edits,
+    -- without what they said.
     body            BLOB NOT NULL
 ) STRICT;
 
 CREATE UNIQUE INDEX events_by_seq ON events (conversation, seq);
 CREATE UNIQUE INDEX events_by_message_id ON events (sender, message_id);
+
+-- Which events are edits of which messages: the last one is what is said now.
+CREATE TABLE edits (
+    conversation INTEGER NOT NULL,
+    seq          INTEGER NOT NULL,
+    edit_seq     INTEGER NOT NULL,
+    PRIMARY KEY (conversation, seq, edit_seq)
+) STRICT, WITHOUT ROWID;
+
+-- Who reacts to what: from the event at `added_seq` to that at `removed_seq`, which is
+-- 9223372036854775807 while the reaction stands.
+CREATE TABLE reactions (
+    conversation INTEGER NOT NULL,
+    seq          INTEGER NOT NULL,
+    emoji        TEXT NOT NULL,
+    user         INTEGER NOT NULL,
+    added_seq    INTEGER NOT NULL,
+    removed_seq  INTEGER NOT NULL,
+    PRIMARY KEY (conversation, seq, emoji, user, added_seq)
+) STRICT, WITHOUT ROWID;
 
 -- Who may read what: the events from `from_seq` to `to_seq`. While the user is a
 -- member, both ends above are 9223372036854775807. Who comes back gets another

@@ -142,18 +142,40 @@ CREATE TABLE events (
     sender_key       bigint NOT NULL,
     committed_at_ms  bigint NOT NULL,
     message_id       uuid NOT NULL,
-    -- 1 message, 2 group created, 3 members added, 4 member removed, 5 member left.
+    -- 1 message, 2 group created, 3 members added, 4 member removed, 5 member left,
+    -- 6 message edited, 7 message deleted, 8 reacted.
     kind             smallint NOT NULL,
     -- Of the request: tells a repeat from a conflict for ever, even if the body
     -- is blanked.
     digest           bytea NOT NULL,
-    -- Encoded EventContent.
+    -- Encoded EventContent. Of a message that was deleted, and of its edits,
+    -- without what they said.
     body             bytea NOT NULL,
     PRIMARY KEY (conversation_key, seq)
 );
 
 CREATE UNIQUE INDEX events_by_position ON events (position);
 CREATE UNIQUE INDEX events_by_message_id ON events (sender_key, message_id);
+
+-- Which events are edits of which messages: the last one is what is said now.
+CREATE TABLE edits (
+    conversation_key bigint NOT NULL,
+    seq              bigint NOT NULL,
+    edit_seq         bigint NOT NULL,
+    PRIMARY KEY (conversation_key, seq, edit_seq)
+);
+
+-- Who reacts to what: from the event at `added_seq` to that at `removed_seq`, which is
+-- 9223372036854775807 while the reaction stands.
+CREATE TABLE reactions (
+    conversation_key bigint NOT NULL,
+    seq              bigint NOT NULL,
+    emoji            text COLLATE "C" NOT NULL,
+    user_key         bigint NOT NULL,
+    added_seq        bigint NOT NULL,
+    removed_seq      bigint NOT NULL,
+    PRIMARY KEY (conversation_key, seq, emoji, user_key, added_seq)
+);
 
 -- Who may read what: the events from `from_seq` to `to_seq`. While the user is a
 -- member, both ends above are 9223372036854775807. Who comes back gets another

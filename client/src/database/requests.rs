@@ -1,0 +1,136 @@
+//! Requests as they wait in the outbox: encoded, and named by what they are about.
+
+use magpie_protocol::{
+    id::{ConversationId, MessageId},
+    seq::Seq,
+    text::UserName,
+    wire::v1::{self, client_frame::Body},
+};
+use prost::Message as _;
+use rusqlite::Transaction;
+
+use super::conversations;
+use crate::{
+    error::LocalError,
+    request::{NewRequest, Recipient},
+};
+
+fn names(names: Vec<UserName>) -> Vec<String> {
+    names.iter().map(|name| name.as_str().to_owned()).collect()
+}
+
+/// The request on the wire, unless it is a read mark.
+pub(super) fn body(id: MessageId, request: NewRequest) -> Result<Body, (Recipient, Option<Seq>)> {
+    let message_id = id.to_wire();
+    Ok(match request {
+        NewRequest::Send { to, message } => {
+            let to = match to {
+                Recipient::User(name) => v1::send_message::To::UserName(name.as_str().to_owned()),
+                Recipient::Conversation(id) => v1::send_message::To::ConversationId(id.to_wire()),
+            };
+            Body::SendMessage(v1::SendMessage {
+                message_id,
+                to: Some(to),
+                message: Some(message.into_wire()),
+            })
+        }
+        NewRequest::Edit { place, message } => Body::EditMessage(v1::EditMessage {
+            message_id,
+            conversation_id: place.conversation.to_wire(),
+            seq: place.seq.get(),
+            message: Some(message.into_message().into_wire()),
+        }),
+        NewRequest::Delete { place } => Body::DeleteMessage(v1::DeleteMessage {
+            message_id,
+            conversation_id: place.conversation.to_wire(),
+            seq: place.seq.get(),
+        }),
+        NewRequest::React {
+            place,
+            emoji,
+            removed,
+        } => Body::React(v1::React {
+            message_id,
+            conversation_id: place.conversation.to_wire(),
+            seq: place.seq.get(),
+            emoji: emoji.as_str().to_owned(),
+            removed,
+        }),
+        NewRequest::CreateGroup { title, names: whom } => Body::CreateGroup(v1::CreateGroup {
+            message_id,
+            title: title.as_str().to_owned(),
+            user_names: names(whom),
+        }),
+        NewRequest::AddMembers {
+            conversation,
+            names: whom,
+        } => Body::AddMembers(v1::AddMembers {
+            message_id,
+            conversation_id: conversation.to_wire(),
+            user_names: names(whom),
+        }),
+        NewRequest::RemoveMember { conversation, name } => Body::RemoveMember(v1::RemoveMember {
+            message_id,
+            conversation_id: conversation.to_wire(),
+            user_name: name.as_str().to_owned(),
+        }),
+        NewRequest::Leave { conversation } => Body::LeaveGroup(v1::LeaveGroup {
+            message_id,
+            conversation_id: conversation.to_wire(),
+        }),
+        NewRequest::MarkRead { to, seq } => return Err((to, seq)),
+    })
+}
+
+/// The message that a request is about: which it changes, or answers.
+pub(super) fn target(
+    transaction: &Transaction<'_>,
+    body: &Body,
+) -> Result<Option<(ConversationId, Seq)>, LocalError> {
+    let (id, seq) = if let Body::EditMessage(it) = body {
+        (&it.conversation_id, it.seq)
+    } else if let Body::DeleteMessage(it) = body {
+        (&it.conversation_id, it.seq)
+    } else if let Body::React(it) = body {
+        (&it.conversation_id, it.seq)
+    } else if let Body::SendMessage(it) = body {
+        return answered(transaction, it);
+    } else {
+        return Ok(None);
+    };
+    let id = ConversationId::try_from(id.as_ref()).ok();
+    Ok(id.map(|id| (id, Seq::new(seq))))
+}
+
+/// The event that a message answers.
+fn answered(
+    transaction: &Transaction<'_>,
+    it: &v1::SendMessage,
+) -> Result<Option<(ConversationId, Seq)>, LocalError> {
+    use v1::send_message::To;
+    let seq = it.message.as_ref().map_or(0, |it| it.reply_to_seq);
+    let to = match &it.to {
+        Some(To::ConversationId(id)) => ConversationId::try_from(id.as_ref())
+            .ok()
+            .map(Recipient::Conversation),
+        Some(To::UserName(name)) => UserName::parse(name).ok().map(Recipient::User),
+        None => None,
+    };
+    let Some(to) = to.filter(|_| seq > 0) else {
+        return Ok(None);
+    };
+    let id = conversations::resolve(transaction, &to)?;
+    Ok(id.map(|id| (id, Seq::new(seq))))
+}
+
+pub(super) fn encode(body: Body) -> Vec<u8> {
+    let frame = v1::ClientFrame {
+        body: Some(body),
+        ..Default::default()
+    };
+    frame.encode_to_vec()
+}
+
+pub(super) fn decode(frame: &[u8]) -> Option<Body> {
+    v1::ClientFrame::decode(frame).ok()?.body
+}

@@ -1,0 +1,233 @@
+//! What is asked of the log, and what becomes of it.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use magpie_protocol::{
+    id::{ConversationId, DeviceId, MessageId, UserId},
+    message::{Edit, Emoji, NewMessage},
+    seq::{Position, Seq},
+    text::{Title, UserName},
+    wire::Target,
+};
+
+/// Who asks for a change of the log.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Actor {
+    /// The user, as the connection proved it.
+    pub user: UserId,
+    /// The device, as the connection proved it. A revoked one is refused.
+    pub device: DeviceId,
+}
+
+/// A request that changes the log.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Append {
+    /// Who asks.
+    pub actor: Actor,
+    /// The request's identity: it is done at most once per (user, id).
+    pub id: MessageId,
+    /// What to do.
+    pub command: Command,
+}
+
+/// What to do to the log. Each makes at most one event.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Command {
+    /// Store a message. The first one to a user makes the direct conversation.
+    SendMessage {
+        /// Where it goes.
+        to: Target,
+        /// What it says.
+        message: NewMessage,
+    },
+    /// Say otherwise what a message of the actor said.
+    EditMessage {
+        /// Where the message is.
+        conversation: ConversationId,
+        /// Its place there.
+        seq: Seq,
+        /// What it says now.
+        message: Edit,
+        /// For how long after its commit it may be edited; `None`: for ever.
+        within: Option<Duration>,
+    },
+    /// Delete a message of the actor for everybody.
+    DeleteMessage {
+        /// Where the message is.
+        conversation: ConversationId,
+        /// Its place there.
+        seq: Seq,
+    },
+    /// React to a message, or take a reaction back.
+    React {
+        /// Where the message is.
+        conversation: ConversationId,
+        /// Its place there.
+        seq: Seq,
+        /// How.
+        emoji: Emoji,
+        /// Take it back.
+        removed: bool,
+    },
+    /// Make a group whose id is the request's.
+    CreateGroup {
+        /// What it is called.
+        title: Title,
+        /// Its members besides the actor.
+        names: Vec<UserName>,
+    },
+    /// Add members to a group; those who are members already are passed over.
+    AddMembers {
+        /// Which group.
+        conversation: ConversationId,
+        /// Whom.
+        names: Vec<UserName>,
+    },
+    /// Remove another member from a group.
+    RemoveMember {
+        /// Which group.
+        conversation: ConversationId,
+        /// Whom.
+        name: UserName,
+    },
+    /// Leave a group.
+    LeaveGroup {
+        /// Which group.
+        conversation: ConversationId,
+    },
+}
+
+impl Command {
+    /// The user to whose direct conversation it goes, if it names one.
+    pub(in crate::store) const fn peer(&self) -> Option<&UserName> {
+        match self {
+            Self::SendMessage {
+                to: Target::User(name),
+                ..
+            } => Some(name),
+            Self::SendMessage {
+                to: Target::Conversation(_),
+                ..
+            }
+            | Self::EditMessage { .. }
+            | Self::DeleteMessage { .. }
+            | Self::React { .. }
+            | Self::CreateGroup { .. }
+            | Self::AddMembers { .. }
+            | Self::RemoveMember { .. }
+            | Self::LeaveGroup { .. } => None,
+        }
+    }
+
+    /// The users whom it names.
+    pub(in crate::store) fn names(&self) -> &[UserName] {
+        match self {
+            Self::SendMessage {
+                to: Target::User(name),
+                ..
+            }
+            | Self::RemoveMember { name, .. } => std::slice::from_ref(name),
+            Self::CreateGroup { names, .. } | Self::AddMembers { names, .. } => names,
+            Self::SendMessage {
+                to: Target::Conversation(_),
+                ..
+            }
+            | Self::EditMessage { .. }
+            | Self::DeleteMessage { .. }
+            | Self::React { .. }
+            | Self::LeaveGroup { .. } => &[],
+        }
+    }
+}
+
+/// What became of one [`Append`].
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Outcome {
+    /// It is in the log, now or since an earlier try.
+    Accepted {
+        /// In which conversation.
+        conversation: ConversationId,
+        /// At which place.
+        seq: Seq,
+        /// Milliseconds since 1970; never falls in the order of the log.
+        committed_at_ms: i64,
+    },
+    /// It is not in the log.
+    Refused(Refusal),
+}
+
+/// Why a command changed nothing. Final: the same command is refused again.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, thiserror::Error)]
+pub enum Refusal {
+    /// No such conversation, user or event, or not for this actor: the same answer.
+    #[error("no such conversation, user or message")]
+    NotFound,
+    /// The same id was used for something else.
+    #[error("the message id was used for something else")]
+    Conflict,
+    /// A group has as many members as it may have.
+    #[error("the group is full")]
+    GroupFull,
+    /// It is as asked already: everybody named is a member, the message is deleted,
+    /// the reaction is set or not.
+    #[error("it is as asked already")]
+    NothingToDo,
+    /// A direct conversation has no members to add or remove, oneself is not removed
+    /// but leaves, and only messages are edited, deleted and reacted to.
+    #[error("not possible in this conversation, or with this event")]
+    NotPossible,
+    /// The actor may read it, and somebody else may do this with it.
+    #[error("only the sender may do this")]
+    NotAllowed,
+    /// The message was deleted.
+    #[error("the message was deleted")]
+    Deleted,
+    /// The message was committed too long ago.
+    #[error("the time in which a message may be edited is over")]
+    TooLate,
+    /// The message has as many edits, or different reactions, as there may be.
+    #[error("the message has as many edits or reactions as it may have")]
+    TooMany,
+    /// The actor's device was revoked meanwhile.
+    #[error("the device was revoked")]
+    DeviceRevoked,
+}
+
+/// An event, ready to be delivered.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct LogEvent {
+    /// Its place in the log.
+    pub position: Position,
+    /// Its conversation.
+    pub conversation: ConversationId,
+    /// Its place in the conversation.
+    pub seq: Seq,
+    /// Encoded [`Event`](magpie_protocol::wire::v1::Event).
+    pub encoded: Bytes,
+    /// How it changes who may read the conversation.
+    pub change: Option<MembershipChange>,
+}
+
+/// A change of who may read a conversation, by the event at whose seq it happens.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum MembershipChange {
+    /// These users may read from this event on. The first event of a
+    /// conversation says so of all its members.
+    Joined(Vec<UserId>),
+    /// This user may read up to this event.
+    Left(UserId),
+}
+
+/// A batch that is committed.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Committed {
+    /// The shard's head before the batch: what follows is this batch alone.
+    pub after: Position,
+    /// The shard's head behind the batch.
+    pub head: Position,
+    /// One for each [`Append`], in their order.
+    pub outcomes: Vec<Outcome>,
+    /// What is new in the log, in order of position. Positions may skip.
+    pub events: Vec<LogEvent>,
+}

@@ -1,0 +1,148 @@
+//! What is done to messages that are there: what must be known for it, and what is
+//! written of it. What may be done is decided in `rules`.
+
+use magpie_protocol::seq::Seq;
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::{
+    log::Log,
+    rows::{OPEN_END, signed, unsigned},
+};
+use crate::store::{
+    StoreError,
+    event::{DELETED, EventKind, deleted_edit},
+    rules::{Aside, Person, Place, Reacted, Subject},
+};
+
+/// An event, if the user may read it.
+pub(super) const FIND_SUBJECT: &str = "
+    SELECT e.kind, e.sender, e.committed_at_ms, e.body = ?4,
+           (SELECT count(*) FROM edits x WHERE x.conversation = ?1 AND x.seq = ?2)
+      FROM events e
+     WHERE e.conversation = ?1 AND e.seq = ?2
+       AND EXISTS (SELECT 1 FROM members m
+                    WHERE m.user = ?3 AND m.conversation = ?1
+                      AND ?2 BETWEEN m.from_seq AND m.to_seq)";
+
+/// Whether the user's reaction stands, anybody's does, and, if not, how many others.
+pub(super) const FIND_REACTED: &str = "
+    SELECT own, there,
+           CASE WHEN there THEN 0 ELSE (
+               SELECT count(DISTINCT r.emoji) FROM reactions r
+                WHERE r.conversation = ?1 AND r.seq = ?2 AND r.removed_seq = ?5) END
+      FROM (SELECT EXISTS (SELECT 1 FROM reactions r
+                            WHERE r.conversation = ?1 AND r.seq = ?2 AND r.emoji = ?4
+                              AND r.user = ?3 AND r.removed_seq = ?5) AS own,
+                   EXISTS (SELECT 1 FROM reactions r
+                            WHERE r.conversation = ?1 AND r.seq = ?2 AND r.emoji = ?4
+                              AND r.removed_seq = ?5) AS there)";
+
+const INSERT_EDIT: &str = "
+    INSERT INTO edits (conversation, seq, edit_seq) VALUES (?1, ?2, ?3)";
+
+const BLANK_MESSAGE: &str = "
+    UPDATE events SET body = ?3 WHERE conversation = ?1 AND seq = ?2";
+
+const BLANK_EDITS: &str = "
+    UPDATE events SET body = ?3
+     WHERE conversation = ?1
+       AND seq IN (SELECT edit_seq FROM edits WHERE conversation = ?1 AND seq = ?2)";
+
+const FORGET_REACTIONS: &str = "DELETE FROM reactions WHERE conversation = ?1 AND seq = ?2";
+
+const INSERT_REACTION: &str = "
+    INSERT INTO reactions (conversation, seq, emoji, user, added_seq, removed_seq)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+
+const END_REACTION: &str = "
+    UPDATE reactions SET removed_seq = ?5
+     WHERE conversation = ?1 AND seq = ?2 AND emoji = ?3 AND user = ?4 AND removed_seq = ?6";
+
+impl Log<'_> {
+    /// The event at `seq`, if this user may read it.
+    pub(super) fn subject(
+        &self,
+        place: Place,
+        seq: Seq,
+        user: &Person,
+    ) -> Result<Option<Subject>, StoreError> {
+        let mut statement = self.connection.prepare_cached(FIND_SUBJECT)?;
+        let params = params![place.key, signed(seq.get()), user.key, DELETED];
+        let found = statement.query_row(params, |row| {
+            let number: i64 = row.get(0)?;
+            Ok((
+                number,
+                Subject {
+                    kind: EventKind::Message,
+                    sender: row.get(1)?,
+                    committed_at_ms: row.get(2)?,
+                    is_deleted: row.get(3)?,
+                    edit_count: unsigned(row.get(4)?),
+                },
+            ))
+        });
+        let Some((number, subject)) = found.optional()? else {
+            return Ok(None);
+        };
+        let kind = EventKind::from_number(number).ok_or_else(|| StoreError::Corrupt {
+            what: format!("an event of kind {number}"),
+        })?;
+        Ok(Some(Subject { kind, ..subject }))
+    }
+
+    /// How a reaction stands at the message at `seq`.
+    pub(super) fn reacted(
+        &self,
+        place: Place,
+        seq: Seq,
+        user: &Person,
+        emoji: &str,
+    ) -> Result<Reacted, StoreError> {
+        let mut statement = self.connection.prepare_cached(FIND_REACTED)?;
+        let params = params![place.key, signed(seq.get()), user.key, emoji, OPEN_END];
+        Ok(statement.query_row(params, |row| {
+            Ok(Reacted {
+                is_own: row.get(0)?,
+                is_there: row.get(1)?,
+                count: unsigned(row.get(2)?),
+            })
+        })?)
+    }
+}
+
+/// Writes what goes with the event at `by`.
+pub(super) fn write(
+    connection: &Connection,
+    (place, by): (Place, Seq),
+    sender: &Person,
+    aside: Aside,
+) -> Result<(), StoreError> {
+    let (key, by) = (place.key, signed(by.get()));
+    match aside {
+        Aside::Nothing => {}
+        Aside::Edit(seq) => {
+            let mut insert = connection.prepare_cached(INSERT_EDIT)?;
+            insert.execute(params![key, signed(seq.get()), by])?;
+        }
+        Aside::Delete(seq) => {
+            let at = signed(seq.get());
+            let mut blank = connection.prepare_cached(BLANK_MESSAGE)?;
+            blank.execute(params![key, at, DELETED])?;
+            let mut blank = connection.prepare_cached(BLANK_EDITS)?;
+            blank.execute(params![key, at, deleted_edit(seq)])?;
+            let mut forget = connection.prepare_cached(FORGET_REACTIONS)?;
+            forget.execute(params![key, at])?;
+        }
+        Aside::React(seq, emoji) => {
+            let mut insert = connection.prepare_cached(INSERT_REACTION)?;
+            let params = params![key, signed(seq.get()), emoji, sender.key, by, OPEN_END];
+            insert.execute(params)?;
+        }
+        Aside::Unreact(seq, emoji) => {
+            let mut end = connection.prepare_cached(END_REACTION)?;
+            let params = params![key, signed(seq.get()), emoji, sender.key, by, OPEN_END];
+            end.execute(params)?;
+        }
+    }
+    Ok(())
+}

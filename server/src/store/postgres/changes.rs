@@ -1,0 +1,149 @@
+//! What is done to messages that are there: what must be known for it, and what is
+//! written of it. What may be done is decided in `rules`.
+
+use magpie_protocol::seq::Seq;
+
+use super::{
+    log::Log,
+    session::{Failure, get, get_count, signed},
+};
+use crate::store::{
+    LogEvent,
+    event::{DELETED, EventKind, deleted_edit},
+    rules::{Aside, Person, Place, Reacted, Subject},
+};
+
+/// An event, if the user may read it.
+const FIND_SUBJECT: &str = "
+    SELECT e.kind, e.sender_key, e.committed_at_ms, e.body = $4,
+           (SELECT count(*) FROM edits x WHERE x.conversation_key = $1 AND x.seq = $2)
+      FROM events e
+     WHERE e.conversation_key = $1 AND e.seq = $2
+       AND EXISTS (SELECT FROM members m
+                    WHERE m.user_key = $3 AND m.conversation_key = $1
+                      AND e.seq BETWEEN m.from_seq AND m.to_seq)";
+
+/// Whether the user's reaction stands, anybody's does, and, if not, how many others.
+const FIND_REACTED: &str = "
+    SELECT own, there,
+           CASE WHEN there THEN 0 ELSE (
+               SELECT count(DISTINCT r.emoji) FROM reactions r
+                WHERE r.conversation_key = $1 AND r.seq = $2
+                  AND r.removed_seq = 9223372036854775807) END
+      FROM (SELECT EXISTS (SELECT FROM reactions r
+                            WHERE r.conversation_key = $1 AND r.seq = $2 AND r.emoji = $4
+                              AND r.user_key = $3
+                              AND r.removed_seq = 9223372036854775807) AS own,
+                   EXISTS (SELECT FROM reactions r
+                            WHERE r.conversation_key = $1 AND r.seq = $2 AND r.emoji = $4
+                              AND r.removed_seq = 9223372036854775807) AS there) one";
+
+const INSERT_EDIT: &str = "
+    INSERT INTO edits (conversation_key, seq, edit_seq) VALUES ($1, $2, $3)";
+
+/// A message and its edits, and what became of its reactions.
+const BLANK: &str = "
+    WITH forgotten AS (
+        DELETE FROM reactions WHERE conversation_key = $1 AND seq = $2
+    ), blanked AS (
+        UPDATE events SET body = $4
+         WHERE conversation_key = $1
+           AND seq IN (SELECT edit_seq FROM edits WHERE conversation_key = $1 AND seq = $2)
+    )
+    UPDATE events SET body = $3 WHERE conversation_key = $1 AND seq = $2";
+
+const INSERT_REACTION: &str = "
+    INSERT INTO reactions (conversation_key, seq, emoji, user_key, added_seq, removed_seq)
+    VALUES ($1, $2, $3, $4, $5, 9223372036854775807)";
+
+const END_REACTION: &str = "
+    UPDATE reactions SET removed_seq = $5
+     WHERE conversation_key = $1 AND seq = $2 AND emoji = $3 AND user_key = $4
+       AND removed_seq = 9223372036854775807";
+
+impl Log<'_> {
+    /// The event at `seq`, if this user may read it.
+    pub(super) async fn subject(
+        &self,
+        place: Place,
+        seq: Seq,
+        user: &Person,
+    ) -> Result<Option<Subject>, Failure> {
+        let (seq, deleted) = (signed(seq.get()), DELETED.as_slice());
+        let row = self
+            .session
+            .first(FIND_SUBJECT, &[&place.key, &seq, &user.key, &deleted])
+            .await?;
+        let Some(row) = row else {
+            return Ok(None);
+        };
+        let number: i16 = get(&row, 0)?;
+        let kind = EventKind::from_number(number.into())
+            .ok_or_else(|| Failure::corrupt(format!("an event of kind {number}")))?;
+        Ok(Some(Subject {
+            kind,
+            sender: get(&row, 1)?,
+            committed_at_ms: get(&row, 2)?,
+            is_deleted: get(&row, 3)?,
+            edit_count: get_count(&row, 4)?,
+        }))
+    }
+
+    /// How a reaction stands at the message at `seq`.
+    pub(super) async fn reacted(
+        &self,
+        place: Place,
+        seq: Seq,
+        user: &Person,
+        emoji: &str,
+    ) -> Result<Reacted, Failure> {
+        let seq = signed(seq.get());
+        let row = self
+            .session
+            .one(FIND_REACTED, &[&place.key, &seq, &user.key, &emoji])
+            .await?;
+        Ok(Reacted {
+            is_own: get(&row, 0)?,
+            is_there: get(&row, 1)?,
+            count: get_count(&row, 2)?,
+        })
+    }
+
+    /// Writes what goes with an event.
+    pub(super) async fn write_aside(
+        &self,
+        place: Place,
+        event: &LogEvent,
+        sender: &Person,
+        aside: Aside,
+    ) -> Result<(), Failure> {
+        let (session, key, by) = (self.session, place.key, signed(event.seq.get()));
+        match aside {
+            Aside::Nothing => {}
+            Aside::Edit(seq) => {
+                let seq = signed(seq.get());
+                session.execute(INSERT_EDIT, &[&key, &seq, &by]).await?;
+            }
+            Aside::Delete(seq) => {
+                let (at, deleted) = (signed(seq.get()), DELETED.as_slice());
+                let edit = deleted_edit(seq);
+                session
+                    .execute(BLANK, &[&key, &at, &deleted, &edit])
+                    .await?;
+            }
+            Aside::React(seq, emoji) => {
+                let seq = signed(seq.get());
+                session
+                    .execute(INSERT_REACTION, &[&key, &seq, &emoji, &sender.key, &by])
+                    .await?;
+            }
+            Aside::Unreact(seq, emoji) => {
+                let seq = signed(seq.get());
+                session
+                    .execute(END_REACTION, &[&key, &seq, &emoji, &sender.key, &by])
+                    .await?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,298 @@
+//! Who may do what to the log, and what it says then: decided here, for every
+//! engine alike. No SQL and no I/O.
+//!
+//! Under the lock of the log's head an engine finds the facts of a command; the
+//! rules answer with a refusal or an [`Effect`]; the engine writes the effect. The
+//! facts come in two steps, so that nothing is looked up for somebody who may not
+//! act: those of [`Standing`] first, for [`permit`], then what the [`Permit`] asks
+//! for.
+//!
+//! One rule stands in SQL too: `PostgreSQL` writes messages with one statement
+//! (`postgres/batch.rs`), which writes those that [`may_post`] lets pass.
+
+mod groups;
+mod messages;
+
+use std::sync::Arc;
+
+use magpie_protocol::{
+    id::{ConversationId, UserId},
+    message::NewMessage,
+    seq::Seq,
+    text::{Title, UserName},
+    wire::{
+        Target,
+        v1::{self, event_content::Kind},
+    },
+};
+
+pub(super) use self::{
+    groups::{add_members, create_group, each_once, leave, remove_member},
+    messages::{Change, Reacted, Subject, begin_direct, change, may_post, message, post},
+};
+use super::{
+    Append, Command, MembershipChange, Outcome, Refusal, StoreError,
+    event::EventKind,
+    identity::{destination, is_direct_shaped, request_digest},
+};
+
+/// A user, as an engine knows them.
+#[derive(Debug, Eq, PartialEq)]
+pub(super) struct Person {
+    /// The engine's own.
+    pub(super) key: i64,
+    pub(super) id: UserId,
+    pub(super) name: String,
+}
+
+impl Person {
+    pub(super) fn to_wire(&self) -> v1::User {
+        v1::User {
+            user_id: self.id.to_wire(),
+            name: self.name.clone(),
+        }
+    }
+}
+
+/// Direct or group, as stored.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum ConversationKind {
+    Direct,
+    Group,
+}
+
+impl ConversationKind {
+    pub(super) const fn number(self) -> u8 {
+        match self {
+            Self::Direct => 1,
+            Self::Group => 2,
+        }
+    }
+
+    pub(super) fn from_number(number: i64) -> Result<Self, StoreError> {
+        match number {
+            1 => Ok(Self::Direct),
+            2 => Ok(Self::Group),
+            _ => Err(StoreError::Corrupt {
+                what: format!("a conversation of kind {number}"),
+            }),
+        }
+    }
+
+    pub(super) const fn to_wire(self) -> v1::ConversationKind {
+        match self {
+            Self::Direct => v1::ConversationKind::Direct,
+            Self::Group => v1::ConversationKind::Group,
+        }
+    }
+}
+
+/// A conversation, as it is before the command.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    /// The engine's own.
+    pub(super) key: i64,
+    pub(super) kind: ConversationKind,
+    /// The newest event's seq.
+    pub(super) head: Seq,
+}
+
+/// Where a request goes, and what it asks for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked {
+    pub(super) conversation: ConversationId,
+    /// Tells a repeat from a conflict.
+    pub(super) digest: [u8; 16],
+}
+
+impl Asked {
+    /// `None` if it goes to nobody: `find` says who has a name.
+    pub(super) fn of(append: &Append, find: impl Fn(&UserName) -> Option<UserId>) -> Option<Self> {
+        let conversation = destination(append, find)?;
+        Some(Self {
+            conversation,
+            digest: request_digest(conversation, &append.command),
+        })
+    }
+}
+
+/// What a request with the same sender and id became before.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Known {
+    /// It asked for the same.
+    pub(super) is_same: bool,
+    pub(super) seq: Seq,
+    pub(super) committed_at_ms: i64,
+}
+
+/// What is to be done. `Err`: what is answered at once, to a repeat and to what
+/// goes to nobody.
+pub(super) fn to_do(asked: Option<Asked>, known: Option<&Known>) -> Result<Asked, Outcome> {
+    match (asked, known) {
+        (Some(asked), None) => Ok(asked),
+        (None, None) => Err(Outcome::Refused(Refusal::NotFound)),
+        (Some(asked), Some(known)) if known.is_same => Err(Outcome::Accepted {
+            conversation: asked.conversation,
+            seq: known.seq,
+            committed_at_ms: known.committed_at_ms,
+        }),
+        // Nothing with this id can have been the same as what goes to nobody.
+        (Some(_) | None, Some(_)) => Err(Outcome::Refused(Refusal::Conflict)),
+    }
+}
+
+/// How the actor stands.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Standing {
+    /// The device is the user's and not revoked.
+    pub(super) may_act: bool,
+    /// The conversation that the request goes to.
+    pub(super) place: Option<Place>,
+    /// The actor is a member of it now.
+    pub(super) is_member: bool,
+}
+
+/// What the actor may do, and what must be found for it.
+#[derive(Debug)]
+pub(super) enum Permit<'a> {
+    /// Write a message: see [`post`].
+    Post(Place, &'a NewMessage),
+    /// Make the direct conversation with this user: see [`begin_direct`].
+    BeginDirect(&'a UserName, &'a NewMessage),
+    /// Change what the event at this seq says: see [`change`].
+    Change(Place, Seq, Change<'a>),
+    /// See [`create_group`].
+    CreateGroup(&'a Title, &'a [UserName]),
+    /// See [`add_members`].
+    AddMembers(Place, &'a [UserName]),
+    /// See [`remove_member`].
+    RemoveMember(Place, &'a UserName),
+    /// See [`leave`].
+    Leave(Place),
+}
+
+/// Whether the actor may do this at all: every command passes here, once.
+pub(super) fn permit<'a>(
+    append: &'a Append,
+    asked: &Asked,
+    standing: &Standing,
+) -> Result<Permit<'a>, Refusal> {
+    if !standing.may_act {
+        return Err(Refusal::DeviceRevoked);
+    }
+    let change = |seq, change| Ok(Permit::Change(joined_place(standing)?, seq, change));
+    match (&append.command, standing.place) {
+        (Command::SendMessage { to: _, message }, Some(place)) => {
+            may_post(standing.may_act, standing.is_member, place.head, message)?;
+            Ok(Permit::Post(place, message))
+        }
+        (Command::SendMessage { to, message }, None) => match to {
+            Target::User(_) if message.reply_to().is_some() => Err(Refusal::NotFound),
+            Target::User(peer) => Ok(Permit::BeginDirect(peer, message)),
+            Target::Conversation(_) => Err(Refusal::NotFound),
+        },
+        (
+            Command::EditMessage {
+                seq,
+                message,
+                within,
+                ..
+            },
+            _,
+        ) => change(*seq, Change::Edit(message, *within)),
+        (Command::DeleteMessage { seq, .. }, _) => change(*seq, Change::Delete),
+        (
+            Command::React {
+                seq,
+                emoji,
+                removed,
+                ..
+            },
+            _,
+        ) => match removed {
+            false => change(*seq, Change::React(emoji)),
+            true => change(*seq, Change::Unreact(emoji)),
+        },
+        (Command::CreateGroup { title, names }, None) if !is_direct_shaped(asked.conversation) => {
+            Ok(Permit::CreateGroup(title, names))
+        }
+        (Command::CreateGroup { .. }, _) => Err(Refusal::Conflict),
+        (Command::AddMembers { names, .. }, _) => Ok(Permit::AddMembers(group(standing)?, names)),
+        (Command::RemoveMember { name, .. }, _) => Ok(Permit::RemoveMember(group(standing)?, name)),
+        (Command::LeaveGroup { .. }, _) => Ok(Permit::Leave(group(standing)?)),
+    }
+}
+
+/// The conversation of which the actor is a member.
+fn joined_place(standing: &Standing) -> Result<Place, Refusal> {
+    let place = standing.place.filter(|_| standing.is_member);
+    place.ok_or(Refusal::NotFound)
+}
+
+/// The group of which the actor is a member.
+fn group(standing: &Standing) -> Result<Place, Refusal> {
+    let place = joined_place(standing)?;
+    match place.kind {
+        ConversationKind::Group => Ok(place),
+        ConversationKind::Direct => Err(Refusal::NotPossible),
+    }
+}
+
+/// What an engine writes: an event, and what goes with it.
+#[derive(Debug)]
+pub(super) struct Effect {
+    pub(super) scene: Scene,
+    pub(super) kind: EventKind,
+    pub(super) content: Kind,
+    pub(super) members: Members,
+    pub(super) aside: Aside,
+}
+
+/// Where an event is written.
+#[derive(Debug)]
+pub(super) enum Scene {
+    /// Behind the newest event.
+    In(Place),
+    /// As the first event of a conversation that is made for it.
+    New(ConversationKind, String),
+}
+
+/// Who is a member from the event on.
+#[derive(Debug)]
+pub(super) enum Members {
+    /// Who was before.
+    Same,
+    /// These too.
+    Join(Vec<Arc<Person>>),
+    /// Not this one: it is the last event that they may read.
+    Leave(Arc<Person>),
+}
+
+impl Members {
+    pub(super) fn change(&self) -> Option<MembershipChange> {
+        match self {
+            Self::Same => None,
+            Self::Join(people) => {
+                let ids = people.iter().map(|person| person.id).collect();
+                Some(MembershipChange::Joined(ids))
+            }
+            Self::Leave(person) => Some(MembershipChange::Left(person.id)),
+        }
+    }
+}
+
+/// What is written besides the event, about the message at a seq.
+#[derive(Debug)]
+pub(super) enum Aside {
+    /// Nothing.
+    Nothing,
+    /// The event is an edit of it.
+    Edit(Seq),
+    /// It and its edits are blanked where they are, and its reactions end. Their
+    /// rows stay, with place, id and digest, so that a repeat is known for ever.
+    Delete(Seq),
+    /// The sender's reaction stands from the event on.
+    React(Seq, String),
+    /// It stood until the event.
+    Unreact(Seq, String),
+}

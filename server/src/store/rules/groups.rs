@@ -1,0 +1,114 @@
+//! Who may be in a group.
+
+use std::{collections::HashSet, sync::Arc};
+
+use magpie_protocol::{
+    limits::GROUP_MEMBERS_MAX,
+    text::Title,
+    wire::v1::{self, event_content::Kind},
+};
+
+use super::{Aside, ConversationKind, Effect, Members, Person, Place, Scene};
+use crate::store::{Refusal, event::EventKind};
+
+/// The people who were found by names, each once.
+pub(in crate::store) fn each_once(
+    found: impl IntoIterator<Item = Option<Arc<Person>>>,
+) -> Result<Vec<Arc<Person>>, Refusal> {
+    let mut seen = HashSet::new();
+    let mut people = Vec::new();
+    for person in found {
+        let person = person.ok_or(Refusal::NotFound)?;
+        if seen.insert(person.key) {
+            people.push(person);
+        }
+    }
+    Ok(people)
+}
+
+/// A group of the sender and these people, each once.
+pub(in crate::store) fn create_group(
+    sender: &Arc<Person>,
+    title: &Title,
+    mut members: Vec<Arc<Person>>,
+) -> Result<Effect, Refusal> {
+    members.retain(|member| member.key != sender.key);
+    members.insert(0, Arc::clone(sender));
+    if members.len() > GROUP_MEMBERS_MAX {
+        return Err(Refusal::GroupFull);
+    }
+    let title = title.as_str().to_owned();
+    Ok(Effect {
+        scene: Scene::New(ConversationKind::Group, title.clone()),
+        kind: EventKind::GroupCreated,
+        content: Kind::GroupCreated(v1::GroupCreated {
+            title,
+            members: wire_users(&members),
+        }),
+        members: Members::Join(members),
+        aside: Aside::Nothing,
+    })
+}
+
+/// These people, each once, are members besides the `count` that there are. Those
+/// in `present` (by their keys) are already.
+pub(in crate::store) fn add_members(
+    place: Place,
+    mut joining: Vec<Arc<Person>>,
+    present: &HashSet<i64>,
+    count: u64,
+) -> Result<Effect, Refusal> {
+    joining.retain(|person| !present.contains(&person.key));
+    if joining.is_empty() {
+        return Err(Refusal::NothingToDo);
+    }
+    if count.saturating_add(joining.len() as u64) > GROUP_MEMBERS_MAX as u64 {
+        return Err(Refusal::GroupFull);
+    }
+    let members = wire_users(&joining);
+    Ok(Effect {
+        scene: Scene::In(place),
+        kind: EventKind::MembersAdded,
+        content: Kind::MembersAdded(v1::MembersAdded { members }),
+        members: Members::Join(joining),
+        aside: Aside::Nothing,
+    })
+}
+
+/// Another member is removed, if they are one.
+pub(in crate::store) fn remove_member(
+    place: Place,
+    sender: &Person,
+    person: Arc<Person>,
+    is_member: bool,
+) -> Result<Effect, Refusal> {
+    if person.key == sender.key {
+        return Err(Refusal::NotPossible);
+    }
+    if !is_member {
+        return Err(Refusal::NotFound);
+    }
+    let member = Some(person.to_wire());
+    Ok(Effect {
+        scene: Scene::In(place),
+        kind: EventKind::MemberRemoved,
+        content: Kind::MemberRemoved(v1::MemberRemoved { member }),
+        members: Members::Leave(person),
+        aside: Aside::Nothing,
+    })
+}
+
+/// The sender leaves.
+pub(in crate::store) fn leave(place: Place, sender: &Arc<Person>) -> Effect {
+    Effect {
+        scene: Scene::In(place),
+        kind: EventKind::MemberLeft,
+        content: Kind::MemberLeft(v1::MemberLeft {}),
+        members: Members::Leave(Arc::clone(sender)),
+        aside: Aside::Nothing,
+    }
+}
+
+fn wire_users(people: &[Arc<Person>]) -> Vec<v1::User> {
+    people.iter().map(|person| person.to_wire()).collect()
+}

@@ -1,0 +1,226 @@
+//! What may be said, and what may be done to what was said.
+
+use std::{sync::Arc, time::Duration};
+
+use magpie_protocol::{
+    limits::{EDITS_MAX, REACTIONS_MAX},
+    message::{Edit, Emoji, NewMessage},
+    seq::Seq,
+    wire::v1::{self, event_content::Kind},
+};
+
+use super::{Aside, ConversationKind, Effect, Members, Person, Place, Scene};
+use crate::store::{Refusal, event::EventKind};
+
+/// What is done to a message that is there.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::store) enum Change<'a> {
+    /// It says this instead, if it was committed no longer ago than this.
+    Edit(&'a Edit, Option<Duration>),
+    /// It says nothing any more.
+    Delete,
+    /// The actor reacts to it.
+    React(&'a Emoji),
+    /// The actor takes that back.
+    Unreact(&'a Emoji),
+}
+
+/// Whether the actor may write this message into a conversation that exists, whose
+/// newest event before it (and before its batch, if the engine so likes) is at
+/// `head`.
+pub(in crate::store) fn may_post(
+    may_act: bool,
+    is_member: bool,
+    head: Seq,
+    message: &NewMessage,
+) -> Result<(), Refusal> {
+    if !may_act {
+        return Err(Refusal::DeviceRevoked);
+    }
+    if !is_member {
+        return Err(Refusal::NotFound);
+    }
+    may_mention(message)?;
+    // Who reads the answer may have joined after what it answers: they learn its
+    // seq, and nothing of what it says (D10).
+    match message.reply_to() {
+        Some(seq) if seq > head => Err(Refusal::NotFound),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// Whether the actor may mention whom the message mentions. Any member may mention
+/// everybody.
+const fn may_mention(_message: &NewMessage) -> Result<(), Refusal> {
+    Ok(())
+}
+
+/// The content of a message's event.
+pub(in crate::store) fn message(message: &NewMessage) -> Kind {
+    Kind::Message(message.as_wire().clone())
+}
+
+/// A message into a conversation that exists.
+pub(in crate::store) fn post(place: Place, message: &NewMessage) -> Effect {
+    Effect {
+        scene: Scene::In(place),
+        kind: EventKind::Message,
+        content: self::message(message),
+        members: Members::Same,
+        aside: Aside::Nothing,
+    }
+}
+
+/// The event that a change is about, if the actor may read it.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::store) struct Subject {
+    pub(in crate::store) kind: EventKind,
+    /// The key of its sender.
+    pub(in crate::store) sender: i64,
+    pub(in crate::store) committed_at_ms: i64,
+    /// It is a message that was deleted.
+    pub(in crate::store) is_deleted: bool,
+    /// How often it was edited.
+    pub(in crate::store) edit_count: u64,
+}
+
+/// How a reaction stands at a message.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::store) struct Reacted {
+    /// The actor's own stands.
+    pub(in crate::store) is_own: bool,
+    /// Anybody's does.
+    pub(in crate::store) is_there: bool,
+    /// How many different ones stand; need not be known if this one does.
+    pub(in crate::store) count: u64,
+}
+
+/// A change of the message at `seq` of a place, by its sender or anybody.
+pub(in crate::store) fn change(
+    (place, seq): (Place, Seq),
+    change: Change<'_>,
+    sender: &Person,
+    (subject, reacted): (Option<Subject>, Reacted),
+    now_ms: i64,
+) -> Result<Effect, Refusal> {
+    let subject = subject.ok_or(Refusal::NotFound)?;
+    if subject.kind != EventKind::Message {
+        return Err(Refusal::NotPossible);
+    }
+    let (kind, content, aside) = match change {
+        Change::Edit(edit, within) => {
+            may_edit(&subject, sender, within, now_ms)?;
+            let message = Some(edit.message().as_wire().clone());
+            let content = v1::MessageEdited {
+                seq: seq.get(),
+                message,
+            };
+            let content = Kind::MessageEdited(content);
+            (EventKind::MessageEdited, content, Aside::Edit(seq))
+        }
+        Change::Delete => {
+            may_delete(&subject, sender)?;
+            let content = Kind::MessageDeleted(v1::MessageDeleted { seq: seq.get() });
+            (EventKind::MessageDeleted, content, Aside::Delete(seq))
+        }
+        Change::React(emoji) => {
+            may_react(&subject, &reacted)?;
+            let content = reaction(seq, emoji, false);
+            let aside = Aside::React(seq, emoji.as_str().to_owned());
+            (EventKind::Reacted, content, aside)
+        }
+        Change::Unreact(emoji) => {
+            if subject.is_deleted || !reacted.is_own {
+                return Err(Refusal::NothingToDo);
+            }
+            let content = reaction(seq, emoji, true);
+            let aside = Aside::Unreact(seq, emoji.as_str().to_owned());
+            (EventKind::Reacted, content, aside)
+        }
+    };
+    Ok(Effect {
+        scene: Scene::In(place),
+        kind,
+        content,
+        members: Members::Same,
+        aside,
+    })
+}
+
+fn may_edit(
+    subject: &Subject,
+    sender: &Person,
+    within: Option<Duration>,
+    now_ms: i64,
+) -> Result<(), Refusal> {
+    if subject.sender != sender.key {
+        return Err(Refusal::NotAllowed);
+    }
+    if subject.is_deleted {
+        return Err(Refusal::Deleted);
+    }
+    let age_ms = now_ms.saturating_sub(subject.committed_at_ms).max(0);
+    let is_late =
+        within.is_some_and(|within| u128::from(age_ms.unsigned_abs()) > within.as_millis());
+    if is_late {
+        return Err(Refusal::TooLate);
+    }
+    if subject.edit_count >= EDITS_MAX {
+        return Err(Refusal::TooMany);
+    }
+    Ok(())
+}
+
+/// Only its sender may delete a message.
+fn may_delete(subject: &Subject, sender: &Person) -> Result<(), Refusal> {
+    if subject.sender != sender.key {
+        return Err(Refusal::NotAllowed);
+    }
+    if subject.is_deleted {
+        return Err(Refusal::NothingToDo);
+    }
+    Ok(())
+}
+
+/// Any member may react to what they may read.
+fn may_react(subject: &Subject, reacted: &Reacted) -> Result<(), Refusal> {
+    if subject.is_deleted {
+        return Err(Refusal::Deleted);
+    }
+    if reacted.is_own {
+        return Err(Refusal::NothingToDo);
+    }
+    if !reacted.is_there && reacted.count >= REACTIONS_MAX {
+        return Err(Refusal::TooMany);
+    }
+    Ok(())
+}
+
+fn reaction(seq: Seq, emoji: &Emoji, removed: bool) -> Kind {
+    Kind::Reacted(v1::Reacted {
+        seq: seq.get(),
+        emoji: emoji.as_str().to_owned(),
+        removed,
+    })
+}
+
+/// The first message of a direct conversation makes it.
+pub(in crate::store) fn begin_direct(
+    sender: &Arc<Person>,
+    peer: &Arc<Person>,
+    message: &NewMessage,
+) -> Effect {
+    let mut members = vec![Arc::clone(sender)];
+    if peer.key != sender.key {
+        members.push(Arc::clone(peer));
+    }
+    // The order in which they are read from the log again.
+    members.sort_by_key(|member| member.id);
+    Effect {
+        scene: Scene::New(ConversationKind::Direct, String::new()),
+        kind: EventKind::Message,
+        content: self::message(message),
+        members: Members::Join(members),
+        aside: Aside::Nothing,
+    }
+}
