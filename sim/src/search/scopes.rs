@@ -15,6 +15,19 @@ const fn says(device: usize, conversation: usize) -> Step {
     Step::new(Act::HandIn, device, conversation, 36)
 }
 
+/// A device comes back to a restored server, takes its history over, and then says
+/// something that is accepted.
+fn comes_back_and_says(device: usize) -> Vec<Step> {
+    let all = |act| Step::new(act, device, usize::MAX, 0);
+    let hears = [all(Act::Deliver), all(Act::Down), all(Act::Store)];
+    let mut steps = vec![all(Act::Down), all(Act::Connect), all(Act::Up)];
+    steps.extend(hears);
+    steps.extend(hears);
+    steps.extend([says(device, 0), all(Act::Send), all(Act::Up)]);
+    steps.extend([all(Act::Commit), all(Act::Down), all(Act::Store)]);
+    steps
+}
+
 /// One device that talks to itself.
 fn alone() -> Setup {
     Setup {
@@ -161,7 +174,7 @@ impl Scope {
         ]
     }
 
-    fn of_histories() -> [Self; 4] {
+    fn of_histories() -> [Self; 5] {
         [
             Self {
                 connections_max: 3,
@@ -183,7 +196,15 @@ impl Scope {
                 before: vec![says(0, 0)],
                 begun: vec![Step::new(Sleep, 0, 0, 0), Step::new(Restore, 0, 1, 0)],
                 connections_max: 4,
-                ..Self::new("undone", &[says(1, 0)], &[(Restore, 1), (Sleep, 1)])
+                delays_max: 0,
+                ..Self::new("undone", &[says(1, 0)], &[(Restore, 1)])
+            },
+            Self {
+                before: vec![says(1, 0)],
+                begun: [vec![Step::new(Restore, 0, 1, 0)], comes_back_and_says(0)].concat(),
+                connections_max: 4,
+                delays_max: 0,
+                ..Self::new("undone and asleep", &[], &[(Restore, 1), (Sleep, 1)])
             },
             Self {
                 setup: Setup {

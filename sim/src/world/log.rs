@@ -49,7 +49,6 @@ impl Entry {
                 kind: Some(message),
             }),
             committed_at_ms: self.at_ms,
-            ..Default::default()
         };
         event.encode_to_vec().into()
     }
