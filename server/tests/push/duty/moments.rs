@@ -43,7 +43,7 @@ fn message(party: &Party, to: &Sleeper) -> Append {
         id: MessageId::new(id()),
         command: Command::SendMessage {
             to: Target::User(to.name.clone()),
-            text: MessageText::try_from("one".to_owned()).unwrap(),
+            message: "one".try_into().unwrap(),
         },
     }
 }
