@@ -307,10 +307,9 @@ impl Line {
     }
 
     pub(crate) fn event(event: StoredEvent) -> Self {
-        let event = match message::message(event) {
-            Ok(fields) => return Self::Message(fields),
-            Err(event) => event,
-        };
+        if let Some(fields) = message::message(&event) {
+            return Self::Message(fields);
+        }
         let names = |users: Vec<User>| Some(users.into_iter().map(|user| user.name).collect());
         let of = |kind, title, members| EventFields {
             kind,
@@ -327,7 +326,12 @@ impl Line {
                 of("member_removed", None, names(member.into_iter().collect()))
             }
             Content::MemberLeft => of("member_left", None, None),
-            content => message::change(&content),
+            content @ (Content::Message(_)
+            | Content::DeletedMessage
+            | Content::MessageEdited { .. }
+            | Content::MessageDeleted { .. }
+            | Content::Reacted { .. }
+            | Content::Unknown) => message::change(&content),
         };
         Self::Event(EventFields {
             message_id: event.message_id.map(Shown),

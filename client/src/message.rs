@@ -235,7 +235,7 @@ mod tests {
         let (mentions, everybody) = Message::mentioned(text, &members);
         let found: Vec<&str> = mentions
             .iter()
-            .map(|it| &text[it.start..it.start + it.length])
+            .map(|it| text.get(it.start..it.start + it.length).unwrap())
             .collect();
         assert_eq!(found, ["@Bob", "@eve.x"]);
         assert!(everybody);

@@ -112,9 +112,9 @@ impl Line {
     }
 }
 
-/// The line of a message, with what became of it; the event comes back if it is none.
-pub(super) fn message(event: StoredEvent) -> Result<MessageFields, StoredEvent> {
-    let state = event.state.clone();
+/// The line of a message, with what became of it; `None` if the event is none.
+pub(super) fn message(event: &StoredEvent) -> Option<MessageFields> {
+    let state = &event.state;
     let (text, more) = match &event.content {
         Content::Message(message) => {
             let mut more = MoreFields::of(message);
@@ -139,10 +139,10 @@ pub(super) fn message(event: StoredEvent) -> Result<MessageFields, StoredEvent> 
         | Content::MembersAdded { .. }
         | Content::MemberRemoved { .. }
         | Content::MemberLeft
-        | Content::Unknown => return Err(event),
+        | Content::Unknown => return None,
     };
-    let reactions = state.reactions.into_iter().map(|it| ReactionFields {
-        emoji: it.emoji,
+    let reactions = state.reactions.iter().map(|it| ReactionFields {
+        emoji: it.emoji.clone(),
         count: it.count,
         own: it.own,
     });
@@ -152,11 +152,11 @@ pub(super) fn message(event: StoredEvent) -> Result<MessageFields, StoredEvent> 
         pending: state.is_pending,
         ..more
     };
-    Ok(MessageFields {
+    Some(MessageFields {
         message_id: event.message_id.map(Shown),
         conversation_id: Shown(event.conversation),
         seq: event.seq.get(),
-        sender: event.sender.map(|user| user.name),
+        sender: event.sender.as_ref().map(|user| user.name.clone()),
         text,
         sent_at: rfc3339(event.committed_at_ms),
         more,

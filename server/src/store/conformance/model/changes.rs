@@ -101,7 +101,7 @@ impl Model {
     ) -> bool {
         let mut log = self.log.iter();
         let found = log.find(|(it, _)| it.conversation == conversation && it.seq == seq(at));
-        let Some((event, readers)) = found.filter(|(_, readers)| readers.contains(&actor)) else {
+        let Some((event, _)) = found.filter(|(_, readers)| readers.contains(&actor)) else {
             return false;
         };
         let is_there = matches!(kind(event), Kind::Message(it) if !it.text.is_empty());
