@@ -18,8 +18,8 @@ use crate::{
     database::{Credential, Database, OutboxPlace, now_ms},
     error::{HomeError, LocalError},
     model::{
-        Account, AuditConversation, ConversationLine, LocalHistory, NewRequest, OutboxEntry,
-        Outcome, Recipient, StoredEvent,
+        Account, AuditConversation, ConversationLine, LocalHistory, LocalMembers, NewRequest,
+        OutboxEntry, Outcome, Recipient, StoredEvent,
     },
 };
 
@@ -163,6 +163,18 @@ impl Home {
         limit: usize,
     ) -> Result<LocalHistory, LocalError> {
         self.database.lock().history(conversation, before, limit)
+    }
+
+    /// The members of a conversation, as far as they are listed here. Those of a
+    /// large group come when they are asked for
+    /// ([`Client::load_members`](crate::Client::load_members)), and are kept up to
+    /// date from then on.
+    ///
+    /// # Errors
+    ///
+    /// [`LocalError`].
+    pub fn members(&self, conversation: ConversationId) -> Result<LocalMembers, LocalError> {
+        self.database.lock().members(conversation)
     }
 
     /// What is queued and not done, in the order in which it was queued, read

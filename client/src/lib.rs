@@ -69,8 +69,8 @@ pub use self::{
     model::{
         Acceptance, Account, AuditConversation, AuditLine, Content, ConversationKind,
         ConversationLine, ConversationPage, DeviceLine, Dropped, Gap, HistoryPage,
-        InvalidRecipient, LocalHistory, Member, NewRequest, Operation, OutboxEntry, OutboxState,
-        Outcome, Recipient, Refusal, StoredEvent, User,
+        InvalidRecipient, LocalHistory, LocalMembers, Member, MembersPlace, NewRequest, Operation,
+        OutboxEntry, OutboxState, Outcome, Recipient, Refusal, StoredEvent, User,
     },
     server::{Server, Trust},
     sign_in::{register, register_invited, sign_in},

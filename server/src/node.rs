@@ -289,6 +289,7 @@ async fn feed(ground: &Ground, hub: &Arc<Hub>, tokens: &Arc<Tokens>) -> Result<F
     remember_high_water(ground, &cursor_key);
     let LogState { history, heads } = store.state().await?;
     store.serves(history.epoch);
+    store.bound_groups(ground.limits.group_members_max);
     let chronicle = Arc::new(Chronicle::new(Arc::clone(hub), history));
     let router = Arc::new(Router::new(
         Arc::clone(store),

@@ -19,6 +19,11 @@ use crate::{
 /// Events of this kind count as unread.
 pub(super) const MESSAGE: i64 = 1;
 
+/// Events from this kind to [`MEMBER_LEFT`] change the members.
+pub(super) const GROUP_CREATED: i64 = 2;
+/// See [`GROUP_CREATED`].
+pub(super) const MEMBER_LEFT: i64 = 5;
+
 /// An event from the server that has a place.
 #[derive(Clone, Debug)]
 pub(crate) struct NewEvent {
@@ -73,10 +78,10 @@ impl NewEvent {
         let content = self.event.content.as_ref();
         match content.and_then(|content| content.kind.as_ref()) {
             Some(Kind::Message(_)) => MESSAGE,
-            Some(Kind::GroupCreated(_)) => 2,
+            Some(Kind::GroupCreated(_)) => GROUP_CREATED,
             Some(Kind::MembersAdded(_)) => 3,
             Some(Kind::MemberRemoved(_)) => 4,
-            Some(Kind::MemberLeft(_)) => 5,
+            Some(Kind::MemberLeft(_)) => MEMBER_LEFT,
             None => 0,
         }
     }

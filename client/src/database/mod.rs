@@ -13,6 +13,7 @@ mod entries;
 mod epochs;
 mod events;
 mod gaps;
+mod members;
 mod outbox;
 mod outcomes;
 mod page;
@@ -35,6 +36,7 @@ pub(crate) use self::{
     conversations::line as conversation_line,
     entries::OutboxPlace,
     events::NewEvent,
+    members::MembersPage,
     outbox::now_ms,
     page::NewPage,
     turn::{Changes, Load, Turn, Work},

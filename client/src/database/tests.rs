@@ -1,6 +1,7 @@
 //! Stories of the local database.
 
 mod epochs;
+mod members;
 
 use bytes::Bytes;
 use magpie_protocol::{

@@ -4,13 +4,15 @@
 mod convert;
 pub mod elements;
 mod encoded;
+mod fetch;
 
 pub use self::{
     convert::{
-        AddMembers, Authenticate, CreateGroup, FetchHistory, Hello, HistoryFrom, InvalidRequest,
-        Request, SendMessage, Target, device_id, parse_request,
+        AddMembers, Authenticate, CreateGroup, Hello, InvalidRequest, Request, SendMessage, Target,
+        device_id, parse_request,
     },
     encoded::{EncodedPage, write_frame},
+    fetch::{FetchHistory, FetchMembers, HistoryFrom},
 };
 
 /// The schema, package `magpie.v1`, as generated.

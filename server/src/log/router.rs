@@ -16,6 +16,7 @@ use std::{
 
 use magpie_protocol::{
     id::{ConversationId, UserId},
+    limits::MARKED_MEMBERS_MAX,
     seq::Position,
     wire::v1,
 };
@@ -31,8 +32,8 @@ use crate::{
     clock::{Clock, within},
     hub::{Ending, Hub, Mailbox, Wakeups},
     store::{
-        ChangedDevice, LogEvent, LogState, MARKED_MEMBERS_MAX, Membership, Positions, ReadLimit,
-        Shard, SharedStore, StoreError, UserMark,
+        ChangedDevice, LogEvent, LogState, Membership, Positions, ReadLimit, Shard, SharedStore,
+        StoreError, UserMark,
     },
     tokens::Tokens,
 };

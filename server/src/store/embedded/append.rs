@@ -5,7 +5,6 @@ use std::{collections::HashSet, sync::Arc};
 
 use magpie_protocol::{
     id::{ConversationId, UserId},
-    limits::GROUP_MEMBERS_MAX,
     seq::Seq,
     text::UserName,
     wire::{
@@ -30,6 +29,7 @@ pub(super) fn append(
     writer: &mut Writer,
     batch: &[Append],
     at_ms: i64,
+    members_max: u32,
 ) -> Result<Committed, StoreError> {
     writer.transaction(|connection, caches| {
         let before = rows::log_head(connection)?;
@@ -38,6 +38,7 @@ pub(super) fn append(
             caches,
             head: before.position,
             committed_at_ms: at_ms.max(before.committed_at_ms),
+            members_max: members_max.into(),
             events: Vec::with_capacity(batch.len()),
         };
         let outcomes = batch
@@ -302,7 +303,7 @@ impl Log<'_> {
         let mut members = self.people(names)?;
         members.retain(|member| member.key != request.sender.key);
         members.insert(0, Arc::clone(&request.sender));
-        if members.len() > GROUP_MEMBERS_MAX {
+        if members.len() as u64 > self.members_max {
             return Err(Refusal::GroupFull.into());
         }
         let content = v1::GroupCreated {
@@ -339,7 +340,7 @@ impl Log<'_> {
             return Err(Refusal::NothingToDo.into());
         }
         let count = self.member_count(place)?;
-        if count.saturating_add(joining.len() as u64) > GROUP_MEMBERS_MAX as u64 {
+        if count.saturating_add(joining.len() as u64) > self.members_max {
             return Err(Refusal::GroupFull.into());
         }
         let members = wire_users(&joining);

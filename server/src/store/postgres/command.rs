@@ -6,7 +6,6 @@ use std::{collections::HashSet, sync::Arc};
 
 use magpie_protocol::{
     id::{ConversationId, UserId},
-    limits::GROUP_MEMBERS_MAX,
     seq::Seq,
     text::UserName,
     wire::v1::{self, event_content::Kind},
@@ -246,7 +245,7 @@ impl<'a> Log<'a> {
         let mut members = self.people(names)?;
         members.retain(|member| member.key != request.sender.key);
         members.insert(0, Arc::clone(request.sender));
-        if members.len() > GROUP_MEMBERS_MAX {
+        if members.len() as u64 > self.known.members_max {
             return Err(Refusal::GroupFull.into());
         }
         let content = v1::GroupCreated {
@@ -275,7 +274,7 @@ impl<'a> Log<'a> {
             return Err(Refusal::NothingToDo.into());
         }
         let count = self.member_count(place).await?;
-        if count.saturating_add(joining.len() as u64) > GROUP_MEMBERS_MAX as u64 {
+        if count.saturating_add(joining.len() as u64) > self.known.members_max {
             return Err(Refusal::GroupFull.into());
         }
         let members = joining.iter().map(|person| person.to_wire()).collect();
