@@ -192,8 +192,20 @@ pub(crate) struct FanOut {
     pub(crate) server: Server,
 
     /// Members of the group, the sender among them.
-    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(2..=1_000))]
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(2..=100_000))]
     pub(crate) members: u32,
+
+    /// How many of them are connected; without it all.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(2..=100_000))]
+    pub(crate) online: Option<u32>,
+
+    /// Pairs that talk beside them.
+    #[arg(long, default_value_t = 10)]
+    pub(crate) pairs: usize,
+
+    /// Their messages a second, all together.
+    #[arg(long, default_value_t = 50)]
+    pub(crate) rate: u32,
 
     /// Messages, one after the other.
     #[arg(long, default_value_t = 50)]

@@ -416,7 +416,11 @@ pub(crate) fn accepted(answer: Answer) -> anyhow::Result<v1::Accepted> {
     match answer {
         Answer::Accepted(accepted) => Ok(accepted),
         Answer::Error(error) => Err(Rejected::from(error)).context("a request was refused"),
-        Answer::Done | Answer::History(_) | Answer::Conversations(_) | Answer::Devices(_) => {
+        Answer::Done
+        | Answer::History(_)
+        | Answer::Conversations(_)
+        | Answer::Members(_)
+        | Answer::Devices(_) => {
             bail!("an answer to another request")
         }
     }

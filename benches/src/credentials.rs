@@ -148,6 +148,11 @@ impl Crowd {
         self.grow(dialer, count).await
     }
 
+    /// The names of the first `count` of them.
+    pub(crate) fn names(&self, count: usize) -> impl Iterator<Item = String> {
+        self.devices.iter().take(count).map(|it| it.name.clone())
+    }
+
     /// Forgets the devices if the server no longer knows the first one: its
     /// files are new.
     async fn probe(&mut self, dialer: &Dialer) -> anyhow::Result<()> {

@@ -212,6 +212,7 @@ impl Peer {
             | Request::MarkRead { .. }
             | Request::FetchHistory(_)
             | Request::FetchConversations { .. }
+            | Request::FetchMembers(_)
             | Request::SetPush(_)
             | Request::ClearPush
             | Request::Detach

@@ -88,11 +88,19 @@ async fn a_message_reaches_the_whole_group() {
     let args = args::FanOut {
         server: model.server.clone(),
         members: 20,
+        online: Some(12),
+        pairs: 2,
+        rate: 50,
         messages: 5,
         size: 100,
     };
     let report = fan_out::run(&args).await.unwrap();
-    assert!(report.field("all_ms")["max"].as_f64().unwrap() > 0.0);
+    for field in ["few_ms", "all_ms", "idle_ms", "meanwhile_ms"] {
+        assert!(
+            report.field(field)["max"].as_f64().unwrap() > 0.0,
+            "{field}"
+        );
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -250,6 +250,17 @@ pub(crate) enum Command {
     #[command(after_help = "Example:\n  magpie conversations")]
     Conversations,
 
+    /// List the members of a conversation (works offline)
+    ///
+    /// The list of a group of more than 64 is fetched the first time, if the server
+    /// can be reached within 5 seconds, and kept up to date from then on.
+    #[command(after_help = "Example:\n  magpie members 0190163d-8694-739b-aea5-966c26f8ad91")]
+    Members {
+        /// @NAME or a conversation's id
+        #[arg(value_name = "WHOM")]
+        of: Recipient,
+    },
+
     /// Print a conversation, oldest first (works offline)
     ///
     /// The newest events of those asked for. What is not here is fetched if the

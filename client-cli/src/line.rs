@@ -17,8 +17,8 @@ pub(crate) use self::{
 
 use magpie_client::{
     Acceptance, Account, Content, ConversationId, ConversationKind, ConversationLine, DeviceId,
-    DeviceLine, Dropped, Gap, MessageId, MessagePlace, Operation, OutboxEntry, OutboxState,
-    Refusal, StoredEvent, User,
+    DeviceLine, Dropped, Gap, Member, MessageId, MessagePlace, Operation, OutboxEntry, OutboxState,
+    Refusal, StoredEvent, User, UserId,
 };
 use serde::{Serialize, Serializer};
 
@@ -116,6 +116,17 @@ pub(crate) enum Line {
         failed: u64,
     },
     Conversation(ConversationFields),
+    Member {
+        conversation_id: Shown<ConversationId>,
+        user: String,
+        user_id: Shown<UserId>,
+        read_seq: u64,
+    },
+    Members {
+        conversation_id: Shown<ConversationId>,
+        count: u64,
+        listed: u64,
+    },
     Outbox(OutboxFields),
     Difference {
         kind: &'static str,
@@ -225,6 +236,7 @@ pub(crate) struct ConversationFields {
     kind: &'static str,
     title: String,
     members: Vec<String>,
+    member_count: u64,
     first_seq: u64,
     last_seq: Option<u64>,
     head_seq: u64,
@@ -367,12 +379,30 @@ impl Line {
                 .into_iter()
                 .map(|member| member.user.name)
                 .collect(),
+            member_count: line.member_count,
             first_seq: line.first_seq.get(),
             last_seq: line.last_seq.map(magpie_client::Seq::get),
             head_seq: line.head_seq.get(),
             unread: line.unread,
             last_event_at: line.last_event_at_ms.map(rfc3339),
         })
+    }
+
+    pub(crate) fn member(conversation: ConversationId, member: Member) -> Self {
+        Self::Member {
+            conversation_id: Shown(conversation),
+            user: member.user.name,
+            user_id: Shown(member.user.id),
+            read_seq: member.read_seq.get(),
+        }
+    }
+
+    pub(crate) fn members(conversation: ConversationId, count: u64, listed: u64) -> Self {
+        Self::Members {
+            conversation_id: Shown(conversation),
+            count,
+            listed,
+        }
     }
 
     pub(crate) fn outbox(entry: OutboxEntry) -> Self {

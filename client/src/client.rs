@@ -19,7 +19,7 @@ use crate::{
     driver::{Answered, Bells, COMMANDS_MAX, Command, Dial, Driver, Notices, Reply, TlsDial},
     error::{ConnectError, DisconnectReason, RequestError},
     home::{ConnectionLock, Home},
-    model::{ConversationPage, DeviceLine, Dropped, Gap, HistoryPage, Refusal, User},
+    model::{ConversationPage, DeviceLine, Dropped, Gap, HistoryPage, MembersPlace, Refusal, User},
     request::Acceptance,
     server::Server,
 };
@@ -282,6 +282,17 @@ impl Client {
     pub async fn fill(&self, gap: Gap, limit: u32) -> Result<usize, RequestError> {
         self.request(|reply| Command::Fill { gap, limit, reply })
             .await
+    }
+
+    /// Fetches more of a long list of members ([`crate::LocalMembers::rest`]), and
+    /// stores them. True if all are listed now; else [`Home::members`] says where the
+    /// list goes on.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError`]; who is no member (any more) is refused.
+    pub async fn load_members(&self, rest: MembersPlace) -> Result<bool, RequestError> {
+        self.request(|reply| Command::Members { rest, reply }).await
     }
 
     /// Asks the server for the user's conversations behind `after`, at most

@@ -18,7 +18,9 @@ use crate::{
     database::{Credential, Database, OutboxPlace, now_ms},
     error::{HomeError, LocalError},
     message::{Mention, Message, MessagePlace},
-    model::{Account, AuditConversation, ConversationLine, LocalHistory, StoredEvent},
+    model::{
+        Account, AuditConversation, ConversationLine, LocalHistory, LocalMembers, StoredEvent,
+    },
     request::{NewRequest, OutboxEntry, Outcome, Recipient},
 };
 
@@ -188,8 +190,20 @@ impl Home {
         to: &Recipient,
         text: &str,
     ) -> Result<(Vec<Mention>, bool), LocalError> {
-        let members = self.database.lock().members(to)?;
+        let members = self.database.lock().mentionable(to)?;
         Ok(Message::mentioned(text, &members))
+    }
+
+    /// The members of a conversation, as far as they are listed here. Those of a
+    /// large group come when they are asked for
+    /// ([`Client::load_members`](crate::Client::load_members)), and are kept up to
+    /// date from then on.
+    ///
+    /// # Errors
+    ///
+    /// [`LocalError`].
+    pub fn members(&self, conversation: ConversationId) -> Result<LocalMembers, LocalError> {
+        self.database.lock().members(conversation)
     }
 
     /// What is queued and not done, in the order in which it was queued, read

@@ -1,5 +1,7 @@
 //! What the SDK gives and takes, in types of its own.
 
+mod members;
+
 use std::{fmt, time::Duration};
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -10,6 +12,7 @@ use magpie_protocol::{
     wire::v1::{Action, ErrorCode},
 };
 
+pub use self::members::{LocalMembers, Member, MembersPlace};
 use crate::message::{Message, MessageState};
 
 /// The account that a home's device belongs to.
@@ -39,17 +42,6 @@ pub struct User {
     pub name: String,
 }
 
-/// A member of a conversation, and how far they have come in it.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Member {
-    /// Who.
-    pub user: User,
-    /// How far their devices have stored.
-    pub delivered_seq: Seq,
-    /// How far they have read.
-    pub read_seq: Seq,
-}
-
 /// What a conversation is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum ConversationKind {
@@ -70,8 +62,12 @@ pub struct ConversationLine {
     pub kind: ConversationKind,
     /// The group's title, or the other person's name without `@`.
     pub title: String,
-    /// Its members, the user themself included; empty if not described yet.
+    /// All of its members if there are at most 64, the user themself included; of
+    /// more, the user alone ([`Home::members`](crate::Home::members) has the rest).
+    /// Empty if not described yet.
     pub members: Vec<Member>,
+    /// How many members there are; as of the end, if the user is none any more.
+    pub member_count: u64,
     /// The first seq that the user may read.
     pub first_seq: Seq,
     /// The last seq that the user may read, if they are no longer a member.

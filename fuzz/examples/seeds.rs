@@ -25,6 +25,7 @@ fn main() -> io::Result<()> {
         Content::MarkRead(300),
         Content::History { limit: 50 },
         Content::Conversations { limit: 50 },
+        Content::Members { id_size: 16, limit: 50 },
         Content::Devices,
         Content::Revoke { id_size: 0 },
         Content::SignOut,
@@ -42,6 +43,7 @@ fn main() -> io::Result<()> {
         Answered::Error(3),
         Answered::History(2),
         Answered::Conversations(2),
+        Answered::Members(2),
         Answered::Devices(2),
     ];
     let (mut all, mut number) = (BytesMut::new(), 0);

@@ -49,6 +49,8 @@ const TYPES: &[fn(&[u8])] = &[
     is_fixed_point::<v1::FetchHistory>,
     is_fixed_point::<v1::FetchConversations>,
     is_fixed_point::<v1::FetchDevices>,
+    is_fixed_point::<v1::FetchMembers>,
+    is_fixed_point::<v1::Members>,
     is_fixed_point::<v1::RevokeDevice>,
     is_fixed_point::<v1::SignOut>,
     is_fixed_point::<v1::SetPush>,

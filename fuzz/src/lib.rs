@@ -23,6 +23,7 @@ pub enum Content {
     MarkRead(u64),
     History { limit: u16 },
     Conversations { limit: u8 },
+    Members { id_size: u8, limit: u16 },
     Devices,
     Revoke { id_size: u8 },
     SignOut,
@@ -126,6 +127,11 @@ pub fn client_frame(number: u64, ack: u64, critical: bool, content: &Content) ->
                 ..Default::default()
             }))
         }
+        Content::Members { id_size, limit } => Some(Body::FetchMembers(v1::FetchMembers {
+            conversation_id,
+            after_user_id: id(id_size),
+            limit: limit.into(),
+        })),
         Content::Devices => Some(Body::FetchDevices(v1::FetchDevices {})),
         Content::Revoke { id_size } => {
             Some(Body::RevokeDevice(v1::RevokeDevice { device_id: id(id_size) }))
@@ -150,6 +156,7 @@ pub enum Answered {
     Error(u64),
     History(u8),
     Conversations(u8),
+    Members(u8),
     Devices(u8),
 }
 
@@ -193,6 +200,10 @@ pub fn server_frame(
         })),
         Answered::Conversations(count) => Some(Body::Conversations(v1::Conversations {
             conversations: vec![v1::Conversation::default(); count.into()],
+            ..Default::default()
+        })),
+        Answered::Members(count) => Some(Body::Members(v1::Members {
+            members: vec![v1::Member::default(); count.into()],
             ..Default::default()
         })),
         Answered::Devices(count) => Some(Body::Devices(v1::Devices {

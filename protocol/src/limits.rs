@@ -145,8 +145,16 @@ pub const CLIENT_NAME_SIZE_MAX: usize = 64;
 /// Bytes of a cursor.
 pub const CURSOR_SIZE_MAX: usize = 256;
 
-/// Members of a group: their names and marks fit into one frame of the server.
-pub const GROUP_MEMBERS_MAX: usize = 1_000;
+/// Members of a group, however a server is set.
+pub const GROUP_MEMBERS_MAX: u32 = 100_000;
+
+/// Members up to which a description names all, with how far each has come, and up
+/// to which all are told as that changes: a description of the largest group costs
+/// no more than one of these.
+pub const MARKED_MEMBERS_MAX: usize = 64;
+
+/// Members in one answer.
+pub const MEMBERS_COUNT_MAX: u32 = 500;
 
 /// Names in one request to add members.
 pub const NAMES_MAX: usize = 500;
@@ -178,8 +186,10 @@ const _: () = assert!(NAMES_MAX * (USER_NAME_LENGTH_MAX + 2) + 1_024 < CLIENT_FR
 const _: () = assert!(NAMES_MAX + 16 < CLIENT_ELEMENTS_MAX);
 // A password, a name and two ids fit into a frame before authentication.
 const _: () = assert!(PASSWORD_SIZE_MAX + 1_024 < FRAME_SIZE_FIRST_MAX);
-// A page must hold the description of the largest group: about 96 bytes a member.
-const _: () = assert!(GROUP_MEMBERS_MAX * 96 < SERVER_FRAME_SIZE_MAX);
+// An answer must hold its members: at most 96 bytes each.
+const _: () = assert!(MEMBERS_COUNT_MAX as usize * 96 < SERVER_FRAME_SIZE_MAX);
+// As many descriptions as one answer may have fit into it nearly always, and one does.
+const _: () = assert!(MARKED_MEMBERS_MAX * 96 * 2 < SERVER_FRAME_SIZE_MAX);
 // Either side's largest frame fits into the window.
 const _: () = assert!(SERVER_FRAME_SIZE_MAX < WINDOW_SIZE);
 // Acknowledgements must come before the window is full.

@@ -78,8 +78,13 @@ fn requests() -> Vec<client_frame::Body> {
             limit: 20,
         }),
         Body::FetchConversations(v1::FetchConversations {
-            after_conversation_id: conversation_id,
+            after_conversation_id: conversation_id.clone(),
             limit: 10,
+        }),
+        Body::FetchMembers(v1::FetchMembers {
+            conversation_id,
+            after_user_id: id(4),
+            limit: 300,
         }),
         Body::FetchDevices(v1::FetchDevices {}),
         Body::RevokeDevice(v1::RevokeDevice { device_id: id(3) }),
@@ -207,6 +212,7 @@ fn conversation() -> v1::Conversation {
         }],
         first_seq: 1,
         head_seq: 1,
+        member_count: 1,
         ..Default::default()
     }
 }
@@ -270,6 +276,12 @@ fn answers() -> Vec<server_frame::Body> {
             in_reply_to: 1,
             conversations: vec![conversation()],
             complete: true,
+        }),
+        Body::Members(v1::Members {
+            in_reply_to: 1,
+            members: conversation().members,
+            complete: true,
+            at_seq: 1,
         }),
         Body::Devices(v1::Devices {
             in_reply_to: 1,

@@ -133,6 +133,7 @@ impl Dispatch {
                 Other::MarkRead { .. } => None,
                 Other::FetchHistory(_)
                 | Other::FetchConversations { .. }
+                | Other::FetchMembers(_)
                 | Other::FetchDevices
                 | Other::RevokeDevice(_)
                 | Other::Push(_) => Some(dispatch.reads.acquire().await),
@@ -183,6 +184,13 @@ impl Dispatch {
                     complete,
                     ..Default::default()
                 }))
+            }
+            Other::FetchMembers(request) => {
+                let members = self.store.members(from.user, request).await?;
+                Ok(match members {
+                    Some(members) => Reply::Members(members),
+                    None => Reply::Error(refused(Refusal::NotFound)),
+                })
             }
             Other::FetchDevices => self.devices(from).await,
             Other::Push(request) => {

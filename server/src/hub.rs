@@ -488,9 +488,9 @@ impl Wakeups {
         }
     }
 
-    /// Wakes them.
-    pub fn ring(self) {
-        for mailbox in self.0 {
+    /// Wakes those who are noted so far.
+    pub fn ring(&mut self) {
+        for mailbox in self.0.drain(..) {
             mailbox.wake();
         }
     }

@@ -175,6 +175,7 @@ impl Node {
         let (drain, stop) = (shutdown.drain.clone(), shutdown.stop.clone());
         let (router, tail_stop) = (Arc::clone(&feed.router), stop.clone());
         tasks.spawn(async move { router.tail(tail_stop).await });
+        tasks.spawn(Arc::clone(&feed.router).fan_out(stop.clone()));
         tasks.spawn(Arc::clone(&parts.dispatch.committer).run(stop.clone()));
         tasks.spawn(Arc::clone(&parts.dispatch.marks).run(stop.clone()));
         let (keeper, keeper_stop) = (Arc::clone(&feed.keeper), stop.clone());
@@ -289,6 +290,7 @@ async fn feed(ground: &Ground, hub: &Arc<Hub>, tokens: &Arc<Tokens>) -> Result<F
     remember_high_water(ground, &cursor_key);
     let LogState { history, heads } = store.state().await?;
     store.serves(history.epoch);
+    store.bound_groups(ground.limits.group_members_max);
     let chronicle = Arc::new(Chronicle::new(Arc::clone(hub), history));
     let router = Arc::new(Router::new(
         Arc::clone(store),

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::NEVER;
 
 /// Fields that say what was measured, not what came out.
-const SETTINGS: [&str; 13] = [
+const SETTINGS: [&str; 14] = [
     "store",
     "type",
     "table",
@@ -17,6 +17,7 @@ const SETTINGS: [&str; 13] = [
     "devices_per_user",
     "resume",
     "members",
+    "online",
     "messages",
     "announced",
 ];

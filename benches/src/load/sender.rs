@@ -181,7 +181,11 @@ impl Sender {
                 Ok(())
             }
             Answer::Error(error) => Err(Rejected::from(error).into()),
-            Answer::Done | Answer::History(_) | Answer::Conversations(_) | Answer::Devices(_) => {
+            Answer::Done
+            | Answer::History(_)
+            | Answer::Conversations(_)
+            | Answer::Members(_)
+            | Answer::Devices(_) => {
                 bail!("an answer to another request")
             }
         }

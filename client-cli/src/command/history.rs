@@ -101,7 +101,7 @@ impl Asked<'_> {
     }
 }
 
-fn is_offline(failure: &Failure) -> bool {
+pub(super) fn is_offline(failure: &Failure) -> bool {
     matches!(failure.exit(), Exit::NotReached | Exit::NotSignedIn)
         || matches!(failure, Failure::InUse { .. })
 }

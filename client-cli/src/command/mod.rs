@@ -10,6 +10,7 @@ mod history;
 mod input;
 mod listen;
 mod manual;
+mod members;
 mod message;
 mod offline;
 mod outbox;
@@ -69,6 +70,7 @@ async fn with_home(context: &Context, command: Command) -> Result<Exit, Failure>
         Command::Listen { until_idle } => listen::run(context, until_idle).await,
         Command::Sync => sync::run(context).await,
         Command::Conversations => offline::conversations(context),
+        Command::Members { of } => members::run(context, &of).await,
         Command::History { of, before, limit } => history::run(context, &of, before, limit).await,
         Command::Read { of } => read::run(context, of).await,
         Command::Outbox { command } => outbox::run(context, command),

@@ -70,10 +70,7 @@ impl Line {
             Self::Event(fields) => fields.paint(to),
             Self::Gap {
                 from_seq, to_seq, ..
-            } => aside(
-                to,
-                format_args!("... {from_seq} to {to_seq} are not fetched yet"),
-            ),
+            } => gap(to, *from_seq, *to_seq),
             Self::Dropped(fields) => fields.paint(to),
             Self::CaughtUp => aside(to, "-- caught up --"),
             Self::PushSet { .. }
@@ -82,6 +79,7 @@ impl Line {
             | Self::Wake { .. }
             | Self::Emulator { .. } => self.paint_push(to),
             Self::Conversation(fields) => fields.paint(to),
+            Self::Member { .. } | Self::Members { .. } => self.paint_members(to),
             Self::Outbox(fields) => fields.paint(to),
             Self::Difference {
                 conversation_id,
@@ -105,6 +103,17 @@ impl Line {
             | Self::Violation { .. }
             | Self::Torture(_) => self.paint_torture(to),
         }
+    }
+
+    /// What is about the members of a conversation.
+    fn paint_members(&self, to: &mut Painter) -> fmt::Result {
+        if let Self::Member { user, .. } = self {
+            return to.paint(Part::User(user), user);
+        }
+        if let Self::Members { count, listed, .. } = self {
+            aside(to, members(*count, *listed))?;
+        }
+        Ok(())
     }
 
     /// What is about pushes.
@@ -248,6 +257,12 @@ impl ConversationFields {
         to.write_str("  ")?;
         let sign = if self.kind == "direct" { "@" } else { "" };
         to.paint(Part::Place, format_args!("{sign}{}", self.title))?;
+        if self.kind == "group" {
+            aside(
+                to,
+                format_args!("  {}", members(self.member_count, self.member_count)),
+            )?;
+        }
         if self.last_seq.is_some() {
             aside(to, "  no longer a member")?;
         }
@@ -281,6 +296,22 @@ impl OutboxFields {
             to.paint(Part::Wrong, format_args!("({code})"))?;
         }
         Ok(())
+    }
+}
+
+fn gap(to: &mut Painter, from_seq: u64, to_seq: u64) -> fmt::Result {
+    aside(
+        to,
+        format_args!("... {from_seq} to {to_seq} are not fetched yet"),
+    )
+}
+
+/// How many members there are, and whether all of them are listed.
+fn members(count: u64, listed: u64) -> String {
+    match count {
+        1 => "1 member".to_owned(),
+        _ if listed < count => format!("{listed} of {count} members are here"),
+        _ => format!("{count} members"),
     }
 }
 
@@ -384,6 +415,7 @@ mod tests {
             kind,
             title: title.to_owned(),
             members: Vec::new(),
+            member_count: 0,
             first_seq: magpie_client::Seq::ZERO,
             last_seq: None,
             head_seq: magpie_client::Seq::ZERO,

@@ -196,3 +196,24 @@ fn who_listens_to_several_conversations_sees_which_is_which() {
         ]
     );
 }
+
+#[test]
+fn the_members_of_a_group_are_listed_and_counted() {
+    let world = World::with_alice_and_bob();
+    let made = world
+        .magpie("alice", ["group", "create", "Club", "@bob"])
+        .done();
+    let group = text(&made[0], "conversation_id");
+    world.magpie("bob", ["sync"]).done();
+    let known = world.magpie("bob", ["conversations"]).done();
+    assert_eq!(number(&known[0], "member_count"), 2);
+    // From here on nobody is asked.
+    let listed = world.magpie("bob", ["members", group]).done();
+    let names = of_type(&listed, "member").into_iter();
+    let names: Vec<&str> = names.map(|line| text(line, "user")).collect();
+    assert_eq!(names, ["alice", "bob"]);
+    let totals = listed.last().unwrap();
+    assert_eq!(text(totals, "type"), "members");
+    let counts = (number(totals, "count"), number(totals, "listed"));
+    assert_eq!(counts, (2, 2));
+}

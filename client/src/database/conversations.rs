@@ -1,4 +1,4 @@
-//! Conversations and their members.
+//! Conversations.
 
 use magpie_protocol::{
     id::{ConversationId, UserId},
@@ -11,12 +11,12 @@ use super::{
     Database,
     account::{self, Me},
     conversation_at,
-    events::{self, MESSAGE, NewEvent},
-    gaps, seq_at, stored, user_at,
+    events::{self, MESSAGE},
+    gaps, members, seq_at, stored,
 };
 use crate::{
     error::LocalError,
-    model::{ConversationKind, ConversationLine, Member, User},
+    model::{ConversationKind, ConversationLine, Member},
     request::Recipient,
 };
 
@@ -30,6 +30,7 @@ pub(super) struct Reach {
     pub(super) first: Seq,
     /// What the next event leaves out is history to be fetched on demand.
     pub(super) described: bool,
+    /// What is above changes the list of members.
     pub(super) members: Seq,
     /// The highest own event stored before its predecessors.
     pub(super) ahead: Seq,
@@ -181,7 +182,7 @@ pub(super) fn describe(
         .prepare_cached(
             "UPDATE conversations
                 SET kind = ?2, title = ?3, first_seq = ?4, last_seq = ?5, head_seq = ?6,
-                    next_seq = ?7, described = ?8, members_seq = max(members_seq, ?6)
+                    next_seq = ?7, described = ?8
               WHERE id = ?1",
         )?
         .execute(params![
@@ -195,7 +196,7 @@ pub(super) fn describe(
             // Nothing is left out of what is all here.
             it.head_seq >= next.get(),
         ])?;
-    replace_members(transaction, id, &it.members)
+    members::describe(transaction, id, it, before)
 }
 
 fn peer_name(me: &Me, it: &v1::Conversation) -> String {
@@ -203,137 +204,6 @@ fn peer_name(me: &Me, it: &v1::Conversation) -> String {
     names
         .find(|user| user.user_id.as_ref() != me.user.bytes())
         .map_or_else(|| me.name.clone(), |user| user.name.clone())
-}
-
-fn replace_members(
-    transaction: &Transaction<'_>,
-    id: ConversationId,
-    members: &[v1::Member],
-) -> Result<(), LocalError> {
-    let known: Vec<UserId> = transaction
-        .prepare_cached("SELECT user_id FROM members WHERE conversation = ?1")?
-        .query_map([id.bytes()], |row| user_at(row, 0))?
-        .collect::<Result<_, _>>()?;
-    for user in known {
-        let stays = members.iter().any(|member| {
-            let user_id = member.user.as_ref().map(|user| user.user_id.as_ref());
-            user_id == Some(&user.bytes()[..])
-        });
-        if !stays {
-            remove_member(transaction, id, user)?;
-        }
-    }
-    for member in members {
-        let Some(user) = member.user.clone().and_then(events::user) else {
-            continue;
-        };
-        add_member(transaction, id, &user)?;
-        let (delivered, read) = (Seq::new(member.delivered_seq), Seq::new(member.read_seq));
-        raise_marks(transaction, id, user.id, delivered, read)?;
-    }
-    Ok(())
-}
-
-fn add_member(
-    transaction: &Transaction<'_>,
-    id: ConversationId,
-    user: &User,
-) -> Result<(), LocalError> {
-    transaction
-        .prepare_cached(
-            "INSERT INTO members (conversation, user_id, name) VALUES (?1, ?2, ?3)
-                 ON CONFLICT DO NOTHING",
-        )?
-        .execute(params![id.bytes(), user.id.bytes(), user.name])?;
-    Ok(())
-}
-
-fn remove_member(
-    transaction: &Transaction<'_>,
-    id: ConversationId,
-    user: UserId,
-) -> Result<(), LocalError> {
-    transaction
-        .prepare_cached("DELETE FROM members WHERE conversation = ?1 AND user_id = ?2")?
-        .execute(params![id.bytes(), user.bytes()])?;
-    Ok(())
-}
-
-/// Moves a member's marks forward. Older ones change nothing, so marks may arrive
-/// in any order.
-pub(super) fn raise_marks(
-    transaction: &Transaction<'_>,
-    conversation: ConversationId,
-    user: UserId,
-    delivered: Seq,
-    read: Seq,
-) -> Result<bool, LocalError> {
-    let changed = transaction
-        .prepare_cached(
-            "UPDATE members
-                SET delivered_seq = max(delivered_seq, ?3), read_seq = max(read_seq, ?4)
-              WHERE conversation = ?1 AND user_id = ?2
-                AND (delivered_seq < ?3 OR read_seq < ?4)",
-        )?
-        .execute(params![
-            conversation.bytes(),
-            user.bytes(),
-            stored(delivered),
-            stored(read)
-        ])?;
-    Ok(changed > 0)
-}
-
-/// Takes a change of the members over from its event, unless a later description
-/// has it already.
-pub(super) fn follow_members(
-    transaction: &Transaction<'_>,
-    me: &Me,
-    event: &NewEvent,
-    members_seq: Seq,
-) -> Result<(), LocalError> {
-    use v1::event_content::Kind;
-    let content = event.event.content.as_ref();
-    let Some(kind) = content.and_then(|content| content.kind.as_ref()) else {
-        return Ok(());
-    };
-    if event.seq <= members_seq {
-        return Ok(());
-    }
-    let id = event.conversation;
-    let (added, removed): (&[v1::User], Option<UserId>) = match kind {
-        Kind::Message(_) | Kind::MessageEdited(_) | Kind::MessageDeleted(_) | Kind::Reacted(_) => {
-            return Ok(());
-        }
-        Kind::GroupCreated(it) => {
-            let group = i64::from(i32::from(v1::ConversationKind::Group));
-            transaction
-                .prepare_cached("UPDATE conversations SET kind = ?2, title = ?3 WHERE id = ?1")?
-                .execute(params![id.bytes(), group, it.title])?;
-            (&it.members, None)
-        }
-        Kind::MembersAdded(it) => (&it.members, None),
-        Kind::MemberRemoved(it) => {
-            let member = it.member.clone().and_then(events::user);
-            (&[], member.map(|user| user.id))
-        }
-        Kind::MemberLeft(_) => (&[], event.sender),
-    };
-    for user in added.iter().cloned().filter_map(events::user) {
-        add_member(transaction, id, &user)?;
-    }
-    if let Some(user) = removed {
-        remove_member(transaction, id, user)?;
-    }
-    let is_me = removed == Some(me.user);
-    transaction
-        .prepare_cached(
-            "UPDATE conversations
-                SET members_seq = ?2, last_seq = CASE WHEN ?3 THEN ?2 ELSE last_seq END
-              WHERE id = ?1",
-        )?
-        .execute(params![id.bytes(), stored(event.seq), is_me])?;
-    Ok(())
 }
 
 pub(super) fn kind(number: i64) -> ConversationKind {
@@ -349,17 +219,8 @@ pub(crate) fn line(me: UserId, it: v1::Conversation) -> Option<ConversationLine>
     let id = ConversationId::try_from(it.conversation_id.as_ref()).ok()?;
     let number = i64::from(it.kind);
     let (first_seq, last_seq) = (Seq::new(it.first_seq), Seq::new(it.last_seq));
-    let members: Vec<Member> = it
-        .members
-        .into_iter()
-        .filter_map(|member| {
-            Some(Member {
-                user: member.user.and_then(events::user)?,
-                delivered_seq: Seq::new(member.delivered_seq),
-                read_seq: Seq::new(member.read_seq),
-            })
-        })
-        .collect();
+    let members = it.members.into_iter();
+    let members: Vec<Member> = members.filter_map(members::member).collect();
     let peer = members.iter().find(|member| member.user.id != me);
     let title = match (kind(number), peer) {
         (ConversationKind::Direct, Some(peer)) => peer.user.name.clone(),
@@ -370,6 +231,7 @@ pub(crate) fn line(me: UserId, it: v1::Conversation) -> Option<ConversationLine>
         kind: kind(number),
         title,
         members,
+        member_count: it.member_count,
         first_seq,
         last_seq: (last_seq > Seq::ZERO).then_some(last_seq),
         head_seq: Seq::new(it.head_seq),
@@ -380,40 +242,19 @@ pub(crate) fn line(me: UserId, it: v1::Conversation) -> Option<ConversationLine>
 
 fn line_at(row: &Row<'_>) -> rusqlite::Result<ConversationLine> {
     let last_seq = seq_at(row, 4)?;
+    let member_count: i64 = row.get(7)?;
     Ok(ConversationLine {
         id: conversation_at(row, 0)?,
         kind: kind(row.get(1)?),
         title: row.get(2)?,
         members: Vec::new(),
+        member_count: member_count.unsigned_abs(),
         first_seq: seq_at(row, 3)?,
         last_seq: (last_seq > Seq::ZERO).then_some(last_seq),
         head_seq: seq_at(row, 5)?,
         last_event_at_ms: row.get(6)?,
         unread: 0,
     })
-}
-
-fn members(
-    connection: &Connection,
-    conversation: ConversationId,
-) -> Result<Vec<Member>, LocalError> {
-    let members = connection
-        .prepare_cached(
-            "SELECT user_id, name, delivered_seq, read_seq FROM members
-              WHERE conversation = ?1 ORDER BY name",
-        )?
-        .query_map([conversation.bytes()], |row| {
-            Ok(Member {
-                user: User {
-                    id: user_at(row, 0)?,
-                    name: row.get(1)?,
-                },
-                delivered_seq: seq_at(row, 2)?,
-                read_seq: seq_at(row, 3)?,
-            })
-        })?
-        .collect::<Result<_, _>>()?;
-    Ok(members)
 }
 
 /// How far the user has read, what is not confirmed yet included.
@@ -434,13 +275,13 @@ impl Database {
             .prepare_cached(
                 "SELECT id, kind, title, first_seq, last_seq, max(head_seq, next_seq - 1),
                         (SELECT committed_at_ms FROM events WHERE conversation = id
-                          ORDER BY seq DESC LIMIT 1) AS at
+                          ORDER BY seq DESC LIMIT 1) AS at, member_count
                    FROM conversations ORDER BY at DESC, id",
             )?
             .query_map([], line_at)?
             .collect::<Result<_, _>>()?;
         for line in &mut lines {
-            line.members = members(&view, line.id)?;
+            line.members = members::few(&view, &me, line)?;
             let unread: i64 = view
                 .prepare_cached(UNREAD)?
                 .query_row(params![line.id.bytes(), me.user.bytes(), MESSAGE], |row| {
@@ -452,9 +293,9 @@ impl Database {
     }
 
     /// The members of a conversation that are known here.
-    pub(crate) fn members(&self, to: &Recipient) -> Result<Vec<Member>, LocalError> {
+    pub(crate) fn mentionable(&self, to: &Recipient) -> Result<Vec<Member>, LocalError> {
         match resolve(&self.connection, to)? {
-            Some(id) => members(&self.connection, id),
+            Some(id) => members::all(&self.connection, id, None),
             None => Ok(Vec::new()),
         }
     }

@@ -165,6 +165,7 @@ fn operation(body: Body) -> Option<Operation> {
         | Body::MarkRead(_)
         | Body::FetchHistory(_)
         | Body::FetchConversations(_)
+        | Body::FetchMembers(_)
         | Body::FetchDevices(_)
         | Body::RevokeDevice(_)
         | Body::SignOut(_)

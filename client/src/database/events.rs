@@ -29,6 +29,11 @@ pub(super) const REACTED: i64 = 8;
 /// The place of a message that was deleted.
 pub(super) const BLANK: i64 = 9;
 
+/// Events from this kind to [`MEMBER_LEFT`] change the members.
+pub(super) const GROUP_CREATED: i64 = 2;
+/// See [`GROUP_CREATED`].
+pub(super) const MEMBER_LEFT: i64 = 5;
+
 /// An event from the server that has a place.
 #[derive(Clone, Debug)]
 pub(crate) struct NewEvent {
@@ -84,10 +89,10 @@ impl NewEvent {
         match content.and_then(|content| content.kind.as_ref()) {
             Some(Kind::Message(it)) if it.text.is_empty() && it.body.is_empty() => BLANK,
             Some(Kind::Message(_)) => MESSAGE,
-            Some(Kind::GroupCreated(_)) => 2,
+            Some(Kind::GroupCreated(_)) => GROUP_CREATED,
             Some(Kind::MembersAdded(_)) => 3,
             Some(Kind::MemberRemoved(_)) => 4,
-            Some(Kind::MemberLeft(_)) => 5,
+            Some(Kind::MemberLeft(_)) => MEMBER_LEFT,
             Some(Kind::MessageEdited(_)) => EDITED,
             Some(Kind::MessageDeleted(_)) => DELETED,
             Some(Kind::Reacted(_)) => REACTED,

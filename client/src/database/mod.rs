@@ -13,6 +13,7 @@ mod entries;
 mod epochs;
 mod events;
 mod gaps;
+mod members;
 mod outbox;
 mod outcomes;
 mod page;
@@ -37,6 +38,7 @@ pub(crate) use self::{
     conversations::line as conversation_line,
     entries::OutboxPlace,
     events::NewEvent,
+    members::MembersPage,
     outbox::now_ms,
     page::NewPage,
     states::States,

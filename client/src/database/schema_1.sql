@@ -41,8 +41,15 @@ CREATE TABLE conversations (
     -- Described, and its first event after that has not come: what it leaves
     -- out is history to be fetched on demand.
     described INTEGER NOT NULL DEFAULT 0,
-    -- Which events the list of members has taken in.
+    -- The description of the members has taken in the events up to here; those above
+    -- are followed.
     members_seq INTEGER NOT NULL DEFAULT 0,
+    -- How many there are, whether they are listed here or not.
+    member_count INTEGER NOT NULL DEFAULT 0,
+    -- All of them are listed here.
+    members_complete INTEGER NOT NULL DEFAULT 0,
+    -- The last one whom a page of a long list has brought.
+    members_after BLOB,
     printed_seq INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 

@@ -1,6 +1,7 @@
 //! Stories of the local database.
 
 mod epochs;
+mod members;
 mod messages;
 
 use bytes::Bytes;

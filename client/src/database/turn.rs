@@ -15,10 +15,10 @@ use magpie_protocol::{
 use rusqlite::Transaction;
 
 use super::{
-    Database, NewEvent, NewPage,
+    Database, MembersPage, NewEvent, NewPage,
     account::{self, Me},
     conversations::{self, Reach},
-    epochs, events, gaps,
+    epochs, events, gaps, members,
     outbox::{self, Waiting},
     states::{self, States},
 };
@@ -64,6 +64,8 @@ pub(crate) enum Work {
     },
     /// A missing gap cannot be filled.
     FillRefused(Gap),
+    /// Members of a long list.
+    Members { page: MembersPage, ask: u64 },
     /// A cursor from a pong.
     Checkpoint(Bytes),
     /// Begin anew: the cursor is of no use.
@@ -108,6 +110,8 @@ pub(crate) struct Changes {
     pub(crate) dropped: Vec<Dropped>,
     /// How many events were stored for each [`Work::Filled`], by its `ask`.
     pub(crate) filled: Vec<(u64, usize)>,
+    /// Whether the list is whole, for each [`Work::Members`], by its `ask`.
+    pub(crate) listed: Vec<(u64, bool)>,
     /// All gaps to be fetched at once, if they may have changed.
     pub(crate) missing: Option<Vec<Gap>>,
     pub(crate) waiting: Option<Vec<Waiting>>,
@@ -203,6 +207,11 @@ impl Worker<'_> {
                     self.show_from(gap.conversation, gap.from)?;
                 }
             }
+            Work::Members { page, ask } => {
+                let fits = members::take_page(self.transaction, &self.me, &page)?;
+                self.changes.listed.push((ask, fits && page.complete));
+                self.changes.marks.push(page.place.conversation);
+            }
             Work::Checkpoint(cursor) => {
                 account::set_cursor(self.transaction, &cursor)?;
                 self.changes.cursor = Some(cursor);
@@ -261,7 +270,7 @@ impl Worker<'_> {
         }
         for (conversation, user, delivered, read) in page.marks {
             let id = conversation;
-            if conversations::raise_marks(self.transaction, id, user, delivered, read)? {
+            if members::raise_marks(self.transaction, id, user, delivered, read)? {
                 self.changes.marks.push(id);
             }
         }
@@ -313,7 +322,7 @@ impl Worker<'_> {
         if inserted {
             self.answer(event)?;
             states::follow(transaction, event)?;
-            conversations::follow_members(transaction, &self.me, event, reach.members)?;
+            members::follow(transaction, &self.me, event, reach.members)?;
         }
         if event.seq < reach.next || matches!(origin, Origin::Filled { .. }) {
             if gaps::cover(transaction, id, event.seq, event.seq)? {

@@ -30,7 +30,7 @@ use super::{Answered, Command, Device, Driver, End, Reply, Stream, connect::syst
 use crate::{
     database::{Credential, Load, Turn, Work},
     error::DisconnectReason,
-    model::Gap,
+    model::{Gap, MembersPlace},
 };
 
 /// Bytes to make room for before each read.
@@ -40,6 +40,7 @@ const READ_SIZE: usize = 16 * 1024;
 pub(super) enum Purpose {
     Read(ConversationId, Seq),
     Fill { gap: Gap, ask: u64 },
+    Members { place: MembersPlace, ask: u64 },
     Ask(Reply<Answered>),
     SignOut(Reply<()>),
 }
@@ -76,6 +77,7 @@ pub(super) struct Connection<'a> {
     pub(super) asks: VecDeque<Waiting>,
     pub(super) purposes: HashMap<FrameNumber, Purpose>,
     pub(super) fill_replies: HashMap<u64, Reply<usize>>,
+    pub(super) members_replies: HashMap<u64, Reply<bool>>,
     pub(super) last_ask: u64,
 
     /// What came and is not being written yet, and the frames it came in.
@@ -112,6 +114,7 @@ impl<'a> Connection<'a> {
             asks: VecDeque::new(),
             purposes: HashMap::new(),
             fill_replies: HashMap::new(),
+            members_replies: HashMap::new(),
             last_ask: 0,
             works: Vec::new(),
             numbers: Vec::new(),
@@ -258,6 +261,7 @@ impl<'a> Connection<'a> {
                 purpose: Purpose::Ask(reply),
             }),
             Command::Fill { gap, limit, reply } => self.ask_for_gap(gap, limit, reply),
+            Command::Members { rest, reply } => self.ask_for_members(rest, reply),
             Command::SignOut { reply } => self.asks.push_back(Waiting {
                 body: Body::SignOut(v1::SignOut {}),
                 purpose: Purpose::SignOut(reply),

@@ -15,9 +15,9 @@ use super::{
 };
 use crate::{
     client::Event,
-    database::{NewEvent, NewPage, States, Work},
+    database::{MembersPage, NewEvent, NewPage, States, Work},
     error::{DisconnectReason, RequestError},
-    model::{Gap, Refusal, User},
+    model::{Gap, MembersPlace, Refusal, User},
     raw,
     request::Acceptance,
 };
@@ -161,6 +161,10 @@ impl Connection<'_> {
                 self.answer_to_read(conversation, seq, answer)
             }
             Some(Purpose::Fill { gap, ask }) => self.answer_to_fill(gap, ask, answer, frame),
+            Some(Purpose::Members { place, ask }) => {
+                self.answer_to_members(place, ask, answer);
+                Ok(())
+            }
             Some(Purpose::Ask(reply)) => {
                 let result = if let Answer::Error(error) = answer {
                     Err(RequestError::Refused(ending::of_error(error)))
@@ -216,9 +220,11 @@ impl Connection<'_> {
                 }
                 Ok(())
             }
-            Answer::Done | Answer::History(_) | Answer::Conversations(_) | Answer::Devices(_) => {
-                Err(malformed("an answer to something else"))
-            }
+            Answer::Done
+            | Answer::History(_)
+            | Answer::Conversations(_)
+            | Answer::Members(_)
+            | Answer::Devices(_) => Err(malformed("an answer to something else")),
         }
     }
 
@@ -292,9 +298,30 @@ impl Connection<'_> {
                 }
                 Err(self.end(ending::of_refusal(refusal, DisconnectReason::Held)))
             }
-            Answer::Accepted(_) | Answer::Done | Answer::Conversations(_) | Answer::Devices(_) => {
-                Err(malformed("an answer to something else"))
-            }
+            Answer::Accepted(_)
+            | Answer::Done
+            | Answer::Conversations(_)
+            | Answer::Members(_)
+            | Answer::Devices(_) => Err(malformed("an answer to something else")),
+        }
+    }
+
+    fn answer_to_members(&mut self, place: MembersPlace, ask: u64, answer: Answer) {
+        let refused = match answer {
+            Answer::Members(page) => match MembersPage::parse(place, page) {
+                Some(page) => return self.works.push(Work::Members { page, ask }),
+                None => RequestError::WrongAnswer,
+            },
+            Answer::Error(error) => RequestError::Refused(ending::of_error(error)),
+            Answer::Accepted(_)
+            | Answer::Done
+            | Answer::History(_)
+            | Answer::Conversations(_)
+            | Answer::Devices(_) => RequestError::WrongAnswer,
+        };
+        if let Some(reply) = self.members_replies.remove(&ask) {
+            // Whoever asked may have gone.
+            drop(reply.send(Err(refused)));
         }
     }
 }

@@ -45,7 +45,7 @@ use crate::{
     client::{Event, Options},
     error::{ConnectError, DisconnectReason, LocalError, RequestError},
     home::{ConnectionLock, Home},
-    model::{Gap, Refusal},
+    model::{Gap, MembersPlace, Refusal},
 };
 
 /// Requests of the moment that may wait.
@@ -72,6 +72,10 @@ pub(crate) enum Command {
         gap: Gap,
         limit: u32,
         reply: Reply<usize>,
+    },
+    Members {
+        rest: MembersPlace,
+        reply: Reply<bool>,
     },
     SignOut {
         reply: Reply<()>,

@@ -1,8 +1,8 @@
 //! What leaves next.
 
 use magpie_protocol::{
-    id::ConversationId,
-    limits::{HISTORY_COUNT_MAX, WINDOW_COUNT},
+    id::{ConversationId, UserId},
+    limits::{HISTORY_COUNT_MAX, MEMBERS_COUNT_MAX, WINDOW_COUNT},
     outbox::Outbox,
     seq::Seq,
     wire::v1::{self, client_frame::Body},
@@ -12,7 +12,10 @@ use super::{
     Reply,
     connection::{Connection, Purpose, Waiting},
 };
-use crate::{database::Load, model::Gap};
+use crate::{
+    database::Load,
+    model::{Gap, MembersPlace},
+};
 
 /// Requests of the outbox that are read at once.
 const OUTBOX_READ_MAX: usize = 2 * WINDOW_COUNT;
@@ -69,6 +72,20 @@ impl Connection<'_> {
         });
     }
 
+    pub(super) fn ask_for_members(&mut self, place: MembersPlace, reply: Reply<bool>) {
+        self.last_ask += 1;
+        let ask = self.last_ask;
+        self.members_replies.insert(ask, reply);
+        self.asks.push_back(Waiting {
+            body: Body::FetchMembers(v1::FetchMembers {
+                conversation_id: place.conversation.to_wire(),
+                after_user_id: place.after.map(UserId::to_wire).unwrap_or_default(),
+                limit: MEMBERS_COUNT_MAX,
+            }),
+            purpose: Purpose::Members { place, ask },
+        });
+    }
+
     /// Sends what waits, as far as the window allows: what is missing first,
     /// since nothing above it is shown; then what somebody waits for; then the
     /// outbox, in the person's order.
@@ -120,9 +137,11 @@ impl Connection<'_> {
     pub(super) fn asked_gaps(&self) -> Vec<(ConversationId, Seq)> {
         let asked = self.purposes.values().filter_map(|purpose| match purpose {
             Purpose::Fill { gap, ask: 0 } => Some((gap.conversation, gap.from)),
-            Purpose::Fill { .. } | Purpose::Read(..) | Purpose::Ask(_) | Purpose::SignOut(_) => {
-                None
-            }
+            Purpose::Fill { .. }
+            | Purpose::Read(..)
+            | Purpose::Members { .. }
+            | Purpose::Ask(_)
+            | Purpose::SignOut(_) => None,
         });
         asked.collect()
     }

@@ -36,12 +36,7 @@ impl Connection<'_> {
             self.filling.clear();
             self.filling.extend(self.asked_gaps());
         }
-        for (ask, count) in changes.filled {
-            if let Some(reply) = self.fill_replies.remove(&ask) {
-                // Whoever asked may have gone.
-                drop(reply.send(Ok(count)));
-            }
-        }
+        self.answer_asks(changes.filled, changes.listed);
         self.caught_up |= changes.caught_up;
         let notices = self.driver.notices.clone();
         if changes.began_anew {
@@ -75,6 +70,20 @@ impl Connection<'_> {
             self.caught_up = false;
             self.worked = true;
             notices.push(Event::CaughtUp);
+        }
+    }
+
+    /// Tells those who asked for events or members what came. They may have gone.
+    fn answer_asks(&mut self, filled: Vec<(u64, usize)>, listed: Vec<(u64, bool)>) {
+        for (ask, count) in filled {
+            if let Some(reply) = self.fill_replies.remove(&ask) {
+                drop(reply.send(Ok(count)));
+            }
+        }
+        for (ask, is_whole) in listed {
+            if let Some(reply) = self.members_replies.remove(&ask) {
+                drop(reply.send(Ok(is_whole)));
+            }
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Stories of the driver against a scripted server.
 
 mod epochs;
+mod members;
 mod script;
 
 use std::time::Duration;

@@ -27,6 +27,8 @@ pub enum Answer {
     History(v1::History),
     /// Descriptions of conversations.
     Conversations(v1::Conversations),
+    /// Members of a conversation.
+    Members(v1::Members),
     /// The user's devices.
     Devices(v1::Devices),
 }
@@ -254,6 +256,7 @@ impl ClientSession {
             Some(Body::Error(it)) => (it.in_reply_to, Answer::Error(it)),
             Some(Body::History(it)) => (it.in_reply_to, Answer::History(it)),
             Some(Body::Conversations(it)) => (it.in_reply_to, Answer::Conversations(it)),
+            Some(Body::Members(it)) => (it.in_reply_to, Answer::Members(it)),
             Some(Body::Devices(it)) => (it.in_reply_to, Answer::Devices(it)),
             Some(
                 Body::Welcome(_)

@@ -67,6 +67,8 @@ pub enum Reply {
     History(EncodedHistory),
     /// Descriptions of conversations.
     Conversations(v1::Conversations),
+    /// Members of a conversation.
+    Members(v1::Members),
     /// The user's devices.
     Devices(v1::Devices),
 }
@@ -91,6 +93,7 @@ pub(super) fn sent_message_id(body: &v1::client_frame::Body) -> Bytes {
         | Body::MarkRead(_)
         | Body::FetchHistory(_)
         | Body::FetchConversations(_)
+        | Body::FetchMembers(_)
         | Body::FetchDevices(_)
         | Body::RevokeDevice(_)
         | Body::SignOut(_)

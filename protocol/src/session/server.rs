@@ -35,6 +35,7 @@ mod tag {
     pub(super) const HISTORY: u32 = 33;
     pub(super) const CONVERSATIONS: u32 = 34;
     pub(super) const DEVICES: u32 = 35;
+    pub(super) const MEMBERS: u32 = 40;
 }
 
 /// The peer was silent for too long.
@@ -351,6 +352,9 @@ impl ServerSession {
                 &v1::Conversations { in_reply_to, ..it },
                 out,
             ),
+            Reply::Members(it) => {
+                self.sequenced(tag::MEMBERS, &v1::Members { in_reply_to, ..it }, out)
+            }
             Reply::Devices(it) => {
                 self.sequenced(tag::DEVICES, &v1::Devices { in_reply_to, ..it }, out)
             }

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::{
+    fetch::{FetchHistory, FetchMembers, parse_conversations, parse_history, parse_members},
     messages::{
         DeleteMessage, EditMessage, React, SendMessage, parse_delete, parse_edit, parse_react,
         parse_send,
@@ -11,10 +12,7 @@ use super::{
 };
 use crate::{
     id::{ConversationId, DeviceId, InvalidId, MessageId},
-    limits::{
-        CLIENT_NAME_SIZE_MAX, CONVERSATIONS_COUNT_MAX, CURSOR_SIZE_MAX, HISTORY_COUNT_MAX,
-        NAMES_MAX,
-    },
+    limits::{CLIENT_NAME_SIZE_MAX, CURSOR_SIZE_MAX, NAMES_MAX},
     message::InvalidMessage,
     push::{AppId, Platform, PushAddress, PushToken},
     seq::Seq,
@@ -197,26 +195,6 @@ pub struct AddMembers {
     pub names: Vec<UserName>,
 }
 
-/// Which way to read history.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum HistoryFrom {
-    /// The newest events below this seq.
-    Before(Seq),
-    /// The oldest events above this seq.
-    After(Seq),
-}
-
-/// Events to read.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct FetchHistory {
-    /// Of which conversation.
-    pub conversation: ConversationId,
-    /// Which ones.
-    pub from: HistoryFrom,
-    /// How many at the most.
-    pub limit: u32,
-}
-
 /// What a signed-in device asks for, checked.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Request {
@@ -264,6 +242,8 @@ pub enum Request {
         /// How many at the most.
         limit: u32,
     },
+    /// List the members of a conversation.
+    FetchMembers(FetchMembers),
     /// List devices.
     FetchDevices,
     /// End a device's credential.
@@ -294,6 +274,7 @@ impl Request {
             Self::MarkRead { .. }
             | Self::FetchHistory(_)
             | Self::FetchConversations { .. }
+            | Self::FetchMembers(_)
             | Self::FetchDevices
             | Self::RevokeDevice(_)
             | Self::SignOut
@@ -330,6 +311,7 @@ pub fn parse_request(body: v1::client_frame::Body) -> Option<Result<Request, Inv
         }),
         Body::FetchHistory(it) => parse_history(it),
         Body::FetchConversations(it) => parse_conversations(it),
+        Body::FetchMembers(it) => parse_members(it),
         Body::FetchDevices(_) => Ok(Request::FetchDevices),
         Body::RevokeDevice(it) => device_id(&it.device_id).map(Request::RevokeDevice),
         Body::SignOut(_) => Ok(Request::SignOut),
@@ -370,28 +352,6 @@ fn parse_leave(it: v1::LeaveGroup) -> Result<Request, InvalidRequest> {
     })
 }
 
-fn parse_history(it: v1::FetchHistory) -> Result<Request, InvalidRequest> {
-    use v1::fetch_history::From;
-    let from = match it.from.ok_or(InvalidRequest::Missing { field: "from" })? {
-        From::BeforeSeq(seq) => HistoryFrom::Before(Seq::new(seq)),
-        From::AfterSeq(seq) => HistoryFrom::After(Seq::new(seq)),
-    };
-    Ok(Request::FetchHistory(FetchHistory {
-        conversation: conversation_id(&it.conversation_id)?,
-        from,
-        limit: limit(it.limit, HISTORY_COUNT_MAX)?,
-    }))
-}
-
-fn parse_conversations(it: v1::FetchConversations) -> Result<Request, InvalidRequest> {
-    let after = match it.after_conversation_id.as_ref() {
-        [] => None,
-        id => Some(conversation_id(id)?),
-    };
-    let limit = limit(it.limit, CONVERSATIONS_COUNT_MAX)?;
-    Ok(Request::FetchConversations { after, limit })
-}
-
 fn parse_push(it: &v1::SetPush) -> Result<PushAddress, InvalidRequest> {
     let field = "platform";
     Ok(PushAddress {
@@ -413,18 +373,6 @@ pub(super) fn event_seq(seq: u64) -> Result<Seq, InvalidRequest> {
         value: seq,
         min: 1,
         max: MAX,
-    })
-}
-
-fn limit(value: u32, max: u32) -> Result<u32, InvalidRequest> {
-    if (1..=max).contains(&value) {
-        return Ok(value);
-    }
-    Err(InvalidRequest::OutOfBounds {
-        field: "limit",
-        value: value.into(),
-        min: 1,
-        max: max.into(),
     })
 }
 
@@ -489,11 +437,5 @@ mod tests {
             refused.to_string(),
             "conversation_id: an id has 16 bytes, not 12"
         );
-    }
-
-    #[test]
-    fn a_limit_out_of_bounds_says_what_is_allowed() {
-        let refused = parse_conversations(v1::FetchConversations::default()).unwrap_err();
-        assert_eq!(refused.to_string(), "limit is 0, allowed is 1 to 100");
     }
 }

@@ -4,14 +4,16 @@
 mod convert;
 pub mod elements;
 mod encoded;
+mod fetch;
 mod messages;
 
 pub use self::{
     convert::{
-        AddMembers, Authenticate, CreateGroup, FetchHistory, Hello, HistoryFrom, InvalidRequest,
-        Request, device_id, parse_request,
+        AddMembers, Authenticate, CreateGroup, Hello, InvalidRequest, Request, device_id,
+        parse_request,
     },
     encoded::{EncodedHistory, EncodedPage, write_frame},
+    fetch::{FetchHistory, FetchMembers, HistoryFrom},
     messages::{DeleteMessage, EditMessage, React, SendMessage, Target},
 };
 

@@ -2,6 +2,8 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
+use magpie_protocol::limits::GROUP_MEMBERS_MAX;
+
 use super::{
     DATABASE_SHARDS_MAX,
     apps::Apps,
@@ -153,11 +155,15 @@ settings! {
             /// Names that a user names in requests and has not named lately: whether they exist is
             /// told.
             lookup_rate_per_user: Option<Rate> = Some(Rate::new(2_000, 100, HOUR));
-            /// All other requests (history, conversations, devices, read marks) of one device.
+            /// All other requests (history, conversations, members, devices, read marks) of one
+            /// device.
             request_rate_per_device: Option<Rate> = Some(Rate::new(2_000, 50, SECOND));
             /// Hellos of one device without a cursor that is of use: each reads all of the user's
             /// conversations.
             snapshot_rate_per_device: Option<Rate> = Some(Rate::new(60, 1, MINUTE));
+            /// Members of a group. Who is a member when it is lowered stays. How fast one user
+            /// can add people whom they have not named before is lookup_rate_per_user.
+            group_members_max: u32 = 10_000, 2 => GROUP_MEMBERS_MAX;
             /// Requests of everybody that are not answered yet.
             requests_max: u32 = 50_000, 256 => 10_000_000;
             /// Requests and deliveries that read the store at the same time.

@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use magpie_protocol::{
     limits::{
-        CLIENT_FRAME_SIZE_MAX, GROUP_MEMBERS_MAX, HEARTBEAT_INTERVAL, HEARTBEAT_INTERVAL_MIN,
-        IDLE_TIMEOUT, SERVER_FRAME_SIZE_MAX, TEXT_SIZE_MAX, WINDOW_COUNT, WINDOW_SIZE,
+        CLIENT_FRAME_SIZE_MAX, HEARTBEAT_INTERVAL, HEARTBEAT_INTERVAL_MIN, IDLE_TIMEOUT,
+        SERVER_FRAME_SIZE_MAX, TEXT_SIZE_MAX, WINDOW_COUNT, WINDOW_SIZE,
     },
     moment::Moment,
     session::Input,
@@ -82,7 +82,7 @@ impl<S> Connection<S> {
             epoch: history.epoch,
             base: history.base.given_out(),
             starts_anew: greeted.starts_anew,
-            limits: Some(limits()),
+            limits: Some(limits(self.parts.dispatch.limiter.limits.group_members_max)),
             server_time_ms: self.parts.clock.wall_ms(),
             user: Some(wire_user(&greeted.user)),
         };
@@ -109,7 +109,7 @@ fn wire_user(user: &User) -> v1::User {
     }
 }
 
-fn limits() -> v1::Limits {
+fn limits(group_members_max: u32) -> v1::Limits {
     let small = |value: usize| u32::try_from(value).unwrap_or(u32::MAX);
     let ms = |duration: Duration| u32::try_from(duration.as_millis()).unwrap_or(u32::MAX);
     v1::Limits {
@@ -121,6 +121,6 @@ fn limits() -> v1::Limits {
         heartbeat_interval_min_ms: ms(HEARTBEAT_INTERVAL_MIN),
         idle_timeout_ms: ms(IDLE_TIMEOUT),
         text_size_max: small(TEXT_SIZE_MAX),
-        group_members_max: small(GROUP_MEMBERS_MAX),
+        group_members_max,
     }
 }

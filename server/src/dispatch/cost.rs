@@ -25,6 +25,7 @@ pub(super) fn cost(request: &Request) -> Cost<'_> {
         Request::MarkRead { .. }
         | Request::FetchHistory(_)
         | Request::FetchConversations { .. }
+        | Request::FetchMembers(_)
         | Request::FetchDevices
         | Request::RevokeDevice(_)
         | Request::SignOut
@@ -54,6 +55,7 @@ pub(super) const fn kind(request: &Request) -> &'static str {
         Request::MarkRead { .. } => "mark_read",
         Request::FetchHistory(_) => "fetch_history",
         Request::FetchConversations { .. } => "fetch_conversations",
+        Request::FetchMembers(_) => "fetch_members",
         Request::FetchDevices => "fetch_devices",
         Request::RevokeDevice(_) => "revoke_device",
         Request::SignOut => "sign_out",

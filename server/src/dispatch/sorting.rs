@@ -5,7 +5,7 @@ use std::time::Duration;
 use magpie_protocol::{
     id::{ConversationId, DeviceId},
     seq::Seq,
-    wire::{AddMembers, CreateGroup, FetchHistory, Request, SendMessage},
+    wire::{AddMembers, CreateGroup, FetchHistory, FetchMembers, Request, SendMessage},
 };
 
 use crate::{
@@ -26,6 +26,7 @@ pub(super) enum Other {
         after: Option<ConversationId>,
         limit: u32,
     },
+    FetchMembers(FetchMembers),
     FetchDevices,
     RevokeDevice(DeviceId),
     Push(PushRequest),
@@ -39,6 +40,7 @@ impl Other {
             Self::MarkRead { .. }
             | Self::FetchHistory(_)
             | Self::FetchConversations { .. }
+            | Self::FetchMembers(_)
             | Self::FetchDevices
             | Self::Push(_) => None,
         }
@@ -61,6 +63,7 @@ pub const fn is_of_one_history(request: &Request) -> bool {
         | Request::MarkRead { .. } => true,
         Request::FetchHistory(_)
         | Request::FetchConversations { .. }
+        | Request::FetchMembers(_)
         | Request::FetchDevices
         | Request::RevokeDevice(_)
         | Request::SignOut
@@ -131,6 +134,7 @@ pub(super) fn to_append(
         Request::FetchConversations { after, limit } => {
             return Err(Other::FetchConversations { after, limit });
         }
+        Request::FetchMembers(request) => return Err(Other::FetchMembers(request)),
         Request::FetchDevices => return Err(Other::FetchDevices),
         Request::RevokeDevice(device) => return Err(Other::RevokeDevice(device)),
         Request::SignOut => return Err(Other::RevokeDevice(from.device)),

@@ -4,6 +4,7 @@
 mod audience;
 mod chronicle;
 mod committer;
+mod fan_out;
 mod high_water;
 mod lane;
 mod latest;

@@ -16,23 +16,28 @@ use std::{
 
 use magpie_protocol::{
     id::{ConversationId, UserId},
+    limits::MARKED_MEMBERS_MAX,
     seq::Position,
     wire::v1,
 };
-use tokio::sync::{Mutex, Notify};
+use tokio::{
+    sync::{Mutex, Notify},
+    task::JoinSet,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     audience::{Audiences, covers},
     chronicle::Chronicle,
+    fan_out::{Delivered, FanOuts, MANY},
     latest::Latest,
 };
 use crate::{
     clock::{Clock, within},
     hub::{Ending, Hub, Mailbox, Wakeups},
     store::{
-        ChangedDevice, LogEvent, LogState, MARKED_MEMBERS_MAX, Membership, Positions, ReadLimit,
-        Shard, SharedStore, StoreError, UserMark,
+        ChangedDevice, LogEvent, LogState, Membership, Positions, ReadLimit, Shard, SharedStore,
+        StoreError, UserMark,
     },
     tokens::Tokens,
 };
@@ -66,9 +71,19 @@ pub(super) struct News {
 /// One shard, as far as it is routed.
 struct Routed {
     /// Held while a stretch is routed: one after the other.
-    audiences: Mutex<Audiences>,
+    routing: Mutex<Routing>,
     published: AtomicU64,
     latest: Latest,
+    /// Rung when an event begins its way to many.
+    many: Notify,
+}
+
+struct Routing {
+    audiences: Audiences,
+    /// What has not reached everybody yet.
+    fan_outs: FanOuts,
+    /// Everything up to here has reached everybody, or is on its way.
+    upto: Position,
 }
 
 /// The router of one process.
@@ -96,9 +111,10 @@ impl Router {
         heads: &Positions,
     ) -> Self {
         let shards = heads.each().map(|head| Routed {
-            audiences: Mutex::default(),
+            routing: Mutex::new(Routing::new(head)),
             published: AtomicU64::new(head.get()),
             latest: Latest::new(head),
+            many: Notify::new(),
         });
         Self {
             shards: shards.collect(),
@@ -142,21 +158,61 @@ impl Router {
         let Some(routed) = self.shards.get(shard.index()) else {
             return;
         };
-        let mut audiences = routed.audiences.lock().await;
-        if news.after != routed.published() {
+        let mut routing = routed.routing.lock().await;
+        if news.after != routing.upto {
             // Somebody else appended in between, or the tailer was faster.
-            if news.head > routed.published() {
+            if news.head > routing.upto {
                 self.bell.notify_one();
             }
             return;
         }
-        if let Err(error) = self.route(routed, &mut audiences, &news, wakeups).await {
+        if let Err(error) = self.route(routed, &mut routing, &news, wakeups).await {
             // The tailer goes on from what is published.
             tracing::warn!(%error, "events could not be routed; will read the log again");
             self.bell.notify_one();
-            return;
         }
-        routed.publish(news.head);
+    }
+
+    /// Brings events to many, for ever, a few members at a time.
+    pub async fn fan_out(self: Arc<Self>, stop: CancellationToken) {
+        let mut shards = JoinSet::new();
+        for shard in 0..self.shards.len() {
+            let (router, stop) = (Arc::clone(&self), stop.clone());
+            shards.spawn(async move {
+                if let Some(routed) = router.shards.get(shard) {
+                    stop.run_until_cancelled(router.fan_out_shard(routed)).await;
+                }
+            });
+        }
+        while let Some(ended) = shards.join_next().await {
+            if ended.is_err() {
+                tracing::error!("a task that brings events to many died");
+            }
+        }
+    }
+
+    async fn fan_out_shard(&self, routed: &Routed) {
+        loop {
+            let mut routing = routed.routing.lock().await;
+            if routing.fan_outs.is_empty() {
+                drop(routing);
+                routed.many.notified().await;
+                continue;
+            }
+            let mut wakeups = Wakeups::default();
+            self.turn(routed, &mut routing, &mut wakeups);
+            drop(routing);
+            wakeups.ring();
+            // Those who were woken come first, and so does who waits for the lock.
+            tokio::task::yield_now().await;
+        }
+    }
+
+    fn turn(&self, routed: &Routed, routing: &mut Routing, wakeups: &mut Wakeups) {
+        routing
+            .fan_outs
+            .turn(|delivered| self.put(routed, &delivered, wakeups));
+        routed.publish(routing);
     }
 
     /// Reads the log forward for ever: now and then, and when the bell rings.
@@ -191,8 +247,8 @@ impl Router {
 
     async fn catch_up_shard(&self, routed: &Routed) -> Result<(), StoreError> {
         loop {
-            let mut audiences = routed.audiences.lock().await;
-            let after = routed.published();
+            let mut routing = routed.routing.lock().await;
+            let after = routing.upto;
             let stretch = self.store.stretch(after, STRETCH).await?;
             let events = stretch.events.into_iter();
             let news = News {
@@ -203,12 +259,7 @@ impl Router {
                 devices: stretch.devices,
             };
             let mut wakeups = Wakeups::default();
-            let done = self
-                .route(routed, &mut audiences, &news, &mut wakeups)
-                .await;
-            if done.is_ok() {
-                routed.publish(news.head);
-            }
+            let done = self.route(routed, &mut routing, &news, &mut wakeups).await;
             // Also for what was routed before an error.
             wakeups.ring();
             done?;
@@ -223,10 +274,10 @@ impl Router {
         self.chronicle
             .stop("a new epoch begins; all devices connect anew".to_owned());
         for (routed, head) in self.shards.iter().zip(state.heads.each()) {
-            let mut audiences = routed.audiences.lock().await;
-            *audiences = Audiences::default();
+            let mut routing = routed.routing.lock().await;
+            *routing = Routing::new(head);
             routed.latest.reset(head);
-            routed.publish(head);
+            routed.publish(&routing);
         }
         self.tokens.forget_all();
         self.store.serves(state.history.epoch);
@@ -236,7 +287,24 @@ impl Router {
     async fn route(
         &self,
         routed: &Routed,
-        audiences: &mut Audiences,
+        routing: &mut Routing,
+        news: &News,
+        wakeups: &mut Wakeups,
+    ) -> Result<(), StoreError> {
+        let done = self.route_all(routed, routing, news, wakeups).await;
+        match done {
+            Ok(()) => routing.upto = news.head,
+            // Who has left meanwhile gets what is not published again, too.
+            Err(_) => *routing = Routing::new(routed.published()),
+        }
+        routed.publish(routing);
+        done
+    }
+
+    async fn route_all(
+        &self,
+        routed: &Routed,
+        routing: &mut Routing,
         news: &News,
         wakeups: &mut Wakeups,
     ) -> Result<(), StoreError> {
@@ -249,7 +317,9 @@ impl Router {
         // Before the events, whose pages' cursors pass them.
         for mark in &news.marks {
             routed.latest.note(mark.user, mark.position);
-            let members = self.audience(routed, audiences, mark.conversation).await?;
+            let members = self
+                .audience(routed, routing, mark.conversation, wakeups)
+                .await?;
             self.put_mark(&members, mark.user, &mark.to_wire(), wakeups);
         }
         if !news.events.is_empty() {
@@ -257,33 +327,68 @@ impl Router {
         }
         let mut count = 0;
         for (event, sender) in &news.events {
-            self.audience(routed, audiences, event.conversation).await?;
-            audiences.begin(event);
-            let members = self.audience(routed, audiences, event.conversation).await?;
-            let before = count;
-            for membership in members.iter().filter(|it| covers(it, event.seq)) {
-                routed.latest.note(membership.user, event.position);
-                self.put(event, membership, sender.as_ref(), wakeups);
+            self.audience(routed, routing, event.conversation, wakeups)
+                .await?;
+            routing.audiences.begin(event);
+            let members = self
+                .audience(routed, routing, event.conversation, wakeups)
+                .await?;
+            let for_whom = members.iter().filter(|it| covers(it, event.seq));
+            if let Some(sender) = sender {
+                sender.count_delivered(for_whom.clone().count());
+            }
+            if members.len() > MANY {
+                self.begin(routed, routing, (event, sender.as_ref()), members, wakeups)
+                    .await;
+                routing.audiences.end(event);
+                continue;
+            }
+            for membership in for_whom {
+                let fan_outs = &mut routing.fan_outs;
+                fan_outs.hurry(membership.user, |it| self.put(routed, &it, wakeups));
+                let delivered = Delivered {
+                    event,
+                    membership,
+                    sender: sender.as_ref(),
+                };
+                self.put(routed, &delivered, wakeups);
                 count += 1;
                 if count % YIELD_AFTER == 0 {
+                    wakeups.ring();
                     tokio::task::yield_now().await;
                 }
             }
-            if let Some(sender) = sender {
-                sender.count_delivered(count - before);
-            }
-            audiences.end(event);
+            drop(members);
+            routing.audiences.end(event);
         }
         Ok(())
     }
 
-    fn put(
+    /// An event begins its way to many.
+    async fn begin(
         &self,
-        event: &Arc<LogEvent>,
-        membership: &Membership,
-        sender: Option<&Arc<Mailbox>>,
+        routed: &Routed,
+        routing: &mut Routing,
+        (event, sender): (&Arc<LogEvent>, Option<&Arc<Mailbox>>),
+        members: Arc<Vec<Membership>>,
         wakeups: &mut Wakeups,
     ) {
+        while routing.fan_outs.is_full() {
+            self.turn(routed, routing, wakeups);
+            wakeups.ring();
+            tokio::task::yield_now().await;
+        }
+        routing.fan_outs.begin(event, sender, members);
+        routed.many.notify_one();
+    }
+
+    fn put(&self, routed: &Routed, delivered: &Delivered<'_>, wakeups: &mut Wakeups) {
+        let Delivered {
+            event,
+            membership,
+            sender,
+        } = *delivered;
+        routed.latest.note(membership.user, event.position);
         // Somebody's first event of a conversation comes behind its description,
         // which is in the store alone.
         let is_first = membership.from_seq == event.seq;
@@ -299,23 +404,25 @@ impl Router {
     async fn audience(
         &self,
         routed: &Routed,
-        audiences: &mut Audiences,
+        routing: &mut Routing,
         conversation: ConversationId,
+        wakeups: &mut Wakeups,
     ) -> Result<Arc<Vec<Membership>>, StoreError> {
-        if let Some(members) = audiences.get(conversation) {
+        if let Some(members) = routing.audiences.get(conversation) {
             return Ok(members);
         }
+        // Who has got something already does not wait for the store.
+        wakeups.ring();
         let members = self
             .store
             .memberships(conversation, routed.published())
             .await?;
-        let members = Arc::new(members);
-        audiences.insert(conversation, Arc::clone(&members));
-        Ok(members)
+        Ok(routing.audiences.insert(conversation, members))
     }
 
-    /// Tells the members who are connected how far one of them has come. May be
-    /// lost: the description of a conversation carries the current marks.
+    /// Tells the members who are connected how far one of them has come, unless they
+    /// are many. May be lost: the description of a conversation carries the current
+    /// marks.
     pub async fn announce(
         &self,
         user: UserId,
@@ -326,11 +433,15 @@ impl Router {
         let Some(routed) = self.shards.get(shard.index()) else {
             return Ok(());
         };
-        let members = {
-            let mut audiences = routed.audiences.lock().await;
-            self.audience(routed, &mut audiences, conversation).await?
-        };
         let mut wakeups = Wakeups::default();
+        let members = {
+            let mut routing = routed.routing.lock().await;
+            self.audience(routed, &mut routing, conversation, &mut wakeups)
+                .await?
+        };
+        if members.len() > MARKED_MEMBERS_MAX {
+            return Ok(());
+        }
         self.put_mark(&members, user, &mark, &mut wakeups);
         wakeups.ring();
         Ok(())
@@ -361,8 +472,18 @@ impl Routed {
         Position::new(self.published.load(Ordering::Acquire))
     }
 
-    /// Called with the audiences locked.
-    fn publish(&self, head: Position) {
-        self.published.store(head.get(), Ordering::Release);
+    fn publish(&self, routing: &Routing) {
+        let published = routing.fan_outs.before().unwrap_or(routing.upto);
+        self.published.store(published.get(), Ordering::Release);
+    }
+}
+
+impl Routing {
+    fn new(upto: Position) -> Self {
+        Self {
+            audiences: Audiences::default(),
+            fan_outs: FanOuts::default(),
+            upto,
+        }
     }
 }

@@ -20,6 +20,7 @@ pub(super) mod append;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 pub(super) mod groups;
+pub(super) mod members;
 pub(super) mod messages;
 pub(super) mod model;
 pub(super) mod pages;
@@ -352,6 +353,11 @@ macro_rules! suite {
                 who_comes_back_has_two_memberships
                 who_left_does_not_learn_who_came_later
                 a_revoked_device_changes_nothing
+            }
+            members {
+                the_members_are_listed_in_pages
+                a_description_of_a_large_group_names_its_reader_alone
+                the_members_are_told_to_members_alone
             }
             messages {
                 all_of_a_message_is_stored_as_it_was_sent

@@ -1,6 +1,6 @@
-//! The log and what goes with it, durably: the only SQL of the server. A narrow
-//! trait with one folder per engine and one conformance suite for all. What is here
-//! is the truth; all else in the server is a cache of it, and may vanish any moment.
+//! The log and what goes with it, durably: the only SQL of the server. A narrow trait
+//! with one folder per engine and one conformance suite for all. It is the truth; all
+//! else in the server is a cache of it, and may vanish at any moment.
 //!
 //! A shard's head orders everything in it: a batch takes it, and under that lock
 //! seq, position, the check for known message ids and the authorisation of each
@@ -15,9 +15,10 @@ use magpie_protocol::{
     id::{ConversationId, DeviceId, UserId},
     seq::{Position, Seq},
     text::{DeviceName, UserName},
-    wire::{FetchHistory, v1},
+    wire::{FetchHistory, FetchMembers, v1},
 };
 
+mod ahead;
 mod command;
 pub mod embedded;
 mod epoch;
@@ -36,8 +37,8 @@ pub use self::{
     epoch::{History, LogState, NewEpoch},
     identity::direct_conversation,
     read::{
-        ChangedDevice, HistoryPage, MARKED_MEMBERS_MAX, Membership, ReadLimit, Recency,
-        SnapshotPage, SnapshotPlace, Stretch, UserMark, UserPage,
+        ChangedDevice, HistoryPage, Membership, ReadLimit, Recency, SnapshotPage, SnapshotPlace,
+        Stretch, UserMark, UserPage,
     },
     shard::{Positions, SHARDS_MAX, Shard},
     syncs::{DueSync, SYNC_PAUSE_MS, SyncStore},
@@ -238,6 +239,9 @@ pub trait Store: WakeStore + SyncStore + Send + Sync + 'static {
     /// is appended for them ([`StoreError::OtherEpoch`]).
     fn serves(&self, epoch: u64);
 
+    /// From now on nobody joins a group that would have more members than this.
+    fn bound_groups(&self, members_max: u32);
+
     /// 32 random bytes that all nodes of this log share: the key of cursors.
     async fn cursor_key(&self) -> Result<[u8; 32], StoreError>;
 
@@ -331,6 +335,14 @@ pub trait Store: WakeStore + SyncStore + Send + Sync + 'static {
         ended_after: Position,
     ) -> Result<Vec<Membership>, StoreError>;
 
+    /// Members, for one of them: `None` to others, and behind others than were members
+    /// since the user is one.
+    async fn members(
+        &self,
+        user: UserId,
+        request: FetchMembers,
+    ) -> Result<Option<v1::Members>, StoreError>;
+
     /// Events of a conversation that this user may read; `None` if they may read
     /// none of it.
     async fn history(
@@ -339,9 +351,8 @@ pub trait Store: WakeStore + SyncStore + Send + Sync + 'static {
         request: FetchHistory,
     ) -> Result<Option<HistoryPage>, StoreError>;
 
-    /// Descriptions of the user's conversations (those they left too) with ids
-    /// above `after`, by ascending id, at most `limit` and at most `size` bytes.
-    /// Fewer than there are: the second value is false.
+    /// Descriptions of the user's conversations (those they left too) with ids above
+    /// `after`, by ascending id, within `limit`. Whether these are all.
     async fn conversations(
         &self,
         user: UserId,
@@ -353,5 +364,5 @@ pub trait Store: WakeStore + SyncStore + Send + Sync + 'static {
     async fn mark_read(&self, shard: Shard, marks: &[MarkRead]) -> Result<Marked, StoreError>;
 }
 
-/// The store, shared.
+/// Shared.
 pub type SharedStore = Arc<dyn Store>;

@@ -125,10 +125,6 @@ pub(in crate::store) const NEAR_COUNT: u64 = if cfg!(test) { 3 } else { 64 };
 /// changed.
 pub(in crate::store) const FAR_FACTOR: u64 = 2;
 
-/// Members up to which a description says how far each has stored, and up to
-/// which all are told as it changes: to find it out costs a search for each.
-pub const MARKED_MEMBERS_MAX: usize = 64;
-
 /// Read marks in one page, which leave room for its events in a frame. More than
 /// take one position (`log::marks`), so that every page is progress.
 pub(in crate::store) const MARK_COUNT_MAX: usize = if cfg!(test) { 8 } else { 1_000 };

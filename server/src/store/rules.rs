@@ -27,7 +27,7 @@ use magpie_protocol::{
 };
 
 pub(super) use self::{
-    groups::{add_members, create_group, each_once, leave, remove_member},
+    groups::{Count, add_members, create_group, each_once, leave, remove_member},
     messages::{Change, Reacted, Subject, begin_direct, change, may_post, message, post},
 };
 use super::{

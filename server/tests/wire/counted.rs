@@ -8,7 +8,7 @@ use magpie_protocol::{
     push::{PushAddress, PushToken},
     seq::Position,
     text::UserName,
-    wire::{FetchHistory, v1},
+    wire::{FetchHistory, FetchMembers, v1},
 };
 use magpie_server::store::{
     Account, Append, CandidatePage, CandidatePlace, Committed, Confirm, Connect, CreateUser,
@@ -93,6 +93,10 @@ pass_on! {
         fn serves(&self, epoch: u64) {
             self.store.serves(epoch);
         }
+
+        fn bound_groups(&self, members_max: u32) {
+            self.store.bound_groups(members_max);
+        }
     }
     state() -> LogState;
     cursor_key() -> [u8; 32];
@@ -108,6 +112,7 @@ pass_on! {
     user_page(user: UserId, after: Positions, limit: ReadLimit) -> UserPage;
     snapshot_page(user: UserId, place: SnapshotPlace, held: Option<u64>, limit: ReadLimit) -> SnapshotPage;
     memberships(conversation: ConversationId, ended_after: Position) -> Vec<Membership>;
+    members(user: UserId, request: FetchMembers) -> Option<v1::Members>;
     history(user: UserId, request: FetchHistory) -> Option<HistoryPage>;
     conversations(
         user: UserId, after: Option<ConversationId>, limit: ReadLimit

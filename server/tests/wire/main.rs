@@ -11,6 +11,7 @@
 
 mod canary;
 mod counted;
+mod crowd;
 mod epochs;
 mod hostile;
 mod limits;

@@ -281,7 +281,11 @@ impl Local {
                 }
             }
             Answer::Error(_) => return Ok(id),
-            Answer::Done | Answer::History(_) | Answer::Conversations(_) | Answer::Devices(_) => {}
+            Answer::Done
+            | Answer::History(_)
+            | Answer::Conversations(_)
+            | Answer::Members(_)
+            | Answer::Devices(_) => {}
         }
         Ok(None)
     }

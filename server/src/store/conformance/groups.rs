@@ -2,7 +2,6 @@
 
 use magpie_protocol::{
     id::{ConversationId, MessageId},
-    limits::GROUP_MEMBERS_MAX,
     seq::Position,
     wire::{FetchHistory, HistoryFrom, v1},
 };
@@ -58,7 +57,8 @@ pub(in crate::store) async fn only_new_members_are_added(world: World) {
 pub(in crate::store) async fn a_full_group_takes_nobody(world: World) {
     let alice = world.player("alice").await;
     let mut others: Vec<Player> = Vec::new();
-    for number in 0..GROUP_MEMBERS_MAX {
+    world.store.bound_groups(20);
+    for number in 0..20 {
         others.push(world.player(&format!("user{number}")).await);
     }
     let all: Vec<&Player> = others.iter().collect();

@@ -16,6 +16,7 @@ pub(super) fn append(
     writer: &mut Writer,
     batch: &[Append],
     at_ms: i64,
+    members_max: u32,
 ) -> Result<Committed, StoreError> {
     writer.transaction(|connection, caches| {
         let before = rows::log_head(connection)?;
@@ -24,6 +25,7 @@ pub(super) fn append(
             caches,
             head: before.position,
             committed_at_ms: at_ms.max(before.committed_at_ms),
+            members_max: members_max.into(),
             events: Vec::with_capacity(batch.len()),
         };
         let outcomes = batch
@@ -131,7 +133,7 @@ impl Log<'_> {
             }
             Permit::CreateGroup(title, names) => {
                 let people = self.people(names)?;
-                rules::create_group(sender, title, people)?
+                rules::create_group(sender, title, people, self.members_max)?
             }
             Permit::AddMembers(place, names) => {
                 let people = self.people(names)?;
@@ -141,7 +143,11 @@ impl Log<'_> {
                         present.insert(person.key);
                     }
                 }
-                rules::add_members(place, people, &present, self.member_count(place)?)?
+                let count = rules::Count {
+                    count: self.member_count(place)?,
+                    members_max: self.members_max,
+                };
+                rules::add_members(place, people, &present, count)?
             }
             Permit::RemoveMember(place, name) => {
                 let person = self.caches.named(self.connection, name)?;

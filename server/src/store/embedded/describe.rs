@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use magpie_protocol::{
     id::{ConversationId, UserId},
+    limits::MARKED_MEMBERS_MAX,
     seq::{Position, Seq},
     wire::v1,
 };
@@ -11,13 +12,10 @@ use prost::Message as _;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{
-    rows::{self, OPEN_END, conversation_head, signed, unsigned},
+    rows::{self, OPEN_END, conversation_head, member_count, signed, unsigned},
     writer::Writer,
 };
-use crate::store::{
-    MARKED_MEMBERS_MAX, MarkRead, Marked, Membership, ReadLimit, StoreError,
-    rules::ConversationKind,
-};
+use crate::store::{MarkRead, Marked, Membership, ReadLimit, StoreError, rules::ConversationKind};
 
 /// One stretch of a conversation that a user may read.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -51,6 +49,15 @@ impl Interval {
         }
         Ok(self.to_seq)
     }
+
+    /// How many members there are, or were behind its end.
+    fn member_count(&self, connection: &Connection) -> Result<i64, StoreError> {
+        if self.is_open() {
+            return member_count(connection, self.conversation);
+        }
+        let mut statement = connection.prepare_cached(FIND_LEFT_COUNT)?;
+        Ok(statement.query_row([self.conversation, self.to_position], |row| row.get(0))?)
+    }
 }
 
 /// Members when a membership ended, or now if it has not.
@@ -65,13 +72,21 @@ const FIND_MEMBERS: &str = "
      WHERE m.conversation = ?1 AND m.to_position > ?2 AND m.from_position <= ?2
      ORDER BY m.user";
 
-const COUNT_MEMBERS: &str = "
-    SELECT count(*) FROM members
-     WHERE conversation = ?1 AND to_position > ?2 AND from_position <= ?2";
+/// The same of one member alone, in a conversation of many.
+const FIND_SELF: &str = "
+    SELECT u.user_id, u.name, 0, 0, coalesce(k.read_seq, 0)
+      FROM users u
+      LEFT JOIN marks k ON k.user = u.key AND k.conversation = ?1
+     WHERE u.key = ?2";
 
-/// Describes a conversation as the user of this membership may see it.
+/// How many were left behind a membership that ended.
+const FIND_LEFT_COUNT: &str = "
+    SELECT coalesce(left_count, 0) FROM members WHERE conversation = ?1 AND to_position = ?2";
+
+/// Describes a conversation as this user may see it by this membership of theirs.
 pub(super) fn describe(
     connection: &Connection,
+    user: i64,
     interval: &Interval,
 ) -> Result<v1::Conversation, StoreError> {
     let sql = "SELECT conversation_id, kind, title FROM conversations WHERE key = ?1";
@@ -83,15 +98,24 @@ pub(super) fn describe(
     let kind = ConversationKind::from_number(kind)?.to_wire();
     let head = interval.last_seq(connection)?;
     let last_seq = if interval.is_open() { 0 } else { head };
+    let member_count = unsigned(interval.member_count(connection)?);
+    let members = if member_count <= MARKED_MEMBERS_MAX as u64 {
+        members(connection, interval, head)?
+    } else if interval.is_open() {
+        oneself(connection, user, interval, head)?
+    } else {
+        Vec::new()
+    };
     Ok(v1::Conversation {
         conversation_id: id.to_wire(),
         kind: kind.into(),
         title,
-        members: members(connection, interval, head)?,
+        members,
         first_seq: unsigned(interval.from_seq),
         last_seq: unsigned(last_seq),
         head_seq: unsigned(head),
         common_seq: None,
+        member_count,
     })
 }
 
@@ -106,7 +130,7 @@ pub(super) fn describe_whole(
     let first: i64 = connection
         .prepare_cached(sql)?
         .query_row([user, latest.conversation], |row| row.get(0))?;
-    let description = describe(connection, latest)?;
+    let description = describe(connection, user, latest)?;
     Ok(v1::Conversation {
         first_seq: unsigned(first),
         ..description
@@ -122,33 +146,40 @@ fn members(
     let when = interval.to_position.min(OPEN_END - 1);
     let mut places = Places::new(connection, interval.conversation, head);
     let mut statement = connection.prepare_cached(FIND_MEMBERS)?;
-    let count: i64 = connection
-        .prepare_cached(COUNT_MEMBERS)?
-        .query_row(params![interval.conversation, when], |row| row.get(0))?;
-    let count = usize::try_from(count).unwrap_or(usize::MAX);
     let mut rows = statement.query(params![interval.conversation, when])?;
     let mut members = Vec::new();
     while let Some(row) = rows.next()? {
         let from_seq: i64 = row.get(2)?;
-        let delivered = match count {
-            0..=MARKED_MEMBERS_MAX => places.newest_at(row.get(3)?)?,
-            _ => 0,
-        };
-        let read: i64 = row.get(4)?;
-        members.push(v1::Member {
-            user: Some(v1::User {
-                user_id: UserId::new(row.get(0)?).to_wire(),
-                name: row.get(1)?,
-            }),
-            delivered_seq: if delivered < from_seq {
-                0
-            } else {
-                unsigned(delivered)
-            },
-            read_seq: unsigned(read.min(head)),
-        });
+        let delivered = places.newest_at(row.get(3)?)?;
+        let delivered = if delivered < from_seq { 0 } else { delivered };
+        members.push(member(row, delivered, head)?);
     }
     Ok(members)
+}
+
+/// Of many members, the one who asks: the others are asked for page by page.
+fn oneself(
+    connection: &Connection,
+    user: i64,
+    interval: &Interval,
+    head: i64,
+) -> Result<Vec<v1::Member>, StoreError> {
+    let mut statement = connection.prepare_cached(FIND_SELF)?;
+    let member = statement.query_row([interval.conversation, user], |row| member(row, 0, head))?;
+    Ok(vec![member])
+}
+
+/// A member from a row of user id, name, (two that are the caller's) and read mark.
+pub(super) fn member(row: &Row<'_>, delivered: i64, head: i64) -> rusqlite::Result<v1::Member> {
+    let read: i64 = row.get(4)?;
+    Ok(v1::Member {
+        user: Some(v1::User {
+            user_id: UserId::new(row.get(0)?).to_wire(),
+            name: row.get(1)?,
+        }),
+        delivered_seq: unsigned(delivered),
+        read_seq: unsigned(read.min(head)),
+    })
 }
 
 /// Where the events of a conversation are in the log.

@@ -13,7 +13,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
     changes,
-    rows::{OPEN_END, signed, unsigned},
+    rows::{OPEN_END, member_count, signed, unsigned},
     writer::Caches,
 };
 use crate::store::{
@@ -30,6 +30,8 @@ pub(super) struct Log<'a> {
     pub(super) head: Position,
     /// Of this batch.
     pub(super) committed_at_ms: i64,
+    /// Members that a group may have.
+    pub(super) members_max: u64,
     /// What this batch has written.
     pub(super) events: Vec<LogEvent>,
 }
@@ -56,8 +58,16 @@ const INSERT_MEMBER: &str = "
     VALUES (?1, ?2, ?3, ?4, ?5, ?5)";
 
 const END_MEMBERSHIP: &str = "
-    UPDATE members SET to_seq = ?4, to_position = ?5
+    UPDATE members
+       SET to_seq = ?4, to_position = ?5,
+           left_count = (SELECT member_count FROM conversations WHERE key = ?2)
      WHERE user = ?1 AND conversation = ?2 AND to_position = ?3";
+
+const COUNT_JOINED: &str = "
+    UPDATE conversations SET member_count = member_count + ?2 WHERE key = ?1";
+
+const COUNT_LEFT: &str = "
+    UPDATE conversations SET member_count = member_count - 1 WHERE key = ?1";
 
 impl Log<'_> {
     /// What this user's request with this id became.
@@ -188,12 +198,17 @@ impl Log<'_> {
             ])?;
             self.caches.joined(place.key, person.key);
         }
+        let count = signed(joining.len() as u64);
+        let mut counted = self.connection.prepare_cached(COUNT_JOINED)?;
+        counted.execute([place.key, count])?;
         Ok(())
     }
 
     /// The event just written, at `seq`, is the last one that this user may read.
     fn leave(&mut self, place: Place, seq: Seq, leaving: &Person) -> Result<(), StoreError> {
         self.caches.left(place.key, leaving.key);
+        let mut counted = self.connection.prepare_cached(COUNT_LEFT)?;
+        counted.execute([place.key])?;
         let mut statement = self.connection.prepare_cached(END_MEMBERSHIP)?;
         let ended = statement.execute(params![
             leaving.key,
@@ -212,10 +227,7 @@ impl Log<'_> {
 
     /// How many members the conversation has.
     pub(super) fn member_count(&self, place: Place) -> Result<u64, StoreError> {
-        let sql = "SELECT count(*) FROM members WHERE conversation = ?1 AND to_position = ?2";
-        let mut statement = self.connection.prepare_cached(sql)?;
-        let count = statement.query_row(params![place.key, OPEN_END], |row| row.get(0))?;
-        Ok(unsigned(count))
+        Ok(unsigned(member_count(self.connection, place.key)?))
     }
 
     /// Writes the new head down, as the last statement of a batch.

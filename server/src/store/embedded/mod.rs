@@ -14,6 +14,7 @@ mod describe;
 mod due;
 mod history;
 mod log;
+mod members;
 mod migrations;
 mod open;
 mod pages;
@@ -29,14 +30,20 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-use std::{fs::File, sync::Arc};
+use std::{
+    fs::File,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+};
 
 use async_trait::async_trait;
 use magpie_protocol::{
     id::{ConversationId, DeviceId, UserId},
     seq::Position,
     text::UserName,
-    wire::{FetchHistory, v1},
+    wire::{FetchHistory, FetchMembers, v1},
 };
 use parking_lot::Mutex;
 use rusqlite::Connection;
@@ -47,6 +54,7 @@ use super::{
     Account, Append, Committed, Confirm, Connect, CreateUser, Device, DeviceLine, Generation,
     HistoryPage, LogState, MarkRead, Marked, Membership, NewDevice, Positions, PutDevice,
     ReadLimit, Shard, SnapshotPage, SnapshotPlace, Store, StoreError, Stretch, UserPage,
+    ahead::Ahead,
     seen::{Seen, went_back},
 };
 use crate::clock::Blocking;
@@ -56,6 +64,9 @@ pub struct Embedded {
     shared: Arc<Shared>,
     blocking: Blocking,
     seen: Seen,
+    /// Members that a group may have.
+    members_max: AtomicU32,
+    ahead: Arc<Ahead>,
 }
 
 /// What work on other threads holds on to.
@@ -129,6 +140,11 @@ impl Store for Embedded {
 
     fn serves(&self, epoch: u64) {
         self.seen.serve(epoch);
+        self.ahead.clear();
+    }
+
+    fn bound_groups(&self, members_max: u32) {
+        self.members_max.store(members_max, Ordering::Relaxed);
     }
 
     async fn cursor_key(&self) -> Result<[u8; 32], StoreError> {
@@ -204,7 +220,8 @@ impl Store for Embedded {
         batch: Arc<[Append]>,
         at_ms: i64,
     ) -> Result<Committed, StoreError> {
-        self.write(move |writer| append::append(writer, &batch, at_ms))
+        let members_max = self.members_max.load(Ordering::Relaxed);
+        self.write(move |writer| append::append(writer, &batch, at_ms, members_max))
             .await
     }
 
@@ -231,8 +248,11 @@ impl Store for Embedded {
         held: Option<u64>,
         limit: ReadLimit,
     ) -> Result<SnapshotPage, StoreError> {
-        self.read(move |connection| snapshot::snapshot_page(connection, user, place, held, limit))
-            .await
+        let ahead = Arc::clone(&self.ahead);
+        self.read(move |connection| {
+            snapshot::snapshot_page(connection, &ahead, user, place, held, limit)
+        })
+        .await
     }
 
     async fn memberships(
@@ -241,6 +261,15 @@ impl Store for Embedded {
         ended_after: Position,
     ) -> Result<Vec<Membership>, StoreError> {
         self.read(move |connection| describe::memberships(connection, conversation, ended_after))
+            .await
+    }
+
+    async fn members(
+        &self,
+        user: UserId,
+        request: FetchMembers,
+    ) -> Result<Option<v1::Members>, StoreError> {
+        self.read(move |connection| members::members(connection, user, request))
             .await
     }
 

@@ -5,7 +5,7 @@ use std::{
     io,
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, atomic::AtomicU32},
     time::Duration,
 };
 
@@ -158,6 +158,8 @@ pub fn open(
         shared,
         blocking,
         seen: Seen::default(),
+        members_max: AtomicU32::new(u32::MAX),
+        ahead: Arc::default(),
     }))
 }
 

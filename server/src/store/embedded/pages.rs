@@ -176,13 +176,14 @@ pub(super) fn user_page(
     page.complete = end == head;
     let mut filling = Filling {
         connection,
+        user: key,
         room: Room::new(limit),
         begun: HashSet::new(),
         page: &mut page,
     };
     let is_all = match is_far {
-        true => filling.read_conversations(key, after, end)?,
-        false => filling.read_log(key, after, end)?,
+        true => filling.read_conversations(after, end)?,
+        false => filling.read_log(after, end)?,
     };
     if !is_all {
         end = page.events.last().map_or(after, |event| event.position);
@@ -214,6 +215,8 @@ fn is_far(
 /// A page while it fills up.
 struct Filling<'a> {
     connection: &'a Connection,
+    /// Whose page it is.
+    user: i64,
     room: Room,
     /// Conversations that it describes.
     begun: HashSet<i64>,
@@ -222,9 +225,9 @@ struct Filling<'a> {
 
 impl Filling<'_> {
     /// Reads a stretch of the log; false if there was no room for all of it.
-    fn read_log(&mut self, user: i64, after: Position, upto: Position) -> Result<bool, StoreError> {
+    fn read_log(&mut self, after: Position, upto: Position) -> Result<bool, StoreError> {
         let mut statement = self.connection.prepare_cached(FIND_USER_EVENTS)?;
-        let window = [user, signed(after.get()), signed(upto.get())];
+        let window = [self.user, signed(after.get()), signed(upto.get())];
         let mut rows = statement.query(window)?;
         while let Some(row) = rows.next()? {
             let event = log_event(self.connection, row)?;
@@ -238,17 +241,13 @@ impl Filling<'_> {
 
     /// Reads what each of the user's conversations holds beyond `after`, up to
     /// `end`; false if there was no room for all of it.
-    fn read_conversations(
-        &mut self,
-        user: i64,
-        after: Position,
-        end: Position,
-    ) -> Result<bool, StoreError> {
+    fn read_conversations(&mut self, after: Position, end: Position) -> Result<bool, StoreError> {
         let (after, end) = (signed(after.get()), signed(end.get()));
         // The next event of each, the earliest in the log first.
         let mut next = BinaryHeap::new();
         let mut statement = self.connection.prepare_cached(FIND_INTERVALS)?;
-        let intervals = statement.query_map([user, after], |row| Interval::from_row(row, 0))?;
+        let intervals =
+            statement.query_map([self.user, after], |row| Interval::from_row(row, 0))?;
         for interval in intervals {
             let interval = interval?;
             let (mut last, mut position) =
@@ -295,7 +294,7 @@ impl Filling<'_> {
             return Ok(false);
         }
         let description = begins
-            .then(|| describe(self.connection, interval))
+            .then(|| describe(self.connection, self.user, interval))
             .transpose()?;
         let described_size = description
             .as_ref()

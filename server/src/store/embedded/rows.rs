@@ -131,6 +131,13 @@ pub(super) fn conversation_key(
         .optional()?)
 }
 
+/// How many members a conversation has.
+pub(super) fn member_count(connection: &Connection, conversation: i64) -> Result<i64, StoreError> {
+    let sql = "SELECT member_count FROM conversations WHERE key = ?1";
+    let mut statement = connection.prepare_cached(sql)?;
+    Ok(statement.query_row([conversation], |row| row.get(0))?)
+}
+
 /// The newest event of a conversation: its seq and position.
 pub(super) fn conversation_head(
     connection: &Connection,

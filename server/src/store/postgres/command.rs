@@ -160,12 +160,17 @@ impl<'a> Log<'a> {
                 rules::change((place, seq), change, sender, facts, self.committed_at_ms)?
             }
             Permit::CreateGroup(title, names) => {
-                rules::create_group(sender, title, self.people(names)?)?
+                let members_max = self.known.members_max;
+                rules::create_group(sender, title, self.people(names)?, members_max)?
             }
             Permit::AddMembers(place, names) => {
                 let people = self.people(names)?;
                 let present = self.present(place, &people).await?;
-                rules::add_members(place, people, &present, self.member_count(place).await?)?
+                let count = rules::Count {
+                    count: self.member_count(place).await?,
+                    members_max: self.known.members_max,
+                };
+                rules::add_members(place, people, &present, count)?
             }
             Permit::RemoveMember(place, name) => {
                 let person = self.known.named(name).ok_or(Refusal::NotFound)?;

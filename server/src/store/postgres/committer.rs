@@ -6,7 +6,13 @@
 //! either way, and then the look-up of its ids is exact. Asking without the lock
 //! ("not found") would be a guess, because the orphan may still commit.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 
 use deadpool_postgres::ClientWrapper;
 use tokio::sync::Mutex;
@@ -55,6 +61,8 @@ struct Shared {
     settings: Settings,
     shard: ShardOf,
     seen: Arc<Seen>,
+    /// See [`crate::store::Store::bound_groups`].
+    members_max: Arc<AtomicU32>,
     state: Mutex<State>,
 }
 
@@ -103,11 +111,17 @@ impl From<tokio_postgres::Error> for Ended {
 
 impl Committer {
     /// Connects when it is first needed.
-    pub(super) fn new(settings: Settings, shard: ShardOf, seen: Arc<Seen>) -> Self {
+    pub(super) fn new(
+        settings: Settings,
+        shard: ShardOf,
+        seen: Arc<Seen>,
+        members_max: Arc<AtomicU32>,
+    ) -> Self {
         Self(Arc::new(Shared {
             settings,
             shard,
             seen,
+            members_max,
             state: Mutex::default(),
         }))
     }
@@ -192,6 +206,7 @@ impl State {
             open.end(orphan).await?;
         }
         let session = Session::over(&open.client);
+        open.known.members_max = shared.members_max.load(Ordering::Relaxed).into();
         open.warnings.take();
         let committed = batch::append(session, &mut open.known, shared.shard, batch, at_ms).await?;
         if open.warnings.take() {

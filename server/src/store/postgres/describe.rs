@@ -2,6 +2,7 @@
 
 use magpie_protocol::{
     id::{ConversationId, UserId},
+    limits::MARKED_MEMBERS_MAX,
     seq::{Position, Seq},
     wire::v1,
 };
@@ -16,8 +17,7 @@ use super::{
     session::{Failure, Params, Session, get, get_count, get_id, limit as row_limit, signed, uuid},
 };
 use crate::store::{
-    MARKED_MEMBERS_MAX, MarkRead, Marked, Membership, Positions, ReadLimit, Shard,
-    rules::ConversationKind,
+    MarkRead, Marked, Membership, Positions, ReadLimit, Shard, rules::ConversationKind,
 };
 
 /// One stretch of a conversation that a user may read.
@@ -49,10 +49,14 @@ impl Interval {
 }
 
 /// Conversations, each with the newest event that the user of the membership may
-/// read.
+/// read, and how many members there are, or were behind its end.
 const DESCRIBE: &str = "
     SELECT c.conversation_id, c.kind, c.title,
-           coalesce(last.seq, i.to_seq), coalesce(last.position, i.to_position)
+           coalesce(last.seq, i.to_seq), coalesce(last.position, i.to_position),
+           CASE WHEN i.to_position = 9223372036854775807 THEN c.member_count
+                ELSE coalesce((SELECT m.left_count FROM members m
+                                WHERE m.conversation_key = i.conversation
+                                  AND m.to_position = i.to_position LIMIT 1), 0) END
       FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) WITH ORDINALITY
         AS i (conversation, to_seq, to_position, number)
       JOIN conversations c ON c.key = i.conversation
@@ -62,20 +66,19 @@ const DESCRIBE: &str = "
      ORDER BY i.number";
 
 /// Members when a membership ended, or now if it has not, with how far they have
-/// come. How far they have stored is searched for in small conversations alone.
+/// come.
 ///
 /// Who was removed does not learn who came later.
 const FIND_MEMBERS: &str = "
     SELECT m.number, m.user_id, m.name, m.from_seq, m.read_seq,
-           CASE WHEN m.count > $6 THEN 0
-                WHEN m.delivered >= m.head_position THEN m.head
+           CASE WHEN m.delivered >= m.head_position THEN m.head
                 ELSE seq_at(m.conversation, m.head, m.delivered) END
       FROM (SELECT i.number, i.conversation, i.head, i.head_position, m.user_key, m.from_seq,
                    u.user_id, u.name, coalesce(k.read_seq, 0) AS read_seq,
-                   coalesce(d.positions[i.shard + 1], 0) AS delivered,
-                   count(*) OVER (PARTITION BY i.number) AS count
-              FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::integer[])
-                   WITH ORDINALITY AS i (conversation, at, head, head_position, shard, number)
+                   coalesce(d.positions[i.shard + 1], 0) AS delivered
+              FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::integer[],
+                          $6::bigint[])
+                AS i (conversation, at, head, head_position, shard, number)
               JOIN members m ON m.conversation_key = i.conversation
                             AND m.to_position > i.at AND m.from_position <= i.at
               JOIN users u ON u.key = m.user_key
@@ -84,9 +87,17 @@ const FIND_MEMBERS: &str = "
                                AND k.conversation_key = m.conversation_key) m
      ORDER BY m.number, m.user_key";
 
-/// Describes conversations as the users of these memberships may see them.
+/// One user as a member of conversations of many members.
+const FIND_SELF: &str = "
+    SELECT i.number, u.user_id, u.name, 0::bigint, coalesce(k.read_seq, 0), 0::bigint
+      FROM unnest($2::bigint[], $3::bigint[]) AS i (conversation, number)
+      JOIN users u ON u.key = $1
+      LEFT JOIN marks k ON k.user_key = $1 AND k.conversation_key = i.conversation";
+
+/// Describes conversations as this user may see them by these memberships of theirs.
 pub(super) async fn describe(
     session: Session<'_>,
+    user: i64,
     intervals: &[Interval],
 ) -> Result<Vec<v1::Conversation>, Failure> {
     let keys: Vec<i64> = intervals.iter().map(|it| it.conversation).collect();
@@ -97,12 +108,16 @@ pub(super) async fn describe(
         return Err(Failure::corrupt("a membership of no conversation"));
     }
     let mut described = Vec::with_capacity(rows.len());
-    let mut heads: Vec<i64> = Vec::with_capacity(rows.len());
-    let mut head_positions: Vec<i64> = Vec::with_capacity(rows.len());
-    for (row, interval) in rows.iter().zip(intervals) {
+    let (mut small, mut large) = (Small::default(), Large::default());
+    for ((row, interval), number) in rows.iter().zip(intervals).zip(0..) {
         let head = get_count(row, 3)?;
-        heads.push(get(row, 3)?);
-        head_positions.push(get(row, 4)?);
+        let member_count = get_count(row, 5)?;
+        if member_count <= MARKED_MEMBERS_MAX as u64 {
+            small.push(interval, number, get(row, 3)?, get(row, 4)?);
+        } else if interval.is_open() {
+            large.conversations.push(interval.conversation);
+            large.numbers.push(number);
+        }
         let kind = ConversationKind::from_number(get::<i16>(row, 1)?.into())?.to_wire();
         described.push(v1::Conversation {
             conversation_id: ConversationId::new(get_id(row, 0)?).to_wire(),
@@ -113,21 +128,74 @@ pub(super) async fn describe(
             last_seq: if interval.is_open() { 0 } else { head },
             head_seq: head,
             common_seq: None,
+            member_count,
         });
     }
-    // An end above this one is an open one, if this membership is open.
-    let at: Vec<i64> = until.iter().map(|end| (*end).min(OPEN_END - 1)).collect();
-    let shards: Vec<i32> = intervals.iter().map(|it| it.shard).collect();
-    let marked = row_limit(MARKED_MEMBERS_MAX);
-    let params: Params<'_> = &[&keys, &at, &heads, &head_positions, &shards, &marked];
-    for row in session.rows(FIND_MEMBERS, params).await? {
-        let number = usize::try_from(get::<i64>(&row, 0)? - 1).ok();
+    let mut rows = small.members(session).await?;
+    rows.extend(large.oneself(session, user).await?);
+    for row in rows {
+        let number = usize::try_from(get::<i64>(&row, 0)?).ok();
         if let Some(conversation) = number.and_then(|number| described.get_mut(number)) {
             let member = member(&row, conversation.head_seq)?;
             conversation.members.push(member);
         }
     }
     Ok(described)
+}
+
+/// Conversations of few members, all of which are named.
+#[derive(Default)]
+struct Small {
+    conversations: Vec<i64>,
+    at: Vec<i64>,
+    heads: Vec<i64>,
+    head_positions: Vec<i64>,
+    shards: Vec<i32>,
+    numbers: Vec<i64>,
+}
+
+impl Small {
+    fn push(&mut self, interval: &Interval, number: i64, head: i64, head_position: i64) {
+        self.conversations.push(interval.conversation);
+        // An end above this one is an open one, if this membership is open.
+        self.at.push(interval.to_position.min(OPEN_END - 1));
+        self.heads.push(head);
+        self.head_positions.push(head_position);
+        self.shards.push(interval.shard);
+        self.numbers.push(number);
+    }
+
+    async fn members(&self, session: Session<'_>) -> Result<Vec<Row>, Failure> {
+        if self.numbers.is_empty() {
+            return Ok(Vec::new());
+        }
+        let params: Params<'_> = &[
+            &self.conversations,
+            &self.at,
+            &self.heads,
+            &self.head_positions,
+            &self.shards,
+            &self.numbers,
+        ];
+        session.rows(FIND_MEMBERS, params).await
+    }
+}
+
+/// Conversations of many members: the others are asked for page by page.
+#[derive(Default)]
+struct Large {
+    conversations: Vec<i64>,
+    numbers: Vec<i64>,
+}
+
+impl Large {
+    async fn oneself(&self, session: Session<'_>, user: i64) -> Result<Vec<Row>, Failure> {
+        if self.numbers.is_empty() {
+            return Ok(Vec::new());
+        }
+        let params: Params<'_> = &[&user, &self.conversations, &self.numbers];
+        session.rows(FIND_SELF, params).await
+    }
 }
 
 /// The first event of all that a user may read of some conversations.
@@ -147,7 +215,7 @@ pub(super) async fn describe_whole(
 ) -> Result<Vec<v1::Conversation>, Failure> {
     let keys: Vec<i64> = latest.iter().map(|it| it.conversation).collect();
     let firsts = session.rows(FIND_FIRST, &[&user, &keys]).await?;
-    let mut described = describe(session, latest).await?;
+    let mut described = describe(session, user, latest).await?;
     for (conversation, row) in described.iter_mut().zip(&firsts) {
         conversation.first_seq = get_count(row, 0)?;
     }
@@ -186,7 +254,9 @@ pub(super) async fn compare(
     Ok(())
 }
 
-fn member(row: &Row, head: u64) -> Result<v1::Member, Failure> {
+/// A member from a row of (the caller's), user id, name, first seq, read mark and
+/// delivered mark.
+pub(super) fn member(row: &Row, head: u64) -> Result<v1::Member, Failure> {
     let delivered = get_count(row, 5)?;
     Ok(v1::Member {
         user: Some(v1::User {

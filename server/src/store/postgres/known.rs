@@ -37,6 +37,8 @@ pub(super) struct Known {
     people: HashMap<UserId, Arc<Person>>,
     names: HashMap<UserName, Arc<Person>>,
     places: HashMap<ConversationId, i64>,
+    /// Members that a group may have: of this server's settings.
+    pub(super) members_max: u64,
 }
 
 impl Known {

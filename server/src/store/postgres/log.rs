@@ -33,12 +33,21 @@ const INSERT_EVENT: &str = "
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
 
 const INSERT_MEMBERS: &str = "
+    WITH counted AS (
+        UPDATE conversations SET member_count = member_count + cardinality($1::bigint[])
+         WHERE key = $2
+    )
     INSERT INTO members (user_key, conversation_key, from_seq, from_position, to_seq, to_position)
     SELECT user_key, $2, $3, $4, 9223372036854775807, 9223372036854775807
       FROM unnest($1::bigint[]) AS joining (user_key)";
 
 const END_MEMBERSHIP: &str = "
-    UPDATE members SET to_seq = $3, to_position = $4
+    WITH counted AS (
+        UPDATE conversations SET member_count = member_count - 1 WHERE key = $2
+        RETURNING member_count
+    )
+    UPDATE members
+       SET to_seq = $3, to_position = $4, left_count = (SELECT member_count FROM counted)
      WHERE user_key = $1 AND conversation_key = $2 AND to_position = 9223372036854775807";
 
 /// Which of these users are members.
@@ -47,8 +56,7 @@ const FIND_MEMBERS: &str = "
      WHERE conversation_key = $1 AND user_key = ANY($2) AND to_position = 9223372036854775807";
 
 const COUNT_MEMBERS: &str = "
-    SELECT count(*) FROM members
-     WHERE conversation_key = $1 AND to_position = 9223372036854775807";
+    SELECT member_count FROM conversations WHERE key = $1";
 
 /// The log, for one command of a batch.
 pub(super) struct Log<'a> {

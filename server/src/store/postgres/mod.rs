@@ -16,6 +16,7 @@ mod epoch;
 mod history;
 mod known;
 mod log;
+mod members;
 mod migrations;
 mod open;
 mod pages;
@@ -32,14 +33,17 @@ mod wakes;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering},
+};
 
 use async_trait::async_trait;
 use magpie_protocol::{
     id::{ConversationId, DeviceId, UserId},
     seq::Position,
     text::UserName,
-    wire::{FetchHistory, v1},
+    wire::{FetchHistory, FetchMembers, v1},
 };
 
 use self::{
@@ -57,7 +61,7 @@ use super::{
     Account, Append, Committed, Confirm, Connect, CreateUser, Device, DeviceLine, Generation,
     HistoryPage, LogState, MarkRead, Marked, Membership, NewDevice, Positions, PutDevice,
     ReadLimit, Shard, SnapshotPage, SnapshotPlace, Store, StoreError, Stretch, UserPage,
-    seen::Seen,
+    ahead::Ahead, seen::Seen,
 };
 
 /// A store in a database of `PostgreSQL`.
@@ -67,6 +71,9 @@ pub struct Postgres {
     committers: Vec<Committer>,
     routes: Routes,
     seen: Arc<Seen>,
+    /// Members that a group may have.
+    members_max: Arc<AtomicU32>,
+    ahead: Ahead,
 }
 
 impl Postgres {
@@ -95,6 +102,11 @@ impl Store for Postgres {
 
     fn serves(&self, epoch: u64) {
         self.seen.serve(epoch);
+        self.ahead.clear();
+    }
+
+    fn bound_groups(&self, members_max: u32) {
+        self.members_max.store(members_max, Ordering::Relaxed);
     }
 
     async fn cursor_key(&self) -> Result<[u8; 32], StoreError> {
@@ -204,7 +216,8 @@ impl Store for Postgres {
         let mut taken = self.connections.take().await?;
         let snapshot = snapshot(&mut taken).await?;
         let session = Session::of(&snapshot);
-        Ok(snapshot::snapshot_page(session, user, place, held, limit).await?)
+        let ahead = &self.ahead;
+        Ok(snapshot::snapshot_page(session, ahead, user, place, held, limit).await?)
     }
 
     async fn memberships(
@@ -214,6 +227,16 @@ impl Store for Postgres {
     ) -> Result<Vec<Membership>, StoreError> {
         let taken = self.connections.take().await?;
         Ok(describe::memberships(Session::over(&taken), conversation, ended_after).await?)
+    }
+
+    async fn members(
+        &self,
+        user: UserId,
+        request: FetchMembers,
+    ) -> Result<Option<v1::Members>, StoreError> {
+        let mut taken = self.connections.take().await?;
+        let snapshot = snapshot(&mut taken).await?;
+        Ok(members::members(Session::of(&snapshot), user, request).await?)
     }
 
     async fn history(

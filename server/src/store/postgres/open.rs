@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::Duration,
 };
@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     clock::within,
-    store::{NewEpoch, Shard, StoreError, seen::Seen},
+    store::{NewEpoch, Shard, StoreError, ahead::Ahead, seen::Seen},
 };
 
 /// How long the database may be absent at start: it may be starting as well.
@@ -212,15 +212,18 @@ pub(super) async fn open_with(
         reason,
     })?;
     let seen = Arc::new(Seen::default());
+    let members_max = Arc::new(AtomicU32::new(u32::MAX));
     let committer = |shard| {
-        let shard = ShardOf { shard, count };
-        Committer::new(settings.clone(), shard, Arc::clone(&seen))
+        let (shard, max) = (ShardOf { shard, count }, Arc::clone(&members_max));
+        Committer::new(settings.clone(), shard, Arc::clone(&seen), max)
     };
     Ok(Arc::new(Postgres {
         connections,
         committers: Shard::all(count).map(committer).collect(),
         routes: Routes::default(),
         seen: Arc::clone(&seen),
+        members_max: Arc::clone(&members_max),
+        ahead: Ahead::default(),
     }))
 }
 

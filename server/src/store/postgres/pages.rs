@@ -354,7 +354,7 @@ impl Filling<'_> {
                 return Ok(false);
             }
             let description = match begins {
-                true => Some(descriptions.take(self.session, &interval).await?),
+                true => Some(descriptions.take(self.session, self.key, &interval).await?),
                 false => None,
             };
             let described_size = description
@@ -396,11 +396,12 @@ impl Descriptions {
     async fn take(
         &mut self,
         session: Session<'_>,
+        user: i64,
         interval: &Interval,
     ) -> Result<v1::Conversation, Failure> {
         if !self.ready.contains_key(interval) {
             let next: Vec<Interval> = self.ahead.by_ref().take(DESCRIBED_COUNT).collect();
-            let described = describe(session, &next).await?;
+            let described = describe(session, user, &next).await?;
             self.ready.extend(next.into_iter().zip(described));
         }
         let described = self.ready.remove(interval);

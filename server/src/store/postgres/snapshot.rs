@@ -12,7 +12,11 @@ use super::{
     rows::{each_signed, user_key},
     session::{Failure, Params, Session, get, get_count, limit as row_limit, signed},
 };
-use crate::store::{LogEvent, ReadLimit, Recency, Shard, SnapshotPage, SnapshotPlace, read::Room};
+use crate::store::{
+    LogEvent, ReadLimit, Recency, Shard, SnapshotPage, SnapshotPlace,
+    ahead::{Ahead, Looked, UPCOMING_MAX, Upcoming},
+    read::Room,
+};
 
 /// Events of each conversation; the rest is history, fetched on demand.
 const RECENT_COUNT: usize = 50;
@@ -24,11 +28,10 @@ const DESCRIBED_COUNT: usize = 16;
 /// last event up to there that the user may read; those that changed since, the
 /// most recently changed first.
 ///
-/// One look-up for each conversation of the user, for each page: nothing that
-/// must be written with every message tells their order.
+/// One look-up for each conversation of the user: nothing that must be written with
+/// every message tells their order.
 const FIND_CHANGED: &str = "
-    SELECT m.conversation_key, m.from_seq, m.to_seq, m.to_position, m.shard,
-           e.seq, e.committed_at_ms, e.position
+    SELECT m.conversation_key, m.from_seq, e.seq, e.committed_at_ms, e.position
       FROM (SELECT DISTINCT ON (conversation_key)
                    conversation_key, from_seq, to_seq, to_position,
                    (from_position >> 56)::integer AS shard,
@@ -49,30 +52,20 @@ const FIND_CHANGED: &str = "
        AND (e.committed_at_ms, e.position) < ($4, $5)
      ORDER BY e.committed_at_ms DESC, e.position DESC LIMIT $6";
 
-/// A conversation that changed.
-struct Changed {
-    interval: Interval,
-    /// The last event that the user may read, of those the snapshot shows.
-    last_seq: i64,
-    last: Recency,
-}
-
-impl Changed {
-    fn of(row: &Row) -> Result<Self, Failure> {
-        Ok(Self {
-            interval: Interval::from_row(row, 0)?,
-            last_seq: get(row, 5)?,
-            last: Recency {
-                committed_at_ms: get(row, 6)?,
-                position: Position::new(get_count(row, 7)?),
-            },
-        })
-    }
-}
+/// Some of the user's memberships, as they are now.
+const FIND_INTERVALS: &str = "
+    SELECT m.conversation_key, m.from_seq, m.to_seq, m.to_position,
+           (m.from_position >> 56)::integer
+      FROM unnest($2::bigint[], $3::bigint[]) WITH ORDINALITY
+        AS i (conversation, from_seq, number)
+      JOIN members m ON m.user_key = $1 AND m.conversation_key = i.conversation
+                    AND m.from_seq = i.from_seq
+     ORDER BY i.number";
 
 pub(super) async fn snapshot_page(
     session: Session<'_>,
-    user: UserId,
+    ahead: &Ahead,
+    of: UserId,
     place: SnapshotPlace,
     held: Option<u64>,
     limit: ReadLimit,
@@ -82,51 +75,97 @@ pub(super) async fn snapshot_page(
         events: Vec::new(),
         next: None,
     };
-    let Some(user) = user_key(session, user).await? else {
+    let Some(user) = user_key(session, of).await? else {
         return Ok(page);
     };
-    // Each has an event, so there is no room for more than that many.
-    let count = row_limit(limit.count).saturating_add(1).max(2);
-    let (at, since) = (each_signed(&place.at), each_signed(&place.since));
-    let below = place.below;
-    let (below_ms, below_position) = (below.committed_at_ms, signed(below.position.get()));
-    let params: Params<'_> = &[&user, &at, &since, &below_ms, &below_position, &count];
-    let rows = session.rows(FIND_CHANGED, params).await?;
-    let changed: Vec<Changed> = rows.iter().map(Changed::of).collect::<Result<_, _>>()?;
+    let mut looked = match ahead.take(of, &place) {
+        Some(looked) => looked,
+        None => look_up(session, user, &place).await?,
+    };
     let common = match held {
         Some(held) => Some(common(session, held, place.at.count()).await?),
         None => None,
     };
     let mut room = Room::new(limit);
     let mut below = place.below;
-    for some in changed.chunks(DESCRIBED_COUNT) {
-        let intervals: Vec<Interval> = some.iter().map(|it| it.interval).collect();
+    'page: while !looked.upcoming.is_empty() {
+        let some = looked.upcoming.iter().take(DESCRIBED_COUNT).copied();
+        let some: Vec<Upcoming> = some.collect();
+        let intervals = intervals(session, user, &some).await?;
         let mut described = describe_whole(session, user, &intervals).await?;
         if let Some(common) = &common {
             compare(session, common, &intervals, &mut described).await?;
         }
-        for (changed, description) in some.iter().zip(described) {
+        for (next, description) in some.iter().zip(described) {
             let size = description.encoded_len();
-            let since = place.since.in_shard(Shard::of(changed.last.position));
-            let events = recent(session, changed, since, limit.size.saturating_sub(size)).await?;
+            let since = place.since.in_shard(Shard::of(next.last.position));
+            let events = recent(session, next, since, limit.size.saturating_sub(size)).await?;
             let events_size: usize = events.iter().map(|event| event.encoded.len()).sum();
             if !room.take(events.len(), size + events_size) {
-                page.next = Some(SnapshotPlace { below, ..place });
-                return Ok(page);
+                break 'page;
             }
             page.conversations.push(description);
             page.events.extend(events);
-            below = changed.last;
+            below = next.last;
+            looked.upcoming.pop_front();
         }
     }
+    if !looked.upcoming.is_empty() || !looked.is_all {
+        let next = SnapshotPlace { below, ..place };
+        page.next = Some(next);
+        ahead.put(of, next, looked);
+    }
     Ok(page)
+}
+
+async fn look_up(
+    session: Session<'_>,
+    user: i64,
+    place: &SnapshotPlace,
+) -> Result<Looked, Failure> {
+    let (at, since) = (each_signed(&place.at), each_signed(&place.since));
+    let below = place.below;
+    let (below_ms, below_position) = (below.committed_at_ms, signed(below.position.get()));
+    let count = row_limit(UPCOMING_MAX).saturating_add(1);
+    let params: Params<'_> = &[&user, &at, &since, &below_ms, &below_position, &count];
+    let rows = session.rows(FIND_CHANGED, params).await?;
+    let upcoming = rows.iter().map(upcoming);
+    Ok(Looked::of(upcoming.collect::<Result<Vec<_>, _>>()?))
+}
+
+fn upcoming(row: &Row) -> Result<Upcoming, Failure> {
+    Ok(Upcoming {
+        conversation: get(row, 0)?,
+        from_seq: get(row, 1)?,
+        last_seq: get(row, 2)?,
+        last: Recency {
+            committed_at_ms: get(row, 3)?,
+            position: Position::new(get_count(row, 4)?),
+        },
+    })
+}
+
+async fn intervals(
+    session: Session<'_>,
+    user: i64,
+    of: &[Upcoming],
+) -> Result<Vec<Interval>, Failure> {
+    let keys: Vec<i64> = of.iter().map(|it| it.conversation).collect();
+    let firsts: Vec<i64> = of.iter().map(|it| it.from_seq).collect();
+    let rows = session
+        .rows(FIND_INTERVALS, &[&user, &keys, &firsts])
+        .await?;
+    if rows.len() != of.len() {
+        return Err(Failure::corrupt("a membership that is gone"));
+    }
+    rows.iter().map(|row| Interval::from_row(row, 0)).collect()
 }
 
 /// The newest events above `since`, oldest first: at least one, no more than
 /// [`RECENT_COUNT`], and no more bytes than `size_max`.
 async fn recent(
     session: Session<'_>,
-    changed: &Changed,
+    of: &Upcoming,
     since: Position,
     size_max: usize,
 ) -> Result<Vec<LogEvent>, Failure> {
@@ -135,9 +174,9 @@ async fn recent(
         size: size_max,
     });
     let range = Range {
-        conversation: changed.interval.conversation,
-        from: changed.interval.from_seq,
-        to: changed.last_seq,
+        conversation: of.conversation,
+        from: of.from_seq,
+        to: of.last_seq,
     };
     let mut events = Vec::new();
     range.read(session, true, &mut room, &mut events).await?;

@@ -3,13 +3,19 @@
 use std::{collections::HashSet, sync::Arc};
 
 use magpie_protocol::{
-    limits::GROUP_MEMBERS_MAX,
     text::Title,
     wire::v1::{self, event_content::Kind},
 };
 
 use super::{Aside, ConversationKind, Effect, Members, Person, Place, Scene};
 use crate::store::{Refusal, event::EventKind};
+
+/// How many members a group has, and how many it may have.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::store) struct Count {
+    pub(in crate::store) count: u64,
+    pub(in crate::store) members_max: u64,
+}
 
 /// The people who were found by names, each once.
 pub(in crate::store) fn each_once(
@@ -26,15 +32,16 @@ pub(in crate::store) fn each_once(
     Ok(people)
 }
 
-/// A group of the sender and these people, each once.
+/// A group of the sender and these people, each once: at most `members_max`.
 pub(in crate::store) fn create_group(
     sender: &Arc<Person>,
     title: &Title,
     mut members: Vec<Arc<Person>>,
+    members_max: u64,
 ) -> Result<Effect, Refusal> {
     members.retain(|member| member.key != sender.key);
     members.insert(0, Arc::clone(sender));
-    if members.len() > GROUP_MEMBERS_MAX {
+    if members.len() as u64 > members_max {
         return Err(Refusal::GroupFull);
     }
     let title = title.as_str().to_owned();
@@ -50,19 +57,19 @@ pub(in crate::store) fn create_group(
     })
 }
 
-/// These people, each once, are members besides the `count` that there are. Those
-/// in `present` (by their keys) are already.
+/// These people, each once, are members besides those who are; there may be
+/// `members_max`. Those in `present` (by their keys) are already.
 pub(in crate::store) fn add_members(
     place: Place,
     mut joining: Vec<Arc<Person>>,
     present: &HashSet<i64>,
-    count: u64,
+    Count { count, members_max }: Count,
 ) -> Result<Effect, Refusal> {
     joining.retain(|person| !present.contains(&person.key));
     if joining.is_empty() {
         return Err(Refusal::NothingToDo);
     }
-    if count.saturating_add(joining.len() as u64) > GROUP_MEMBERS_MAX as u64 {
+    if count.saturating_add(joining.len() as u64) > members_max {
         return Err(Refusal::GroupFull);
     }
     let members = wire_users(&joining);

@@ -26,7 +26,7 @@ enum Names {
     Device(fn(Bytes) -> client_frame::Body),
 }
 
-const ROWS: [&str; 22] = [
+const ROWS: [&str; 23] = [
     "hello",
     "register",
     "sign_in",
@@ -43,6 +43,7 @@ const ROWS: [&str; 22] = [
     "mark_read",
     "fetch_history",
     "fetch_conversations",
+    "fetch_members",
     "fetch_devices",
     "revoke_device",
     "sign_out",
@@ -71,6 +72,7 @@ fn kind(name: &str) -> client_frame::Body {
         "mark_read" => Body::MarkRead(Default::default()),
         "fetch_history" => Body::FetchHistory(Default::default()),
         "fetch_conversations" => Body::FetchConversations(Default::default()),
+        "fetch_members" => Body::FetchMembers(Default::default()),
         "fetch_devices" => Body::FetchDevices(Default::default()),
         "revoke_device" => Body::RevokeDevice(Default::default()),
         "sign_out" => Body::SignOut(Default::default()),
@@ -138,6 +140,13 @@ fn row(name: &str) -> Names {
                 conversation_id,
                 limit: 10,
                 from: Some(v1::fetch_history::From::AfterSeq(3)),
+            })
+        }),
+        Body::FetchMembers(_) => Names::Conversation(|conversation_id| {
+            Body::FetchMembers(v1::FetchMembers {
+                conversation_id,
+                limit: 10,
+                ..Default::default()
             })
         }),
         Body::RevokeDevice(_) => {

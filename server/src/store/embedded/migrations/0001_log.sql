@@ -119,7 +119,9 @@ CREATE TABLE conversations (
     conversation_id BLOB NOT NULL UNIQUE,
     -- 1 direct, 2 group.
     kind            INTEGER NOT NULL,
-    title           TEXT NOT NULL
+    title           TEXT NOT NULL,
+    -- Open memberships: counting them takes long where there are many.
+    member_count    INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 
 -- The log, in the order of positions. References are not
@@ -176,10 +178,13 @@ CREATE TABLE members (
     from_position INTEGER NOT NULL,
     to_seq        INTEGER NOT NULL,
     to_position   INTEGER NOT NULL,
+    -- How many members were left when it ended.
+    left_count    INTEGER,
     PRIMARY KEY (user, conversation, from_seq)
 ) STRICT, WITHOUT ROWID;
 
-CREATE INDEX members_by_conversation ON members (conversation, to_position);
+-- Open memberships by user: a long list is read in pages.
+CREATE INDEX members_by_conversation ON members (conversation, to_position, user);
 
 -- How far a user has read; survives leaving and coming back.
 CREATE TABLE marks (

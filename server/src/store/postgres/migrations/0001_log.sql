@@ -144,7 +144,9 @@ CREATE TABLE conversations (
     conversation_id uuid NOT NULL UNIQUE,
     -- 1 direct, 2 group.
     kind            smallint NOT NULL,
-    title           text NOT NULL
+    title           text NOT NULL,
+    -- Open memberships: counting them takes long where there are many.
+    member_count    bigint NOT NULL DEFAULT 0
 );
 
 -- The log. References are not declared, because checking them would cost two
@@ -201,10 +203,13 @@ CREATE TABLE members (
     from_position    bigint NOT NULL,
     to_seq           bigint NOT NULL,
     to_position      bigint NOT NULL,
+    -- How many members were left when it ended.
+    left_count       bigint,
     PRIMARY KEY (user_key, conversation_key, from_seq)
 );
 
-CREATE INDEX members_by_conversation ON members (conversation_key, to_position);
+-- Open memberships by user: a long list is read in pages.
+CREATE INDEX members_by_conversation ON members (conversation_key, to_position, user_key);
 
 -- How far a user has read; survives leaving and coming back.
 CREATE TABLE marks (

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use magpie_protocol::{
     seq::Position,
-    wire::{FetchHistory, HistoryFrom},
+    wire::{FetchHistory, FetchMembers, HistoryFrom},
 };
 use magpie_sim::postgres;
 use tokio::time::{Instant, sleep};
@@ -23,6 +23,7 @@ const MAKE_GROUPS: &str = "
     SELECT gen_random_uuid(), 2, 'group ' || g FROM generate_series(1, $1::integer) g";
 
 const MAKE_MEMBERS: &str = "
+    WITH counted AS (UPDATE conversations SET member_count = 2 WHERE kind = 2)
     INSERT INTO members (user_key, conversation_key, from_seq, from_position, to_seq, to_position)
     SELECT u.key, c.key, 1, (SELECT position FROM log_head) + c.key, 9223372036854775807, 9223372036854775807
       FROM users u, conversations c WHERE c.kind = 2";
@@ -87,6 +88,12 @@ async fn ask_everything(world: &World, alice: &Player, bob: &Player) {
         .await
         .unwrap();
     store.memberships(tea, Position::ZERO).await.unwrap();
+    let members = FetchMembers {
+        conversation: tea,
+        after: Some(alice.id()),
+        limit: 10,
+    };
+    store.members(bob.id(), members).await.unwrap().unwrap();
     let few = ReadLimit { count: 10, ..ALL };
     for (after, limit) in [(heads, few), (Positions::origin(1), ALL)] {
         store.user_page(bob.id(), after, limit).await.unwrap();

@@ -1,0 +1,40 @@
+//! Who is in a conversation.
+
+use magpie_protocol::{
+    id::{ConversationId, UserId},
+    seq::Seq,
+};
+
+use super::User;
+
+/// A member of a conversation, and how far they have come in it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Member {
+    /// Who.
+    pub user: User,
+    /// How far their devices have stored.
+    pub delivered_seq: Seq,
+    /// How far they have read.
+    pub read_seq: Seq,
+}
+
+/// The members of a conversation, as far as they are listed in the local database.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct LocalMembers {
+    /// In ascending order of their names.
+    pub members: Vec<Member>,
+    /// How many there are, listed or not.
+    pub count: u64,
+    /// Where the list goes on, unless all are here: see
+    /// [`Client::load_members`](crate::Client::load_members).
+    pub rest: Option<MembersPlace>,
+}
+
+/// Where a long list of members goes on.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct MembersPlace {
+    /// Whose members.
+    pub conversation: ConversationId,
+    /// The last one whom the server has named; `None` if nobody yet.
+    pub after: Option<UserId>,
+}
