@@ -63,6 +63,10 @@ pub(crate) enum Failure {
     NoPassword,
     #[error("no password was typed")]
     NotTyped,
+    #[error("nothing is deleted: type the name when asked for it, or use --yes")]
+    NotConfirmed,
+    #[error("a conversation is not reported: name a user, or give --seq")]
+    NothingReported,
     #[error("the two passwords differ")]
     PasswordsDiffer,
     #[error("no home: set --home or MAGPIE_HOME")]
@@ -110,7 +114,12 @@ impl Failure {
             | Self::NotUtf8
             | Self::UnknownConversation { .. }
             | Self::NotRefused { .. } => Exit::Refused,
-            Self::NoPassword | Self::NotTyped | Self::PasswordsDiffer | Self::NoHome => Exit::Usage,
+            Self::NoPassword
+            | Self::NotTyped
+            | Self::NotConfirmed
+            | Self::NothingReported
+            | Self::PasswordsDiffer
+            | Self::NoHome => Exit::Usage,
             Self::Connect(ConnectError::Address { .. }) => Exit::Usage,
             Self::TimedOut { .. } | Self::Connect(_) | Self::Lost(_) | Self::NoServer { .. } => {
                 Exit::NotReached
@@ -153,9 +162,12 @@ impl Failure {
             Self::UnknownConversation { .. } | Self::NotRefused { .. } => "not_found".to_owned(),
             Self::TimedOut { .. } => "timed_out".to_owned(),
             Self::Connect(_) | Self::Lost(_) | Self::NoServer { .. } => "not_reached".to_owned(),
-            Self::NoPassword | Self::NotTyped | Self::PasswordsDiffer | Self::NoHome => {
-                "usage".to_owned()
-            }
+            Self::NoPassword
+            | Self::NotTyped
+            | Self::NotConfirmed
+            | Self::NothingReported
+            | Self::PasswordsDiffer
+            | Self::NoHome => "usage".to_owned(),
             Self::Home(_) | Self::Local(_) | Self::LocalDatabase(_) => "local_database".to_owned(),
             Self::File { .. }
             | Self::Input(_)
@@ -185,6 +197,8 @@ impl Failure {
             | Self::NoServer { .. }
             | Self::NoPassword
             | Self::NotTyped
+            | Self::NotConfirmed
+            | Self::NothingReported
             | Self::PasswordsDiffer
             | Self::NoHome
             | Self::Home(_)

@@ -12,17 +12,17 @@ use tokio::{
 use tokio_util::task::TaskTracker;
 
 use crate::{
-    admin,
+    admin::{self, Errands},
     clock::{Blocking, Clock, within},
     config::{Apps, Limits},
     connection::Parts,
     delivery::{CursorKey, Feed, Keeper},
     dispatch::{Dispatch, outcome_reply},
-    handler::{Accounts, Hellos, Pushes, SignInError},
+    handler::{Accounts, Hellos, Pushes, Reports, SignInError},
     hub::{Ending, Hub},
     limits::{Limiter, TooFewFiles},
     listener,
-    log::{Chronicle, Committer, HighWater, Marks, Router},
+    log::{Chronicle, Committer, Departures, HighWater, Marks, Router},
     push::{Deadlines, Duty, Fcm, Pace, Parts as DutyParts},
     random::Random,
     shutdown::Shutdown,
@@ -177,6 +177,8 @@ impl Node {
         tasks.spawn(async move { router.tail(tail_stop).await });
         tasks.spawn(Arc::clone(&parts.dispatch.committer).run(stop.clone()));
         tasks.spawn(Arc::clone(&parts.dispatch.marks).run(stop.clone()));
+        let (store, router) = (Arc::clone(&ground.store), Arc::clone(&feed.router));
+        tasks.spawn(Departures::new(store, router, ground.clock).run(stop.clone()));
         let (keeper, keeper_stop) = (Arc::clone(&feed.keeper), stop.clone());
         tasks.spawn(async move { keeper.run(keeper_stop).await });
         if let Some(push) = ground.push.take() {
@@ -189,6 +191,16 @@ impl Node {
                 file.keep(&feed.router, &feed.chronicle, blocking, stop)
                     .await;
             });
+        }
+        if let Some(dir) = ground.data_dir.clone() {
+            let errands = Errands {
+                store: Arc::clone(&ground.store),
+                accounts: Arc::clone(&parts.accounts),
+                hub: Arc::clone(&hub),
+                clock: ground.clock,
+            };
+            let stop = stop.clone();
+            tasks.spawn(async move { admin::serve_socket(&dir, errands, stop).await });
         }
         if let Some((admin, metrics)) = admin {
             tasks.spawn(admin::serve(
@@ -335,14 +347,18 @@ async fn wire(ground: &Ground) -> Result<Parts, StartError> {
         keeper: Arc::clone(&feed.keeper),
         clock: *clock,
     };
-    let accounts = Accounts::new(
+    let accounts = Arc::new(Accounts::new(
         Arc::clone(store),
         Arc::clone(&tokens),
         random.clone(),
         *clock,
         *blocking,
         Arc::clone(&limiter),
-    )?;
+    )?);
+    let reports = Reports {
+        store: Arc::clone(store),
+        clock: *clock,
+    };
     let dispatch = Dispatch {
         store: Arc::clone(store),
         committer: Arc::new(committer),
@@ -351,6 +367,8 @@ async fn wire(ground: &Ground) -> Result<Parts, StartError> {
         hub: Arc::clone(&hub),
         reads: Arc::clone(&feed.reads),
         pushes,
+        accounts: Arc::clone(&accounts),
+        reports,
         random: random.clone(),
         limiter: Arc::clone(&limiter),
         clock: *clock,

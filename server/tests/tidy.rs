@@ -20,7 +20,7 @@ const LAYERS: [&[&str]; 12] = [
     &["log"],
     &["hub", "push", "tokens"],
     &["store", "limits"],
-    &["logs", "status"],
+    &["logs", "operate", "status"],
     &["config", "metrics", "shutdown"],
     &["clock", "random", "systemd", "tls"],
 ];

@@ -73,9 +73,8 @@ pub(crate) enum Command {
         limit: u32,
         reply: Reply<usize>,
     },
-    SignOut {
-        reply: Reply<()>,
-    },
+    /// Ends the credential, one way or the other.
+    SignOut { body: Box<Body>, reply: Reply<()> },
 }
 
 /// What the app rings to get the driver's attention.

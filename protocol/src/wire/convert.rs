@@ -2,7 +2,10 @@
 
 use bytes::Bytes;
 
-use super::v1;
+use super::{
+    account::{ChangePassword, Report},
+    v1,
+};
 use crate::{
     id::{ConversationId, DeviceId, InvalidId, MessageId},
     limits::{
@@ -280,6 +283,12 @@ pub enum Request {
     ClearPush,
     /// The app goes to the background.
     Detach,
+    /// Change the password.
+    ChangePassword(ChangePassword),
+    /// Delete the user.
+    DeleteAccount(Password),
+    /// Tell the operators of something.
+    Report(Report),
 }
 
 impl Request {
@@ -300,7 +309,10 @@ impl Request {
             | Self::SignOut
             | Self::SetPush(_)
             | Self::ClearPush
-            | Self::Detach => None,
+            | Self::Detach
+            | Self::ChangePassword(_)
+            | Self::DeleteAccount(_)
+            | Self::Report(_) => None,
         }
     }
 }
@@ -334,6 +346,9 @@ pub fn parse_request(body: v1::client_frame::Body) -> Option<Result<Request, Inv
         Body::SetPush(it) => parse_push(&it).map(Request::SetPush),
         Body::ClearPush(_) => Ok(Request::ClearPush),
         Body::Detach(_) => Ok(Request::Detach),
+        Body::ChangePassword(it) => ChangePassword::try_from(it).map(Request::ChangePassword),
+        Body::DeleteAccount(it) => parse_delete(it),
+        Body::Report(it) => Report::try_from(it).map(Request::Report),
     })
 }
 
@@ -414,6 +429,10 @@ fn parse_push(it: &v1::SetPush) -> Result<PushAddress, InvalidRequest> {
     })
 }
 
+fn parse_delete(it: v1::DeleteAccount) -> Result<Request, InvalidRequest> {
+    Ok(Request::DeleteAccount(it.password.try_into()?))
+}
+
 fn limit(value: u32, max: u32) -> Result<u32, InvalidRequest> {
     if (1..=max).contains(&value) {
         return Ok(value);
@@ -462,7 +481,7 @@ pub fn device_id(bytes: &[u8]) -> Result<DeviceId, InvalidRequest> {
     })
 }
 
-fn conversation_id(bytes: &[u8]) -> Result<ConversationId, InvalidRequest> {
+pub(super) fn conversation_id(bytes: &[u8]) -> Result<ConversationId, InvalidRequest> {
     let field = "conversation_id";
     ConversationId::try_from(bytes).map_err(|reason| InvalidRequest::Id { field, reason })
 }

@@ -1,11 +1,13 @@
 //! The generated types of the schema, and their conversion into checked ones:
 //! parse, don't validate.
 
+mod account;
 mod convert;
 pub mod elements;
 mod encoded;
 
 pub use self::{
+    account::{ChangePassword, Report, ReportReason, Reported},
     convert::{
         AddMembers, Authenticate, CreateGroup, FetchHistory, Hello, HistoryFrom, InvalidRequest,
         Request, SendMessage, Target, device_id, parse_request,

@@ -6,10 +6,12 @@ mod account;
 mod hello;
 mod password;
 mod pushes;
+mod reports;
 
 pub use self::{
     account::{Accounts, Credential, SignInError},
     hello::{Greeted, HelloError, Hellos},
     password::HashError,
     pushes::{PushRequest, Pushes},
+    reports::Reports,
 };

@@ -4,6 +4,7 @@
 mod audience;
 mod chronicle;
 mod committer;
+mod departures;
 mod high_water;
 mod lane;
 mod latest;
@@ -13,6 +14,7 @@ mod router;
 pub use self::{
     chronicle::Chronicle,
     committer::{Committer, Submission},
+    departures::Departures,
     high_water::HighWater,
     marks::Marks,
     router::Router,

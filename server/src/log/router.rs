@@ -82,6 +82,7 @@ pub struct Router {
     shards: Vec<Routed>,
     bell: Notify,
     news: Arc<Notify>,
+    deletions: Arc<Notify>,
 }
 
 impl Router {
@@ -109,6 +110,7 @@ impl Router {
             clock,
             bell: Notify::new(),
             news: Arc::default(),
+            deletions: Arc::default(),
         }
     }
 
@@ -116,6 +118,16 @@ impl Router {
     #[must_use]
     pub fn news(&self) -> Arc<Notify> {
         Arc::clone(&self.news)
+    }
+
+    /// Rung when a user was deleted.
+    pub(super) fn deletions(&self) -> Arc<Notify> {
+        Arc::clone(&self.deletions)
+    }
+
+    /// The log has grown, and nobody here has told of it.
+    pub(super) fn look(&self) {
+        self.bell.notify_one();
     }
 
     /// Everything up to here was put into the mailboxes of all it is for.
@@ -244,6 +256,9 @@ impl Router {
             self.tokens.forget(changed.device);
             if changed.is_revoked {
                 self.hub.end(changed.user, changed.device, Ending::Revoked);
+            }
+            if changed.is_users_end {
+                self.deletions.notify_one();
             }
         }
         // Before the events, whose pages' cursors pass them.

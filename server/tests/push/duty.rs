@@ -16,7 +16,7 @@ use magpie_server::{
     random::Random,
     store::{
         Account, Actor, Append, Attachment, Command, Connect, CreateUser, DEADLINE_MS_MAX,
-        NewDevice, Outcome, Positions, SharedStore, User, embedded, postgres,
+        NewDevice, Outcome, Positions, SharedStore, Standing, User, embedded, postgres,
     },
 };
 use magpie_sim::postgres as cluster;
@@ -59,13 +59,14 @@ async fn register(store: &SharedStore, name: &str) -> (UserName, Actor) {
             name: name.clone(),
         },
         password_hash: String::new(),
+        standing: Standing::Active,
     };
     let new = NewDevice {
         id: device,
         name: DeviceName::try_from("phone".to_owned()).unwrap(),
         token_hash: [0; 32],
     };
-    let made = store.create_user(&account, &new, 0).await;
+    let made = store.create_user(&account, Some(&new), 0).await;
     assert_eq!(made, Ok(CreateUser::Done));
     (name, Actor { user, device })
 }

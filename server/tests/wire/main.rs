@@ -9,11 +9,13 @@
     reason = "a test stops at what it did not expect"
 )]
 
+mod accounts;
 mod canary;
 mod counted;
 mod epochs;
 mod hostile;
 mod limits;
+mod operators;
 mod peer;
 mod process;
 mod reconnects;

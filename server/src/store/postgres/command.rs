@@ -26,11 +26,13 @@ use crate::store::{
 
 /// Everything that decides what becomes of a command: what the same id became
 /// before, whether the device may act, the conversation, whether the actor is a
-/// member, and the newest event's seq.
+/// member, and the newest event's seq. For a deleted user the server acts, and leaves
+/// groups.
 const JUDGE: &str = "
     SELECT k.seq, k.committed_at_ms, k.digest,
            EXISTS (SELECT FROM devices d
-                    WHERE d.device_id = $3 AND d.user_key = $1 AND NOT d.is_revoked),
+                    WHERE d.device_id = $3 AND d.user_key = $1 AND NOT d.is_revoked)
+               OR ($5 AND EXISTS (SELECT FROM users u WHERE u.key = $1 AND u.state = 2)),
            c.key, c.kind,
            EXISTS (SELECT FROM members m
                     WHERE m.user_key = $1 AND m.conversation_key = c.key
@@ -125,6 +127,7 @@ impl<'a> Log<'a> {
                     &uuid(append.id.bytes()),
                     &uuid(append.actor.device.bytes()),
                     &uuid(asked.bytes()),
+                    &matches!(append.command, Command::LeaveGroup { .. }),
                 ],
             )
             .await?;

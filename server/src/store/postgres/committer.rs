@@ -14,7 +14,7 @@ use tokio::sync::Mutex;
 use super::{
     batch::{self, ShardOf},
     connections::{Link, Warnings},
-    known::Known,
+    known::{Deletions, Known},
     rows,
     session::{Failure, Session, get},
     settings::Settings,
@@ -55,6 +55,7 @@ struct Shared {
     settings: Settings,
     shard: ShardOf,
     seen: Arc<Seen>,
+    deletions: Arc<Deletions>,
     state: Mutex<State>,
 }
 
@@ -103,11 +104,17 @@ impl From<tokio_postgres::Error> for Ended {
 
 impl Committer {
     /// Connects when it is first needed.
-    pub(super) fn new(settings: Settings, shard: ShardOf, seen: Arc<Seen>) -> Self {
+    pub(super) fn new(
+        settings: Settings,
+        shard: ShardOf,
+        seen: Arc<Seen>,
+        deletions: Arc<Deletions>,
+    ) -> Self {
         Self(Arc::new(Shared {
             settings,
             shard,
             seen,
+            deletions,
             state: Mutex::default(),
         }))
     }
@@ -193,6 +200,7 @@ impl State {
         }
         let session = Session::over(&open.client);
         open.warnings.take();
+        open.known.heed(&shared.deletions);
         let committed = batch::append(session, &mut open.known, shared.shard, batch, at_ms).await?;
         if open.warnings.take() {
             return Err(Ended {

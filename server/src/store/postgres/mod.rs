@@ -17,6 +17,7 @@ mod known;
 mod log;
 mod migrations;
 mod open;
+mod operators;
 mod pages;
 mod previews;
 mod routes;
@@ -42,6 +43,7 @@ use magpie_protocol::{
 use self::{
     committer::Committer,
     connections::{Connections, snapshot},
+    known::Deletions,
     routes::Routes,
     session::Session,
 };
@@ -63,10 +65,17 @@ pub struct Postgres {
     /// One for each shard, in their order.
     committers: Vec<Committer>,
     routes: Routes,
+    deletions: Arc<Deletions>,
     seen: Arc<Seen>,
 }
 
 impl Postgres {
+    /// Somebody is deleted: whose their name was is not true any more.
+    fn learn_deletion(&self) {
+        self.routes.forget();
+        self.deletions.learnt();
+    }
+
     fn committer(&self, shard: Shard) -> Result<&Committer, StoreError> {
         let committer = self.committers.get(shard.index());
         committer.ok_or_else(|| StoreError::Corrupt {
@@ -111,7 +120,7 @@ impl Store for Postgres {
     async fn create_user(
         &self,
         account: &Account,
-        device: &NewDevice,
+        device: Option<&NewDevice>,
         at_ms: i64,
     ) -> Result<CreateUser, StoreError> {
         Ok(accounts::create_user(&self.connections, account, device, at_ms).await?)
@@ -119,13 +128,13 @@ impl Store for Postgres {
 
     async fn put_device(
         &self,
-        user: UserId,
+        account: &Account,
         device: &NewDevice,
         at_ms: i64,
     ) -> Result<PutDevice, StoreError> {
         // It may take a position: not in a log that went back.
         self.state().await?;
-        Ok(accounts::put_device(&self.connections, user, device, at_ms).await?)
+        Ok(accounts::put_device(&self.connections, account, device, at_ms).await?)
     }
 
     async fn device(&self, id: DeviceId) -> Result<Option<Device>, StoreError> {
@@ -177,7 +186,11 @@ impl Store for Postgres {
     async fn stretch(&self, after: Position, limit: ReadLimit) -> Result<Stretch, StoreError> {
         let mut taken = self.connections.take().await?;
         let snapshot = snapshot(&mut taken).await?;
-        Ok(pages::stretch(Session::of(&snapshot), after, limit).await?)
+        let stretch = pages::stretch(Session::of(&snapshot), after, limit).await?;
+        if stretch.devices.iter().any(|changed| changed.is_users_end) {
+            self.learn_deletion();
+        }
+        Ok(stretch)
     }
 
     async fn user_page(

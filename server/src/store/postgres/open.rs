@@ -16,6 +16,7 @@ use super::{
     committer::Committer,
     connections::{Connections, Link},
     epoch,
+    known::Deletions,
     migrations::{MIGRATIONS, MigrateError, Migrated, Migration, migrate},
     routes::Routes,
     session::Failure,
@@ -212,14 +213,17 @@ pub(super) async fn open_with(
         reason,
     })?;
     let seen = Arc::new(Seen::default());
+    let deletions = Arc::new(Deletions::default());
     let committer = |shard| {
         let shard = ShardOf { shard, count };
-        Committer::new(settings.clone(), shard, Arc::clone(&seen))
+        let (seen, deletions) = (Arc::clone(&seen), Arc::clone(&deletions));
+        Committer::new(settings.clone(), shard, seen, deletions)
     };
     Ok(Arc::new(Postgres {
         connections,
         committers: Shard::all(count).map(committer).collect(),
         routes: Routes::default(),
+        deletions,
         seen: Arc::clone(&seen),
     }))
 }
