@@ -31,6 +31,7 @@ use tokio::{
     time::Sleep,
 };
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use tracing::{Instrument as _, field::Empty};
 
 use self::signed::Signed;
 use crate::{
@@ -76,6 +77,8 @@ pub struct Parts {
 /// A connection whose TLS handshake is done.
 #[derive(Debug)]
 pub struct Arrival {
+    /// For the log.
+    pub id: u64,
     /// Where it comes from.
     pub address: IpAddr,
     /// When it was accepted.
@@ -154,34 +157,37 @@ pub async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
         let out = &mut connection.outbound;
         connection.session.goodbye(&goodbye, clock.now(), out);
     }
-    let over = connection.run().await;
+    let over = match connection.wait_for_credential().await {
+        Some(over) => over,
+        // Not before: what is known of a span is remembered for as many as there
+        // ever were at once, and those who say nothing are to cost nothing.
+        None => {
+            let span = tracing::info_span!("connection", id = arrival.id, device = Empty);
+            connection.run().instrument(span).await
+        }
+    };
     let reason = match over {
         Over::Closed => "closed",
         Over::Goodbye => "goodbye",
         Over::NotClosed => "not_closed",
     };
     metrics::counter!(crate::metrics::CONNECTIONS_ENDED, "reason" => reason).increment(1);
-    tracing::debug!(reason, "the connection ended");
+    tracing::debug!(connection = arrival.id, reason, "the connection ended");
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    /// Waits until the peer says who it is, unless it is over before.
+    async fn wait_for_credential(&mut self) -> Option<Over> {
+        while self.credential.is_none() {
+            if let Some(over) = self.step().await {
+                return Some(over);
+            }
+        }
+        None
+    }
+
     async fn run(&mut self) -> Over {
         loop {
-            if let Some(signed) = &mut self.signed {
-                signed.handle_post();
-                let (dispatch, now) = (&self.parts.dispatch, self.parts.clock.now());
-                signed.pump(&mut self.session, dispatch, now, &mut self.outbound);
-            }
-            let step = poll_fn(|context| self.poll_step(context)).await;
-            match step {
-                Step::Rung | Step::Read => {}
-                Step::Timeout => {
-                    if let Some(over) = self.handle_timeout() {
-                        return over;
-                    }
-                }
-                Step::Over(over) => return over,
-            }
             while let Some(credential) = self.credential.take() {
                 // Boxed, so that an idle connection does not pay for its size.
                 Box::pin(self.handle_credential(*credential)).await;
@@ -189,6 +195,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     return over;
                 }
             }
+            if let Some(signed) = &mut self.signed {
+                signed.handle_post();
+                let (dispatch, now) = (&self.parts.dispatch, self.parts.clock.now());
+                signed.pump(&mut self.session, dispatch, now, &mut self.outbound);
+            }
+            if let Some(over) = self.step().await {
+                return over;
+            }
+        }
+    }
+
+    /// Waits until there is something to do; or it is over.
+    async fn step(&mut self) -> Option<Over> {
+        match poll_fn(|context| self.poll_step(context)).await {
+            Step::Rung | Step::Read => None,
+            Step::Timeout => self.handle_timeout(),
+            Step::Over(over) => Some(over),
         }
     }
 

@@ -378,6 +378,7 @@ impl Dispatch {
             SignInError::DeviceRefused => (ErrorCode::Conflict, Action::Never, 0),
             SignInError::Limited(limited) => return rate_limited(*limited),
             SignInError::RegistrationClosed => (ErrorCode::RegistrationClosed, Action::Never, 0),
+            SignInError::GuessablePassword => (ErrorCode::InvalidArgument, Action::Never, 0),
             SignInError::TooManyDevices { .. } => (ErrorCode::LimitReached, Action::Never, 0),
             SignInError::Store(_) | SignInError::Hash(_) | SignInError::NoRandomness(_) => {
                 tracing::warn!(%error, "a sign-in could not be answered");

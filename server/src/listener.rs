@@ -12,7 +12,6 @@ use tokio::{
 };
 use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tracing::{Instrument as _, field::Empty};
 
 use crate::{
     clock::within,
@@ -65,7 +64,7 @@ pub async fn accept(
     while let Some(accepted) = drain.run_until_cancelled(listener.accept()).await {
         match accepted {
             Ok((stream, peer)) => {
-                let span = tracing::info_span!("connection", id = ids.next(), device = Empty);
+                let id = ids.next().unwrap_or_default();
                 metrics::counter!(crate::metrics::CONNECTIONS_ACCEPTED).increment(1);
                 let accepted_at = parts.clock.now();
                 let admission = match limiter.door.admit(peer.ip(), accepted_at) {
@@ -74,6 +73,7 @@ pub async fn accept(
                     Admission::Closed => continue,
                 };
                 let arrival = Arrival {
+                    id,
                     address: peer.ip(),
                     accepted_at,
                     admission,
@@ -81,16 +81,13 @@ pub async fn accept(
                 let (greeter, parts) = (Arc::clone(&greeter), Arc::clone(&parts));
                 let connections = tasks.clone();
                 let drain = drain.clone();
-                let greeted = span.clone();
-                let greeting = async move {
-                    let handshake = handshake(stream, peer, &greeter);
+                tasks.spawn(async move {
+                    let handshake = handshake(stream, id, peer, &greeter);
                     if let Some(Some(stream)) = drain.run_until_cancelled(handshake).await {
                         // Anew, so that what the handshake needed is freed.
-                        let served = count(stream, arrival, parts, drain);
-                        connections.spawn(served.instrument(greeted));
+                        connections.spawn(count(stream, arrival, parts, drain));
                     }
-                };
-                tasks.spawn(greeting.instrument(span));
+                });
             }
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
@@ -113,16 +110,17 @@ async fn count(
 
 async fn handshake(
     stream: TcpStream,
+    id: u64,
     peer: SocketAddr,
     greeter: &Greeter,
 ) -> Option<TlsStream<TcpStream>> {
     let refused = |reason: &'static str| {
         metrics::counter!(crate::metrics::HANDSHAKES_FAILED, "reason" => reason).increment(1);
-        tracing::debug!(%peer, reason, "no TLS session");
+        tracing::debug!(connection = id, %peer, reason, "no TLS session");
         None
     };
     if let Err(error) = tune(&stream) {
-        tracing::debug!(%peer, %error, "socket options were not set");
+        tracing::debug!(connection = id, %peer, %error, "socket options were not set");
     }
     let stream = match within(greeter.timeout, greet(stream, greeter)).await {
         None => {
@@ -137,7 +135,7 @@ async fn handshake(
     if session.alpn_protocol() != Some(ALPN) {
         return refused("alpn");
     }
-    tracing::debug!(%peer, "a TLS session");
+    tracing::debug!(connection = id, %peer, "a TLS session");
     Some(stream)
 }
 

@@ -12,7 +12,10 @@ use magpie_protocol::{
 };
 use tokio::sync::{Mutex, Semaphore};
 
-use super::password::{HashError, Passwords};
+use super::{
+    guessable::is_guessable,
+    password::{HashError, Passwords},
+};
 use crate::{
     clock::{Blocking, Clock, within},
     config::Registration,
@@ -63,6 +66,9 @@ pub enum SignInError {
         /// How many there may be.
         max: u32,
     },
+    /// Others would try this password among their first.
+    #[error("anybody would soon guess this password: choose another one")]
+    GuessablePassword,
     /// Nothing has changed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -308,12 +314,16 @@ impl Accounts {
     }
 
     /// The hash of a password that is to be somebody's.
-    async fn hash_new(&self, password: &Password, _name: &UserName) -> Result<String, SignInError> {
+    async fn hash_new(&self, password: &Password, name: &UserName) -> Result<String, SignInError> {
         let salt = self.random.bytes()?;
-        let password = password.clone();
-        Ok(self
-            .hashing(move |passwords| passwords.hash(&password, &salt))
-            .await??)
+        let (password, name) = (password.clone(), name.clone());
+        self.hashing(move |passwords| {
+            if is_guessable(&password, &name) {
+                return Err(SignInError::GuessablePassword);
+            }
+            Ok(passwords.hash(&password, &salt)?)
+        })
+        .await?
     }
 
     async fn verify(&self, password: &Password, expected: String) -> Result<bool, SignInError> {

@@ -3,6 +3,7 @@
 //! frames.
 
 mod account;
+mod guessable;
 mod hello;
 mod password;
 mod pushes;

@@ -65,7 +65,7 @@ const REST_MAX: Duration = Duration::from_secs(1);
 /// How long answers are waited for at the end.
 const END_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Events that are read at once, and that may be undecided.
+/// Events that are read at once.
 const EVENTS_MAX: usize = 2_000;
 
 /// Devices that are looked at in one statement: others wait meanwhile.
@@ -178,6 +178,9 @@ impl Duty {
 
     /// How long nothing is to be done, unless news come.
     fn next_look(&self, shards: &HashMap<Shard, Held>) -> Duration {
+        if shards.values().any(|held| held.pending.is_behind()) {
+            return self.sender.ready_after().min(LOOK_INTERVAL);
+        }
         let now_ms = self.clock.wall_ms();
         let looks = shards.values().filter_map(|it| it.pending.next_look_ms());
         let wait_ms = looks.min().map_or(u64::MAX, |at_ms| {
@@ -235,12 +238,10 @@ impl Duty {
         pending: &mut Pending,
         sending: &mut JoinSet<()>,
     ) -> Result<(), StoreError> {
-        while pending.count() < EVENTS_MAX {
-            let before = pending.read_upto();
-            pending.add(self.store.worthy_events(before, EVENTS_MAX).await?);
-            if pending.read_upto() == before {
-                break;
-            }
+        // One stretch, then decisions: what has waited longest is decided first.
+        if !pending.is_full() {
+            let read_upto = pending.read_upto();
+            pending.add(self.store.worthy_events(read_upto, EVENTS_MAX).await?);
         }
         let mut owed = Vec::new();
         for events in pending.to_look_at(self.clock.wall_ms()).chunks(LOOKS_MAX) {

@@ -1,11 +1,16 @@
 //! Events of one shard for which it is not decided yet who is woken: a cache of
 //! the log behind the durable wake cursor, read again after a crash.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use magpie_protocol::{id::ConversationId, seq::Position};
 
 use crate::store::{WorthyEvent, WorthyStretch};
+
+/// Events that may be undecided: more are not read. A device that somebody looks at has
+/// 15 s to confirm, so this is 3,000 messages a second to those who are connected, in as
+/// many conversations; about 20 MB.
+const UNDECIDED_MAX: usize = 50_000;
 
 /// Conversations that rest at once; further ones are looked at each time.
 const RESTING_MAX: usize = 10_000;
@@ -21,7 +26,13 @@ struct Undecided {
 #[derive(Debug)]
 pub(super) struct Pending {
     read_upto: Position,
+    /// There was more to read.
+    is_behind: bool,
     undecided: BTreeMap<Position, Undecided>,
+    /// The same, by when to look.
+    looks: BTreeSet<(i64, Position)>,
+    /// The same, by conversation.
+    of: HashMap<ConversationId, BTreeSet<Position>>,
     /// Conversations that are left alone until then.
     resting: HashMap<ConversationId, i64>,
     /// How many devices had time left when a conversation was looked at last.
@@ -33,7 +44,10 @@ impl Pending {
     pub(super) fn new(cursor: Position) -> Self {
         Self {
             read_upto: cursor,
+            is_behind: true,
             undecided: BTreeMap::new(),
+            looks: BTreeSet::new(),
+            of: HashMap::new(),
             resting: HashMap::new(),
             waiting: HashMap::new(),
         }
@@ -43,16 +57,34 @@ impl Pending {
         self.read_upto
     }
 
-    pub(super) fn count(&self) -> usize {
+    fn count(&self) -> usize {
         self.undecided.len()
     }
 
+    /// Whether there is more to read at once.
+    pub(super) fn is_behind(&self) -> bool {
+        self.is_behind && !self.is_full()
+    }
+
+    /// So much is undecided that no more is read.
+    pub(super) fn is_full(&self) -> bool {
+        self.count() >= UNDECIDED_MAX
+    }
+
+    /// Takes what was read, which is all there is if it is nothing.
     pub(super) fn add(&mut self, stretch: WorthyStretch) {
+        self.is_behind = stretch.upto > self.read_upto;
         for event in stretch.events {
             let rests_until_ms = self.resting.get(&event.conversation).copied();
             let look_at_ms = event.committed_at_ms.max(rests_until_ms.unwrap_or(0));
+            let position = event.position;
+            self.looks.insert((look_at_ms, position));
+            self.of
+                .entry(event.conversation)
+                .or_default()
+                .insert(position);
             self.undecided
-                .insert(event.position, Undecided { event, look_at_ms });
+                .insert(position, Undecided { event, look_at_ms });
         }
         self.read_upto = self.read_upto.max(stretch.upto);
     }
@@ -60,14 +92,15 @@ impl Pending {
     /// The conversations that are to be looked at, each with its undecided
     /// events in their order.
     pub(super) fn to_look_at(&self, now_ms: i64) -> Vec<Vec<WorthyEvent>> {
-        let mut of: HashMap<ConversationId, (bool, Vec<WorthyEvent>)> = HashMap::new();
-        for it in self.undecided.values() {
-            let (is_due, events) = of.entry(it.event.conversation).or_default();
-            *is_due |= it.look_at_ms <= now_ms;
-            events.push(it.event);
-        }
-        let due = of.into_values().filter(|(is_due, _)| *is_due);
-        let mut due: Vec<Vec<WorthyEvent>> = due.map(|(_, events)| events).collect();
+        let due = self.looks.iter().take_while(|(at_ms, _)| *at_ms <= now_ms);
+        let event = |position| self.undecided.get(position).map(|it| it.event);
+        let conversations: HashSet<ConversationId> = due
+            .filter_map(|(_, position)| event(position))
+            .map(|event| event.conversation)
+            .collect();
+        let of = conversations.iter().filter_map(|id| self.of.get(id));
+        let events = of.map(|positions| positions.iter().filter_map(event).collect());
+        let mut due: Vec<Vec<WorthyEvent>> = events.collect();
         // Whoever waits longest first.
         due.sort_by_key(|events| events.first().map(|it| it.position));
         due
@@ -102,19 +135,31 @@ impl Pending {
 
     /// Everybody is decided for this event.
     pub(super) fn decided(&mut self, event: Position) {
-        self.undecided.remove(&event);
+        let Some(it) = self.undecided.remove(&event) else {
+            return;
+        };
+        self.looks.remove(&(it.look_at_ms, event));
+        let conversation = it.event.conversation;
+        if let Some(positions) = self.of.get_mut(&conversation) {
+            positions.remove(&event);
+            if positions.is_empty() {
+                self.of.remove(&conversation);
+            }
+        }
     }
 
     /// Somebody is not decided for this event; look again then.
     pub(super) fn look_again(&mut self, event: Position, at_ms: i64) {
         if let Some(it) = self.undecided.get_mut(&event) {
+            self.looks.remove(&(it.look_at_ms, event));
             it.look_at_ms = at_ms;
+            self.looks.insert((at_ms, event));
         }
     }
 
     /// When to look next; `None` if nothing is undecided.
     pub(super) fn next_look_ms(&self) -> Option<i64> {
-        self.undecided.values().map(|it| it.look_at_ms).min()
+        self.looks.first().map(|(at_ms, _)| *at_ms)
     }
 
     /// Everything up to here is decided: where the wake cursor may go.
@@ -154,6 +199,24 @@ mod tests {
         assert_eq!(pending.decided_upto(), Position::new(4));
         pending.decided(Position::new(5));
         assert_eq!(pending.decided_upto(), Position::new(9));
+    }
+
+    #[test]
+    fn more_is_read_at_once_as_long_as_there_is_more() {
+        let stretch = |from: u64, upto: u64| WorthyStretch {
+            events: (from..=upto).map(|at| event(at, 1, 0)).collect(),
+            upto: Position::new(upto),
+        };
+        let mut pending = Pending::new(Position::ZERO);
+        assert!(pending.is_behind());
+        let full = UNDECIDED_MAX as u64;
+        pending.add(stretch(1, full));
+        assert!(pending.is_full());
+        assert!(!pending.is_behind(), "what is full waits for decisions");
+        pending.decided(Position::new(1));
+        assert!(pending.is_behind());
+        pending.add(stretch(full + 1, full));
+        assert!(!pending.is_behind(), "nothing new was all there was");
     }
 
     #[test]

@@ -63,6 +63,32 @@ async fn a_password_is_neither_shortened_nor_folded() {
     peer.signed_in().await;
 }
 
+/// What anybody would try first is refused, by a sentence that says why; the name stays
+/// free.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_that_anybody_would_guess_is_refused() {
+    let world = World::start().await;
+    for guessed in ["12345678", "Password1", "alice2024", "zzzzzzzzzzzz"] {
+        let client_frame::Body::Register(request) = register("alice", "") else {
+            unreachable!()
+        };
+        let password = guessed.to_owned();
+        let request = v1::Register {
+            password,
+            ..request
+        };
+        let mut peer = world.peer().await;
+        peer.control(client_frame::Body::Register(request)).await;
+        let server_frame::Body::Refused(error) = peer.body().await else {
+            panic!("{guessed} was accepted")
+        };
+        assert_eq!(error.code(), ErrorCode::InvalidArgument);
+        assert!(error.message.contains("guess this password"), "{error:?}");
+        assert!(!error.message.contains(guessed), "{error:?}");
+    }
+    world.register("alice").await;
+}
+
 /// A device that signs in again, twice at once, has one token that is of use.
 #[tokio::test(flavor = "multi_thread")]
 async fn of_two_sign_ins_of_one_device_one_token_lives() {
