@@ -1,5 +1,6 @@
 //! `magpie` against a real `magpied`: what scripts and people rely on.
 
+mod account;
 mod chatting;
 mod devices;
 mod exits;
