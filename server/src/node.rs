@@ -9,7 +9,7 @@ use tokio::{
     net::{TcpListener, TcpSocket},
     sync::Semaphore,
 };
-use tokio_util::task::TaskTracker;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     admin::{self, Errands},
@@ -173,14 +173,7 @@ impl Node {
         let shutdown = Shutdown::default();
         let (connections, tasks) = (TaskTracker::new(), TaskTracker::new());
         let (drain, stop) = (shutdown.drain.clone(), shutdown.stop.clone());
-        let (router, tail_stop) = (Arc::clone(&feed.router), stop.clone());
-        tasks.spawn(async move { router.tail(tail_stop).await });
-        tasks.spawn(Arc::clone(&parts.dispatch.committer).run(stop.clone()));
-        tasks.spawn(Arc::clone(&parts.dispatch.marks).run(stop.clone()));
-        let (store, router) = (Arc::clone(&ground.store), Arc::clone(&feed.router));
-        tasks.spawn(Departures::new(store, router, ground.clock).run(stop.clone()));
-        let (keeper, keeper_stop) = (Arc::clone(&feed.keeper), stop.clone());
-        tasks.spawn(async move { keeper.run(keeper_stop).await });
+        start_upkeep(&ground, &parts, &tasks, &stop);
         if let Some(push) = ground.push.take() {
             tasks.spawn(duty(&ground, push, &feed).run(stop.clone()));
         }
@@ -193,13 +186,7 @@ impl Node {
             });
         }
         if let Some(dir) = ground.data_dir.clone() {
-            let errands = Errands {
-                store: Arc::clone(&ground.store),
-                accounts: Arc::clone(&parts.accounts),
-                hub: Arc::clone(&hub),
-                clock: ground.clock,
-            };
-            let stop = stop.clone();
+            let (errands, stop) = (errands(&ground, &parts), stop.clone());
             tasks.spawn(async move { admin::serve_socket(&dir, errands, stop).await });
         }
         if let Some((admin, metrics)) = admin {
@@ -276,6 +263,29 @@ fn remember_high_water(ground: &Ground, cursor_key: &[u8; 32]) {
         Ok(None) => {}
         Err(error) => tracing::warn!(%error, "the high-water file cannot be read"),
     }
+}
+
+/// Builds what does the errands of operators.
+fn errands(ground: &Ground, parts: &Parts) -> Errands {
+    Errands {
+        store: Arc::clone(&ground.store),
+        accounts: Arc::clone(&parts.accounts),
+        hub: Arc::clone(&parts.dispatch.hub),
+        clock: ground.clock,
+    }
+}
+
+/// Starts what goes on behind all connections.
+fn start_upkeep(ground: &Ground, parts: &Parts, tasks: &TaskTracker, stop: &CancellationToken) {
+    let feed = &parts.hellos.feed;
+    let (router, tail_stop) = (Arc::clone(&feed.router), stop.clone());
+    tasks.spawn(async move { router.tail(tail_stop).await });
+    tasks.spawn(Arc::clone(&parts.dispatch.committer).run(stop.clone()));
+    tasks.spawn(Arc::clone(&parts.dispatch.marks).run(stop.clone()));
+    let (store, router) = (Arc::clone(&ground.store), Arc::clone(&feed.router));
+    tasks.spawn(Departures::new(store, router, ground.clock).run(stop.clone()));
+    let (keeper, keeper_stop) = (Arc::clone(&feed.keeper), stop.clone());
+    tasks.spawn(async move { keeper.run(keeper_stop).await });
 }
 
 /// Builds what wakes devices.

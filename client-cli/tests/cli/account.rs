@@ -35,7 +35,9 @@ fn a_changed_password_signs_other_devices_out_on_request() {
 #[test]
 fn a_deleted_account_is_gone_and_what_it_wrote_stays() {
     let world = World::with_alice_and_bob();
-    world.magpie("bob", ["send", "@alice", "remember me"]).done();
+    world
+        .magpie("bob", ["send", "@alice", "remember me"])
+        .done();
     world.magpie("bob", ["delete-account"]).with_code(2);
     let deleted = world.magpie("bob", ["delete-account", "--yes"]).done();
     assert_eq!(deleted[0]["type"], "account_deleted");
@@ -62,7 +64,10 @@ fn an_export_holds_everything_and_goes_on_where_it_stopped() {
     let export = || world.magpie("bob", ["export", "data"]).done();
     let exported = export();
     let last = exported.last().unwrap();
-    assert_eq!((number(last, "conversations"), number(last, "events")), (1, 250));
+    assert_eq!(
+        (number(last, "conversations"), number(last, "events")),
+        (1, 250)
+    );
     let directory = world.data_dir().parent().unwrap().join("data");
     let file = fs::read_dir(&directory)
         .unwrap()
@@ -116,7 +121,10 @@ fn what_users_report_operators_read_and_act_upon() {
     assert!(is_done, "{reason}");
     let told = told.unwrap();
     let report = &told["reports"][0];
-    assert_eq!((text(report, "reporter"), text(report, "user")), ("alice", "bob"));
+    assert_eq!(
+        (text(report, "reporter"), text(report, "user")),
+        ("alice", "bob")
+    );
     assert_eq!(text(&report["message"], "text"), "buy this");
     let (_, reason, is_done) = admin(&world, &["users", "suspend", "bob"]);
     assert!(is_done, "{reason}");
@@ -136,5 +144,8 @@ fn what_users_report_operators_read_and_act_upon() {
     let expected = ["log", "reports close", "users suspend", "reports list"];
     assert_eq!(acts, expected);
     let (_, reason, is_done) = admin(&world, &["users", "show", "nobody.here"]);
-    assert!(!is_done && reason.contains("there is no user nobody.here"), "{reason}");
+    assert!(
+        !is_done && reason.contains("there is no user nobody.here"),
+        "{reason}"
+    );
 }

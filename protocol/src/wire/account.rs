@@ -1,14 +1,66 @@
-//! What a user asks about their own account, and tells of others, checked.
+//! What a user does with their own account, and tells of others, checked.
 
 use super::{
-    convert::{InvalidRequest, conversation_id},
+    convert::{InvalidRequest, conversation_id, device_id},
     v1,
 };
 use crate::{
-    id::ConversationId,
+    id::{ConversationId, DeviceId},
     seq::Seq,
-    text::{Password, ReportText, UserName},
+    text::{DeviceName, Invitation, Password, ReportText, UserName},
 };
+
+/// Register or sign in, checked.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Authenticate {
+    /// Made by the client before the first try.
+    pub device: DeviceId,
+    /// Whose account.
+    pub name: UserName,
+    /// What proves it.
+    pub password: Password,
+    /// For the list of devices.
+    pub device_name: DeviceName,
+    /// For a registration where not everybody may.
+    pub invitation: Invitation,
+}
+
+impl Authenticate {
+    fn parse(
+        device: &[u8],
+        name: &str,
+        password: String,
+        device_name: String,
+    ) -> Result<Self, InvalidRequest> {
+        Ok(Self {
+            device: device_id(device)?,
+            name: UserName::parse(name)?,
+            password: password.try_into()?,
+            device_name: device_name.try_into()?,
+            invitation: Invitation::default(),
+        })
+    }
+}
+
+impl TryFrom<v1::Register> for Authenticate {
+    type Error = InvalidRequest;
+
+    fn try_from(it: v1::Register) -> Result<Self, InvalidRequest> {
+        let parsed = Self::parse(&it.device_id, &it.name, it.password, it.device_name)?;
+        Ok(Self {
+            invitation: it.invitation.try_into()?,
+            ..parsed
+        })
+    }
+}
+
+impl TryFrom<v1::SignIn> for Authenticate {
+    type Error = InvalidRequest;
+
+    fn try_from(it: v1::SignIn) -> Result<Self, InvalidRequest> {
+        Self::parse(&it.device_id, &it.name, it.password, it.device_name)
+    }
+}
 
 /// A password to change.
 #[derive(Clone, Debug, Eq, PartialEq)]

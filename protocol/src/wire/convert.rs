@@ -14,7 +14,7 @@ use crate::{
     },
     push::{AppId, Platform, PushAddress, PushToken},
     seq::Seq,
-    text::{DeviceName, InvalidText, Invitation, MessageText, Password, Title, UserName},
+    text::{InvalidText, MessageText, Password, Title, UserName},
 };
 
 /// What is wrong with a request. The client must change it; nothing was done.
@@ -113,58 +113,6 @@ impl TryFrom<v1::Hello> for Hello {
             cursor: hello.cursor,
             background: hello.background,
         })
-    }
-}
-
-/// Register or sign in, checked.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Authenticate {
-    /// Made by the client before the first try.
-    pub device: DeviceId,
-    /// Whose account.
-    pub name: UserName,
-    /// What proves it.
-    pub password: Password,
-    /// For the list of devices.
-    pub device_name: DeviceName,
-    /// For a registration where not everybody may.
-    pub invitation: Invitation,
-}
-
-impl Authenticate {
-    fn parse(
-        device: &[u8],
-        name: &str,
-        password: String,
-        device_name: String,
-    ) -> Result<Self, InvalidRequest> {
-        Ok(Self {
-            device: device_id(device)?,
-            name: UserName::parse(name)?,
-            password: password.try_into()?,
-            device_name: device_name.try_into()?,
-            invitation: Invitation::default(),
-        })
-    }
-}
-
-impl TryFrom<v1::Register> for Authenticate {
-    type Error = InvalidRequest;
-
-    fn try_from(it: v1::Register) -> Result<Self, InvalidRequest> {
-        let parsed = Self::parse(&it.device_id, &it.name, it.password, it.device_name)?;
-        Ok(Self {
-            invitation: it.invitation.try_into()?,
-            ..parsed
-        })
-    }
-}
-
-impl TryFrom<v1::SignIn> for Authenticate {
-    type Error = InvalidRequest;
-
-    fn try_from(it: v1::SignIn) -> Result<Self, InvalidRequest> {
-        Self::parse(&it.device_id, &it.name, it.password, it.device_name)
     }
 }
 

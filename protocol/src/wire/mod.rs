@@ -7,10 +7,10 @@ pub mod elements;
 mod encoded;
 
 pub use self::{
-    account::{ChangePassword, Report, ReportReason, Reported},
+    account::{Authenticate, ChangePassword, Report, ReportReason, Reported},
     convert::{
-        AddMembers, Authenticate, CreateGroup, FetchHistory, Hello, HistoryFrom, InvalidRequest,
-        Request, SendMessage, Target, device_id, parse_request,
+        AddMembers, CreateGroup, FetchHistory, Hello, HistoryFrom, InvalidRequest, Request,
+        SendMessage, Target, device_id, parse_request,
     },
     encoded::{EncodedPage, write_frame},
 };

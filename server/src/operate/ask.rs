@@ -51,16 +51,17 @@ pub enum OperateError {
 /// [`OperateError`].
 pub async fn run(data_dir: &Path, task: &AdminTask, json: bool) -> Result<String, OperateError> {
     let errand = errand(task)?;
-    match ask(&data_dir.join(SOCKET), &errand).await? {
-        Told::Refused { message } => Err(OperateError::Refused { message }),
-        told if json => {
-            let line = serde_json::to_string(&told).map_err(|error| OperateError::Refused {
-                message: error.to_string(),
-            })?;
-            Ok(line + "\n")
-        }
-        told => Ok(table::text(&told)),
+    let told = ask(&data_dir.join(SOCKET), &errand).await?;
+    if let Told::Refused { message } = told {
+        return Err(OperateError::Refused { message });
     }
+    if !json {
+        return Ok(table::text(&told));
+    }
+    let line = serde_json::to_string(&told).map_err(|error| OperateError::Refused {
+        message: error.to_string(),
+    })?;
+    Ok(line + "\n")
 }
 
 async fn ask(socket: &Path, errand: &Errand) -> Result<Told, OperateError> {

@@ -197,7 +197,14 @@ async fn told(peer: &mut Peer, counted: &Counted, body: client_frame::Body) -> (
     };
     let mut asked = counted.take();
     // What is asked all the time, and behind everybody's back.
-    let behind = ["state", "stretch", "connect", "confirm", "detach", "departures"];
+    let behind = [
+        "state",
+        "stretch",
+        "connect",
+        "confirm",
+        "detach",
+        "departures",
+    ];
     asked.retain(|what| !behind.contains(what));
     (frame.encode_to_vec(), asked)
 }
