@@ -1,12 +1,13 @@
 //! `magpie` against a real `magpied`: what scripts and people rely on.
 
+#[cfg(test)] // lets the lints know that these are tests, whose way to fail is to panic
 mod account;
 mod chatting;
 mod devices;
 mod exits;
 mod holding;
 mod limited;
-#[cfg(test)] // lets the lints know that these are tests, whose way to fail is to panic
+#[cfg(test)] // as above
 mod manual;
 mod queueing;
 #[cfg(test)] // as above
