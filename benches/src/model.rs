@@ -216,6 +216,9 @@ impl Peer {
             | Request::SetPush(_)
             | Request::ClearPush
             | Request::Detach
+            | Request::ChangePassword(_)
+            | Request::DeleteAccount(_)
+            | Request::Report(_)
             | Request::FetchDevices
             | Request::RevokeDevice(_)
             | Request::SignOut => panic!("a request that the load generator does not make"),

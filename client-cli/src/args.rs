@@ -1,5 +1,6 @@
 //! What was typed. Each flag, name and bound is checked here, once.
 
+mod account;
 pub(crate) mod message;
 mod push;
 pub(crate) mod torture;
@@ -12,7 +13,10 @@ use magpie_client::{
     ConversationId, DeviceId, DeviceName, MessageId, Recipient, Seq, Title, UserName,
 };
 
-pub(crate) use self::push::{PlatformName, PushCommand};
+pub(crate) use self::{
+    account::{DeleteArgs, ExportArgs, PasswordArgs, ReportArgs},
+    push::{PlatformName, PushCommand},
+};
 use crate::colour::ColourChoice;
 
 /// Chat from the command line.
@@ -322,6 +326,37 @@ pub(crate) enum Command {
         /// The token that `magpie push set` was given
         token: String,
     },
+
+    /// Change your password
+    #[command(after_help = "Example:\n  magpie password --sign-out-others")]
+    Password(PasswordArgs),
+
+    /// Delete your user for ever, and empty the home
+    ///
+    /// You leave your groups, and what you wrote keeps its place as from a deleted user.
+    /// Nobody is given your name again.
+    #[command(
+        name = "delete-account",
+        after_help = "Example:\n  magpie delete-account"
+    )]
+    DeleteAccount(DeleteArgs),
+
+    /// Tell the operators of a user or a message
+    ///
+    /// They get your name, the message and what you say to it. Whether it was kept is
+    /// not told: only what you may read is.
+    #[command(
+        after_help = "Examples:\n  magpie report @mallory --reason spam\n  magpie report @mallory --seq 7 --reason abuse 'this one'"
+    )]
+    Report(ReportArgs),
+
+    /// Write all that the server and this home hold of you into a directory, as JSON
+    ///
+    /// The account, your devices, your conversations, what is in the outbox, and a file
+    /// for each conversation with an event on each line. Run again after it was
+    /// interrupted, it goes on where it stopped.
+    #[command(after_help = "Example:\n  magpie export ./my-data")]
+    Export(ExportArgs),
 
     /// Compare the local database with the server's log
     ///

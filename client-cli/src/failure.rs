@@ -67,6 +67,10 @@ pub(crate) enum Failure {
     NoPassword,
     #[error("no password was typed")]
     NotTyped,
+    #[error("nothing is deleted: type the name when asked for it, or use --yes")]
+    NotConfirmed,
+    #[error("a conversation is not reported: name a user, or give --seq")]
+    NothingReported,
     #[error("the two passwords differ")]
     PasswordsDiffer,
     #[error("no home: set --home or MAGPIE_HOME")]
@@ -116,7 +120,12 @@ impl Failure {
             | Self::UnknownConversation { .. }
             | Self::UnknownMessage { .. }
             | Self::NotRefused { .. } => Exit::Refused,
-            Self::NoPassword | Self::NotTyped | Self::PasswordsDiffer | Self::NoHome => Exit::Usage,
+            Self::NoPassword
+            | Self::NotTyped
+            | Self::NotConfirmed
+            | Self::NothingReported
+            | Self::PasswordsDiffer
+            | Self::NoHome => Exit::Usage,
             Self::Connect(ConnectError::Address { .. }) => Exit::Usage,
             Self::TimedOut { .. } | Self::Connect(_) | Self::Lost(_) | Self::NoServer { .. } => {
                 Exit::NotReached
@@ -163,9 +172,12 @@ impl Failure {
             | Self::NotRefused { .. } => "not_found".to_owned(),
             Self::TimedOut { .. } => "timed_out".to_owned(),
             Self::Connect(_) | Self::Lost(_) | Self::NoServer { .. } => "not_reached".to_owned(),
-            Self::NoPassword | Self::NotTyped | Self::PasswordsDiffer | Self::NoHome => {
-                "usage".to_owned()
-            }
+            Self::NoPassword
+            | Self::NotTyped
+            | Self::NotConfirmed
+            | Self::NothingReported
+            | Self::PasswordsDiffer
+            | Self::NoHome => "usage".to_owned(),
             Self::Home(_) | Self::Local(_) | Self::LocalDatabase(_) => "local_database".to_owned(),
             Self::File { .. }
             | Self::Input(_)
@@ -197,6 +209,8 @@ impl Failure {
             | Self::NoServer { .. }
             | Self::NoPassword
             | Self::NotTyped
+            | Self::NotConfirmed
+            | Self::NothingReported
             | Self::PasswordsDiffer
             | Self::NoHome
             | Self::Home(_)

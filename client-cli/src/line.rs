@@ -18,11 +18,11 @@ pub(crate) use self::{
 use magpie_client::{
     Acceptance, Account, Content, ConversationId, ConversationKind, ConversationLine, DeviceId,
     DeviceLine, Dropped, Gap, Member, MessageId, MessagePlace, Operation, OutboxEntry, OutboxState,
-    Refusal, StoredEvent, User, UserId,
+    Refusal, StoredEvent, User, UserId, date::rfc3339,
 };
 use serde::{Serialize, Serializer};
 
-use crate::{failure::Failure, moment::rfc3339};
+use crate::failure::Failure;
 
 /// An id or anything else that is written as it is displayed.
 #[derive(Debug)]
@@ -95,6 +95,22 @@ pub(crate) enum Line {
     },
     Dropped(DroppedFields),
     CaughtUp,
+    PasswordChanged {
+        user: String,
+        others_signed_out: bool,
+    },
+    AccountDeleted {
+        user: String,
+    },
+    Reported {
+        about: String,
+        seq: Option<u64>,
+    },
+    Exported {
+        directory: String,
+        conversations: u64,
+        events: u64,
+    },
     PushSet {
         app_id: String,
     },

@@ -11,7 +11,6 @@ mod command;
 mod context;
 mod failure;
 mod line;
-mod moment;
 mod output;
 mod paint;
 mod password;

@@ -29,7 +29,23 @@ pub(crate) fn read(from_stdin: bool, is_new: bool) -> Result<Password, Failure> 
     Ok(Password::try_from(typed)?)
 }
 
-fn first_line() -> Result<String, Failure> {
+/// The password as it is, and what it is to be: two lines of standard input if asked
+/// so, else prompts.
+pub(crate) fn read_change(from_stdin: bool) -> Result<(Password, Password), Failure> {
+    let (current, new) = if from_stdin {
+        (first_line()?, first_line()?)
+    } else if io::stdin().is_terminal() {
+        let listens = signal(SignalKind::interrupt()).map_err(Failure::Input)?;
+        let current = ask("Current password: ")?;
+        drop(listens);
+        (current, prompt(true)?)
+    } else {
+        return Err(Failure::NoPassword);
+    };
+    Ok((Password::try_from(current)?, Password::try_from(new)?))
+}
+
+pub(crate) fn first_line() -> Result<String, Failure> {
     let mut line = String::new();
     io::stdin()
         .lock()

@@ -1,5 +1,7 @@
 //! The running connection of a home.
 
+mod account;
+
 use std::time::Duration;
 
 use magpie_protocol::{
@@ -14,6 +16,7 @@ use tokio::{
     task::JoinHandle,
 };
 
+pub use self::account::Reported;
 use crate::{
     database::{NewEvent, States, conversation_line},
     driver::{Answered, Bells, COMMANDS_MAX, Command, Dial, Driver, Notices, Reply, TlsDial},
@@ -410,7 +413,8 @@ impl Client {
     ///
     /// [`RequestError`]; the home is as before.
     pub async fn sign_out(&self) -> Result<(), RequestError> {
-        self.request(|reply| Command::SignOut { reply }).await
+        let body = Box::new(Body::SignOut(v1::SignOut {}));
+        self.request(|reply| Command::SignOut { body, reply }).await
     }
 
     /// Says goodbye, waits until what has come is stored and what was said has

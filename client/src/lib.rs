@@ -57,16 +57,20 @@ mod server;
 mod sign_in;
 
 pub use magpie_protocol::{
+    date,
     id::{ConversationId, DeviceId, InvalidId, MessageId, UserId},
     message::{Edit, Emoji, InvalidMessage, NewMessage},
     push::{AppId, Platform, PushAddress, PushToken},
     seq::Seq,
     text::{DeviceName, InvalidText, MessageText, Password, Title, UserName},
-    wire::v1::{Action, ErrorCode},
+    wire::{
+        ReportReason,
+        v1::{Action, ErrorCode},
+    },
 };
 
 pub use self::{
-    client::{Client, Event, From, Options},
+    client::{Client, Event, From, Options, Reported},
     error::{ConnectError, DisconnectReason, HomeError, LocalError, RequestError, SignInError},
     home::{ConnectionLock, Home, Outbox},
     message::{Body, Edited, Forwarded, Mention, Message, MessagePlace, MessageState, Reaction},

@@ -9,6 +9,7 @@
 //! `docs/contract.md` holds the promises (D1 to D12) and the words.
 
 pub mod backoff;
+pub mod date;
 pub mod frame;
 pub mod id;
 pub mod limits;

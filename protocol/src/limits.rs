@@ -139,6 +139,9 @@ pub const DEVICE_NAME_LENGTH_MAX: usize = 64;
 /// Bytes of an invitation to register.
 pub const INVITATION_SIZE_MAX: usize = 128;
 
+/// Bytes of what somebody says to a report.
+pub const REPORT_SIZE_MAX: usize = 2_000;
+
 /// Bytes of a client's name or version in Hello.
 pub const CLIENT_NAME_SIZE_MAX: usize = 64;
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::limits::{
     DEVICE_NAME_LENGTH_MAX, INVITATION_SIZE_MAX, PASSWORD_LENGTH_MIN, PASSWORD_SIZE_MAX,
-    TEXT_SIZE_MAX, TITLE_LENGTH_MAX, USER_NAME_LENGTH_MAX, USER_NAME_LENGTH_MIN,
+    REPORT_SIZE_MAX, TEXT_SIZE_MAX, TITLE_LENGTH_MAX, USER_NAME_LENGTH_MAX, USER_NAME_LENGTH_MIN,
 };
 
 /// Why a name, title, text or password is not acceptable. Never carries what
@@ -267,6 +267,36 @@ impl TryFrom<String> for Invitation {
     fn try_from(text: String) -> Result<Self, InvalidText> {
         at_most("invitation", text.len(), INVITATION_SIZE_MAX, "bytes")?;
         Ok(Self(text))
+    }
+}
+
+/// What somebody says to a report: at most [`REPORT_SIZE_MAX`] bytes without NUL; may
+/// be empty; never printed.
+#[derive(Clone, Eq, PartialEq)]
+pub struct ReportText(String);
+
+impl ReportText {
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for ReportText {
+    type Error = InvalidText;
+
+    fn try_from(text: String) -> Result<Self, InvalidText> {
+        const WHAT: &str = "text of a report";
+        at_most(WHAT, text.len(), REPORT_SIZE_MAX, "bytes")?;
+        no_nul(WHAT, &text)?;
+        Ok(Self(text))
+    }
+}
+
+impl fmt::Debug for ReportText {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "ReportText({} bytes)", self.0.len())
     }
 }
 

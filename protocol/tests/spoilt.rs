@@ -96,6 +96,22 @@ fn requests() -> Vec<client_frame::Body> {
         }),
         Body::ClearPush(v1::ClearPush {}),
         Body::Detach(v1::Detach {}),
+        Body::ChangePassword(v1::ChangePassword {
+            current: "correct horse".to_owned(),
+            new: "battery staple".to_owned(),
+            sign_out_others: true,
+        }),
+        Body::DeleteAccount(v1::DeleteAccount {
+            password: "correct horse".to_owned(),
+        }),
+        Body::Report(v1::Report {
+            about: Some(v1::report::About::Event(v1::EventPlace {
+                conversation_id: id(2),
+                seq: 300,
+            })),
+            reason: v1::ReportReason::Spam.into(),
+            text: "again".to_owned(),
+        }),
     ]
 }
 

@@ -1,4 +1,8 @@
-//! The admin listener: metrics, liveness, readiness. For operators alone.
+//! The admin listener: metrics, liveness, readiness; and the socket where errands are
+//! taken. For operators alone.
+
+mod errands;
+mod socket;
 
 use std::sync::Arc;
 
@@ -7,6 +11,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+pub use self::{errands::Errands, socket::serve as serve_socket};
 use crate::{hub::Hub, log::Chronicle, metrics, store::SharedStore};
 
 /// Serves until `stop`.

@@ -65,7 +65,7 @@ pub struct Parts {
     /// Answers requests.
     pub dispatch: Arc<Dispatch>,
     /// Registers and signs in.
-    pub accounts: Accounts,
+    pub accounts: Arc<Accounts>,
     /// Welcomes devices.
     pub hellos: Hellos,
     /// For deadlines and the welcome.

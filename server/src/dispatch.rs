@@ -8,7 +8,7 @@ mod sorting;
 use std::sync::Arc;
 
 use magpie_protocol::{
-    id::ConversationId,
+    id::{ConversationId, DeviceId},
     limits::CONVERSATIONS_COUNT_MAX,
     seq::{FrameNumber, Seq},
     session::Reply,
@@ -29,7 +29,7 @@ pub use self::{
 };
 use crate::{
     clock::Clock,
-    handler::{HelloError, PushRequest, Pushes, SignInError},
+    handler::{Accounts, HelloError, PushRequest, Pushes, Reports, SignInError},
     hub::{Ending, Hub, Letter, Mailbox, Promise},
     limits::{Limited, Limiter},
     log::{Chronicle, Committer, Marks, Submission},
@@ -61,6 +61,10 @@ pub struct Dispatch {
     pub reads: Arc<Semaphore>,
     /// Where pushes go.
     pub pushes: Pushes,
+    /// Users and their passwords.
+    pub accounts: Arc<Accounts>,
+    /// What users tell the operators.
+    pub reports: Reports,
     /// Spreads clients over time.
     pub random: Random,
     /// Every request passes it.
@@ -128,34 +132,33 @@ impl Dispatch {
         let span = tracing::info_span!("request", number = number.get(), kind);
         let answering = async move {
             let promise = Promise::new(&from);
-            // A mark waits for others, and reads nothing.
-            let _turn = match request {
-                Other::MarkRead { .. } => None,
-                Other::FetchHistory(_)
-                | Other::FetchConversations { .. }
-                | Other::FetchMembers(_)
-                | Other::FetchDevices
-                | Other::RevokeDevice(_)
-                | Other::Push(_) => Some(dispatch.reads.acquire().await),
+            let _turn = match request.reads() {
+                true => Some(dispatch.reads.acquire().await),
+                false => None,
             };
             if from.has_ended() {
                 promise.forget();
                 return;
             }
-            let revoked = request.revoked();
-            let reply = dispatch.answer(&from, request).await;
-            let is_done = matches!(reply, Ok(Reply::Done));
+            let mut revoked = Vec::new();
+            let reply = dispatch.answer(&from, request, &mut revoked).await;
             let reply = reply.unwrap_or_else(|error| dispatch.unavailable(&error));
             promise.keep(Letter::Reply { number, reply });
-            // After the answer, which may be for that very device.
-            if let Some(device) = revoked.filter(|_| is_done) {
+            // After the answer, which may be for such a device.
+            for device in revoked {
                 dispatch.hub.end(from.user, device, Ending::Revoked);
             }
         };
         tokio::spawn(answering.instrument(span));
     }
 
-    async fn answer(&self, from: &Mailbox, request: Other) -> Result<Reply, StoreError> {
+    /// Answers a request; adds the devices whose credentials it ended.
+    async fn answer(
+        &self,
+        from: &Mailbox,
+        request: Other,
+        revoked: &mut Vec<DeviceId>,
+    ) -> Result<Reply, StoreError> {
         match request {
             Other::MarkRead { conversation, seq } => self.mark_read(from, conversation, seq).await,
             Other::FetchHistory(request) => {
@@ -200,8 +203,39 @@ impl Dispatch {
             Other::RevokeDevice(device) => {
                 self.store.revoke_device(from.user, device).await?;
                 self.tokens.forget(device);
+                revoked.push(device);
                 Ok(Reply::Done)
             }
+            Other::ChangePassword(it) => {
+                let changed = self.accounts.change_password(from, it).await;
+                Ok(self.changed(changed, revoked))
+            }
+            Other::DeleteAccount(password) => {
+                let deleted = self.accounts.delete(from, password).await;
+                Ok(self.changed(deleted, revoked))
+            }
+            Other::Report(report) => match self.limiter.report(from.user, self.clock.now()) {
+                Ok(()) => {
+                    self.reports.handle(from.user, report).await?;
+                    Ok(Reply::Done)
+                }
+                Err(limited) => Ok(Reply::Error(rate_limited(limited))),
+            },
+        }
+    }
+
+    /// The answer to a change of an account.
+    fn changed(
+        &self,
+        changed: Result<Vec<DeviceId>, SignInError>,
+        revoked: &mut Vec<DeviceId>,
+    ) -> Reply {
+        match changed {
+            Ok(devices) => {
+                revoked.extend(devices);
+                Reply::Done
+            }
+            Err(error) => Reply::Error(self.sign_in_refused(&error)),
         }
     }
 
@@ -350,6 +384,7 @@ impl Dispatch {
         let (code, action, after_ms) = match error {
             SignInError::NameTaken => (ErrorCode::NameTaken, Action::Never, 0),
             SignInError::WrongCredentials => (ErrorCode::WrongCredentials, Action::Never, 0),
+            SignInError::Suspended => (ErrorCode::Suspended, Action::Never, 0),
             SignInError::DeviceRefused => (ErrorCode::Conflict, Action::Never, 0),
             SignInError::Limited(limited) => return rate_limited(*limited),
             SignInError::RegistrationClosed => (ErrorCode::RegistrationClosed, Action::Never, 0),

@@ -27,6 +27,8 @@ pub mod tokens;
 pub mod store;
 // How much of everything there may be.
 pub mod limits;
+// Errands of operators, taken to a running server.
+pub mod operate;
 // The world outside.
 pub mod clock;
 pub mod config;

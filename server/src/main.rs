@@ -5,9 +5,10 @@ use std::{fs::DirBuilder, io::Write as _, os::unix::fs::DirBuilderExt as _, proc
 use anyhow::{Context as _, Result, bail};
 use magpie_server::{
     clock::{Blocking, Clock},
-    config::{self, Config, Push as PushSettings, Secret, Stop, Task},
+    config::{self, AdminTask, Config, Push as PushSettings, Secret, Stop, Task},
     limits, logs, metrics,
     node::{Ground, Node, Push, adopt, bind},
+    operate,
     push::{self, Deadlines, Endpoints, Fcm, ServiceAccount},
     random::Random,
     shutdown::{Signals, Wanted},
@@ -56,12 +57,13 @@ fn run(config: &Config) -> Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
-    let result = match config.task {
+    let result = match &config.task {
         Task::Serve => runtime.block_on(serve(config, passed)),
-        Task::Status { json } => return runtime.block_on(status(config, json)),
+        Task::Status { json } => return runtime.block_on(status(config, *json)),
+        Task::Admin { task, json } => runtime.block_on(admin(config, task, *json)),
         Task::Migrate => runtime.block_on(migrate(config)),
         Task::CheckPush => runtime.block_on(check_push(config)),
-        Task::NewEpoch { sign_out_all } => runtime.block_on(begin_epoch(config, sign_out_all)),
+        Task::NewEpoch { sign_out_all } => runtime.block_on(begin_epoch(config, *sign_out_all)),
     };
     // What still runs is what was given up: it must not hold up the end.
     runtime.shutdown_background();
@@ -80,6 +82,12 @@ async fn status(config: &Config, json: bool) -> Result<ExitCode> {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
     })
+}
+
+async fn admin(config: &Config, task: &AdminTask, json: bool) -> Result<()> {
+    let told = operate::run(&config.data_dir, task, json).await?;
+    write!(std::io::stdout().lock(), "{told}")?;
+    Ok(())
 }
 
 async fn check_push(config: &Config) -> Result<()> {

@@ -9,20 +9,20 @@ use tokio::{
     net::{TcpListener, TcpSocket},
     sync::Semaphore,
 };
-use tokio_util::task::TaskTracker;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    admin,
+    admin::{self, Errands},
     clock::{Blocking, Clock, within},
     config::{Apps, Limits},
     connection::Parts,
     delivery::{CursorKey, Feed, Keeper},
     dispatch::{Dispatch, outcome_reply},
-    handler::{Accounts, Hellos, Pushes, SignInError},
+    handler::{Accounts, Hellos, Pushes, Reports, SignInError},
     hub::{Ending, Hub},
     limits::{Limiter, TooFewFiles},
     listener,
-    log::{Chronicle, Committer, HighWater, Marks, Router},
+    log::{Chronicle, Committer, Departures, HighWater, Marks, Router},
     push::{Deadlines, Duty, Fcm, Pace, Parts as DutyParts},
     random::Random,
     shutdown::Shutdown,
@@ -173,13 +173,7 @@ impl Node {
         let shutdown = Shutdown::default();
         let (connections, tasks) = (TaskTracker::new(), TaskTracker::new());
         let (drain, stop) = (shutdown.drain.clone(), shutdown.stop.clone());
-        let (router, tail_stop) = (Arc::clone(&feed.router), stop.clone());
-        tasks.spawn(async move { router.tail(tail_stop).await });
-        tasks.spawn(Arc::clone(&feed.router).fan_out(stop.clone()));
-        tasks.spawn(Arc::clone(&parts.dispatch.committer).run(stop.clone()));
-        tasks.spawn(Arc::clone(&parts.dispatch.marks).run(stop.clone()));
-        let (keeper, keeper_stop) = (Arc::clone(&feed.keeper), stop.clone());
-        tasks.spawn(async move { keeper.run(keeper_stop).await });
+        start_upkeep(&ground, &parts, &tasks, &stop);
         if let Some(push) = ground.push.take() {
             tasks.spawn(duty(&ground, push, &feed).run(stop.clone()));
         }
@@ -190,6 +184,10 @@ impl Node {
                 file.keep(&feed.router, &feed.chronicle, blocking, stop)
                     .await;
             });
+        }
+        if let Some(dir) = ground.data_dir.clone() {
+            let (errands, stop) = (errands(&ground, &parts), stop.clone());
+            tasks.spawn(async move { admin::serve_socket(&dir, errands, stop).await });
         }
         if let Some((admin, metrics)) = admin {
             tasks.spawn(admin::serve(
@@ -267,6 +265,29 @@ fn remember_high_water(ground: &Ground, cursor_key: &[u8; 32]) {
     }
 }
 
+/// Builds what does the errands of operators.
+fn errands(ground: &Ground, parts: &Parts) -> Errands {
+    Errands {
+        store: Arc::clone(&ground.store),
+        accounts: Arc::clone(&parts.accounts),
+        hub: Arc::clone(&parts.dispatch.hub),
+        clock: ground.clock,
+    }
+}
+
+/// Starts what goes on behind all connections.
+fn start_upkeep(ground: &Ground, parts: &Parts, tasks: &TaskTracker, stop: &CancellationToken) {
+    let feed = &parts.hellos.feed;
+    let (router, tail_stop) = (Arc::clone(&feed.router), stop.clone());
+    tasks.spawn(async move { router.tail(tail_stop).await });
+    tasks.spawn(Arc::clone(&parts.dispatch.committer).run(stop.clone()));
+    tasks.spawn(Arc::clone(&parts.dispatch.marks).run(stop.clone()));
+    let (store, router) = (Arc::clone(&ground.store), Arc::clone(&feed.router));
+    tasks.spawn(Departures::new(store, router, ground.clock).run(stop.clone()));
+    let (keeper, keeper_stop) = (Arc::clone(&feed.keeper), stop.clone());
+    tasks.spawn(async move { keeper.run(keeper_stop).await });
+}
+
 /// Builds what wakes devices.
 fn duty(ground: &Ground, push: Push, feed: &Feed) -> Arc<Duty> {
     let (clock, random) = (ground.clock, ground.random.clone());
@@ -337,14 +358,18 @@ async fn wire(ground: &Ground) -> Result<Parts, StartError> {
         keeper: Arc::clone(&feed.keeper),
         clock: *clock,
     };
-    let accounts = Accounts::new(
+    let accounts = Arc::new(Accounts::new(
         Arc::clone(store),
         Arc::clone(&tokens),
         random.clone(),
         *clock,
         *blocking,
         Arc::clone(&limiter),
-    )?;
+    )?);
+    let reports = Reports {
+        store: Arc::clone(store),
+        clock: *clock,
+    };
     let dispatch = Dispatch {
         store: Arc::clone(store),
         committer: Arc::new(committer),
@@ -353,6 +378,8 @@ async fn wire(ground: &Ground) -> Result<Parts, StartError> {
         hub: Arc::clone(&hub),
         reads: Arc::clone(&feed.reads),
         pushes,
+        accounts: Arc::clone(&accounts),
+        reports,
         random: random.clone(),
         limiter: Arc::clone(&limiter),
         clock: *clock,

@@ -160,7 +160,7 @@ impl Status {
 }
 
 /// The innermost reason: the others only say that a request failed.
-fn root_cause(error: &dyn std::error::Error) -> String {
+pub(crate) fn root_cause(error: &dyn std::error::Error) -> String {
     let mut cause = error;
     while let Some(source) = cause.source() {
         cause = source;

@@ -10,7 +10,7 @@ use std::{
 };
 
 /// The layers of the server, from the top. A module uses only those below it.
-const LAYERS: [&[&str]; 12] = [
+const LAYERS: [&[&str]; 13] = [
     &["node"],
     &["listener", "admin"],
     &["connection"],
@@ -20,6 +20,7 @@ const LAYERS: [&[&str]; 12] = [
     &["log"],
     &["hub", "push", "tokens"],
     &["store", "limits"],
+    &["operate"],
     &["logs", "status"],
     &["config", "metrics", "shutdown"],
     &["clock", "random", "systemd", "tls"],

@@ -13,7 +13,8 @@ use magpie_protocol::{
     wire::Target,
 };
 use magpie_server::store::{
-    Account, Actor, Append, Command, NewDevice, Outcome, Shard, SharedStore, User, postgres,
+    Account, Actor, Append, Command, NewDevice, Outcome, Shard, SharedStore, Standing, User,
+    postgres,
 };
 use tokio_postgres::NoTls;
 use uuid::Uuid;
@@ -155,13 +156,14 @@ async fn register(store: &SharedStore) -> anyhow::Result<(Actor, UserName)> {
             name: name.clone(),
         },
         password_hash: String::new(),
+        standing: Standing::Active,
     };
     let device = NewDevice {
         id: DeviceId::new(Uuid::now_v7().into_bytes()),
         name: DeviceName::try_from("floor".to_owned()).context("a device's name is not one")?,
         token_hash: [7; 32],
     };
-    store.create_user(&account, &device, 0).await?;
+    store.create_user(&account, Some(&device), 0).await?;
     let actor = Actor {
         user: account.user.id,
         device: device.id,

@@ -1,11 +1,12 @@
-//! `register`, `login`, `logout`.
+//! `register`, `login`, `logout`, `password`, `delete-account`.
 
-use std::time::Duration;
+use std::{io::IsTerminal as _, time::Duration};
 
 use magpie_client::{Account, SignInError};
 
+use super::devices::connected;
 use crate::{
-    args::Credentials,
+    args::{Credentials, DeleteArgs, PasswordArgs},
     carrier::{Carrier, Patience},
     context::Context,
     failure::{Exit, Failure},
@@ -79,6 +80,51 @@ pub(crate) async fn logout(context: &Context, force: bool) -> Result<Exit, Failu
         .output
         .line(&Line::LoggedOut { user: account.name })?;
     Ok(Exit::Done)
+}
+
+pub(crate) async fn password(context: &Context, typed: PasswordArgs) -> Result<Exit, Failure> {
+    let account = context.signed_in()?;
+    let (current, new) = password::read_change(typed.password_stdin)?;
+    let carrier = connected(context).await?;
+    let changed = carrier
+        .client()?
+        .change_password(&current, &new, typed.sign_out_others)
+        .await;
+    carrier.shutdown().await;
+    changed?;
+    context.output.line(&Line::PasswordChanged {
+        user: account.name,
+        others_signed_out: typed.sign_out_others,
+    })?;
+    Ok(Exit::Done)
+}
+
+pub(crate) async fn delete(context: &Context, typed: DeleteArgs) -> Result<Exit, Failure> {
+    let account = context.signed_in()?;
+    if !typed.yes {
+        confirm(&account.name)?;
+    }
+    let password = password::read(typed.password_stdin, false)?;
+    let carrier = connected(context).await?;
+    let deleted = carrier.client()?.delete_account(&password).await;
+    carrier.shutdown().await;
+    deleted?;
+    context
+        .output
+        .line(&Line::AccountDeleted { user: account.name })?;
+    Ok(Exit::Done)
+}
+
+/// Asks a person whether they mean it.
+fn confirm(name: &str) -> Result<(), Failure> {
+    if !std::io::stdin().is_terminal() {
+        return Err(Failure::NotConfirmed);
+    }
+    eprint!("This deletes @{name} for ever. Type the name to go on: ");
+    match password::first_line()?.trim().trim_start_matches('@') == name {
+        true => Ok(()),
+        false => Err(Failure::NotConfirmed),
+    }
 }
 
 /// Begins the device's history now: from here on, everything that is sent to

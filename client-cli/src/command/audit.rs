@@ -194,7 +194,7 @@ impl Auditing<'_> {
     }
 }
 
-async fn in_time<T>(
+pub(super) async fn in_time<T>(
     context: &Context,
     asking: impl Future<Output = Result<T, RequestError>>,
 ) -> Result<T, Failure> {

@@ -5,6 +5,7 @@ mod audit;
 mod background;
 mod chat;
 mod devices;
+mod export;
 mod group;
 mod history;
 mod input;
@@ -16,6 +17,7 @@ mod offline;
 mod outbox;
 mod push;
 mod read;
+mod report;
 mod send;
 mod sync;
 
@@ -80,6 +82,10 @@ async fn with_home(context: &Context, command: Command) -> Result<Exit, Failure>
             emulator_ca,
             token,
         } => background::run(context, &emulator, emulator_ca.as_deref(), &token).await,
+        Command::Password(typed) => account::password(context, typed).await,
+        Command::DeleteAccount(typed) => account::delete(context, typed).await,
+        Command::Report(typed) => report::run(context, typed).await,
+        Command::Export(typed) => export::run(context, typed).await,
         Command::Audit => audit::run(context).await,
     }
 }

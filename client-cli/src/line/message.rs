@@ -2,17 +2,17 @@
 
 use std::fmt::{self, Write as _};
 
-use magpie_client::{Content, ConversationId, Message, MessageId, Seq, StoredEvent};
+use magpie_client::{
+    Content, ConversationId, Message, MessageId, Seq, StoredEvent,
+    date::{rfc3339, short},
+};
 use serde::Serialize;
 
 use super::{
     EventFields, Line, Shown,
     people::{NAME_WIDTH, aside, head, name},
 };
-use crate::{
-    moment::{rfc3339, short},
-    paint::{Painter, Part},
-};
+use crate::paint::{Painter, Part};
 
 /// A message.
 #[derive(Debug, Default, Serialize)]

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Display, Write};
 
-use magpie_client::{ConversationKind, ConversationLine};
+use magpie_client::{ConversationKind, ConversationLine, date::short};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use super::{
@@ -10,7 +10,6 @@ use super::{
     OutboxFields,
 };
 use crate::{
-    moment::short,
     paint::{Painter, Part},
     printable::Printable,
 };
@@ -39,7 +38,11 @@ impl Line {
             Self::Registered(fields) => fields.paint("registered ", to),
             Self::LoggedIn(fields) => fields.paint("logged in ", to),
             Self::Whoami(fields) => fields.paint("", to),
-            Self::LoggedOut { user } => write!(to, "logged out {user}"),
+            Self::LoggedOut { .. }
+            | Self::PasswordChanged { .. }
+            | Self::AccountDeleted { .. }
+            | Self::Reported { .. }
+            | Self::Exported { .. } => self.paint_account(to),
             Self::Device(fields) => fields.paint(to),
             Self::Revoked { device_id } => write!(to, "revoked {device_id}"),
             Self::Queued { message_id } => {
@@ -112,6 +115,44 @@ impl Line {
         }
         if let Self::Members { count, listed, .. } = self {
             aside(to, members(*count, *listed))?;
+        }
+        Ok(())
+    }
+
+    /// What became of the account.
+    fn paint_account(&self, to: &mut Painter) -> fmt::Result {
+        if let Self::LoggedOut { user } = self {
+            write!(to, "logged out {user}")?;
+        }
+        if let Self::PasswordChanged {
+            user,
+            others_signed_out,
+        } = self
+        {
+            write!(to, "changed the password of {user}")?;
+            if *others_signed_out {
+                write!(to, " and signed their other devices out")?;
+            }
+        }
+        if let Self::AccountDeleted { user } = self {
+            write!(to, "deleted {user}")?;
+        }
+        if let Self::Reported { about, seq } = self {
+            write!(to, "reported {about}")?;
+            if let Some(seq) = seq {
+                write!(to, ", message {seq}")?;
+            }
+        }
+        if let Self::Exported {
+            directory,
+            conversations,
+            events,
+        } = self
+        {
+            write!(
+                to,
+                "exported {events} events of {conversations} conversations to {directory}"
+            )?;
         }
         Ok(())
     }
@@ -327,6 +368,9 @@ pub(super) fn place_of(kind: ConversationKind, title: &str) -> String {
         ConversationKind::Direct => "@",
         ConversationKind::Group | ConversationKind::Unknown => "",
     };
+    if kind == ConversationKind::Direct && title.is_empty() {
+        return "(deleted)".to_owned();
+    }
     let whole = format!("{sign}{}", Printable(title));
     if whole.width() <= PLACE_WIDTH_MAX {
         return whole;
@@ -370,7 +414,12 @@ fn count_of_wrong(to: &mut Painter, count: u64, of: &str) -> fmt::Result {
 }
 
 pub(super) fn name(sender: Option<&String>) -> &str {
-    sender.map_or("somebody", String::as_str)
+    match sender.map(String::as_str) {
+        None => "somebody",
+        // Who is deleted has no name.
+        Some("") => "(deleted)",
+        Some(name) => name,
+    }
 }
 
 #[cfg(test)]

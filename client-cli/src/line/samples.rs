@@ -88,6 +88,20 @@ fn answers() -> Vec<Line> {
         Line::LoggedIn(account(true)),
         Line::Whoami(account(false)),
         Line::LoggedOut { user: hostile() },
+        Line::PasswordChanged {
+            user: hostile(),
+            others_signed_out: true,
+        },
+        Line::AccountDeleted { user: hostile() },
+        Line::Reported {
+            about: hostile(),
+            seq: Some(7),
+        },
+        Line::Exported {
+            directory: hostile(),
+            conversations: 7,
+            events: 7,
+        },
         Line::Device(DeviceFields {
             device_id: device_id(),
             device_name: hostile(),

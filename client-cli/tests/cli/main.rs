@@ -1,6 +1,7 @@
 //! `magpie` against a real `magpied`: what scripts and people rely on.
 
 #[cfg(test)] // lets the lints know that these are tests, whose way to fail is to panic
+mod account;
 mod changing;
 mod chatting;
 mod devices;

@@ -86,6 +86,11 @@ impl World {
         world
     }
 
+    /// Where the server keeps everything.
+    pub(crate) fn data_dir(&self) -> PathBuf {
+        self.directory.path().join("server")
+    }
+
     /// The home of that name; the directory need not exist yet.
     pub(crate) fn home(&self, name: &str) -> PathBuf {
         self.directory.path().join("homes").join(name)
@@ -100,7 +105,7 @@ impl World {
         } else {
             self.address.clone()
         };
-        let directory = self.directory.path().join("server");
+        let directory = self.data_dir();
         let (server, ready) = start_server(&listen, &directory, &self.settings);
         self.server = Some(server);
         self.address = text(&ready, "listen").to_owned();

@@ -171,7 +171,10 @@ fn operation(body: Body) -> Option<Operation> {
         | Body::SignOut(_)
         | Body::SetPush(_)
         | Body::ClearPush(_)
-        | Body::Detach(_) => return None,
+        | Body::Detach(_)
+        | Body::ChangePassword(_)
+        | Body::DeleteAccount(_)
+        | Body::Report(_) => return None,
     })
 }
 

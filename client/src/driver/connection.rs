@@ -262,8 +262,8 @@ impl<'a> Connection<'a> {
             }),
             Command::Fill { gap, limit, reply } => self.ask_for_gap(gap, limit, reply),
             Command::Members { rest, reply } => self.ask_for_members(rest, reply),
-            Command::SignOut { reply } => self.asks.push_back(Waiting {
-                body: Body::SignOut(v1::SignOut {}),
+            Command::SignOut { body, reply } => self.asks.push_back(Waiting {
+                body: *body,
                 purpose: Purpose::SignOut(reply),
             }),
         }

@@ -77,9 +77,8 @@ pub(crate) enum Command {
         rest: MembersPlace,
         reply: Reply<bool>,
     },
-    SignOut {
-        reply: Reply<()>,
-    },
+    /// Ends the credential, one way or the other.
+    SignOut { body: Box<Body>, reply: Reply<()> },
 }
 
 /// What the app rings to get the driver's attention.

@@ -99,6 +99,9 @@ pub(super) fn sent_message_id(body: &v1::client_frame::Body) -> Bytes {
         | Body::SignOut(_)
         | Body::SetPush(_)
         | Body::ClearPush(_)
-        | Body::Detach(_) => Bytes::new(),
+        | Body::Detach(_)
+        | Body::ChangePassword(_)
+        | Body::DeleteAccount(_)
+        | Body::Report(_) => Bytes::new(),
     }
 }

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::{
+    account::{ChangePassword, Report},
     fetch::{FetchHistory, FetchMembers, parse_conversations, parse_history, parse_members},
     messages::{
         DeleteMessage, EditMessage, React, SendMessage, parse_delete, parse_edit, parse_react,
@@ -16,7 +17,7 @@ use crate::{
     message::InvalidMessage,
     push::{AppId, Platform, PushAddress, PushToken},
     seq::Seq,
-    text::{DeviceName, InvalidText, Invitation, Password, Title, UserName},
+    text::{InvalidText, Password, Title, UserName},
 };
 
 /// What is wrong with a request. The client must change it; nothing was done.
@@ -121,58 +122,6 @@ impl TryFrom<v1::Hello> for Hello {
     }
 }
 
-/// Register or sign in, checked.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Authenticate {
-    /// Made by the client before the first try.
-    pub device: DeviceId,
-    /// Whose account.
-    pub name: UserName,
-    /// What proves it.
-    pub password: Password,
-    /// For the list of devices.
-    pub device_name: DeviceName,
-    /// For a registration where not everybody may.
-    pub invitation: Invitation,
-}
-
-impl Authenticate {
-    fn parse(
-        device: &[u8],
-        name: &str,
-        password: String,
-        device_name: String,
-    ) -> Result<Self, InvalidRequest> {
-        Ok(Self {
-            device: device_id(device)?,
-            name: UserName::parse(name)?,
-            password: password.try_into()?,
-            device_name: device_name.try_into()?,
-            invitation: Invitation::default(),
-        })
-    }
-}
-
-impl TryFrom<v1::Register> for Authenticate {
-    type Error = InvalidRequest;
-
-    fn try_from(it: v1::Register) -> Result<Self, InvalidRequest> {
-        let parsed = Self::parse(&it.device_id, &it.name, it.password, it.device_name)?;
-        Ok(Self {
-            invitation: it.invitation.try_into()?,
-            ..parsed
-        })
-    }
-}
-
-impl TryFrom<v1::SignIn> for Authenticate {
-    type Error = InvalidRequest;
-
-    fn try_from(it: v1::SignIn) -> Result<Self, InvalidRequest> {
-        Self::parse(&it.device_id, &it.name, it.password, it.device_name)
-    }
-}
-
 /// A group to make.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct CreateGroup {
@@ -256,6 +205,12 @@ pub enum Request {
     ClearPush,
     /// The app goes to the background.
     Detach,
+    /// Change the password.
+    ChangePassword(ChangePassword),
+    /// Delete the user.
+    DeleteAccount(Password),
+    /// Tell the operators of something.
+    Report(Report),
 }
 
 impl Request {
@@ -280,7 +235,10 @@ impl Request {
             | Self::SignOut
             | Self::SetPush(_)
             | Self::ClearPush
-            | Self::Detach => None,
+            | Self::Detach
+            | Self::ChangePassword(_)
+            | Self::DeleteAccount(_)
+            | Self::Report(_) => None,
         }
     }
 }
@@ -318,6 +276,9 @@ pub fn parse_request(body: v1::client_frame::Body) -> Option<Result<Request, Inv
         Body::SetPush(it) => parse_push(&it).map(Request::SetPush),
         Body::ClearPush(_) => Ok(Request::ClearPush),
         Body::Detach(_) => Ok(Request::Detach),
+        Body::ChangePassword(it) => ChangePassword::try_from(it).map(Request::ChangePassword),
+        Body::DeleteAccount(it) => parse_delete_account(it),
+        Body::Report(it) => Report::try_from(it).map(Request::Report),
     })
 }
 
@@ -360,6 +321,10 @@ fn parse_push(it: &v1::SetPush) -> Result<PushAddress, InvalidRequest> {
         app: AppId::parse(&it.app_id)?,
         token: PushToken::parse(&it.token)?,
     })
+}
+
+fn parse_delete_account(it: v1::DeleteAccount) -> Result<Request, InvalidRequest> {
+    Ok(Request::DeleteAccount(it.password.try_into()?))
 }
 
 /// Of an event that there may be: engines store signed numbers.

@@ -1,6 +1,7 @@
 //! The generated types of the schema, and their conversion into checked ones:
 //! parse, don't validate.
 
+mod account;
 mod convert;
 pub mod elements;
 mod encoded;
@@ -8,10 +9,8 @@ mod fetch;
 mod messages;
 
 pub use self::{
-    convert::{
-        AddMembers, Authenticate, CreateGroup, Hello, InvalidRequest, Request, device_id,
-        parse_request,
-    },
+    account::{Authenticate, ChangePassword, Report, ReportReason, Reported},
+    convert::{AddMembers, CreateGroup, Hello, InvalidRequest, Request, device_id, parse_request},
     encoded::{EncodedHistory, EncodedPage, write_frame},
     fetch::{FetchHistory, FetchMembers, HistoryFrom},
     messages::{DeleteMessage, EditMessage, React, SendMessage, Target},

@@ -3,6 +3,7 @@
 //! `settings.rs` defines each of them once; what is given is merged in `source.rs`,
 //! the weakest first: defaults, the file, the environment, flags.
 
+mod admin;
 mod apps;
 mod document;
 mod invitation;
@@ -20,6 +21,7 @@ use clap::{Arg, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, er
 use clap_complete::Shell;
 
 pub use self::{
+    admin::{AdminTask, NamedPassword, ReportsTask, UsersTask},
     apps::Apps,
     invitation::Invitations,
     network::{Networks, network},
@@ -55,6 +57,17 @@ enum TaskArgs {
     Status {
         /// One JSON object instead of a table
         #[arg(long)]
+        json: bool,
+    },
+
+    /// Look after the users of a running server, over the socket in its data directory
+    Admin {
+        /// What to do
+        #[command(subcommand)]
+        task: AdminTask,
+
+        /// One JSON object instead of words
+        #[arg(long, global = true)]
         json: bool,
     },
 
@@ -117,6 +130,7 @@ const EXAMPLES: &str = "Examples:
   magpied --database-url postgres://magpie@db/magpie
   magpied migrate --database-url postgres://owner@db/magpie
   magpied status
+  magpied admin users suspend mallory
   magpied push check --push-account fcm.json
   magpied epoch new --database-url postgres://magpie@db/magpie
   magpied config --default > magpie.toml; magpied --config magpie.toml
@@ -127,7 +141,7 @@ Each setting is also MAGPIE_... in the environment (MAGPIE_LISTEN) and a line of
 Exit status: 0 drained (status: ready), 64 a wrong setting, 1 anything else.";
 
 /// What to do.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Task {
     /// Serve until a signal.
     Serve,
@@ -135,6 +149,13 @@ pub enum Task {
     Migrate,
     /// Ask a running server how it is doing, and end.
     Status {
+        /// For programs.
+        json: bool,
+    },
+    /// Have a running server do an operator's task, and end.
+    Admin {
+        /// Which.
+        task: AdminTask,
         /// For programs.
         json: bool,
     },
@@ -231,6 +252,7 @@ impl Config {
         let task = match args.task {
             None => Task::Serve,
             Some(TaskArgs::Status { json }) => Task::Status { json },
+            Some(TaskArgs::Admin { task, json }) => Task::Admin { task, json },
             Some(TaskArgs::Migrate) => Task::Migrate,
             Some(TaskArgs::Push(PushTask::Check)) => Task::CheckPush,
             Some(TaskArgs::Epoch(EpochTask::New { sign_out_all })) => {
@@ -281,6 +303,7 @@ fn reference(task: Option<&TaskArgs>) -> Result<Option<String>, Stop> {
         Some(
             TaskArgs::Config { .. }
             | TaskArgs::Status { .. }
+            | TaskArgs::Admin { .. }
             | TaskArgs::Migrate
             | TaskArgs::Push(_)
             | TaskArgs::Epoch(_),

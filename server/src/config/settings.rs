@@ -17,6 +17,7 @@ use super::{
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3_600);
+const DAY: Duration = Duration::from_secs(24 * 3_600);
 
 /// With the delay for company, less than what the store gives a device.
 const PUSH_WAIT_MAX: Duration = Duration::from_secs(20);
@@ -30,7 +31,8 @@ settings! {
             listen: SocketAddr = ([127, 0, 0, 1], 7443).into();
             /// Where operators look (HTTP: /metrics, /livez, /readyz).
             admin_listen: Option<SocketAddr> = Some(([127, 0, 0, 1], 7480).into());
-            /// Where the log, the keys and the development certificate are kept.
+            /// Where the log, the keys, the development certificate and the socket of operators are
+            /// kept.
             data_dir: PathBuf = "./magpie-data".into();
             /// Keep everything but the certificate in PostgreSQL: postgres://USER@HOST/DATABASE.
             database_url: Option<Secret> = None;
@@ -155,6 +157,8 @@ settings! {
             /// Names that a user names in requests and has not named lately: whether they exist is
             /// told.
             lookup_rate_per_user: Option<Rate> = Some(Rate::new(2_000, 100, HOUR));
+            /// What a user tells the operators of users and messages.
+            report_rate_per_user: Option<Rate> = Some(Rate::new(20, 20, DAY));
             /// All other requests (history, conversations, members, devices, read marks) of one
             /// device.
             request_rate_per_device: Option<Rate> = Some(Rate::new(2_000, 50, SECOND));

@@ -1,6 +1,9 @@
 //! What a request takes, and what it is called.
 
-use magpie_protocol::wire::{Request, SendMessage, Target};
+use magpie_protocol::{
+    text::UserName,
+    wire::{Reported, Request, SendMessage, Target},
+};
 
 use crate::limits::Cost;
 
@@ -31,13 +34,24 @@ pub(super) fn cost(request: &Request) -> Cost<'_> {
         | Request::SignOut
         | Request::SetPush(_)
         | Request::ClearPush
-        | Request::Detach => (false, 0, [].as_slice()),
+        | Request::Detach
+        | Request::ChangePassword(_)
+        | Request::DeleteAccount(_) => (false, 0, [].as_slice()),
+        Request::Report(it) => (false, 0, named(&it.about)),
     };
     let of_names: usize = names.iter().map(|it| it.as_str().len()).sum();
     Cost {
         appends,
         size: size + of_names,
         names,
+    }
+}
+
+/// The users whom a report names: whether they exist is not told, but looked up.
+const fn named(about: &Reported) -> &[UserName] {
+    match about {
+        Reported::User(name) => std::slice::from_ref(name),
+        Reported::Event(..) => &[],
     }
 }
 
@@ -62,5 +76,8 @@ pub(super) const fn kind(request: &Request) -> &'static str {
         Request::SetPush(_) => "set_push",
         Request::ClearPush => "clear_push",
         Request::Detach => "detach",
+        Request::ChangePassword(_) => "change_password",
+        Request::DeleteAccount(_) => "delete_account",
+        Request::Report(_) => "report",
     }
 }

@@ -5,7 +5,11 @@ use std::time::Duration;
 use magpie_protocol::{
     id::{ConversationId, DeviceId},
     seq::Seq,
-    wire::{AddMembers, CreateGroup, FetchHistory, FetchMembers, Request, SendMessage},
+    text::Password,
+    wire::{
+        AddMembers, ChangePassword, CreateGroup, FetchHistory, FetchMembers, Report, Request,
+        SendMessage,
+    },
 };
 
 use crate::{
@@ -30,19 +34,24 @@ pub(super) enum Other {
     FetchDevices,
     RevokeDevice(DeviceId),
     Push(PushRequest),
+    ChangePassword(ChangePassword),
+    DeleteAccount(Password),
+    Report(Report),
 }
 
 impl Other {
-    /// The device whose credential it ends.
-    pub(super) const fn revoked(&self) -> Option<DeviceId> {
+    /// Whether it waits for its turn to read. A mark waits for others, and a password
+    /// for those that are hashed; neither reads much.
+    pub(super) const fn reads(&self) -> bool {
         match self {
-            Self::RevokeDevice(device) => Some(*device),
-            Self::MarkRead { .. }
-            | Self::FetchHistory(_)
+            Self::MarkRead { .. } | Self::ChangePassword(_) | Self::DeleteAccount(_) => false,
+            Self::FetchHistory(_)
             | Self::FetchConversations { .. }
             | Self::FetchMembers(_)
             | Self::FetchDevices
-            | Self::Push(_) => None,
+            | Self::RevokeDevice(_)
+            | Self::Push(_)
+            | Self::Report(_) => true,
         }
     }
 }
@@ -69,7 +78,11 @@ pub const fn is_of_one_history(request: &Request) -> bool {
         | Request::SignOut
         | Request::SetPush(_)
         | Request::ClearPush
-        | Request::Detach => false,
+        | Request::Detach
+        | Request::ChangePassword(_)
+        | Request::DeleteAccount(_) => false,
+        // Of a message by its place in it.
+        Request::Report(_) => true,
     }
 }
 
@@ -141,6 +154,9 @@ pub(super) fn to_append(
         Request::SetPush(address) => return Err(Other::Push(PushRequest::Set(address))),
         Request::ClearPush => return Err(Other::Push(PushRequest::Clear)),
         Request::Detach => return Err(Other::Push(PushRequest::Detach)),
+        Request::ChangePassword(it) => return Err(Other::ChangePassword(it)),
+        Request::DeleteAccount(password) => return Err(Other::DeleteAccount(password)),
+        Request::Report(report) => return Err(Other::Report(report)),
     };
     let actor = Actor {
         user: from.user,

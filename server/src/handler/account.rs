@@ -1,11 +1,13 @@
 //! Registration and sign-in: from a name and a password to a device's credential.
 
+mod changes;
+
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use magpie_protocol::{
     id::{DeviceId, UserId},
-    text::Password,
+    text::{Password, UserName},
     wire::Authenticate,
 };
 use tokio::sync::{Mutex, Semaphore};
@@ -19,7 +21,7 @@ use crate::{
     config::Registration,
     limits::{Limited, Limiter},
     random::{NoRandomness, Random},
-    store::{Account, CreateUser, NewDevice, PutDevice, SharedStore, StoreError, User},
+    store::{Account, CreateUser, NewDevice, PutDevice, SharedStore, Standing, StoreError, User},
     tokens::Tokens,
 };
 
@@ -46,6 +48,9 @@ pub enum SignInError {
     /// Name or password: which one is not told.
     #[error("name or password is wrong")]
     WrongCredentials,
+    /// An operator suspended the user. Told to who knows the password.
+    #[error("the user is suspended")]
+    Suspended,
     /// The device id was revoked, or is somebody else's: make a new one.
     #[error("the device id cannot be used")]
     DeviceRefused,
@@ -148,26 +153,29 @@ impl Accounts {
         if let Some(account) = self.store.account(&it.name).await? {
             return self.register_again(account, it).await;
         }
-        let password_hash = self.hash_new(&it).await?;
-        let user = User {
-            id: UserId::new(self.random.bytes()?),
-            name: it.name.clone(),
-        };
-        let account = Account {
-            user: user.clone(),
-            password_hash,
-        };
+        let password_hash = self.hash_new(&it.password, &it.name).await?;
+        let account = self.new_account(it.name.clone(), password_hash)?;
         let (token, device) = self.new_device(&it)?;
         let at_ms = self.clock.wall_ms();
-        match self.store.create_user(&account, &device, at_ms).await? {
+        let created = self.store.create_user(&account, Some(&device), at_ms);
+        match created.await? {
             CreateUser::Done => Ok(Credential {
-                user,
+                user: account.user,
                 device: device.id,
                 token,
             }),
             CreateUser::NameTaken => Err(SignInError::NameTaken),
             CreateUser::DeviceRefused => Err(SignInError::DeviceRefused),
         }
+    }
+
+    fn new_account(&self, name: UserName, password_hash: String) -> Result<Account, SignInError> {
+        let id = UserId::new(self.random.bytes()?);
+        Ok(Account {
+            user: User { id, name },
+            password_hash,
+            standing: Standing::Active,
+        })
     }
 
     fn may_register(&self, it: &Authenticate) -> Result<(), SignInError> {
@@ -234,26 +242,17 @@ impl Accounts {
         it: Authenticate,
     ) -> Result<Credential, SignInError> {
         let known = self.known_device(account.as_ref(), &it).await?;
-        self.limiter.password(&it.name, known, self.clock.now())?;
-        let expected = account
-            .as_ref()
-            .map_or(&self.nobody, |account| &account.password_hash);
-        let verified = self.verify(&it.password, expected.clone()).await;
-        if !matches!(verified, Ok(false)) {
-            self.limiter.forgive_password(&it.name, known);
+        let account = self.proven(&it.name, account, &it.password, known).await?;
+        if account.standing == Standing::Suspended {
+            return Err(SignInError::Suspended);
         }
-        let is_right = verified?;
-        let Some(account) = account.filter(|_| is_right) else {
-            return Err(SignInError::WrongCredentials);
-        };
         let _placing = self.placing.lock().await;
         if known.is_none() {
             self.has_room(&account).await?;
         }
         let (token, device) = self.new_device(&it)?;
         let at_ms = self.clock.wall_ms();
-        let put = self.store.put_device(account.user.id, &device, at_ms);
-        let put = put.await;
+        let put = self.store.put_device(&account, &device, at_ms).await;
         self.tokens.forget(device.id);
         match put? {
             PutDevice::Done => Ok(Credential {
@@ -262,7 +261,33 @@ impl Accounts {
                 token,
             }),
             PutDevice::Refused => Err(SignInError::DeviceRefused),
+            // Somebody changed the password meanwhile, or ended the account.
+            PutDevice::Stale => Err(SignInError::WrongCredentials),
         }
+    }
+
+    /// The account, if there is one and this is its password: a try of the account's,
+    /// unless it is right. `known` is the device that asks, if it is one of the
+    /// account's. Takes as long if there is no account.
+    async fn proven(
+        &self,
+        name: &UserName,
+        account: Option<Account>,
+        password: &Password,
+        known: Option<DeviceId>,
+    ) -> Result<Account, SignInError> {
+        self.limiter.password(name, known, self.clock.now())?;
+        let expected = account
+            .as_ref()
+            .map_or(&self.nobody, |account| &account.password_hash);
+        let verified = self.verify(password, expected.clone()).await;
+        if !matches!(verified, Ok(false)) {
+            self.limiter.forgive_password(name, known);
+        }
+        let is_right = verified?;
+        account
+            .filter(|_| is_right)
+            .ok_or(SignInError::WrongCredentials)
     }
 
     /// Whether the user may have another device.
@@ -289,9 +314,9 @@ impl Accounts {
     }
 
     /// The hash of a password that is to be somebody's.
-    async fn hash_new(&self, it: &Authenticate) -> Result<String, SignInError> {
+    async fn hash_new(&self, password: &Password, name: &UserName) -> Result<String, SignInError> {
         let salt = self.random.bytes()?;
-        let (password, name) = (it.password.clone(), it.name.clone());
+        let (password, name) = (password.clone(), name.clone());
         self.hashing(move |passwords| {
             if is_guessable(&password, &name) {
                 return Err(SignInError::GuessablePassword);

@@ -7,10 +7,12 @@ mod guessable;
 mod hello;
 mod password;
 mod pushes;
+mod reports;
 
 pub use self::{
     account::{Accounts, Credential, SignInError},
     hello::{Greeted, HelloError, Hellos},
     password::HashError,
     pushes::{PushRequest, Pushes},
+    reports::Reports,
 };

@@ -100,6 +100,7 @@ pub struct Limiter {
     requests_of_device: Buckets<DeviceId>,
     snapshots_of_device: Buckets<DeviceId>,
     lookups: LookUps,
+    reports: Buckets<UserId>,
     /// Requests that are not answered.
     requests: AtomicU32,
 }
@@ -131,6 +132,7 @@ impl Limiter {
             requests_of_device: buckets!(request_rate_per_device),
             snapshots_of_device: buckets!(snapshot_rate_per_device),
             lookups: LookUps::new(buckets!(lookup_rate_per_user)),
+            reports: buckets!(report_rate_per_user),
             requests: AtomicU32::new(0),
             limits,
         })
@@ -234,6 +236,15 @@ impl Limiter {
     /// [`Limited`].
     pub fn snapshot(&self, device: DeviceId, now: Moment) -> Result<(), Limited> {
         counted(self.snapshots_of_device.take(&device, 1, now))
+    }
+
+    /// A user reports somebody.
+    ///
+    /// # Errors
+    ///
+    /// [`Limited`].
+    pub fn report(&self, user: UserId, now: Moment) -> Result<(), Limited> {
+        counted(self.reports.take(&user, 1, now))
     }
 
     fn take(

@@ -4,6 +4,7 @@
 mod audience;
 mod chronicle;
 mod committer;
+mod departures;
 mod fan_out;
 mod high_water;
 mod lane;
@@ -14,6 +15,7 @@ mod router;
 pub use self::{
     chronicle::Chronicle,
     committer::{Committer, Submission},
+    departures::Departures,
     high_water::HighWater,
     marks::Marks,
     router::Router,

@@ -97,6 +97,7 @@ pub struct Router {
     shards: Vec<Routed>,
     bell: Notify,
     news: Arc<Notify>,
+    deletions: Arc<Notify>,
 }
 
 impl Router {
@@ -125,6 +126,7 @@ impl Router {
             clock,
             bell: Notify::new(),
             news: Arc::default(),
+            deletions: Arc::default(),
         }
     }
 
@@ -132,6 +134,16 @@ impl Router {
     #[must_use]
     pub fn news(&self) -> Arc<Notify> {
         Arc::clone(&self.news)
+    }
+
+    /// Rung when a user was deleted.
+    pub(super) fn deletions(&self) -> Arc<Notify> {
+        Arc::clone(&self.deletions)
+    }
+
+    /// The log has grown, and nobody here has told of it.
+    pub(super) fn look(&self) {
+        self.bell.notify_one();
     }
 
     /// Everything up to here was put into the mailboxes of all it is for.
@@ -312,6 +324,9 @@ impl Router {
             self.tokens.forget(changed.device);
             if changed.is_revoked {
                 self.hub.end(changed.user, changed.device, Ending::Revoked);
+            }
+            if changed.is_users_end {
+                self.deletions.notify_one();
             }
         }
         // Before the events, whose pages' cursors pass them.

@@ -23,6 +23,7 @@ pub(super) mod groups;
 pub(super) mod members;
 pub(super) mod messages;
 pub(super) mod model;
+pub(super) mod operators;
 pub(super) mod pages;
 pub(super) mod syncs;
 pub(super) mod wakes;
@@ -42,7 +43,7 @@ use prost::Message as _;
 
 use super::{
     Account, Actor, Append, Command, CreateUser, LogEvent, MarkRead, NewDevice, Outcome, Positions,
-    ReadLimit, Refusal, Shard, SharedStore, User, UserPage,
+    ReadLimit, Refusal, Shard, SharedStore, Standing, User, UserPage,
 };
 
 /// More than any test has.
@@ -96,6 +97,10 @@ impl Player {
     pub(super) fn name(&self) -> UserName {
         self.user.name.clone()
     }
+
+    pub(super) fn account(&self) -> Account {
+        account_of(self.user.clone())
+    }
 }
 
 impl World {
@@ -126,17 +131,13 @@ impl World {
             id: UserId::new(self.fresh()),
             name: UserName::parse(name).unwrap(),
         };
-        let password_hash = "$argon2id$".to_owned();
-        Account {
-            user,
-            password_hash,
-        }
+        account_of(user)
     }
 
     pub(super) async fn player(&self, name: &str) -> Player {
         let account = self.new_account(name);
         let device = self.new_device();
-        let created = self.store.create_user(&account, &device, NOON).await;
+        let created = self.store.create_user(&account, Some(&device), NOON).await;
         assert_eq!(created, Ok(CreateUser::Done));
         let (user, device) = (account.user, device.id);
         let actor = Actor {
@@ -282,6 +283,14 @@ impl World {
     }
 }
 
+fn account_of(user: User) -> Account {
+    Account {
+        user,
+        password_hash: "$argon2id$".to_owned(),
+        standing: Standing::Active,
+    }
+}
+
 pub(super) fn send(to: Target, text: &str) -> Command {
     let message = MessageText::try_from(text.to_owned()).unwrap().into();
     Command::SendMessage { to, message }
@@ -384,6 +393,19 @@ macro_rules! suite {
                 hello_sets_the_cursor_also_downwards
                 an_older_connection_is_fenced
                 the_history_has_an_identity_and_a_key
+            }
+            operators {
+                a_changed_password_ends_the_devices_that_it_should
+                a_password_is_changed_by_who_proved_the_last_one
+                no_device_is_made_by_who_proved_another_password
+                who_is_suspended_has_no_device_until_they_are_resumed
+                who_is_deleted_leaves_a_place_without_a_name
+                a_deleted_users_name_is_given_to_nobody
+                who_is_deleted_leaves_their_groups_once
+                who_is_deleted_gets_no_wake
+                a_report_is_listed_until_it_is_closed
+                acts_are_listed_newest_first
+                what_there_is_is_counted
             }
             pages {
                 a_page_describes_what_begins_in_it

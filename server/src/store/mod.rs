@@ -14,16 +14,18 @@ use async_trait::async_trait;
 use magpie_protocol::{
     id::{ConversationId, DeviceId, UserId},
     seq::{Position, Seq},
-    text::{DeviceName, UserName},
+    text::UserName,
     wire::{FetchHistory, FetchMembers, v1},
 };
 
+mod account;
 mod ahead;
 mod command;
 pub mod embedded;
 mod epoch;
 mod event;
 mod identity;
+mod operators;
 pub mod postgres;
 mod read;
 mod rules;
@@ -33,9 +35,14 @@ mod syncs;
 mod wakes;
 
 pub use self::{
+    account::{Account, CreateUser, Device, DeviceLine, NewDevice, PutDevice, User},
     command::{Actor, Append, Command, Committed, LogEvent, MembershipChange, Outcome, Refusal},
     epoch::{History, LogState, NewEpoch},
     identity::direct_conversation,
+    operators::{
+        AccountChange, AdminAct, Departure, NewReport, OperatorStore, Report, SignOut, Standing,
+        Statistics,
+    },
     read::{
         ChangedDevice, HistoryPage, Membership, ReadLimit, Recency, SnapshotPage, SnapshotPlace,
         Stretch, UserMark, UserPage,
@@ -92,81 +99,6 @@ pub enum StoreError {
     },
 }
 
-/// A person.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct User {
-    /// Random; never re-used.
-    pub id: UserId,
-    /// Never changes; never re-used.
-    pub name: UserName,
-}
-
-/// A person and what proves that they are it.
-#[derive(Clone, Eq, PartialEq)]
-pub struct Account {
-    /// Who.
-    pub user: User,
-    /// In PHC string format (argon2id).
-    pub password_hash: String,
-}
-
-/// A device to make, or to give a new token.
-#[derive(Clone, Eq, PartialEq)]
-pub struct NewDevice {
-    /// Made by the client.
-    pub id: DeviceId,
-    /// For the list of devices.
-    pub name: DeviceName,
-    /// SHA-256 of the token.
-    pub token_hash: [u8; 32],
-}
-
-/// What became of a [`NewDevice`].
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum PutDevice {
-    /// It is the user's now, or was already and has a new token.
-    Done,
-    /// It was revoked, or belongs to somebody else: the id is of no use.
-    Refused,
-}
-
-/// What became of a registration.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum CreateUser {
-    /// User and device exist now.
-    Done,
-    /// The name is taken; nothing has changed.
-    NameTaken,
-    /// The device id is of no use; nothing has changed.
-    DeviceRefused,
-}
-
-/// A device that may connect.
-#[derive(Clone, Eq, PartialEq)]
-pub struct Device {
-    /// Which one.
-    pub id: DeviceId,
-    /// Whose.
-    pub user: User,
-    /// SHA-256 of its token.
-    pub token_hash: [u8; 32],
-    /// The log's heads when it was made: what is older is history to it.
-    pub made_at: Positions,
-}
-
-/// One line of the list of devices.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct DeviceLine {
-    /// Which one.
-    pub id: DeviceId,
-    /// As given at sign-in.
-    pub name: String,
-    /// When it signed in, milliseconds since 1970.
-    pub created_at_ms: i64,
-    /// When it last said hello, milliseconds since 1970.
-    pub last_seen_at_ms: Option<i64>,
-}
-
 /// Rises with each connection of a device.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Generation(pub u64);
@@ -221,7 +153,7 @@ pub struct Marked {
 
 /// What an engine must do. All of it is durable when it returns.
 #[async_trait]
-pub trait Store: WakeStore + SyncStore + Send + Sync + 'static {
+pub trait Store: WakeStore + SyncStore + OperatorStore + Send + Sync + 'static {
     /// The engine's name, as in the ready line.
     fn engine(&self) -> &'static str;
 
@@ -248,21 +180,22 @@ pub trait Store: WakeStore + SyncStore + Send + Sync + 'static {
     /// How many shards the log has; never changes.
     fn shard_count(&self) -> usize;
 
-    /// The account with this name.
+    /// The account with this name, of a user who is not deleted.
     async fn account(&self, name: &UserName) -> Result<Option<Account>, StoreError>;
 
-    /// Makes a user and their first device.
+    /// Makes a user, and their first device if there is one.
     async fn create_user(
         &self,
         account: &Account,
-        device: &NewDevice,
+        device: Option<&NewDevice>,
         at_ms: i64,
     ) -> Result<CreateUser, StoreError>;
 
-    /// Makes a device of an existing user, or gives the same one a new token.
+    /// Makes a device of an existing user, or gives the same one a new token, if the
+    /// account is still as it was when its password was compared.
     async fn put_device(
         &self,
-        user: UserId,
+        account: &Account,
         device: &NewDevice,
         at_ms: i64,
     ) -> Result<PutDevice, StoreError>;

@@ -79,6 +79,8 @@ pub struct ChangedDevice {
     pub device: DeviceId,
     /// It may not connect any more.
     pub is_revoked: bool,
+    /// Nor may its user, who is deleted.
+    pub is_users_end: bool,
 }
 
 /// How much to read at once. At least one event is read, however large.

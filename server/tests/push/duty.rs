@@ -63,13 +63,14 @@ pub(crate) async fn register(store: &SharedStore, name: &str) -> (UserName, Acto
             name: name.clone(),
         },
         password_hash: String::new(),
+        standing: magpie_server::store::Standing::Active,
     };
     let new = NewDevice {
         id: device,
         name: DeviceName::try_from("phone".to_owned()).unwrap(),
         token_hash: [0; 32],
     };
-    let made = store.create_user(&account, &new, 0).await;
+    let made = store.create_user(&account, Some(&new), 0).await;
     assert_eq!(made, Ok(CreateUser::Done));
     (name, Actor { user, device })
 }

@@ -11,11 +11,12 @@ use magpie_protocol::{
     wire::{FetchHistory, FetchMembers, v1},
 };
 use magpie_server::store::{
-    Account, Append, CandidatePage, CandidatePlace, Committed, Confirm, Connect, CreateUser,
-    Device, DeviceLine, DueSync, DueWake, Generation, HistoryPage, LogState, MarkRead, Marked,
-    Membership, NewDevice, NewWake, Positions, Preview, PutDevice, ReadLimit, Schedule, Shard,
-    SharedStore, SnapshotPage, SnapshotPlace, Store, StoreError, Stretch, SyncStore, UserPage,
-    WakeStore, WorthyStretch,
+    Account, AccountChange, AdminAct, Append, CandidatePage, CandidatePlace, Committed, Confirm,
+    Connect, CreateUser, Departure, Device, DeviceLine, DueSync, DueWake, Generation, HistoryPage,
+    LogState, MarkRead, Marked, Membership, NewDevice, NewReport, NewWake, OperatorStore,
+    Positions, Preview, PutDevice, ReadLimit, Report, Schedule, Shard, SharedStore, SnapshotPage,
+    SnapshotPlace, Statistics, Store, StoreError, Stretch, SyncStore, UserPage, WakeStore,
+    WorthyStretch,
 };
 use tokio::sync::RwLock;
 
@@ -101,8 +102,8 @@ pass_on! {
     state() -> LogState;
     cursor_key() -> [u8; 32];
     account(name: &UserName) -> Option<Account>;
-    create_user(account: &Account, device: &NewDevice, at_ms: i64) -> CreateUser;
-    put_device(user: UserId, device: &NewDevice, at_ms: i64) -> PutDevice;
+    create_user(account: &Account, device: Option<&NewDevice>, at_ms: i64) -> CreateUser;
+    put_device(account: &Account, device: &NewDevice, at_ms: i64) -> PutDevice;
     device(id: DeviceId) -> Option<Device>;
     devices(user: UserId) -> Vec<DeviceLine>;
     revoke_device(user: UserId, device: DeviceId) -> bool;
@@ -118,6 +119,19 @@ pass_on! {
         user: UserId, after: Option<ConversationId>, limit: ReadLimit
     ) -> (Vec<v1::Conversation>, bool);
     mark_read(shard: Shard, marks: &[MarkRead]) -> Marked;
+}
+
+pass_on! {
+    OperatorStore {}
+    change_account(user: UserId, proven: Option<&str>, change: &AccountChange) -> Option<Vec<DeviceId>>;
+    departures(count: usize) -> Vec<Departure>;
+    add_report(report: &NewReport) -> ();
+    reports(after: u64, count: usize) -> Vec<Report>;
+    close_report(id: u64, at_ms: i64) -> bool;
+    note_act(act: &AdminAct) -> ();
+    acts(count: usize) -> Vec<AdminAct>;
+    statistics() -> Statistics;
+    account_of(user: UserId) -> Option<Account>;
 }
 
 pass_on! {

@@ -11,7 +11,7 @@ use magpie_protocol::{
 };
 use magpie_server::{
     config::Limits,
-    store::{Account, NewDevice, User},
+    store::{Account, NewDevice, Standing, User},
 };
 use prost::Message as _;
 
@@ -32,13 +32,14 @@ async fn make_users(world: &World, count: usize) -> Vec<String> {
                 name: UserName::parse(&name).unwrap(),
             },
             password_hash: "$argon2id$".to_owned(),
+            standing: Standing::Active,
         };
         let device = NewDevice {
             id: DeviceId::new(fresh()),
             name: DeviceName::try_from(String::new()).unwrap(),
             token_hash: [0; 32],
         };
-        world.store.create_user(&account, &device, 0).await.unwrap();
+        world.store.create_user(&account, Some(&device), 0).await.unwrap();
         names.push(name);
     }
     names

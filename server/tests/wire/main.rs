@@ -9,6 +9,7 @@
     reason = "a test stops at what it did not expect"
 )]
 
+mod accounts;
 mod canary;
 mod counted;
 mod crowd;
@@ -16,6 +17,7 @@ mod epochs;
 mod hostile;
 mod limits;
 mod messages;
+mod operators;
 mod peer;
 mod process;
 mod reconnects;

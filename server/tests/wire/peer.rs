@@ -1,7 +1,12 @@
 //! A server of its own for each test, and peers that say exactly what they are
 //! told to.
 
-use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::{Bytes, BytesMut};
 use magpie_protocol::{
@@ -11,8 +16,9 @@ use magpie_protocol::{
 };
 use magpie_server::{
     clock::{Blocking, Clock},
-    config::Limits,
+    config::{AdminTask, Limits},
     node::{Ground, Node, StartError, bind},
+    operate,
     random::Random,
     store::{SharedStore, embedded},
     tls::{self, Source},
@@ -101,6 +107,16 @@ impl World {
             limits,
             dir,
         })
+    }
+
+    pub(crate) fn admin_socket(&self) -> PathBuf {
+        self.dir.path().join(operate::SOCKET)
+    }
+
+    /// What an operator is told.
+    pub(crate) async fn operate(&self, task: AdminTask) -> Result<String, String> {
+        let told = operate::run(self.dir.path(), &task, true).await;
+        told.map_err(|error| error.to_string())
     }
 
     /// Drains the server. What is left of it.

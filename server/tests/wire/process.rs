@@ -18,7 +18,7 @@ use magpie_protocol::{
 };
 use magpie_server::{
     clock::Blocking,
-    store::{Account, CreateUser, NewDevice, SharedStore, User, embedded},
+    store::{Account, CreateUser, NewDevice, SharedStore, Standing, User, embedded},
     tls::{self, Source},
 };
 use rustix::process::{Pid, Signal, kill_process};
@@ -276,13 +276,14 @@ async fn make_devices(dir: &Path, count: usize) -> Vec<Device> {
         let account = Account {
             user: user.clone(),
             password_hash: String::new(),
+            standing: Standing::Active,
         };
         let device = NewDevice {
             id: id.as_ref().try_into().unwrap(),
             name: String::new().try_into().unwrap(),
             token_hash: digest.as_ref().try_into().unwrap(),
         };
-        let made = store.create_user(&account, &device, 0).await.unwrap();
+        let made = store.create_user(&account, Some(&device), 0).await.unwrap();
         assert_eq!(made, CreateUser::Done);
         devices.push(Device {
             id,

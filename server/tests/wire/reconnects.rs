@@ -44,7 +44,7 @@ fn ids(device: &Device) -> (UserId, DeviceId) {
 }
 
 /// Until something that must happen has.
-async fn until<F: Future<Output = bool>>(what: &str, happened: impl Fn() -> F) {
+pub(crate) async fn until<F: Future<Output = bool>>(what: &str, happened: impl Fn() -> F) {
     let deadline = Instant::now() + Duration::from_secs(20);
     while !happened().await {
         assert!(Instant::now() < deadline, "it never happened: {what}");
@@ -127,7 +127,8 @@ async fn a_token_that_another_node_replaced_is_refused() {
         name: "phone".to_owned().try_into().unwrap(),
         token_hash: [9; 32],
     };
-    world.store.put_device(user, &renewed, 0).await.unwrap();
+    let account = world.store.account_of(user).await.unwrap().unwrap();
+    world.store.put_device(&account, &renewed, 0).await.unwrap();
     until("the old token is refused", || async {
         let mut peer = world.peer().await;
         peer.control(hello(&alice, cursor.clone())).await;

@@ -9,7 +9,7 @@ pub(in crate::store) async fn a_name_is_given_once(world: World) {
     let alice = world.player("alice").await;
     let again = world.new_account("alice");
     let device = world.new_device();
-    let created = world.store.create_user(&again, &device, NOON).await;
+    let created = world.store.create_user(&again, Some(&device), NOON).await;
     assert_eq!(created, Ok(CreateUser::NameTaken));
     assert!(world.store.device(device.id).await.unwrap().is_none());
 
@@ -26,17 +26,17 @@ pub(in crate::store) async fn a_device_belongs_to_one_user(world: World) {
         id: alice.actor.device,
         ..world.new_device()
     };
-    let put = world.store.put_device(bob.id(), &stolen, NOON).await;
+    let put = world.store.put_device(&bob.account(), &stolen, NOON).await;
     assert_eq!(put, Ok(PutDevice::Refused));
     let eve = world.new_account("eve");
-    let created = world.store.create_user(&eve, &stolen, NOON).await;
+    let created = world.store.create_user(&eve, Some(&stolen), NOON).await;
     assert_eq!(created, Ok(CreateUser::DeviceRefused));
     assert!(world.store.account(&eve.user.name).await.unwrap().is_none());
     let nobody = world
         .store
-        .put_device(eve.user.id, &world.new_device(), NOON)
+        .put_device(&eve, &world.new_device(), NOON)
         .await;
-    assert_eq!(nobody, Ok(PutDevice::Refused));
+    assert_eq!(nobody, Ok(PutDevice::Stale));
     let revoked = world
         .store
         .revoke_device(bob.id(), alice.actor.device)
@@ -52,7 +52,10 @@ pub(in crate::store) async fn a_new_token_replaces_the_old_one(world: World) {
         ..world.new_device()
     };
     world.accept(world.to(&alice, &alice, "since then")).await;
-    let put = world.store.put_device(alice.id(), &renewed, NOON).await;
+    let put = world
+        .store
+        .put_device(&alice.account(), &renewed, NOON)
+        .await;
     assert_eq!(put, Ok(PutDevice::Done));
     let device = world.store.device(renewed.id).await.unwrap().unwrap();
     assert_eq!(device.token_hash, [8; 32]);
@@ -61,7 +64,10 @@ pub(in crate::store) async fn a_new_token_replaces_the_old_one(world: World) {
     assert_eq!(world.store.devices(alice.id()).await.unwrap().len(), 1);
 
     let second = world.new_device();
-    let put = world.store.put_device(alice.id(), &second, NOON).await;
+    let put = world
+        .store
+        .put_device(&alice.account(), &second, NOON)
+        .await;
     assert_eq!(put, Ok(PutDevice::Done));
     let second = world.store.device(second.id).await.unwrap().unwrap();
     assert_eq!(second.made_at, world.head().await);
@@ -83,7 +89,7 @@ pub(in crate::store) async fn a_revoked_device_is_of_no_use(world: World) {
         id: device,
         ..world.new_device()
     };
-    let put = world.store.put_device(alice.id(), &again, NOON).await;
+    let put = world.store.put_device(&alice.account(), &again, NOON).await;
     assert_eq!(put, Ok(PutDevice::Refused));
 }
 
@@ -92,7 +98,7 @@ pub(in crate::store) async fn devices_are_listed_oldest_first(world: World) {
     let tablet = world.new_device();
     world
         .store
-        .put_device(alice.id(), &tablet, NOON + 1)
+        .put_device(&alice.account(), &tablet, NOON + 1)
         .await
         .unwrap();
     connect(&world, tablet.id, 0).await;

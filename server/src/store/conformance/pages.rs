@@ -96,9 +96,17 @@ pub(in crate::store) async fn the_tailer_reads_marks_and_changed_devices(world: 
         id: bob.actor.device,
         ..world.new_device()
     };
-    world.store.put_device(bob.id(), &renewed, 0).await.unwrap();
+    world
+        .store
+        .put_device(&bob.account(), &renewed, 0)
+        .await
+        .unwrap();
     let tablet = world.new_device();
-    world.store.put_device(bob.id(), &tablet, 0).await.unwrap();
+    world
+        .store
+        .put_device(&bob.account(), &tablet, 0)
+        .await
+        .unwrap();
     world
         .store
         .revoke_device(bob.id(), tablet.id)
@@ -119,6 +127,7 @@ pub(in crate::store) async fn the_tailer_reads_marks_and_changed_devices(world: 
     expected.sort_by_key(|mark| mark.user);
     assert_eq!(found, expected);
     let changed = |device, is_revoked| ChangedDevice {
+        is_users_end: false,
         user: bob.id(),
         device,
         is_revoked,

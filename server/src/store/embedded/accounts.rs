@@ -13,8 +13,11 @@ use super::{
 };
 use crate::store::{
     Account, Attachment, Confirm, Connect, CreateUser, DEADLINE_MS_MAX, Device, DeviceLine,
-    Generation, NewDevice, Positions, PutDevice, Shard, StoreError, User,
+    Generation, NewDevice, Positions, PutDevice, Shard, Standing, StoreError, User,
+    operators::stored_name,
 };
+
+const INSERT_NAME: &str = "INSERT INTO names (name) VALUES (?1) ON CONFLICT DO NOTHING";
 
 const INSERT_USER: &str = "
     INSERT INTO users (user_id, name, password_hash, created_at_ms) VALUES (?1, ?2, ?3, ?4)";
@@ -75,36 +78,54 @@ pub(super) fn account(
     connection: &Connection,
     name: &UserName,
 ) -> Result<Option<Account>, StoreError> {
-    let sql = "SELECT user_id, password_hash FROM users WHERE name = ?1";
+    let sql = "SELECT user_id, name, password_hash, state FROM users WHERE name = ?1";
     let mut statement = connection.prepare_cached(sql)?;
-    let account = statement.query_row([name.as_str()], |row| {
-        let id = UserId::new(row.get(0)?);
-        let name = name.clone();
+    let account = statement.query_row([name.as_str()], account_row);
+    account.optional()?.transpose()
+}
+
+pub(super) fn account_of(
+    connection: &Connection,
+    user: UserId,
+) -> Result<Option<Account>, StoreError> {
+    let sql = "
+        SELECT user_id, name, password_hash, state FROM users WHERE user_id = ?1 AND state <> 2";
+    let mut statement = connection.prepare_cached(sql)?;
+    let account = statement.query_row([user.bytes()], account_row);
+    account.optional()?.transpose()
+}
+
+fn account_row(row: &Row<'_>) -> rusqlite::Result<Result<Account, StoreError>> {
+    let id = UserId::new(row.get(0)?);
+    let name: String = row.get(1)?;
+    let password_hash = row.get(2)?;
+    let standing = Standing::from_number(row.get(3)?);
+    Ok(stored_name(&name).and_then(|name| {
         Ok(Account {
             user: User { id, name },
-            password_hash: row.get(1)?,
+            password_hash,
+            standing: standing?,
         })
-    });
-    Ok(account.optional()?)
+    }))
 }
 
 pub(super) fn create_user(
     writer: &mut Writer,
     account: &Account,
-    device: &NewDevice,
+    device: Option<&NewDevice>,
     at_ms: i64,
 ) -> Result<CreateUser, StoreError> {
     let user = &account.user;
     writer.transaction(|connection, _caches| {
-        let sql = "SELECT 1 FROM users WHERE name = ?1";
-        if connection
-            .prepare_cached(sql)?
-            .exists([user.name.as_str()])?
-        {
-            return Ok(CreateUser::NameTaken);
-        }
-        if find_device(connection, device.id)?.is_some() {
+        let is_there = |device: &NewDevice| find_device(connection, device.id);
+        if device.map(is_there).transpose()?.flatten().is_some() {
             return Ok(CreateUser::DeviceRefused);
+        }
+        let named = connection
+            .prepare_cached(INSERT_NAME)?
+            .execute([user.name.as_str()])?;
+        if named == 0 {
+            return Ok(CreateUser::NameTaken);
         }
         let key = connection.prepare_cached(INSERT_USER)?.insert(params![
             user.id.bytes(),
@@ -112,20 +133,23 @@ pub(super) fn create_user(
             account.password_hash,
             at_ms
         ])?;
-        insert_device(connection, key, device, at_ms)?;
+        if let Some(device) = device {
+            insert_device(connection, key, device, at_ms)?;
+        }
         Ok(CreateUser::Done)
     })
 }
 
 pub(super) fn put_device(
     writer: &mut Writer,
-    user: UserId,
+    account: &Account,
     device: &NewDevice,
     at_ms: i64,
 ) -> Result<PutDevice, StoreError> {
     writer.transaction(|connection, _caches| {
-        let Some(user) = rows::user_key(connection, user)? else {
-            return Ok(PutDevice::Refused);
+        let user = account.user.id;
+        let Some(user) = proven_key(connection, user, &account.password_hash)? else {
+            return Ok(PutDevice::Stale);
         };
         match find_device(connection, device.id)? {
             None => insert_device(connection, user, device, at_ms)?,
@@ -143,6 +167,18 @@ pub(super) fn put_device(
         }
         Ok(PutDevice::Done)
     })
+}
+
+/// The key of a user in good standing whose password has this hash.
+pub(super) fn proven_key(
+    connection: &Connection,
+    user: UserId,
+    hash: &str,
+) -> Result<Option<i64>, StoreError> {
+    let sql = "SELECT key FROM users WHERE user_id = ?1 AND password_hash = ?2 AND state = 0";
+    let mut statement = connection.prepare_cached(sql)?;
+    let key = statement.query_row(params![user.bytes(), hash], |row| row.get(0));
+    Ok(key.optional()?)
 }
 
 /// A device's row, revoked or not.
@@ -202,9 +238,7 @@ pub(super) fn device(connection: &Connection, id: DeviceId) -> Result<Option<Dev
     let Some((user, name, token_hash, made_at)) = found else {
         return Ok(None);
     };
-    let name = UserName::parse(&name).map_err(|reason| StoreError::Corrupt {
-        what: reason.to_string(),
-    })?;
+    let name = stored_name(&name)?;
     let user = User { id: user, name };
     Ok(Some(Device {
         id,

@@ -17,6 +17,7 @@ mod log;
 mod members;
 mod migrations;
 mod open;
+mod operators;
 mod pages;
 mod previews;
 mod readers;
@@ -164,22 +165,22 @@ impl Store for Embedded {
     async fn create_user(
         &self,
         account: &Account,
-        device: &NewDevice,
+        device: Option<&NewDevice>,
         at_ms: i64,
     ) -> Result<CreateUser, StoreError> {
-        let (account, device) = (account.clone(), device.clone());
-        self.write(move |writer| accounts::create_user(writer, &account, &device, at_ms))
+        let (account, device) = (account.clone(), device.cloned());
+        self.write(move |writer| accounts::create_user(writer, &account, device.as_ref(), at_ms))
             .await
     }
 
     async fn put_device(
         &self,
-        user: UserId,
+        account: &Account,
         device: &NewDevice,
         at_ms: i64,
     ) -> Result<PutDevice, StoreError> {
-        let device = device.clone();
-        self.write(move |writer| accounts::put_device(writer, user, &device, at_ms))
+        let (account, device) = (account.clone(), device.clone());
+        self.write(move |writer| accounts::put_device(writer, &account, &device, at_ms))
             .await
     }
 

@@ -79,7 +79,7 @@ const FIND_MOVED_MARKS: &str = "
      ORDER BY k.read_position LIMIT ?3";
 
 const FIND_CHANGED_DEVICES: &str = "
-    SELECT u.user_id, d.device_id, d.is_revoked
+    SELECT u.user_id, d.device_id, d.is_revoked, u.state = 2
       FROM devices d JOIN users u ON u.key = d.user
      WHERE d.changed_position > ?1 AND d.changed_position <= ?2";
 
@@ -143,6 +143,7 @@ fn changed_devices(
             user: UserId::new(row.get(0)?),
             device: DeviceId::new(row.get(1)?),
             is_revoked: row.get(2)?,
+            is_users_end: row.get(3)?,
         })
     })?;
     Ok(devices.collect::<Result<_, _>>()?)

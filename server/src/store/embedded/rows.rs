@@ -119,6 +119,12 @@ pub(super) fn user_key(connection: &Connection, user: UserId) -> Result<Option<i
         .optional()?)
 }
 
+/// Whether the user with this key is deleted.
+pub(super) fn is_deleted(connection: &Connection, user: i64) -> Result<bool, StoreError> {
+    let sql = "SELECT 1 FROM users WHERE key = ?1 AND state = 2";
+    Ok(connection.prepare_cached(sql)?.exists([user])?)
+}
+
 /// The key of a conversation.
 pub(super) fn conversation_key(
     connection: &Connection,

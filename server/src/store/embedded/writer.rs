@@ -180,6 +180,12 @@ impl Caches {
         Ok(owner == user)
     }
 
+    /// The user has no name any more.
+    pub(super) fn unnamed(&mut self, user: UserId) {
+        self.people.remove(&user);
+        self.names.retain(|_, person| person.id != user);
+    }
+
     /// The device is revoked.
     pub(super) fn revoked(&mut self, device: DeviceId) {
         self.devices.remove(&device);

@@ -17,20 +17,26 @@ use super::{
 };
 use crate::store::{
     Account, Confirm, Connect, CreateUser, DEADLINE_MS_MAX, Device, DeviceLine, Generation,
-    NewDevice, PutDevice, User,
+    NewDevice, PutDevice, Standing, User, operators::stored_name,
 };
 
 /// How often a change whose outcome is unknown is tried before the caller is
 /// told so. Each of them may be repeated.
 pub(super) const ATTEMPTS: usize = 3;
 
-const FIND_ACCOUNT: &str = "SELECT user_id, password_hash FROM users WHERE name = $1";
+const FIND_ACCOUNT: &str = "
+    SELECT user_id, name, password_hash, state FROM users WHERE name = $1";
+
+const FIND_ACCOUNT_OF: &str = "
+    SELECT user_id, name, password_hash, state FROM users WHERE user_id = $1 AND state <> 2";
 
 /// Makes a user, or finds that this very one was made.
 const INSERT_USER: &str = "
-    WITH made AS (
-        INSERT INTO users (user_id, name, password_hash, created_at_ms) VALUES ($1, $2, $3, $4)
-            ON CONFLICT DO NOTHING
+    WITH named AS (
+        INSERT INTO names (name) VALUES ($2) ON CONFLICT DO NOTHING RETURNING name
+    ), made AS (
+        INSERT INTO users (user_id, name, password_hash, created_at_ms)
+        SELECT $1, named.name, $3, $4 FROM named
         RETURNING key
     )
     SELECT key FROM made
@@ -39,23 +45,34 @@ const INSERT_USER: &str = "
 
 const IS_THERE: &str = "SELECT EXISTS (SELECT FROM devices WHERE device_id = $1)";
 
-/// Makes a device of a user; changes nothing if there is one with this id.
+/// Whether the user is in good standing and their password has this hash.
+const IS_PROVEN: &str = "
+    SELECT EXISTS (SELECT FROM users WHERE user_id = $1 AND password_hash = $2 AND state = 0)";
+
+/// Makes a device of a user whose password was proven, which nobody changes meanwhile;
+/// changes nothing if there is one with this id.
 const INSERT_DEVICE: &str = "
+    WITH proven AS MATERIALIZED (
+        SELECT key FROM users WHERE user_id = $2 AND password_hash = $6 AND state = 0 FOR SHARE
+    )
     INSERT INTO devices (device_id, user_key, name, token_hash, created_at_ms, made_positions)
-    SELECT $1, u.key, $3, $4, $5, heads() FROM users u WHERE u.user_id = $2
+    SELECT $1, p.key, $3, $4, $5, heads() FROM proven p
         ON CONFLICT (device_id) DO NOTHING";
 
 /// Gives a device of a user a new token, unless it was revoked. It takes a
 /// position, under the lock of the first head, so that all nodes forget the old
 /// token when they have read the log up to there.
 const RENEW_DEVICE: &str = "
-    WITH head AS MATERIALIZED (
-        SELECT position + 1 AS position FROM log_head WHERE shard = 0 FOR NO KEY UPDATE
+    WITH proven AS MATERIALIZED (
+        SELECT key FROM users WHERE user_id = $2 AND password_hash = $5 AND state = 0 FOR SHARE
+    ), head AS MATERIALIZED (
+        SELECT position + 1 AS position FROM log_head
+         WHERE shard = 0 AND EXISTS (SELECT FROM proven) FOR NO KEY UPDATE
     ), renewed AS (
         UPDATE devices d
            SET name = $3, token_hash = $4, changed_position = head.position
-          FROM head, users u
-         WHERE d.device_id = $1 AND u.key = d.user_key AND u.user_id = $2 AND NOT d.is_revoked
+          FROM head, proven p
+         WHERE d.device_id = $1 AND p.key = d.user_key AND NOT d.is_revoked
         RETURNING d.changed_position
     )
     UPDATE log_head h SET position = r.changed_position FROM renewed r WHERE h.shard = 0";
@@ -167,15 +184,27 @@ pub(super) async fn account(
     session: Session<'_>,
     name: &UserName,
 ) -> Result<Option<Account>, Failure> {
-    let Some(row) = session.first(FIND_ACCOUNT, &[&name.as_str()]).await? else {
-        return Ok(None);
-    };
-    let id = UserId::new(get_id(&row, 0)?);
-    let name = name.clone();
-    Ok(Some(Account {
+    let row = session.first(FIND_ACCOUNT, &[&name.as_str()]).await?;
+    row.as_ref().map(account_row).transpose()
+}
+
+pub(super) async fn account_of(
+    session: Session<'_>,
+    user: UserId,
+) -> Result<Option<Account>, Failure> {
+    let user = uuid(user.bytes());
+    let row = session.first(FIND_ACCOUNT_OF, &[&user]).await?;
+    row.as_ref().map(account_row).transpose()
+}
+
+fn account_row(row: &Row) -> Result<Account, Failure> {
+    let id = UserId::new(get_id(row, 0)?);
+    let name = stored_name(get(row, 1)?)?;
+    Ok(Account {
         user: User { id, name },
-        password_hash: get(&row, 1)?,
-    }))
+        password_hash: get(row, 2)?,
+        standing: Standing::from_number(get::<i16>(row, 3)?.into())?,
+    })
 }
 
 /// Runs a change that may be repeated until its outcome is known.
@@ -198,7 +227,7 @@ pub(super) use until_known;
 pub(super) async fn create_user(
     connections: &Connections,
     account: &Account,
-    device: &NewDevice,
+    device: Option<&NewDevice>,
     at_ms: i64,
 ) -> Result<CreateUser, Failure> {
     until_known!(async {
@@ -210,7 +239,7 @@ pub(super) async fn create_user(
 async fn try_create_user(
     mut taken: Object,
     account: &Account,
-    device: &NewDevice,
+    device: Option<&NewDevice>,
     at_ms: i64,
 ) -> Result<CreateUser, Failure> {
     let user = &account.user;
@@ -230,7 +259,9 @@ async fn try_create_user(
     if made.is_none() {
         return Ok(CreateUser::NameTaken);
     }
-    if !insert_device(session, user.id, device, at_ms).await? {
+    if let Some(device) = device
+        && !insert_device(session, account, device, at_ms).await?
+    {
         // Dropped, the transaction is undone.
         return Ok(CreateUser::DeviceRefused);
     }
@@ -240,47 +271,51 @@ async fn try_create_user(
 
 pub(super) async fn put_device(
     connections: &Connections,
-    user: UserId,
+    account: &Account,
     device: &NewDevice,
     at_ms: i64,
 ) -> Result<PutDevice, Failure> {
     until_known!(async {
         let taken = connections.take().await?;
-        put(Session::over(&taken), user, device, at_ms).await
+        put(Session::over(&taken), account, device, at_ms).await
     })
 }
 
 /// Makes a device; false if there is one with its id.
 async fn insert_device(
     session: Session<'_>,
-    user: UserId,
+    account: &Account,
     device: &NewDevice,
     at_ms: i64,
 ) -> Result<bool, Failure> {
-    let (id, user) = (uuid(device.id.bytes()), uuid(user.bytes()));
+    let (id, user) = (uuid(device.id.bytes()), uuid(account.user.id.bytes()));
     let (name, hash) = (device.name.as_str(), device.token_hash.as_slice());
-    let params: Params<'_> = &[&id, &user, &name, &hash, &at_ms];
+    let params: Params<'_> = &[&id, &user, &name, &hash, &at_ms, &account.password_hash];
     Ok(session.execute(INSERT_DEVICE, params).await? > 0)
 }
 
 async fn put(
     session: Session<'_>,
-    user: UserId,
+    account: &Account,
     device: &NewDevice,
     at_ms: i64,
 ) -> Result<PutDevice, Failure> {
     let id = uuid(device.id.bytes());
     let is_there: bool = get(&session.one(IS_THERE, &[&id]).await?, 0)?;
-    if !is_there && insert_device(session, user, device, at_ms).await? {
+    if !is_there && insert_device(session, account, device, at_ms).await? {
         return Ok(PutDevice::Done);
     }
     // Also if somebody else was faster.
     let (name, hash) = (device.name.as_str(), device.token_hash.as_slice());
-    let params: Params<'_> = &[&id, &uuid(user.bytes()), &name, &hash];
-    let changed = session.execute(RENEW_DEVICE, params).await?;
-    Ok(match changed {
-        0 => PutDevice::Refused,
-        _ => PutDevice::Done,
+    let (user, proven) = (uuid(account.user.id.bytes()), &account.password_hash);
+    let params: Params<'_> = &[&id, &user, &name, &hash, proven];
+    if session.execute(RENEW_DEVICE, params).await? > 0 {
+        return Ok(PutDevice::Done);
+    }
+    let row = session.one(IS_PROVEN, &[&user, proven]).await?;
+    Ok(match get(&row, 0)? {
+        true => PutDevice::Refused,
+        false => PutDevice::Stale,
     })
 }
 
@@ -288,11 +323,9 @@ pub(super) async fn device(session: Session<'_>, id: DeviceId) -> Result<Option<
     let Some(row) = session.first(FIND_DEVICE, &[&uuid(id.bytes())]).await? else {
         return Ok(None);
     };
-    let name = UserName::parse(get(&row, 1)?);
-    let name = name.map_err(|reason| Failure::corrupt(reason.to_string()))?;
     let user = User {
         id: UserId::new(get_id(&row, 0)?),
-        name,
+        name: stored_name(get(&row, 1)?)?,
     };
     let token_hash: &[u8] = get(&row, 2)?;
     let token_hash = token_hash

@@ -11,7 +11,7 @@ use super::{
     session::{Failure, get, get_count, uuid},
 };
 use crate::store::{
-    Append, LogEvent, Outcome, Refusal,
+    Append, Command, LogEvent, Outcome, Refusal,
     rules::{
         self, Asked, Change, ConversationKind, Effect, Known, Permit, Person, Place, Reacted,
         Standing,
@@ -20,11 +20,12 @@ use crate::store::{
 
 /// What a request with the same id became before, and how the actor stands: whether
 /// the device may act, the conversation, whether the actor is a member, and the
-/// newest event's seq.
+/// newest event's seq. For a deleted user the server acts, and leaves groups.
 const JUDGE: &str = "
     SELECT k.seq, k.committed_at_ms, k.digest,
            EXISTS (SELECT FROM devices d
-                    WHERE d.device_id = $3 AND d.user_key = $1 AND NOT d.is_revoked),
+                    WHERE d.device_id = $3 AND d.user_key = $1 AND NOT d.is_revoked)
+               OR ($5 AND EXISTS (SELECT FROM users u WHERE u.key = $1 AND u.state = 2)),
            c.key, c.kind,
            EXISTS (SELECT FROM members m
                     WHERE m.user_key = $1 AND m.conversation_key = c.key
@@ -116,6 +117,7 @@ impl<'a> Log<'a> {
                     &uuid(append.id.bytes()),
                     &uuid(append.actor.device.bytes()),
                     &uuid(conversation.bytes()),
+                    &matches!(append.command, Command::LeaveGroup { .. }),
                 ],
             )
             .await?;

@@ -20,7 +20,7 @@ use tokio::sync::Mutex;
 use super::{
     batch::{self, ShardOf},
     connections::{Link, Warnings},
-    known::Known,
+    known::{Deletions, Known},
     rows,
     session::{Failure, Session, get},
     settings::Settings,
@@ -63,6 +63,7 @@ struct Shared {
     seen: Arc<Seen>,
     /// See [`crate::store::Store::bound_groups`].
     members_max: Arc<AtomicU32>,
+    deletions: Arc<Deletions>,
     state: Mutex<State>,
 }
 
@@ -116,12 +117,14 @@ impl Committer {
         shard: ShardOf,
         seen: Arc<Seen>,
         members_max: Arc<AtomicU32>,
+        deletions: Arc<Deletions>,
     ) -> Self {
         Self(Arc::new(Shared {
             settings,
             shard,
             seen,
             members_max,
+            deletions,
             state: Mutex::default(),
         }))
     }
@@ -208,6 +211,7 @@ impl State {
         let session = Session::over(&open.client);
         open.known.members_max = shared.members_max.load(Ordering::Relaxed).into();
         open.warnings.take();
+        open.known.heed(&shared.deletions);
         let committed = batch::append(session, &mut open.known, shared.shard, batch, at_ms).await?;
         if open.warnings.take() {
             return Err(Ended {

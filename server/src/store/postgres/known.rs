@@ -1,11 +1,19 @@
-//! What the committer has read lately and nobody can change: which key stands
+//! What the committer has read lately and hardly anybody changes: which key stands
 //! for whom.
 //!
 //! Heads, memberships and devices are not here: other nodes change them, so they
 //! are read under the log head's lock. Keys are forgotten with the connection,
-//! because a database that was restored may have given them out again.
+//! because a database that was restored may have given them out again; people also
+//! when this node learns that somebody was deleted. Until then, a second or so, who
+//! writes to them by name is not told that they are gone.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use magpie_protocol::{
     id::{ConversationId, UserId},
@@ -18,6 +26,7 @@ use super::session::{Failure, Session, get, get_id, uuid};
 use crate::store::{
     Append,
     identity::destination,
+    operators::stored_name,
     rules::{Asked, Person},
 };
 
@@ -31,9 +40,21 @@ const FIND_PEOPLE: &str = "
 const FIND_PLACES: &str = "
     SELECT key, conversation_id FROM conversations WHERE conversation_id = ANY($1)";
 
+/// How often this node has learnt that somebody was deleted.
+#[derive(Debug, Default)]
+pub(super) struct Deletions(AtomicU64);
+
+impl Deletions {
+    pub(super) fn learnt(&self) {
+        self.0.fetch_add(1, Ordering::Release);
+    }
+}
+
 /// Keys. Only what exists is remembered, never that something does not.
 #[derive(Default)]
 pub(super) struct Known {
+    /// As many deletions as were learnt when the people were last forgotten.
+    deletions: u64,
     people: HashMap<UserId, Arc<Person>>,
     names: HashMap<UserName, Arc<Person>>,
     places: HashMap<ConversationId, i64>,
@@ -55,6 +76,16 @@ impl Known {
     /// The key of a conversation, if it was learnt.
     pub(super) fn place(&self, id: ConversationId) -> Option<i64> {
         self.places.get(&id).copied()
+    }
+
+    /// Forgets people if one of them may have been deleted.
+    pub(super) fn heed(&mut self, deletions: &Deletions) {
+        let learnt = deletions.0.load(Ordering::Acquire);
+        if learnt != self.deletions {
+            self.deletions = learnt;
+            self.people.clear();
+            self.names.clear();
+        }
     }
 
     /// Reads whatever a batch names and is not known yet.
@@ -101,10 +132,12 @@ impl Known {
         }
         for row in session.rows(FIND_PEOPLE, &[&ids, &names]).await? {
             let person = Arc::new(person(&row)?);
-            let name = UserName::parse(&person.name)
-                .map_err(|reason| Failure::corrupt(reason.to_string()))?;
             self.people.insert(person.id, Arc::clone(&person));
-            self.names.insert(name, person);
+            // Who is deleted has no name.
+            if !person.name.is_empty() {
+                let name = stored_name(&person.name)?;
+                self.names.insert(name, person);
+            }
         }
         Ok(())
     }

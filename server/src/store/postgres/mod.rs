@@ -19,6 +19,7 @@ mod log;
 mod members;
 mod migrations;
 mod open;
+mod operators;
 mod pages;
 mod previews;
 mod routes;
@@ -49,6 +50,7 @@ use magpie_protocol::{
 use self::{
     committer::Committer,
     connections::{Connections, snapshot},
+    known::Deletions,
     routes::Routes,
     session::Session,
 };
@@ -70,6 +72,7 @@ pub struct Postgres {
     /// One for each shard, in their order.
     committers: Vec<Committer>,
     routes: Routes,
+    deletions: Arc<Deletions>,
     seen: Arc<Seen>,
     /// Members that a group may have.
     members_max: Arc<AtomicU32>,
@@ -77,6 +80,12 @@ pub struct Postgres {
 }
 
 impl Postgres {
+    /// Somebody is deleted: whose their name was is not true any more.
+    fn learn_deletion(&self) {
+        self.routes.forget();
+        self.deletions.learnt();
+    }
+
     fn committer(&self, shard: Shard) -> Result<&Committer, StoreError> {
         let committer = self.committers.get(shard.index());
         committer.ok_or_else(|| StoreError::Corrupt {
@@ -126,7 +135,7 @@ impl Store for Postgres {
     async fn create_user(
         &self,
         account: &Account,
-        device: &NewDevice,
+        device: Option<&NewDevice>,
         at_ms: i64,
     ) -> Result<CreateUser, StoreError> {
         Ok(accounts::create_user(&self.connections, account, device, at_ms).await?)
@@ -134,13 +143,13 @@ impl Store for Postgres {
 
     async fn put_device(
         &self,
-        user: UserId,
+        account: &Account,
         device: &NewDevice,
         at_ms: i64,
     ) -> Result<PutDevice, StoreError> {
         // It may take a position: not in a log that went back.
         self.state().await?;
-        Ok(accounts::put_device(&self.connections, user, device, at_ms).await?)
+        Ok(accounts::put_device(&self.connections, account, device, at_ms).await?)
     }
 
     async fn device(&self, id: DeviceId) -> Result<Option<Device>, StoreError> {
@@ -192,7 +201,11 @@ impl Store for Postgres {
     async fn stretch(&self, after: Position, limit: ReadLimit) -> Result<Stretch, StoreError> {
         let mut taken = self.connections.take().await?;
         let snapshot = snapshot(&mut taken).await?;
-        Ok(pages::stretch(Session::of(&snapshot), after, limit).await?)
+        let stretch = pages::stretch(Session::of(&snapshot), after, limit).await?;
+        if stretch.devices.iter().any(|changed| changed.is_users_end) {
+            self.learn_deletion();
+        }
+        Ok(stretch)
     }
 
     async fn user_page(

@@ -16,6 +16,7 @@ use super::{
     committer::Committer,
     connections::{Connections, Link},
     epoch,
+    known::Deletions,
     migrations::{MIGRATIONS, MigrateError, Migrated, Migration, migrate},
     routes::Routes,
     session::Failure,
@@ -213,14 +214,17 @@ pub(super) async fn open_with(
     })?;
     let seen = Arc::new(Seen::default());
     let members_max = Arc::new(AtomicU32::new(u32::MAX));
+    let deletions = Arc::new(Deletions::default());
     let committer = |shard| {
         let (shard, max) = (ShardOf { shard, count }, Arc::clone(&members_max));
-        Committer::new(settings.clone(), shard, Arc::clone(&seen), max)
+        let (seen, deletions) = (Arc::clone(&seen), Arc::clone(&deletions));
+        Committer::new(settings.clone(), shard, seen, max, deletions)
     };
     Ok(Arc::new(Postgres {
         connections,
         committers: Shard::all(count).map(committer).collect(),
         routes: Routes::default(),
+        deletions,
         seen: Arc::clone(&seen),
         members_max: Arc::clone(&members_max),
         ahead: Ahead::default(),

@@ -136,7 +136,7 @@ const FIND_MOVED_MARKS: &str = "
      ORDER BY k.read_position";
 
 const FIND_CHANGED_DEVICES: &str = "
-    SELECT u.user_id, d.device_id, d.is_revoked
+    SELECT u.user_id, d.device_id, d.is_revoked, u.state = 2
       FROM devices d JOIN users u ON u.key = d.user_key
      WHERE d.changed_position > $1 AND d.changed_position <= $2";
 
@@ -218,6 +218,7 @@ async fn changed_devices(
             user: UserId::new(get_id(row, 0)?),
             device: DeviceId::new(get_id(row, 1)?),
             is_revoked: get(row, 2)?,
+            is_users_end: get(row, 3)?,
         })
     };
     let rows = session.rows(FIND_CHANGED_DEVICES, &[&after, &upto]).await?;

@@ -17,7 +17,7 @@ const COUNT_MAX: usize = 200_000;
 
 const FIND_IDS: &str = "SELECT name, user_id FROM users WHERE name = ANY($1)";
 
-/// Whose names are whose: never changes, so what was read stays true, unless the
+/// Whose names are whose: what was read stays true, unless somebody was deleted or the
 /// database is another one now.
 #[derive(Default)]
 pub(super) struct Routes(Mutex<HashMap<UserName, UserId>>);

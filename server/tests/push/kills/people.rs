@@ -10,7 +10,7 @@ use std::{
 use magpie_audit::{Device, Digest, End, History, Membership, Place, Record, Wake};
 use magpie_fcm_emulator::{Reach, Standing, World};
 use magpie_protocol::{
-    id::{ConversationId, MessageId, UserId},
+    id::{ConversationId, DeviceId, MessageId, UserId},
     push::{AppId, Platform, PushAddress, PushToken},
     seq::Seq,
     text::Title,
@@ -342,14 +342,21 @@ impl People {
         }
     }
 
-    /// A wake goes to a token, and stands for what is in one shard.
+    /// A wake goes to a token, and stands for what is in one shard. A device that was
+    /// put back is another one.
     fn wakes(&self, written: &[Written], devices: &mut Vec<Device>) -> Vec<Wake> {
-        let mut indexes: BTreeMap<(&str, Shard), usize> = BTreeMap::new();
+        let mut indexes: BTreeMap<(&str, Shard, usize), usize> = BTreeMap::new();
+        let mut put_back: HashMap<DeviceId, usize> = HashMap::new();
         let mut wakes = Vec::new();
         for (number, it) in written.iter().enumerate() {
+            let times = put_back.entry(it.device).or_default();
+            if it.is_put_back() {
+                *times += 1;
+                continue;
+            }
             let shard = Shard::of(it.position);
             let device = *indexes
-                .entry((it.token.as_str(), shard))
+                .entry((it.token.as_str(), shard, *times))
                 .or_insert_with(|| {
                     let user = self.user_of(it);
                     let name = format!("{} (shard {shard})", it.token);

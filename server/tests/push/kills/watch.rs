@@ -1,5 +1,6 @@
-//! What the database itself saw of wakes: a trigger notes each in the transaction
-//! that writes it down, with what its device had confirmed by then.
+//! What the database itself saw of wakes: triggers note each in the transaction
+//! that writes it down, with what its device had confirmed by then, and each device
+//! that was put back, at position 0: what it answered before says nothing any more.
 
 use std::path::Path;
 
@@ -39,6 +40,10 @@ const WATCH_EMBEDDED: &str = "
           JOIN push_addresses p ON p.device = d.key
           JOIN cursors c ON c.device = d.key
          WHERE d.key = new.device;
+    END;
+    CREATE TRIGGER put_back AFTER UPDATE ON cursors WHEN new.cursor < old.cursor BEGIN
+        INSERT INTO written (device, token, wake_id, position, confirmed, again)
+        SELECT device_id, '', 0, 0, 0, 0 FROM devices WHERE key = new.device;
     END;";
 
 const WATCH_POSTGRES: &str = "
@@ -73,12 +78,23 @@ const WATCH_POSTGRES: &str = "
     CREATE TRIGGER next_try AFTER UPDATE ON wakes
        FOR EACH ROW WHEN (new.tries > old.tries OR new.tries > 0
            AND (new.position <> old.position OR new.wake_id <> old.wake_id))
-       EXECUTE FUNCTION note();";
+       EXECUTE FUNCTION note();
+    CREATE FUNCTION note_back() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        INSERT INTO written (device, token, wake_id, position, confirmed, again)
+        SELECT device_id, '', 0, 0, 0, false FROM devices
+         WHERE key = new.device_key
+           AND EXISTS (SELECT FROM unnest(old.cursor, new.cursor) AS place (before, now)
+                        WHERE now < before);
+        RETURN NULL;
+    END $$;
+    CREATE TRIGGER put_back AFTER UPDATE ON cursors
+       FOR EACH ROW WHEN (new.cursor <> old.cursor) EXECUTE FUNCTION note_back();";
 
 const FIND_WRITTEN: &str = "
     SELECT device, token, wake_id, position, confirmed, again FROM written ORDER BY number";
 
-/// A wake, or another try of one.
+/// A wake, or another try of one; or a device that was put back.
 #[derive(Clone, Debug)]
 pub(super) struct Written {
     pub(super) device: DeviceId,
@@ -91,6 +107,10 @@ pub(super) struct Written {
 }
 
 impl Written {
+    pub(super) fn is_put_back(&self) -> bool {
+        self.position == Position::ZERO
+    }
+
     fn new(device: [u8; 16], token: String, numbers: [i64; 3], again: bool) -> Self {
         let [id, position, confirmed] = numbers.map(|it| u64::from_ne_bytes(it.to_ne_bytes()));
         Self {

@@ -26,7 +26,7 @@ enum Names {
     Device(fn(Bytes) -> client_frame::Body),
 }
 
-const ROWS: [&str; 23] = [
+const ROWS: [&str; 26] = [
     "hello",
     "register",
     "sign_in",
@@ -50,6 +50,9 @@ const ROWS: [&str; 23] = [
     "set_push",
     "clear_push",
     "detach",
+    "change_password",
+    "delete_account",
+    "report",
 ];
 
 /// A kind of request by its name in the schema.
@@ -79,6 +82,9 @@ fn kind(name: &str) -> client_frame::Body {
         "set_push" => Body::SetPush(Default::default()),
         "clear_push" => Body::ClearPush(Default::default()),
         "detach" => Body::Detach(Default::default()),
+        "change_password" => Body::ChangePassword(Default::default()),
+        "delete_account" => Body::DeleteAccount(Default::default()),
+        "report" => Body::Report(Default::default()),
         _ => panic!("the schema has {name}, which has no row here"),
     }
 }
@@ -91,6 +97,7 @@ fn row(name: &str) -> Names {
         Body::Ping(_) | Body::Goodbye(_) => Names::Connection,
         Body::FetchDevices(_) | Body::SignOut(_) => Names::Itself,
         Body::SetPush(_) | Body::ClearPush(_) | Body::Detach(_) => Names::Itself,
+        Body::ChangePassword(_) | Body::DeleteAccount(_) => Names::Itself,
         // Pages through one's own conversations; a foreign place is only a place.
         Body::FetchConversations(_) => Names::Conversation(|id| {
             Body::FetchConversations(v1::FetchConversations {
@@ -147,6 +154,17 @@ fn row(name: &str) -> Names {
                 conversation_id,
                 limit: 10,
                 ..Default::default()
+            })
+        }),
+        Body::Report(_) => Names::Conversation(|conversation_id| {
+            // Of what came after the ones who left were gone.
+            Body::Report(v1::Report {
+                about: Some(v1::report::About::Event(v1::EventPlace {
+                    conversation_id,
+                    seq: 4,
+                })),
+                reason: v1::ReportReason::Spam.into(),
+                text: String::new(),
             })
         }),
         Body::RevokeDevice(_) => {
@@ -225,7 +243,15 @@ async fn told(peer: &mut Peer, counted: &Counted, body: client_frame::Body) -> (
     };
     let mut asked = counted.take();
     // What is asked all the time, and behind everybody's back.
-    asked.retain(|what| !["state", "stretch", "connect", "confirm", "detach"].contains(what));
+    let behind = [
+        "state",
+        "stretch",
+        "connect",
+        "confirm",
+        "detach",
+        "departures",
+    ];
+    asked.retain(|what| !behind.contains(what));
     (frame.encode_to_vec(), asked)
 }
 
@@ -245,6 +271,7 @@ async fn room() -> Room {
     let limits = Limits {
         request_rate_per_device: None,
         lookup_rate_per_user: None,
+        report_rate_per_user: None,
         ..Limits::default()
     };
     let (world, counted) = counted_with(limits).await;
@@ -330,6 +357,8 @@ async fn what_is_not_theirs_is_like_what_is_not_there() {
         }
     }
     // Nothing of it had an effect.
+    let reports = room.world.store.reports(0, 100).await.unwrap();
+    assert_eq!(reports, []);
     let (mut a, pages) = room.world.connect(&room.alice, Bytes::new()).await;
     let events: usize = pages.iter().map(|page| page.events.len()).sum();
     assert_eq!(events, 7, "hello, the group, two who went, three texts");

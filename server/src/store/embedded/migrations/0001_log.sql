@@ -28,13 +28,25 @@ CREATE TABLE log_head (
 
 INSERT INTO log_head (one, position, committed_at_ms) VALUES (1, 0, 0);
 
+-- Every name that was ever given out: none is given out again.
+CREATE TABLE names (
+    name TEXT PRIMARY KEY
+) STRICT, WITHOUT ROWID;
+
+-- Who is deleted keeps the row, because events refer to it, and nothing else: name
+-- and hash are empty.
 CREATE TABLE users (
     key           INTEGER PRIMARY KEY,
     user_id       BLOB NOT NULL UNIQUE,
-    name          TEXT NOT NULL UNIQUE,
+    name          TEXT NOT NULL,
     password_hash TEXT NOT NULL,
-    created_at_ms INTEGER NOT NULL
+    created_at_ms INTEGER NOT NULL,
+    -- 0 active, 1 suspended, 2 deleted.
+    state         INTEGER NOT NULL DEFAULT 0
 ) STRICT;
+
+CREATE INDEX users_by_name ON users (name);
+CREATE INDEX users_by_deletion ON users (key) WHERE state = 2;
 
 -- How far any of a user's devices has ever stored: never falls. Narrow, because
 -- it is written all the time.
@@ -198,3 +210,28 @@ CREATE TABLE marks (
 
 CREATE INDEX marks_by_user ON marks (user, read_position);
 CREATE INDEX marks_by_change ON marks (read_position);
+
+-- What users tell the operators. A closed report holds neither text nor event.
+CREATE TABLE reports (
+    key          INTEGER PRIMARY KEY,
+    reporter     INTEGER NOT NULL REFERENCES users (key),
+    user         INTEGER NOT NULL REFERENCES users (key),
+    -- Encoded Event, as it was when it was reported.
+    event        BLOB,
+    -- The number of ReportReason.
+    reason       INTEGER NOT NULL,
+    text         TEXT NOT NULL,
+    at_ms        INTEGER NOT NULL,
+    closed_at_ms INTEGER
+) STRICT;
+
+CREATE INDEX reports_open ON reports (key) WHERE closed_at_ms IS NULL;
+
+-- What operators did.
+CREATE TABLE admin_acts (
+    key    INTEGER PRIMARY KEY,
+    uid    INTEGER NOT NULL,
+    at_ms  INTEGER NOT NULL,
+    action TEXT NOT NULL,
+    target TEXT NOT NULL
+) STRICT;

@@ -53,13 +53,25 @@ $$;
 
 CREATE AGGREGATE latest(bigint[]) (SFUNC = later, STYPE = bigint[]);
 
+-- Every name that was ever given out: none is given out again.
+CREATE TABLE names (
+    name text COLLATE "C" PRIMARY KEY
+);
+
+-- Who is deleted keeps the row, because events refer to it, and nothing else: name
+-- and hash are empty.
 CREATE TABLE users (
     key           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     user_id       uuid NOT NULL UNIQUE,
-    name          text COLLATE "C" NOT NULL UNIQUE,
+    name          text COLLATE "C" NOT NULL,
     password_hash text NOT NULL,
-    created_at_ms bigint NOT NULL
+    created_at_ms bigint NOT NULL,
+    -- 0 active, 1 suspended, 2 deleted.
+    state         smallint NOT NULL DEFAULT 0
 );
+
+CREATE INDEX users_by_name ON users (name);
+CREATE INDEX users_by_deletion ON users (key) WHERE state = 2;
 
 -- How far any of a user's devices has ever stored: never falls. Narrow, and with
 -- room on its pages, because it is written all the time.
@@ -223,6 +235,31 @@ CREATE TABLE marks (
 
 CREATE INDEX marks_by_user ON marks (user_key, read_position);
 CREATE INDEX marks_by_change ON marks (read_position);
+
+-- What users tell the operators. A closed report holds neither text nor event.
+CREATE TABLE reports (
+    key          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    reporter_key bigint NOT NULL REFERENCES users (key),
+    user_key     bigint NOT NULL REFERENCES users (key),
+    -- Encoded Event, as it was when it was reported.
+    event        bytea,
+    -- The number of ReportReason.
+    reason       smallint NOT NULL,
+    text         text NOT NULL,
+    at_ms        bigint NOT NULL,
+    closed_at_ms bigint
+);
+
+CREATE INDEX reports_open ON reports (key) WHERE closed_at_ms IS NULL;
+
+-- What operators did.
+CREATE TABLE admin_acts (
+    key    bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    uid    bigint NOT NULL,
+    at_ms  bigint NOT NULL,
+    action text NOT NULL,
+    target text NOT NULL
+);
 
 -- The seq of the newest event of a conversation at or below a position; 0 if
 -- there is none. `last_seq` is the newest that is looked at.

@@ -66,7 +66,7 @@ async fn ask_everything(world: &World, alice: &Player, bob: &Player) {
     store.account(&alice.name()).await.unwrap();
     let device = world.new_device();
     for _ in 0..2 {
-        store.put_device(bob.id(), &device, 0).await.unwrap();
+        store.put_device(&bob.account(), &device, 0).await.unwrap();
     }
     store.devices(bob.id()).await.unwrap();
     store.device(device.id).await.unwrap();

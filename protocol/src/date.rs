@@ -2,8 +2,9 @@
 
 const DAY_MS: i64 = 86_400_000;
 
-/// RFC 3339 with milliseconds: `2026-11-23T03:04:05.678Z`.
-pub(crate) fn rfc3339(ms: i64) -> String {
+/// Milliseconds since 1970 as RFC 3339 has it: `2026-11-23T03:04:05.678Z`.
+#[must_use]
+pub fn rfc3339(ms: i64) -> String {
     let (year, month, day) = date(ms.div_euclid(DAY_MS));
     let time = ms.rem_euclid(DAY_MS);
     let (seconds, ms) = (time / 1_000, time % 1_000);
@@ -11,8 +12,9 @@ pub(crate) fn rfc3339(ms: i64) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{ms:03}Z")
 }
 
-/// For people: `2026-11-23 03:04:05`.
-pub(crate) fn short(rfc3339: &str) -> String {
+/// The same for people: `2026-11-23 03:04:05`.
+#[must_use]
+pub fn short(rfc3339: &str) -> String {
     rfc3339
         .split('.')
         .next()

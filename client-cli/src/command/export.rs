@@ -1,0 +1,197 @@
+//! `export`: all that the server and this home hold of the user, as JSON files.
+//!
+//! Each conversation has a file of its own, to which pages are appended in the order
+//! of seq. So what was interrupted goes on behind the last whole line, and a later
+//! export fetches only what is new.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, BufRead as _, BufReader, Seek as _, SeekFrom, Write as _},
+    path::{Path, PathBuf},
+};
+
+use magpie_client::{Client, ConversationId, ErrorCode, From as HistoryFrom, Seq};
+use serde::Deserialize;
+
+use super::audit::in_time;
+use crate::{
+    args::ExportArgs,
+    carrier::{Carrier, Patience},
+    context::Context,
+    failure::{Exit, Failure},
+    line::Line,
+    progress::Progress,
+};
+
+const HISTORY_MAX: u32 = 200;
+const CONVERSATIONS_MAX: u32 = 100;
+
+pub(crate) async fn run(context: &Context, typed: ExportArgs) -> Result<Exit, Failure> {
+    let account = context.signed_in()?;
+    let directory = typed.directory;
+    fs::create_dir_all(&directory).map_err(|error| at(&directory, error))?;
+    let mut carrier = Carrier::own(context)?;
+    let patience = Patience::new(context.timeout());
+    carrier.until_caught_up(&patience).await?;
+    let mut exporting = Exporting {
+        context,
+        client: carrier.client()?,
+        directory: &directory,
+        events: 0,
+    };
+    let exported = exporting.run(account).await;
+    let events = exporting.events;
+    carrier.shutdown().await;
+    let conversations = exported?;
+    context.output.line(&Line::Exported {
+        directory: directory.display().to_string(),
+        conversations,
+        events,
+    })?;
+    Ok(Exit::Done)
+}
+
+struct Exporting<'run> {
+    context: &'run Context,
+    client: &'run Client,
+    directory: &'run Path,
+    /// Written by now.
+    events: u64,
+}
+
+/// As much of a line as says where it stands.
+#[derive(Deserialize)]
+struct Placed {
+    seq: u64,
+}
+
+impl Exporting<'_> {
+    /// Returns how many conversations there are.
+    async fn run(&mut self, account: magpie_client::Account) -> Result<u64, Failure> {
+        let bar = indicatif::ProgressBar::no_length();
+        let progress = Progress::new(&bar, "events exported");
+        self.write("account.json", [Line::Whoami(account.into())])?;
+        let devices = in_time(self.context, self.client.devices()).await?;
+        self.write("devices.json", devices.into_iter().map(Line::device))?;
+        let outbox: Result<Vec<_>, _> = self.context.home.outbox().collect();
+        self.write("outbox.json", outbox?.into_iter().map(Line::outbox))?;
+        let mut after = None;
+        let mut lines = Vec::new();
+        loop {
+            let asking = self.client.fetch_conversations(after, CONVERSATIONS_MAX);
+            let page = in_time(self.context, asking).await?;
+            for line in page.conversations {
+                after = Some(line.id);
+                self.conversation(line.id, &progress).await?;
+                lines.push(Line::conversation(line));
+            }
+            if page.complete {
+                break;
+            }
+        }
+        let count = lines.len() as u64;
+        self.write("conversations.json", lines)?;
+        Ok(count)
+    }
+
+    /// Writes a file anew, with a line for each.
+    fn write(&self, name: &str, lines: impl IntoIterator<Item = Line>) -> Result<(), Failure> {
+        let path = self.directory.join(name);
+        let mut text = Vec::new();
+        for line in lines {
+            push(&mut text, &line).map_err(|error| at(&path, error))?;
+        }
+        fs::write(&path, text).map_err(|error| at(&path, error))
+    }
+
+    /// Appends what the file of a conversation lacks.
+    async fn conversation(
+        &mut self,
+        id: ConversationId,
+        progress: &Progress,
+    ) -> Result<(), Failure> {
+        let path = self.directory.join(format!("{id}.jsonl"));
+        let (mut file, mut after) = resume(&path).map_err(|error| at(&path, error))?;
+        loop {
+            let from = HistoryFrom::After(after);
+            let asking = self.client.fetch_history(id, from, HISTORY_MAX);
+            let page = match in_time(self.context, asking).await {
+                // It is not for this user any more.
+                Err(Failure::Refused(refusal)) if refusal.code == ErrorCode::NotFound => break,
+                page => page?,
+            };
+            let mut text = Vec::new();
+            for event in page.events {
+                after = event.seq;
+                self.events += 1;
+                push(&mut text, &Line::event(event)).map_err(|error| at(&path, error))?;
+            }
+            file.write_all(&text).map_err(|error| at(&path, error))?;
+            progress.set(self.events);
+            if page.complete || text.is_empty() {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Opens a file behind its last whole line, and says which seq that is.
+fn resume(path: &Path) -> io::Result<(File, Seq)> {
+    let mut file = OpenOptions::new()
+        .create(true)
+        .read(true)
+        .write(true)
+        .truncate(false)
+        .open(path)?;
+    let (mut whole, mut after) = (0, Seq::ZERO);
+    let mut reader = BufReader::new(&file);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        let size = reader.read_until(b'\n', &mut line)?;
+        let placed = serde_json::from_slice::<Placed>(&line);
+        let (true, Ok(placed)) = (line.ends_with(b"\n"), placed) else {
+            break;
+        };
+        whole += size as u64;
+        after = Seq::new(placed.seq);
+    }
+    drop(reader);
+    file.set_len(whole)?;
+    file.seek(SeekFrom::Start(whole))?;
+    Ok((file, after))
+}
+
+fn push(text: &mut Vec<u8>, line: &Line) -> io::Result<()> {
+    serde_json::to_writer(&mut *text, line)?;
+    text.push(b'\n');
+    Ok(())
+}
+
+fn at(path: &Path, error: io::Error) -> Failure {
+    let path: PathBuf = path.to_owned();
+    Failure::File {
+        path: path.display().to_string(),
+        error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_export_goes_on_behind_the_last_whole_line() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("c.jsonl");
+        let (_, after) = resume(&path).unwrap();
+        assert_eq!(after, Seq::ZERO);
+        fs::write(&path, "{\"seq\":1}\n{\"seq\":2}\n{\"seq\":3").unwrap();
+        let (mut file, after) = resume(&path).unwrap();
+        assert_eq!(after, Seq::new(2));
+        file.write_all(b"{\"seq\":3}\n").unwrap();
+        let text = fs::read_to_string(&path).unwrap();
+        assert_eq!(text, "{\"seq\":1}\n{\"seq\":2}\n{\"seq\":3}\n");
+    }
+}

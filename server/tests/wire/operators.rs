@@ -1,0 +1,121 @@
+//! What operators do over the socket in the data directory.
+
+use std::os::unix::fs::PermissionsExt as _;
+
+use bytes::Bytes;
+use magpie_protocol::wire::v1::{ErrorCode, client_frame::Body, server_frame::Body as Answer};
+use magpie_server::{
+    config::{AdminTask, ReportsTask, UsersTask},
+    operate::{Errand, Told},
+};
+
+use crate::{
+    peer::{PASSWORD, World, hello, sign_in, text_to},
+    reconnects::until,
+};
+
+fn suspend(name: &str) -> AdminTask {
+    AdminTask::Users(UsersTask::Suspend {
+        name: name.to_owned(),
+    })
+}
+
+async fn told(world: &World, task: AdminTask) -> Told {
+    until("the socket is there", || async {
+        world.operate(AdminTask::Stats).await.is_ok()
+    })
+    .await;
+    serde_json::from_str(&world.operate(task).await.unwrap()).unwrap()
+}
+
+async fn sign_in_code(world: &World) -> Option<ErrorCode> {
+    let mut peer = world.peer().await;
+    peer.control(Body::SignIn(sign_in("alice", PASSWORD))).await;
+    match peer.body().await {
+        Answer::SignedIn(_) => None,
+        Answer::Refused(error) => Some(error.code()),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_suspended_is_out_until_they_are_resumed() {
+    let world = World::start().await;
+    let alice = world.register("alice").await;
+    let (mut a, _) = world.connect(&alice, Bytes::new()).await;
+    a.send(text_to("alice", "hello")).await;
+    told(&world, suspend("alice")).await;
+    assert_eq!(a.goodbye().await.code(), ErrorCode::Unauthenticated);
+    let mut again = world.peer().await;
+    again.control(hello(&alice, Bytes::new())).await;
+    assert_eq!(again.goodbye().await.code(), ErrorCode::Unauthenticated);
+    assert_eq!(sign_in_code(&world).await, Some(ErrorCode::Suspended));
+    let resume = UsersTask::Resume {
+        name: "alice".to_owned(),
+    };
+    told(&world, AdminTask::Users(resume)).await;
+    assert_eq!(sign_in_code(&world).await, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_act_is_written_down_also_one_that_is_refused() {
+    let world = World::start().await;
+    world.register("alice").await;
+    let show = UsersTask::Show {
+        name: "alice".to_owned(),
+    };
+    let Told::User(alice) = told(&world, AdminTask::Users(show)).await else {
+        panic!("a user")
+    };
+    assert_eq!(
+        (alice.standing.as_str(), alice.devices.len()),
+        ("active", 1)
+    );
+    let refused = world.operate(suspend("mallory")).await.unwrap_err();
+    assert_eq!(refused, "there is no user mallory");
+    let close = AdminTask::Reports(ReportsTask::Close { id: 7 });
+    let refused = world.operate(close).await.unwrap_err();
+    assert_eq!(refused, "there is no open report 7");
+    let delete = UsersTask::Delete {
+        name: "alice".to_owned(),
+    };
+    told(&world, AdminTask::Users(delete)).await;
+    let Told::Acts { acts } = told(&world, AdminTask::Log { limit: 100 }).await else {
+        panic!("acts")
+    };
+    let me = rustix::process::geteuid().as_raw();
+    assert!(acts.iter().all(|act| act.uid == me));
+    let acts: Vec<_> = acts
+        .iter()
+        .map(|act| (act.action.as_str(), act.target.as_str()))
+        .filter(|(action, _)| *action != "stats")
+        .collect();
+    assert_eq!(
+        acts,
+        [
+            ("log", ""),
+            ("users delete", "alice"),
+            ("reports close", "7"),
+            ("users suspend", "mallory"),
+            ("users show", "alice"),
+        ]
+    );
+}
+
+/// Nobody but the server's user opens the socket, and what a password is does not get
+/// into the log of acts.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_socket_is_for_its_owner_alone() {
+    let world = World::start().await;
+    told(&world, AdminTask::Stats).await;
+    let mode = std::fs::metadata(world.admin_socket())
+        .unwrap()
+        .permissions();
+    assert_eq!(mode.mode() & 0o777, 0o600);
+    let errand = Errand::CreateUser {
+        name: "alice".to_owned(),
+        password: PASSWORD.to_owned(),
+    };
+    let noted = format!("{} {}", errand.action(), errand.target());
+    assert_eq!(noted, "users create alice");
+}
