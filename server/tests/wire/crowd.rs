@@ -39,7 +39,11 @@ async fn make_users(world: &World, count: usize) -> Vec<String> {
             name: DeviceName::try_from(String::new()).unwrap(),
             token_hash: [0; 32],
         };
-        world.store.create_user(&account, Some(&device), 0).await.unwrap();
+        world
+            .store
+            .create_user(&account, Some(&device), 0)
+            .await
+            .unwrap();
         names.push(name);
     }
     names
