@@ -2,7 +2,7 @@
 //! itself: it keeps no promise but order.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     net::SocketAddr,
     sync::{Arc, Mutex},
 };
@@ -90,6 +90,7 @@ async fn serve(acceptor: TlsAcceptor, stream: TcpStream, world: Arc<Mutex<World>
         world,
         ring,
         name: String::new(),
+        replies: VecDeque::new(),
         out: BytesMut::new(),
     };
     let mut inbound = BytesMut::new();
@@ -105,10 +106,16 @@ async fn serve(acceptor: TlsAcceptor, stream: TcpStream, world: Arc<Mutex<World>
                     peer.take(&frame);
                 }
             }
-            Some(event) = events.recv() => {
+            Some(event) = events.recv(), if peer.replies.is_empty() && peer.session.can_send() => {
                 let page = EncodedPage { events: vec![event], ..Default::default() };
                 peer.session.page(&page, &mut peer.out);
             }
+        }
+        while peer.session.can_send()
+            && let Some((number, reply)) = peer.replies.pop_front()
+        {
+            peer.session
+                .reply(number, reply, clock::now(), &mut peer.out);
         }
         if stream.write_all(&peer.out).await.is_err() || stream.flush().await.is_err() {
             return;
@@ -122,6 +129,8 @@ struct Peer {
     world: Arc<Mutex<World>>,
     ring: mpsc::UnboundedSender<Bytes>,
     name: String,
+    /// What waits for room in the window.
+    replies: VecDeque<(FrameNumber, Reply)>,
     out: BytesMut,
 }
 
@@ -244,8 +253,7 @@ impl Peer {
             }
         }
         let reply = Reply::Accepted(accepted);
-        self.session
-            .reply(number, reply, clock::now(), &mut self.out);
+        self.replies.push_back((number, reply));
     }
 }
 

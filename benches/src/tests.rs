@@ -95,7 +95,9 @@ async fn a_message_reaches_the_whole_group() {
         size: 100,
     };
     let report = fan_out::run(&args).await.unwrap();
-    for field in ["few_ms", "all_ms", "idle_ms", "meanwhile_ms"] {
+    // A group of twenty may be served before anybody else says something.
+    assert!(report.field("meanwhile_ms")["max"].is_number());
+    for field in ["few_ms", "all_ms", "idle_ms"] {
         assert!(
             report.field(field)["max"].as_f64().unwrap() > 0.0,
             "{field}"

@@ -485,9 +485,8 @@ fn device_name(text: &str) -> Result<DeviceName, String> {
 }
 
 fn seq(text: &str) -> Result<Seq, String> {
-    text.parse()
-        .map(Seq::new)
-        .map_err(|_| "write a whole number".to_owned())
+    let number = text.parse().map(Seq::new);
+    number.map_err(|_| "write a whole number".to_owned())
 }
 
 fn limit(text: &str) -> Result<usize, String> {

@@ -96,6 +96,13 @@ fn requests() -> Vec<client_frame::Body> {
         }),
         Body::ClearPush(v1::ClearPush {}),
         Body::Detach(v1::Detach {}),
+    ]
+}
+
+/// One of each kind that is about an account.
+fn accounts() -> Vec<client_frame::Body> {
+    use client_frame::Body;
+    vec![
         Body::ChangePassword(v1::ChangePassword {
             current: "correct horse".to_owned(),
             new: "battery staple".to_owned(),
@@ -233,6 +240,26 @@ fn conversation() -> v1::Conversation {
     }
 }
 
+fn history() -> v1::History {
+    v1::History {
+        in_reply_to: 1,
+        events: vec![event()],
+        complete: true,
+        states: vec![v1::MessageState {
+            seq: 1,
+            edited_seq: 2,
+            edited_at_ms: 1_700_000_000_000,
+            message: Some(message()),
+            reactions: vec![v1::Reaction {
+                emoji: "👍".to_owned(),
+                count: 3,
+                own: true,
+            }],
+        }],
+        states_seq: 3,
+    }
+}
+
 /// One of each kind that a server sends behind its welcome.
 fn answers() -> Vec<server_frame::Body> {
     use server_frame::Body;
@@ -271,23 +298,7 @@ fn answers() -> Vec<server_frame::Body> {
         }),
         Body::Done(v1::Done { in_reply_to: 1 }),
         Body::Error(error),
-        Body::History(v1::History {
-            in_reply_to: 1,
-            events: vec![event()],
-            complete: true,
-            states: vec![v1::MessageState {
-                seq: 1,
-                edited_seq: 2,
-                edited_at_ms: 1_700_000_000_000,
-                message: Some(message()),
-                reactions: vec![v1::Reaction {
-                    emoji: "👍".to_owned(),
-                    count: 3,
-                    own: true,
-                }],
-            }],
-            states_seq: 3,
-        }),
+        Body::History(history()),
         Body::Conversations(v1::Conversations {
             in_reply_to: 1,
             conversations: vec![conversation()],
@@ -370,10 +381,14 @@ fn a_clients_frame_is_whole_or_none_and_spoilt_it_hurts_nobody() {
         use client_frame::Body;
         matches!(body, Body::Ping(_) | Body::Goodbye(_))
     };
-    let requests = requests().into_iter().chain(changes()).map(|body| {
-        let number = u64::from(!control(&body));
-        (body, number, true)
-    });
+    let requests = requests()
+        .into_iter()
+        .chain(accounts())
+        .chain(changes())
+        .map(|body| {
+            let number = u64::from(!control(&body));
+            (body, number, true)
+        });
     for (body, number, is_open) in openings.chain(requests) {
         let frame = v1::ClientFrame {
             number,

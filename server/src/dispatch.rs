@@ -3,6 +3,7 @@
 
 mod cost;
 mod parting;
+mod replies;
 mod sorting;
 
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use magpie_protocol::{
     limits::CONVERSATIONS_COUNT_MAX,
     seq::{FrameNumber, Seq},
     session::Reply,
-    wire::{EncodedHistory, InvalidRequest, Request, v1},
+    wire::{EncodedHistory, Request, v1},
 };
 use tokio::sync::Semaphore;
 use tracing::Instrument as _;
@@ -21,10 +22,12 @@ use v1::{Action, ErrorCode};
 use self::{
     cost::{cost, kind},
     parting::{goodbye, limited_goodbye},
+    replies::{rate_limited, refused},
     sorting::{Other, to_append},
 };
 pub use self::{
     parting::{timed_out, violated},
+    replies::{invalid, outcome_reply, unsupported},
     sorting::is_of_one_history,
 };
 use crate::{
@@ -34,7 +37,7 @@ use crate::{
     limits::{Limited, Limiter},
     log::{Chronicle, Committer, Marks, Submission},
     random::Random,
-    store::{Append, MarkRead, Outcome, ReadLimit, Refusal, SharedStore, StoreError},
+    store::{MarkRead, ReadLimit, Refusal, SharedStore, StoreError},
     tokens::Tokens,
 };
 
@@ -426,84 +429,5 @@ impl Reading {
     #[must_use]
     pub const fn is_detach(&self) -> bool {
         matches!(self.request, Other::Push(PushRequest::Detach))
-    }
-}
-
-/// The answer to a request for the log.
-#[must_use]
-pub fn outcome_reply(append: &Append, outcome: &Outcome) -> Reply {
-    let message_id = append.id.to_wire();
-    match outcome {
-        Outcome::Accepted {
-            conversation,
-            seq,
-            committed_at_ms,
-        } => Reply::Accepted(v1::Accepted {
-            in_reply_to: 0,
-            message_id,
-            conversation_id: conversation.to_wire(),
-            seq: seq.get(),
-            committed_at_ms: *committed_at_ms,
-        }),
-        Outcome::Refused(refusal) => Reply::Error(v1::Error {
-            message_id,
-            ..refused(*refusal)
-        }),
-    }
-}
-
-fn refused(refusal: Refusal) -> v1::Error {
-    let (code, action) = match refusal {
-        Refusal::NotFound | Refusal::Deleted => (ErrorCode::NotFound, Action::Never),
-        Refusal::Conflict => (ErrorCode::Conflict, Action::Never),
-        Refusal::GroupFull | Refusal::TooMany => (ErrorCode::LimitReached, Action::Never),
-        Refusal::NothingToDo => (ErrorCode::NothingToDo, Action::Never),
-        Refusal::NotPossible => (ErrorCode::InvalidArgument, Action::Never),
-        Refusal::NotAllowed => (ErrorCode::NotAllowed, Action::Never),
-        Refusal::TooLate => (ErrorCode::TooLate, Action::Never),
-        Refusal::DeviceRevoked => (ErrorCode::Unauthenticated, Action::SignIn),
-    };
-    error(code, action, &refusal.to_string())
-}
-
-/// The answer to a request with an unacceptable field.
-#[must_use]
-pub fn invalid(reason: &InvalidRequest) -> v1::Error {
-    error(
-        ErrorCode::InvalidArgument,
-        Action::Never,
-        &reason.to_string(),
-    )
-}
-
-/// The answer to what may be asked again later.
-fn rate_limited(limited: Limited) -> v1::Error {
-    v1::Error {
-        after_ms: limited.after_ms(),
-        ..error(
-            ErrorCode::RateLimited,
-            Action::RetryAfter,
-            &limited.to_string(),
-        )
-    }
-}
-
-/// The answer to a critical request that this version does not know.
-#[must_use]
-pub fn unsupported() -> v1::Error {
-    error(
-        ErrorCode::Unsupported,
-        Action::Never,
-        "this server does not know the request",
-    )
-}
-
-fn error(code: ErrorCode, action: Action, message: &str) -> v1::Error {
-    metrics::counter!(crate::metrics::REQUESTS_REFUSED, "code" => code.as_str_name()).increment(1);
-    v1::Error {
-        code: code.into(),
-        action: action.into(),
-        message: message.to_owned(),
-        ..Default::default()
     }
 }

@@ -45,29 +45,11 @@ impl Line {
             | Self::Exported { .. } => self.paint_account(to),
             Self::Device(fields) => fields.paint(to),
             Self::Revoked { device_id } => write!(to, "revoked {device_id}"),
-            Self::Queued { message_id } => {
-                to.paint(Part::Waits, "queued")?;
-                aside(to, format_args!(" {message_id}"))
-            }
-            Self::Discarded { message_id } => write!(to, "discarded {message_id}"),
-            Self::Accepted {
-                conversation_id,
-                seq,
-                ..
-            } => {
-                to.paint(Part::Done, "accepted")?;
-                write!(to, ": {seq}")?;
-                aside(to, format_args!(" in {conversation_id}"))
-            }
-            Self::Pending { message_id } => {
-                to.paint(Part::Waits, "pending")?;
-                write!(to, ": it stays queued")?;
-                aside(to, format_args!(" as {message_id}"))
-            }
-            Self::Error { message, .. } => {
-                to.paint(Part::Wrong, "refused")?;
-                write!(to, ": {message}")
-            }
+            Self::Queued { .. }
+            | Self::Discarded { .. }
+            | Self::Accepted { .. }
+            | Self::Pending { .. }
+            | Self::Error { .. } => self.paint_request(to),
             Self::Read { seq, .. } => write!(to, "read up to {seq}"),
             Self::Message(fields) => fields.paint(to),
             Self::Event(fields) => fields.paint(to),
@@ -106,6 +88,37 @@ impl Line {
             | Self::Violation { .. }
             | Self::Torture(_) => self.paint_torture(to),
         }
+    }
+
+    /// What became of a request.
+    fn paint_request(&self, to: &mut Painter) -> fmt::Result {
+        if let Self::Queued { message_id } = self {
+            to.paint(Part::Waits, "queued")?;
+            aside(to, format_args!(" {message_id}"))?;
+        }
+        if let Self::Discarded { message_id } = self {
+            write!(to, "discarded {message_id}")?;
+        }
+        if let Self::Accepted {
+            conversation_id,
+            seq,
+            ..
+        } = self
+        {
+            to.paint(Part::Done, "accepted")?;
+            write!(to, ": {seq}")?;
+            aside(to, format_args!(" in {conversation_id}"))?;
+        }
+        if let Self::Pending { message_id } = self {
+            to.paint(Part::Waits, "pending")?;
+            write!(to, ": it stays queued")?;
+            aside(to, format_args!(" as {message_id}"))?;
+        }
+        if let Self::Error { message, .. } = self {
+            to.paint(Part::Wrong, "refused")?;
+            write!(to, ": {message}")?;
+        }
+        Ok(())
     }
 
     /// What is about the members of a conversation.

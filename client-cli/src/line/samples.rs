@@ -229,12 +229,41 @@ fn torture() -> Vec<Line> {
     ]
 }
 
+fn conversations() -> [Line; 3] {
+    [
+        Line::Conversation(ConversationFields {
+            conversation_id: conversation_id(),
+            kind: "direct",
+            title: hostile(),
+            members: vec![hostile()],
+            member_count: 2,
+            first_seq: 1,
+            last_seq: Some(7),
+            head_seq: 9,
+            unread: 2,
+            last_event_at: Some(MOMENT.to_owned()),
+        }),
+        Line::Member {
+            conversation_id: conversation_id(),
+            user: hostile(),
+            user_id: Shown(magpie_client::UserId::new([3; 16])),
+            read_seq: 7,
+        },
+        Line::Members {
+            conversation_id: conversation_id(),
+            count: 10_000,
+            listed: 500,
+        },
+    ]
+}
+
 /// One line of each type, and of each kind of event.
 pub(crate) fn all() -> Vec<Line> {
     let mut lines = answers();
     lines.extend(pushes());
     lines.extend(progress());
     lines.extend(torture());
+    lines.extend(conversations());
     lines.extend(
         [
             "group_created",
@@ -267,29 +296,6 @@ pub(crate) fn all() -> Vec<Line> {
             sent_at: MOMENT.to_owned(),
             ..MessageFields::default()
         }),
-        Line::Conversation(ConversationFields {
-            conversation_id: conversation_id(),
-            kind: "direct",
-            title: hostile(),
-            members: vec![hostile()],
-            member_count: 2,
-            first_seq: 1,
-            last_seq: Some(7),
-            head_seq: 9,
-            unread: 2,
-            last_event_at: Some(MOMENT.to_owned()),
-        }),
-        Line::Member {
-            conversation_id: conversation_id(),
-            user: hostile(),
-            user_id: Shown(magpie_client::UserId::new([3; 16])),
-            read_seq: 7,
-        },
-        Line::Members {
-            conversation_id: conversation_id(),
-            count: 10_000,
-            listed: 500,
-        },
         Line::Outbox(OutboxFields {
             message_id: message_id(),
             state: "failed",

@@ -217,7 +217,10 @@ impl Worker<'_> {
                 self.changes.cursor = Some(cursor);
                 self.settle_events_ahead()?;
             }
-            Work::ForgetCursor => self.forget_cursor()?,
+            Work::ForgetCursor => {
+                account::set_cursor(self.transaction, &[])?;
+                self.changes.cursor = Some(Bytes::new());
+            }
             Work::SignedOut => account::sign_out(self.transaction)?,
         }
         Ok(())
@@ -251,12 +254,6 @@ impl Worker<'_> {
             self.changes.marks.push(it.conversation);
             self.changes.dropped.push(it);
         }
-    }
-
-    fn forget_cursor(&mut self) -> Result<(), LocalError> {
-        account::set_cursor(self.transaction, &[])?;
-        self.changes.cursor = Some(Bytes::new());
-        Ok(())
     }
 
     fn page(&mut self, page: NewPage) -> Result<(), LocalError> {

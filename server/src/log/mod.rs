@@ -10,6 +10,7 @@ mod high_water;
 mod lane;
 mod latest;
 mod marks;
+mod routed;
 mod router;
 
 pub use self::{

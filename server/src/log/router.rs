@@ -6,13 +6,7 @@
 //! in between). Both end here, and `published` says how far all live connections
 //! were served. The doorbell is the speed; the tailer is the correctness.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use magpie_protocol::{
     id::{ConversationId, UserId},
@@ -20,17 +14,14 @@ use magpie_protocol::{
     seq::Position,
     wire::v1,
 };
-use tokio::{
-    sync::{Mutex, Notify},
-    task::JoinSet,
-};
+use tokio::{sync::Notify, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    audience::{Audiences, covers},
+    audience::covers,
     chronicle::Chronicle,
-    fan_out::{Delivered, FanOuts, MANY},
-    latest::Latest,
+    fan_out::{Delivered, MANY},
+    routed::{Routed, Routing},
 };
 use crate::{
     clock::{Clock, within},
@@ -68,24 +59,6 @@ pub(super) struct News {
     pub(super) devices: Vec<ChangedDevice>,
 }
 
-/// One shard, as far as it is routed.
-struct Routed {
-    /// Held while a stretch is routed: one after the other.
-    routing: Mutex<Routing>,
-    published: AtomicU64,
-    latest: Latest,
-    /// Rung when an event begins its way to many.
-    many: Notify,
-}
-
-struct Routing {
-    audiences: Audiences,
-    /// What has not reached everybody yet.
-    fan_outs: FanOuts,
-    /// Everything up to here has reached everybody, or is on its way.
-    upto: Position,
-}
-
 /// The router of one process.
 pub struct Router {
     store: SharedStore,
@@ -111,12 +84,7 @@ impl Router {
         clock: Clock,
         heads: &Positions,
     ) -> Self {
-        let shards = heads.each().map(|head| Routed {
-            routing: Mutex::new(Routing::new(head)),
-            published: AtomicU64::new(head.get()),
-            latest: Latest::new(head),
-            many: Notify::new(),
-        });
+        let shards = heads.each().map(Routed::at);
         Self {
             shards: shards.collect(),
             store,
@@ -287,7 +255,7 @@ impl Router {
             .stop("a new epoch begins; all devices connect anew".to_owned());
         for (routed, head) in self.shards.iter().zip(state.heads.each()) {
             let mut routing = routed.routing.lock().await;
-            *routing = Routing::new(head);
+            *routing = Routing::at(head);
             routed.latest.reset(head);
             routed.publish(&routing);
         }
@@ -307,7 +275,7 @@ impl Router {
         match done {
             Ok(()) => routing.upto = news.head,
             // Who has left meanwhile gets what is not published again, too.
-            Err(_) => *routing = Routing::new(routed.published()),
+            Err(_) => *routing = Routing::at(routed.published()),
         }
         routed.publish(routing);
         done
@@ -478,27 +446,6 @@ impl Router {
             self.hub.each_of(member, |mailbox| {
                 wakeups.note(mailbox, mailbox.put_mark(mark, member == user));
             });
-        }
-    }
-}
-
-impl Routed {
-    fn published(&self) -> Position {
-        Position::new(self.published.load(Ordering::Acquire))
-    }
-
-    fn publish(&self, routing: &Routing) {
-        let published = routing.fan_outs.before().unwrap_or(routing.upto);
-        self.published.store(published.get(), Ordering::Release);
-    }
-}
-
-impl Routing {
-    fn new(upto: Position) -> Self {
-        Self {
-            audiences: Audiences::default(),
-            fan_outs: FanOuts::default(),
-            upto,
         }
     }
 }

@@ -156,21 +156,24 @@ fn row(name: &str) -> Names {
                 ..Default::default()
             })
         }),
-        Body::Report(_) => Names::Conversation(|conversation_id| {
-            // Of what came after the ones who left were gone.
-            Body::Report(v1::Report {
-                about: Some(v1::report::About::Event(v1::EventPlace {
-                    conversation_id,
-                    seq: 4,
-                })),
-                reason: v1::ReportReason::Spam.into(),
-                text: String::new(),
-            })
-        }),
+        Body::Report(_) => Names::Conversation(report),
         Body::RevokeDevice(_) => {
             Names::Device(|device_id| Body::RevokeDevice(v1::RevokeDevice { device_id }))
         }
     }
+}
+
+fn report(conversation_id: Bytes) -> client_frame::Body {
+    // Of what came after the ones who left were gone.
+    let place = v1::EventPlace {
+        conversation_id,
+        seq: 4,
+    };
+    client_frame::Body::Report(v1::Report {
+        about: Some(v1::report::About::Event(place)),
+        reason: v1::ReportReason::Spam.into(),
+        text: String::new(),
+    })
 }
 
 fn edit(conversation_id: Bytes) -> client_frame::Body {
