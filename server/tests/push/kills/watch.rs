@@ -1,6 +1,6 @@
 //! What the database itself saw of wakes: triggers note each in the transaction
 //! that writes it down, with what its device had confirmed by then, and each device
-//! that was put back, at position 0: what it answered before says nothing any more.
+//! that was put back, without a token: what it answered before says nothing any more.
 
 use std::path::Path;
 
@@ -108,7 +108,7 @@ pub(super) struct Written {
 
 impl Written {
     pub(super) fn is_put_back(&self) -> bool {
-        self.position == Position::ZERO
+        self.token.is_empty()
     }
 
     fn new(device: [u8; 16], token: String, numbers: [i64; 3], again: bool) -> Self {
