@@ -21,6 +21,17 @@ pub enum Standing {
     Suspended,
 }
 
+/// Counts what [`Statistics`] has, in their order; the same in both engines.
+pub(in crate::store) const COUNT: &str = "
+    SELECT (SELECT count(*) FROM users WHERE state = 0),
+           (SELECT count(*) FROM users WHERE state = 1),
+           (SELECT count(*) FROM users WHERE state = 2),
+           (SELECT count(*) FROM devices WHERE NOT is_revoked),
+           (SELECT count(*) FROM push_addresses),
+           (SELECT count(*) FROM conversations WHERE kind = 1),
+           (SELECT count(*) FROM conversations WHERE kind = 2),
+           (SELECT count(*) FROM reports WHERE closed_at_ms IS NULL)";
+
 /// How a user is stored. Whoever is deleted keeps the row, without a name.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum State {

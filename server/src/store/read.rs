@@ -284,6 +284,17 @@ pub(in crate::store) fn states(
         .collect()
 }
 
+/// Messages of a conversation, by the keys of an engine, for one who may read them.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::store) struct Messages {
+    pub(in crate::store) conversation: i64,
+    pub(in crate::store) user: i64,
+    /// The first and the last.
+    pub(in crate::store) range: (i64, i64),
+    /// No event above this one is taken in.
+    pub(in crate::store) upto: i64,
+}
+
 /// The newest edit of a message.
 pub(in crate::store) struct Edited {
     /// The message's place.

@@ -9,11 +9,11 @@ use rusqlite::{Connection, params};
 
 use super::{
     rows::{self, conversation_head, event_columns, event_joins, log_event, signed, unsigned},
-    states::{Messages, message_states},
+    states::message_states,
 };
 use crate::store::{
     HistoryPage, LogEvent, ReadLimit, StoreError,
-    read::{HISTORY_SIZE_MAX, Room},
+    read::{HISTORY_SIZE_MAX, Messages, Room},
 };
 
 pub(super) const FIND_EVENTS_DOWN: &str = concat!(

@@ -10,11 +10,11 @@ use super::{
     pages::{bounds, is_all},
     rows::{self, bounded, event_columns, event_joins, log_event},
     session::{Failure, Session, get, signed},
-    states::{Messages, message_states},
+    states::message_states,
 };
 use crate::store::{
     HistoryPage, LogEvent, ReadLimit,
-    read::{HISTORY_SIZE_MAX, Room},
+    read::{HISTORY_SIZE_MAX, Messages, Room},
 };
 
 const FIND_EVENTS_DOWN: &str = concat!(

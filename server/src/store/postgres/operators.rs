@@ -17,7 +17,7 @@ use super::{
 use crate::store::{
     Account, AccountChange, AdminAct, Departure, NewReport, OperatorStore, Report, SignOut,
     Standing, Statistics, Store as _, StoreError,
-    operators::{State, stored_event, stored_reason},
+    operators::{COUNT, State, stored_event, stored_reason},
 };
 
 /// Changes a user, locked until the end of the transaction: no device is made of them
@@ -84,16 +84,6 @@ const INSERT_ACT: &str = "
 
 const FIND_ACTS: &str = "
     SELECT uid, at_ms, action, target FROM admin_acts ORDER BY key DESC LIMIT $1";
-
-const COUNT: &str = "
-    SELECT (SELECT count(*) FROM users WHERE state = 0),
-           (SELECT count(*) FROM users WHERE state = 1),
-           (SELECT count(*) FROM users WHERE state = 2),
-           (SELECT count(*) FROM devices WHERE NOT is_revoked),
-           (SELECT count(*) FROM push_addresses),
-           (SELECT count(*) FROM conversations WHERE kind = 1),
-           (SELECT count(*) FROM conversations WHERE kind = 2),
-           (SELECT count(*) FROM reports WHERE closed_at_ms IS NULL)";
 
 #[async_trait]
 impl OperatorStore for Postgres {

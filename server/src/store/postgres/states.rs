@@ -9,19 +9,8 @@ use super::{
 };
 use crate::store::{
     event::stored_message,
-    read::{Edited, states},
+    read::{Edited, Messages, states},
 };
-
-/// Messages of a conversation, for one who may read them.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Messages {
-    pub(super) conversation: i64,
-    pub(super) user: i64,
-    /// The first and the last.
-    pub(super) range: (i64, i64),
-    /// No event above this one is taken in.
-    pub(super) upto: i64,
-}
 
 /// Whether the user may read the event at a seq.
 macro_rules! readable {
