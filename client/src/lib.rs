@@ -61,6 +61,7 @@ pub use magpie_protocol::{
     id::{ConversationId, DeviceId, InvalidId, MessageId, UserId},
     message::{Edit, Emoji, InvalidMessage, NewMessage},
     push::{AppId, Platform, PushAddress, PushToken},
+    role::Role,
     seq::Seq,
     text::{DeviceName, InvalidText, MessageText, Password, Title, UserName},
     wire::{

@@ -37,7 +37,7 @@ fn edit(conversation: ConversationId, at: u64, text: &str) -> Command {
     }
 }
 
-fn delete(conversation: ConversationId, at: u64) -> Command {
+pub(super) fn delete(conversation: ConversationId, at: u64) -> Command {
     Command::DeleteMessage {
         conversation,
         seq: seq(at),
@@ -62,7 +62,7 @@ pub(super) fn unreact(conversation: ConversationId, at: u64, emoji: &str) -> Com
     }
 }
 
-fn kind(event: &LogEvent) -> Kind {
+pub(super) fn kind(event: &LogEvent) -> Kind {
     decoded(event).content.unwrap().kind.unwrap()
 }
 
