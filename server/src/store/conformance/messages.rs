@@ -37,7 +37,7 @@ fn edit(conversation: ConversationId, at: u64, text: &str) -> Command {
     }
 }
 
-fn delete(conversation: ConversationId, at: u64) -> Command {
+pub(super) fn delete(conversation: ConversationId, at: u64) -> Command {
     Command::DeleteMessage {
         conversation,
         seq: seq(at),

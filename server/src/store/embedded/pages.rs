@@ -197,7 +197,7 @@ pub(super) fn user_page(
 }
 
 /// Whether to ask the user's conversations what changed, instead of the log.
-fn is_far(
+pub(super) fn is_far(
     connection: &Connection,
     user: i64,
     after: Position,

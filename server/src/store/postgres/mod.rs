@@ -12,6 +12,7 @@ mod command;
 mod committer;
 mod connections;
 mod describe;
+mod due;
 mod epoch;
 mod history;
 mod known;
