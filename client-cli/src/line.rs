@@ -3,6 +3,7 @@
 
 mod message;
 mod people;
+mod requests;
 #[cfg(test)]
 pub(crate) mod samples;
 mod torture;
@@ -80,6 +81,11 @@ pub(crate) enum Line {
         action: String,
         message: String,
         message_id: Option<Shown<MessageId>>,
+    },
+    NothingToDo {
+        message_id: Shown<MessageId>,
+        conversation_id: Shown<ConversationId>,
+        seq: u64,
     },
     Read {
         message_id: Shown<MessageId>,
@@ -280,6 +286,14 @@ impl Line {
             conversation_id: Shown(acceptance.conversation),
             seq: acceptance.seq.get(),
             sent_at: rfc3339(acceptance.committed_at_ms),
+        }
+    }
+
+    pub(crate) const fn nothing_to_do(id: MessageId, place: MessagePlace) -> Self {
+        Self::NothingToDo {
+            message_id: Shown(id),
+            conversation_id: Shown(place.conversation),
+            seq: place.seq.get(),
         }
     }
 

@@ -48,6 +48,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             Event::Connected { .. }
             | Event::Accepted { .. }
             | Event::Read { .. }
+            | Event::NothingToDo { .. }
             | Event::Failed { .. }
             | Event::Marks { .. }
             | Event::BeganAnew

@@ -228,6 +228,9 @@ pub enum Outcome {
         /// How far.
         seq: Seq,
     },
+    /// This message is as the request wanted it already: another device of the user, or
+    /// somebody else, was first.
+    NothingToDo(MessagePlace),
     /// It was refused for good.
     Failed(Refusal),
 }

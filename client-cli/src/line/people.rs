@@ -7,7 +7,6 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use super::{
     AccountFields, AuditFields, ConversationFields, DeviceFields, DroppedFields, EventFields, Line,
-    OutboxFields,
 };
 use crate::{
     paint::{Painter, Part},
@@ -49,8 +48,9 @@ impl Line {
             | Self::Discarded { .. }
             | Self::Accepted { .. }
             | Self::Pending { .. }
+            | Self::NothingToDo { .. }
+            | Self::Read { .. }
             | Self::Error { .. } => self.paint_request(to),
-            Self::Read { seq, .. } => write!(to, "read up to {seq}"),
             Self::Message(fields) => fields.paint(to),
             Self::Event(fields) => fields.paint(to),
             Self::Gap {
@@ -88,37 +88,6 @@ impl Line {
             | Self::Violation { .. }
             | Self::Torture(_) => self.paint_torture(to),
         }
-    }
-
-    /// What became of a request.
-    fn paint_request(&self, to: &mut Painter) -> fmt::Result {
-        if let Self::Queued { message_id } = self {
-            to.paint(Part::Waits, "queued")?;
-            aside(to, format_args!(" {message_id}"))?;
-        }
-        if let Self::Discarded { message_id } = self {
-            write!(to, "discarded {message_id}")?;
-        }
-        if let Self::Accepted {
-            conversation_id,
-            seq,
-            ..
-        } = self
-        {
-            to.paint(Part::Done, "accepted")?;
-            write!(to, ": {seq}")?;
-            aside(to, format_args!(" in {conversation_id}"))?;
-        }
-        if let Self::Pending { message_id } = self {
-            to.paint(Part::Waits, "pending")?;
-            write!(to, ": it stays queued")?;
-            aside(to, format_args!(" as {message_id}"))?;
-        }
-        if let Self::Error { message, .. } = self {
-            to.paint(Part::Wrong, "refused")?;
-            write!(to, ": {message}")?;
-        }
-        Ok(())
     }
 
     /// What is about the members of a conversation.
@@ -319,35 +288,6 @@ impl ConversationFields {
         }
         if self.last_seq.is_some() {
             aside(to, "  no longer a member")?;
-        }
-        Ok(())
-    }
-}
-
-impl OutboxFields {
-    fn paint(&self, to: &mut Painter) -> fmt::Result {
-        aside(to, &self.message_id)?;
-        to.write_str("  ")?;
-        let part = if self.code.is_some() {
-            Part::Wrong
-        } else {
-            Part::Waits
-        };
-        to.column(part, self.state, "pending".len())?;
-        write!(to, "  {:13}", self.kind)?;
-        if let Some(whom) = &self.to {
-            write!(to, " to ")?;
-            to.paint(Part::Place, whom)?;
-        }
-        if let Some(users) = &self.users {
-            write!(to, " {}", users.join(", "))?;
-        }
-        if let Some(text) = &self.text {
-            write!(to, ": {text}")?;
-        }
-        if let Some(code) = &self.code {
-            to.write_str("  ")?;
-            to.paint(Part::Wrong, format_args!("({code})"))?;
         }
         Ok(())
     }

@@ -133,6 +133,11 @@ fn answers() -> Vec<Line> {
             message: hostile(),
             message_id: Some(message_id()),
         },
+        Line::NothingToDo {
+            message_id: message_id(),
+            conversation_id: conversation_id(),
+            seq: 7,
+        },
         Line::Read {
             message_id: message_id(),
             conversation_id: conversation_id(),

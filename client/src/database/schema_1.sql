@@ -141,7 +141,7 @@ CREATE TABLE reads (
 -- What became of requests that were done.
 CREATE TABLE outcomes (
     id BLOB NOT NULL PRIMARY KEY,
-    -- 1: accepted. 2: a read mark, taken.
+    -- 1: accepted. 2: a read mark, taken. 3: the message was so already.
     kind INTEGER NOT NULL,
     conversation BLOB NOT NULL,
     seq INTEGER NOT NULL,

@@ -25,6 +25,7 @@ pub(super) mod messages;
 pub(super) mod model;
 pub(super) mod operators;
 pub(super) mod pages;
+pub(super) mod reactions;
 pub(super) mod syncs;
 pub(super) mod wakes;
 
@@ -376,13 +377,16 @@ macro_rules! suite {
                 a_message_is_edited_for_so_long_and_so_often
                 a_deleted_message_keeps_its_place_and_says_nothing
                 a_deleted_message_is_not_changed_any_more
-                a_reaction_is_set_and_taken_back_once
-                so_many_different_reactions_stand_at_a_message
                 nobody_changes_what_they_may_not_read
                 who_left_learns_of_no_later_change
                 history_leaves_out_what_does_not_fit_with_its_state
                 changes_wake_nobody_and_previews_follow_them
                 the_id_of_a_message_is_not_that_of_a_change
+            }
+            reactions {
+                a_reaction_is_set_and_taken_back_once
+                so_many_different_reactions_stand_at_a_message
+                a_user_reacts_to_a_message_so_often
             }
             accounts {
                 a_name_is_given_once

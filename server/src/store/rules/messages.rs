@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use magpie_protocol::{
-    limits::{EDITS_MAX, REACTIONS_MAX},
+    limits::{EDITS_MAX, OWN_REACTIONS_MAX, REACTIONS_MAX},
     message::{Edit, Emoji, NewMessage},
     seq::Seq,
     wire::v1::{self, event_content::Kind},
@@ -93,6 +93,8 @@ pub(in crate::store) struct Reacted {
     pub(in crate::store) is_there: bool,
     /// How many different ones stand; need not be known if this one does.
     pub(in crate::store) count: u64,
+    /// How often the actor has reacted to it, also if they took it back.
+    pub(in crate::store) own_count: u64,
 }
 
 /// A change of the message at `seq` of a place, by its sender or anybody.
@@ -190,7 +192,8 @@ fn may_react(subject: &Subject, reacted: &Reacted) -> Result<(), Refusal> {
     if reacted.is_own {
         return Err(Refusal::NothingToDo);
     }
-    if !reacted.is_there && reacted.count >= REACTIONS_MAX {
+    let are_full = !reacted.is_there && reacted.count >= REACTIONS_MAX;
+    if are_full || reacted.own_count >= OWN_REACTIONS_MAX {
         return Err(Refusal::TooMany);
     }
     Ok(())

@@ -177,8 +177,12 @@ CREATE TABLE reactions (
     user         INTEGER NOT NULL,
     added_seq    INTEGER NOT NULL,
     removed_seq  INTEGER NOT NULL,
-    PRIMARY KEY (conversation, seq, emoji, user, added_seq)
+    PRIMARY KEY (conversation, seq, user, emoji, added_seq)
 ) STRICT, WITHOUT ROWID;
+
+-- Which stand, however often others were taken back.
+CREATE INDEX reactions_standing ON reactions (conversation, seq, emoji)
+ WHERE removed_seq = 9223372036854775807;
 
 -- Who may read what: the events from `from_seq` to `to_seq`. While the user is a
 -- member, both ends above are 9223372036854775807. Who comes back gets another

@@ -202,8 +202,12 @@ CREATE TABLE reactions (
     user_key         bigint NOT NULL,
     added_seq        bigint NOT NULL,
     removed_seq      bigint NOT NULL,
-    PRIMARY KEY (conversation_key, seq, emoji, user_key, added_seq)
+    PRIMARY KEY (conversation_key, seq, user_key, emoji, added_seq)
 );
+
+-- Which stand, however often others were taken back.
+CREATE INDEX reactions_standing ON reactions (conversation_key, seq, emoji)
+ WHERE removed_seq = 9223372036854775807;
 
 -- Who may read what: the events from `from_seq` to `to_seq`. While the user is a
 -- member, both ends above are 9223372036854775807. Who comes back gets another
