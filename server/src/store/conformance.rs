@@ -404,6 +404,7 @@ macro_rules! suite {
                 no_device_is_made_by_who_proved_another_password
                 who_is_suspended_has_no_device_until_they_are_resumed
                 who_is_deleted_leaves_a_place_without_a_name
+                a_users_end_is_learnt_also_without_a_device
                 a_deleted_users_name_is_given_to_nobody
                 who_is_deleted_leaves_their_groups_once
                 who_is_deleted_gets_no_wake
