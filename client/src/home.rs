@@ -20,7 +20,7 @@ use crate::{
     error::{HomeError, LocalError},
     message::{Mention, Message, MessagePlace},
     model::{
-        Account, AuditConversation, ConversationLine, LocalHistory, LocalMembers, Member,
+        Account, AuditConversation, ConversationLine, History, LocalHistory, LocalMembers, Member,
         StoredEvent,
     },
     request::{NewRequest, OutboxEntry, Outcome, Recipient},
@@ -128,6 +128,16 @@ impl Home {
     /// [`LocalError`], as for every method here.
     pub fn account(&self) -> Result<Option<Account>, LocalError> {
         self.database.lock().account()
+    }
+
+    /// The history that the server serves, as far as this device was told; `None`
+    /// before it was connected.
+    ///
+    /// # Errors
+    ///
+    /// As [`Home::account`].
+    pub fn served(&self) -> Result<Option<History>, LocalError> {
+        self.database.lock().served()
     }
 
     /// All conversations that are known here, the one with the newest event

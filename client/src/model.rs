@@ -34,6 +34,16 @@ pub struct Account {
     pub signed_in: bool,
 }
 
+/// Which of the server's histories it is: another one after an older backup was
+/// restored.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct History {
+    /// Its epoch.
+    pub epoch: u64,
+    /// Where it began.
+    pub base: u64,
+}
+
 /// A person. The name never changes.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct User {

@@ -7,6 +7,7 @@
 //! patience nobody is decided and nothing is sent; afterwards the log still says
 //! who is owed what, and those who have caught up are owed nothing.
 
+mod again;
 mod silent;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
@@ -15,6 +16,7 @@ use magpie_protocol::{id::DeviceId, moment::Moment, seq::Position};
 use tokio::{sync::Notify, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
+use self::again::Again;
 use super::{
     answers::Answers,
     decide::{Deadlines, Decision, decide},
@@ -26,7 +28,7 @@ use super::{
 use crate::{
     clock::{Clock, within},
     config::Apps,
-    metrics::{WAKES_OWED, WAKES_SUPPRESSED, WAKES_UNANSWERED},
+    metrics::{WAKES_OWED, WAKES_SUPPRESSED},
     random::Random,
     store::{
         Attachment, Candidate, CandidatePage, CandidatePlace, DueWake, NewWake, Shard, SharedStore,
@@ -155,6 +157,7 @@ impl Duty {
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
         let mut shards: HashMap<Shard, Held> = HashMap::new();
         let mut sending = JoinSet::new();
+        let mut again = Again::default();
         while !stop.is_cancelled() {
             for shard in Shard::all(self.store.shard_count()) {
                 if let Err(error) = self.look(shard, &mut shards, &mut sending).await {
@@ -162,7 +165,7 @@ impl Duty {
                     tracing::warn!(%error, %shard, "the duty to wake waits");
                 }
             }
-            if let Err(error) = self.try_again(&mut sending).await {
+            if let Err(error) = self.try_again(&mut again, &mut sending).await {
                 tracing::warn!(%error, "wakes that are due wait");
             }
             if let Err(error) = self.sync_silently(&mut sending).await {
@@ -421,36 +424,6 @@ impl Duty {
         };
         let jobs = recorded.into_iter().map(job).collect();
         self.sender.send_all(jobs, sending).await
-    }
-
-    /// Sends what is due again, as fast as it may be sent.
-    async fn try_again(&self, sending: &mut JoinSet<()>) -> Result<(), StoreError> {
-        self.sender.write_unsent().await;
-        loop {
-            let may_send = self.sender.take(CANDIDATES_MAX, 0) as usize;
-            if may_send == 0 {
-                return Ok(());
-            }
-            let now_ms = self.clock.wall_ms();
-            let due = self.store.due_wakes(now_ms, may_send, &SCHEDULE_MS).await;
-            let taken = due.as_ref().map_or(0, Vec::len);
-            let unused = may_send.saturating_sub(taken);
-            self.sender.give_back(unused);
-            let due = due?;
-            let again = due.iter().filter(|it| it.tries > 1).count() as u64;
-            metrics::counter!(WAKES_UNANSWERED).increment(again);
-            metrics::counter!(WAKES_OWED).increment(taken as u64 - again);
-            let job = |wake| Job {
-                wake,
-                fresh: None,
-                is_silent: false,
-            };
-            let jobs = due.into_iter().map(job).collect();
-            self.sender.send_all(jobs, sending).await?;
-            if unused > 0 {
-                return Ok(());
-            }
-        }
     }
 }
 

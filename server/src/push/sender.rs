@@ -140,7 +140,8 @@ impl Sender {
         i64::try_from(wait.as_millis()).unwrap_or(i64::MAX)
     }
 
-    /// Sends wakes for which there is leave.
+    /// Sends wakes for which there is leave. If it cannot be told what to send, none
+    /// was sent.
     pub(super) async fn send_all(
         self: &Arc<Self>,
         jobs: Vec<Job>,
@@ -149,8 +150,14 @@ impl Sender {
         if jobs.is_empty() {
             return Ok(());
         }
-        let epoch = self.store.state().await?.history.epoch;
-        let previews = self.previews_of(&jobs).await?;
+        let (epoch, previews) = match self.content(&jobs).await {
+            Ok(content) => content,
+            Err(error) => {
+                self.give_back(jobs.len());
+                jobs.iter().for_each(|job| self.not_sent(job));
+                return Err(error);
+            }
+        };
         for job in jobs {
             let shows = self.shows(&job);
             let preview = previews.get(&job.wake.position).filter(|_| shows).cloned();
@@ -165,6 +172,21 @@ impl Sender {
             });
         }
         Ok(())
+    }
+
+    /// What pushes say: the epoch, and what was said.
+    async fn content(&self, jobs: &[Job]) -> Result<(u64, HashMap<Position, Preview>), StoreError> {
+        let epoch = self.store.state().await?.history.epoch;
+        Ok((epoch, self.previews_of(jobs).await?))
+    }
+
+    /// It does not count, and is to be written down so.
+    fn not_sent(&self, job: &Job) {
+        let wake = &job.wake;
+        match job.is_silent {
+            true => self.untold.lock().push(wake.device),
+            false => self.unsent.lock().push((wake.device, wake.id)),
+        }
     }
 
     /// Whether the app is one that shows what was said.
@@ -219,12 +241,7 @@ impl Sender {
                     "FCM does not understand a push: a bug of this server"
                 );
             }
-            Outcome::SlowDown { .. } | Outcome::Unavailable { .. } if job.is_silent => {
-                self.untold.lock().push(wake.device);
-            }
-            Outcome::SlowDown { .. } | Outcome::Unavailable { .. } => {
-                self.unsent.lock().push((wake.device, wake.id));
-            }
+            Outcome::SlowDown { .. } | Outcome::Unavailable { .. } => self.not_sent(job),
         }
     }
 

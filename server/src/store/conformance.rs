@@ -412,6 +412,7 @@ macro_rules! suite {
                 no_device_is_made_by_who_proved_another_password
                 who_is_suspended_has_no_device_until_they_are_resumed
                 who_is_deleted_leaves_a_place_without_a_name
+                a_users_end_is_learnt_also_without_a_device
                 a_deleted_users_name_is_given_to_nobody
                 who_is_deleted_leaves_their_groups_once
                 who_is_deleted_gets_no_wake
@@ -445,6 +446,9 @@ macro_rules! suite {
                 an_answered_wake_does_not_delay_that_for_a_fallen_cursor
                 a_preview_says_what_the_message_says
                 what_came_while_a_wake_was_unanswered_is_owed
+                who_is_far_behind_is_woken_for_a_message_of_others
+                a_deleted_message_wakes_nobody
+                no_wake_waits_for_a_clock_that_was_ahead
                 what_came_before_the_token_was_known_is_owed
                 a_try_that_was_not_sent_does_not_count
                 the_newest_connection_says_how_a_device_is_there
@@ -458,6 +462,8 @@ macro_rules! suite {
                 who_is_connected_or_is_woken_anyway_is_told_later
                 a_browser_and_who_gets_no_pushes_are_not_told
                 a_silent_sync_that_was_not_sent_does_not_count
+                who_was_woken_because_the_cursor_fell_is_told
+                what_lies_far_below_a_mark_is_not_looked_for
             }
         }
 

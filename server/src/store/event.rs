@@ -197,6 +197,16 @@ pub(super) fn stored_change(
 /// that has nothing in it. No other is like it.
 pub(super) const DELETED: [u8; 2] = [0x0a, 0x00];
 
+/// Of a stored event `e`, whether devices are woken for it: a message that was not
+/// deleted. The body of every other message is longer than [`DELETED`], and to ask
+/// for its length does not read it.
+macro_rules! is_worthy {
+    () => {
+        "e.kind = 1 AND length(e.body) > 2"
+    };
+}
+pub(super) use is_worthy;
+
 /// The body of an edit of the message at `seq`, once that is deleted.
 #[must_use]
 pub(super) fn deleted_edit(seq: Seq) -> Vec<u8> {
@@ -294,6 +304,7 @@ mod tests {
         let kind = v1::event_content::Kind::Message(v1::Message::default());
         let deleted = v1::EventContent { kind: Some(kind) };
         assert_eq!(deleted.encode_to_vec(), DELETED);
+        assert!(is_worthy!().ends_with(&format!("> {}", DELETED.len())));
         assert_eq!(stored_message(&DELETED), Ok(None));
         assert_eq!(stored_message(&deleted_edit(Seq::new(7))), Ok(None));
     }

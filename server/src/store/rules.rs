@@ -150,7 +150,9 @@ pub(super) fn to_do(asked: Option<Asked>, known: Option<&Known>) -> Result<Asked
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Standing {
     /// The device is the user's and not revoked.
-    pub(super) may_act: bool,
+    pub(super) has_device: bool,
+    /// The user is deleted; need not be known if the device may act.
+    pub(super) is_deleted: bool,
     /// The conversation that the request goes to.
     pub(super) place: Option<Place>,
     /// What the actor is in it, if they are a member now.
@@ -191,14 +193,16 @@ pub(super) fn permit<'a>(
     asked: &Asked,
     standing: &Standing,
 ) -> Result<Permit<'a>, Refusal> {
-    if !standing.may_act {
+    // For who is deleted the server acts, and leaves their groups.
+    let is_departure = standing.is_deleted && matches!(append.command, Command::LeaveGroup { .. });
+    if !standing.has_device && !is_departure {
         return Err(Refusal::DeviceRevoked);
     }
     let change = |seq, change| Ok(Permit::Change(joined(standing)?, seq, change));
     match (&append.command, standing.place) {
         (Command::SendMessage { to: _, message }, Some(place)) => {
             may_post(
-                standing.may_act,
+                standing.has_device,
                 standing.role,
                 place.kind,
                 place.head,

@@ -9,6 +9,10 @@ use super::StoreError;
 /// told together.
 pub const SYNC_PAUSE_MS: i64 = 20 * 60_000;
 
+/// How many events below a read mark are looked at for one that a device may show. If
+/// all of these are its user's own, or no messages, it is not told.
+pub(in crate::store) const READ_EVENTS_MAX: u32 = 256;
+
 /// How often a device is told that does not come. What it shows is wrong then until
 /// its next wake, or until somebody opens the app.
 pub(in crate::store) const SYNC_TRIES_MAX: u32 = 3;
@@ -25,7 +29,8 @@ pub struct DueSync {
 /// What an engine must do for silent syncs. All of it is durable when it returns.
 ///
 /// A device that was woken shows what it stored since, until somebody looks at the
-/// app. Writing a wake down begins that, a hello in the foreground ends it.
+/// app. Every wake that is to be sent begins that, whatever it is for; a hello in the
+/// foreground ends it.
 #[async_trait]
 pub trait SyncStore {
     /// Read marks moved behind `after` and up to `upto`, in one shard. Devices of

@@ -235,8 +235,9 @@ pub trait WakeStore {
     ) -> Result<Vec<DueWake>, StoreError>;
 
     /// Takes wakes that are due again, at most `count`, and writes the next try
-    /// down. What is answered is forgotten, or becomes a wake for the first event
-    /// that its device has not confirmed.
+    /// down. What is answered is forgotten, or becomes a wake for an event that its
+    /// device has not confirmed: in each conversation the first. What is due later
+    /// than the schedule's longest step is due now: the clock was set back.
     async fn due_wakes(
         &self,
         now_ms: i64,
@@ -261,6 +262,16 @@ pub const DEADLINE_MS_MAX: i64 = 30_000;
 /// An event that was committed then is one whose device had all its time.
 pub(in crate::store) const fn ripe_ms(now_ms: i64) -> i64 {
     now_ms.saturating_sub(DEADLINE_MS_MAX)
+}
+
+/// How many events of a conversation are looked at for the next one that is worth a
+/// wake.
+pub(in crate::store) const NEXT_EVENTS_MAX: i64 = if cfg!(test) { 8 } else { 1_000 };
+
+/// No wake is due later than this, unless the clock was ahead when it was tried.
+pub(in crate::store) fn latest_due(now_ms: i64, schedule: &Schedule) -> i64 {
+    let longest_ms = schedule.iter().copied().max().unwrap_or(i64::MAX);
+    now_ms.saturating_add(longest_ms)
 }
 
 /// When the wake is due again that was tried so often.

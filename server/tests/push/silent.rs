@@ -13,6 +13,7 @@ use magpie_server::{
     store::{Attachment, Connect, MarkRead, SYNC_PAUSE_MS, Shard, SharedStore, postgres},
 };
 use magpie_sim::postgres as cluster;
+use rusqlite::Connection;
 use tokio_util::sync::CancellationToken;
 
 use crate::duty::{PATIENCE, Party, Sleeper, fresh};
@@ -99,20 +100,22 @@ impl Scene {
         assert_eq!(marked.marks, [Some(seq)]);
     }
 
-    /// The duty has looked at everything so far: somebody was woken by what came
-    /// after it.
+    /// The duty has looked at everything so far, and told whoever was to be told:
+    /// somebody was woken by what came after it, and again in a later look.
     async fn until_looked(&self, after: u64) {
         let other = &self.party.sleepers[1];
         let store = &self.party.store;
-        self.party.send(store, other, "hello").await;
-        self.pushed(other, after).await;
-        let hello = Connect {
-            device: other.device,
-            cursor: store.state().await.unwrap().heads,
-            at_ms: self.clock.wall_ms(),
-            attachment: Attachment::Away,
-        };
-        store.connect(&[hello]).await.unwrap();
+        for after in [after, after + 1] {
+            self.party.send(store, other, "hello").await;
+            self.pushed(other, after).await;
+            let hello = Connect {
+                device: other.device,
+                cursor: store.state().await.unwrap().heads,
+                at_ms: self.clock.wall_ms(),
+                attachment: Attachment::Away,
+            };
+            store.connect(&[hello]).await.unwrap();
+        }
     }
 
     fn is_silent(push: &Delivered) {
@@ -134,7 +137,7 @@ async fn is_told_silently_and_not_often(scene: Scene) {
     let second = scene.wake(2).await;
     scene.read(second).await;
     scene.pass(Duration::from_millis(SYNC_PAUSE_MS.unsigned_abs()) - MINUTE);
-    scene.until_looked(1).await;
+    scene.until_looked(2).await;
     let pushes = scene.party.emulator.world().pushes(&scene.bob().token, 3);
     assert_eq!(pushes, [], "within twenty minutes");
     scene.pass(MINUTE);
@@ -152,4 +155,32 @@ async fn who_shows_what_was_read_on_another_device_is_told_silently_and_not_ofte
     let url = cluster::shared().unwrap().create_database().await.unwrap();
     let store = postgres::open(&url, Some(2), [5; 32]).await.unwrap();
     is_told_silently_and_not_often(Scene::new(store).await).await;
+}
+
+/// D8. What was taken to be told, and could not be, is told when it can.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_silent_sync_that_the_store_held_up_is_made_up_for() {
+    let (store, dir) = fresh();
+    let scene = Scene::new(store).await;
+    let beside = Connection::open(dir.path().join("magpie.db")).unwrap();
+    beside.busy_timeout(PATIENCE).unwrap();
+    let first = scene.wake(0).await;
+    scene.read(first).await;
+    // Whatever asks for the epoch fails.
+    let hide = "ALTER TABLE epochs RENAME TO hidden";
+    beside.execute_batch(hide).unwrap();
+    scene.pass(Duration::from_secs(10));
+    let taken = "SELECT count(*) FROM notified WHERE told_at_ms IS NOT NULL";
+    let until = tokio::time::Instant::now() + PATIENCE;
+    while beside
+        .query_one(taken, [], |row| row.get::<_, i64>(0))
+        .unwrap()
+        == 0
+    {
+        assert!(tokio::time::Instant::now() < until, "it is not taken");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let show = "ALTER TABLE hidden RENAME TO epochs";
+    beside.execute_batch(show).unwrap();
+    Scene::is_silent(&scene.pushed(scene.bob(), 1).await);
 }

@@ -8,9 +8,11 @@ use magpie_protocol::{
 
 use super::{
     NOON, Player, World,
-    wakes::{address, attach, record, with_push},
+    wakes::{LATER, address, attach, due, record, with_push},
 };
-use crate::store::{Attachment, Confirm, DueSync, Generation, SYNC_PAUSE_MS};
+use crate::store::{
+    Attachment, Confirm, DueSync, Generation, SYNC_PAUSE_MS, syncs::READ_EVENTS_MAX,
+};
 
 /// Bob's phone, which was woken for a message of Alice, has stored it, and shows it.
 struct Scene {
@@ -233,6 +235,42 @@ pub(in crate::store) async fn a_silent_sync_that_was_not_sent_does_not_count(wor
         assert_eq!(postponed, Ok(()));
         assert!(!scene.is_told(at - 1).await);
     }
+}
+
+/// D8. Whatever a wake is for, its device shows something.
+pub(in crate::store) async fn who_was_woken_because_the_cursor_fell_is_told(world: World) {
+    let mut scene = Scene::new(world).await;
+    attach_at(&mut scene, Attachment::Foreground).await;
+    scene.generation = attach(
+        &scene.world,
+        scene.phone,
+        Position::ZERO,
+        Attachment::Background,
+    )
+    .await;
+    let gone = [(scene.phone, scene.generation)];
+    scene.world.store.detach(&gone).await.unwrap();
+    assert_eq!(due(&scene.world, LATER).await.len(), 1);
+    scene.store_all().await;
+    scene.read(scene.seq, LATER).await;
+    assert!(scene.is_told(LATER).await);
+}
+
+/// D9.
+pub(in crate::store) async fn what_lies_far_below_a_mark_is_not_looked_for(world: World) {
+    let scene = Scene::new(world).await;
+    let say = async |count: u64| {
+        let mine = (0..count).map(|_| scene.world.to(&scene.bob, &scene.alice, "mine"));
+        scene.world.append(&mine.collect::<Vec<_>>()).await;
+        scene.store_all().await;
+    };
+    let far = u64::from(READ_EVENTS_MAX);
+    say(far - 1).await;
+    scene.read(scene.seq + far - 1, NOON).await;
+    assert!(scene.is_told(NOON).await);
+    say(1).await;
+    scene.read(scene.seq + far, NOON).await;
+    assert!(!scene.is_told(NOON + 2 * SYNC_PAUSE_MS).await);
 }
 
 /// Another connection of the phone, with everything stored.

@@ -6,18 +6,18 @@ use magpie_protocol::{
     seq::{Position, Seq},
 };
 
-use super::{NOON, Player, World};
+use super::{NOON, Player, World, messages::delete};
 use crate::store::{
     Attachment, Candidate, CandidatePlace, Confirm, Connect, DEADLINE_MS_MAX, DueWake, Generation,
-    NewWake, Preview, Shard,
+    NewWake, Preview, Shard, wakes::NEXT_EVENTS_MAX,
 };
 
 const SCHEDULE: [i64; 3] = [30_000, 120_000, 600_000];
 
 /// Long after what happened at noon.
-const LATER: i64 = NOON + DEADLINE_MS_MAX;
+pub(super) const LATER: i64 = NOON + DEADLINE_MS_MAX;
 
-pub(super) fn address(token: &str) -> PushAddress {
+pub(in crate::store) fn address(token: &str) -> PushAddress {
     PushAddress {
         platform: Platform::Android,
         app: AppId::parse("org.example.chat").unwrap(),
@@ -45,7 +45,7 @@ async fn attach_anew(world: &World, device: DeviceId, attachment: Attachment) ->
     attach(world, device, Position::ZERO, attachment).await
 }
 
-pub(super) async fn attach(
+pub(in crate::store) async fn attach(
     world: &World,
     device: DeviceId,
     cursor: Position,
@@ -84,7 +84,7 @@ async fn candidates(world: &World, of: ConversationId, position: Position) -> Ve
     all
 }
 
-pub(super) async fn record(
+pub(in crate::store) async fn record(
     world: &World,
     device: DeviceId,
     position: Position,
@@ -100,7 +100,7 @@ pub(super) async fn record(
     recorded.unwrap()
 }
 
-async fn due(world: &World, now_ms: i64) -> Vec<DueWake> {
+pub(super) async fn due(world: &World, now_ms: i64) -> Vec<DueWake> {
     world.store.due_wakes(now_ms, 10, &SCHEDULE).await.unwrap()
 }
 
@@ -320,6 +320,78 @@ pub(in crate::store) async fn what_came_while_a_wake_was_unanswered_is_owed(worl
     assert_eq!((again[0].position, again[0].tries), (second, 1));
     confirm(&world, phone, second.get()).await;
     assert_eq!(due(&world, NOON + 10 * DEADLINE_MS_MAX).await, []);
+}
+
+/// D8. What lies in between is little of theirs, and much of it worth no wake.
+pub(in crate::store) async fn who_is_far_behind_is_woken_for_a_message_of_others(world: World) {
+    let (alice, bob) = (world.player("alice").await, world.player("bob").await);
+    let phone = with_push(&world, &bob).await;
+    let tea = world.group(&alice, &[]).await;
+    let say = async |count: usize, by: &Player, text: &str| {
+        let said: Vec<_> = (0..count).map(|_| world.post(by, tea, text)).collect();
+        world.append(&said).await;
+        world.head().await
+    };
+    say(20, &alice, "without bob").await;
+    world.add(&alice, tea, &[&bob]).await;
+    let last = say(3, &bob, "mine").await;
+    set(&world, phone, "token-of-bob").await;
+    assert_eq!(due(&world, LATER).await, []);
+
+    let quiet = world.group(&alice, &[&bob]).await;
+    let first = say(1, &alice, "one").await;
+    say(5, &alice, "two").await;
+    for cursor in [Position::ZERO, last] {
+        confirm(&world, phone, cursor.get()).await;
+        set(&world, phone, "token-of-bob").await;
+        let owed = due(&world, LATER).await;
+        let owed: Vec<_> = owed.iter().map(|it| (it.position, it.tries)).collect();
+        assert_eq!(owed, [(first, 1)], "behind {cursor:?}");
+        assert_eq!(world.store.clear_push(phone, None).await, Ok(true));
+    }
+    let head = world.head().await;
+    confirm(&world, phone, head.get()).await;
+    set(&world, phone, "token-of-bob").await;
+    assert_eq!(due(&world, LATER).await, []);
+
+    // Where so many events are worth no wake, nobody looks for one that is.
+    let many = 1 + usize::try_from(NEXT_EVENTS_MAX).unwrap();
+    say(many, &bob, "mine").await;
+    world.accept(world.post(&alice, quiet, "three")).await;
+    set(&world, phone, "token-of-bob").await;
+    assert_eq!(due(&world, LATER).await.len(), 1);
+}
+
+/// D8.
+pub(in crate::store) async fn a_deleted_message_wakes_nobody(world: World) {
+    let (alice, bob) = (world.player("alice").await, world.player("bob").await);
+    let phone = with_push(&world, &bob).await;
+    let (direct, deleted) = world.accept(world.to(&alice, &bob, "one")).await;
+    world
+        .accept(world.request(&alice, delete(direct, deleted)))
+        .await;
+    let worthy = world.store.worthy_events(Position::ZERO, 100).await;
+    assert_eq!(worthy.unwrap().events, []);
+    set(&world, phone, "token-of-bob").await;
+    assert_eq!(due(&world, LATER).await, []);
+
+    world.accept(world.to(&alice, &bob, "two")).await;
+    let head = world.head().await;
+    let worthy = world.store.worthy_events(Position::ZERO, 100).await;
+    assert_eq!(worthy.unwrap().events.len(), 1);
+    set(&world, phone, "token-of-bob").await;
+    assert_eq!(due(&world, LATER).await[0].position, head);
+}
+
+/// D8.
+pub(in crate::store) async fn no_wake_waits_for_a_clock_that_was_ahead(world: World) {
+    let (alice, bob) = (world.player("alice").await, world.player("bob").await);
+    let phone = with_push(&world, &bob).await;
+    world.accept(world.to(&alice, &bob, "one")).await;
+    let head = world.head().await;
+    record(&world, phone, head, NOON + 20 * SCHEDULE[2]).await;
+    assert_eq!(due(&world, NOON).await[0].tries, 2);
+    assert_eq!(due(&world, NOON + SCHEDULE[1] - 1).await, []);
 }
 
 /// D8.

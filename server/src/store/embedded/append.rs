@@ -7,7 +7,7 @@ use magpie_protocol::{role::Role, text::UserName};
 
 use super::{log::Log, rows, writer::Writer};
 use crate::store::{
-    Append, Command, Committed, Outcome, Refusal, StoreError,
+    Append, Committed, Outcome, Refusal, StoreError,
     rules::{self, Asked, Change, Effect, Joined, Permit, Person, Place, Reacted, Standing},
 };
 
@@ -99,15 +99,16 @@ impl Log<'_> {
         sender: &Person,
     ) -> Result<Standing, StoreError> {
         let (device, user) = (append.actor.device, append.actor.user);
-        let may_act = self.caches.may_act(self.connection, device, user)?
-            || self.is_departure(append, sender)?;
+        let has_device = self.caches.may_act(self.connection, device, user)?;
+        let is_deleted = !has_device && rows::is_deleted(self.connection, sender.key)?;
         let place = self.caches.place(self.connection, asked.conversation)?;
         let role = match place {
             Some(place) => self.role(place, sender)?,
             None => None,
         };
         Ok(Standing {
-            may_act,
+            has_device,
+            is_deleted,
             place,
             role,
         })
@@ -167,12 +168,6 @@ impl Log<'_> {
                 rules::set_role(joined, sender, person, from, role)?
             }
         })
-    }
-
-    /// Whether somebody who is deleted leaves a group: the server does that for them.
-    fn is_departure(&self, append: &Append, sender: &Person) -> Result<bool, StoreError> {
-        Ok(matches!(append.command, Command::LeaveGroup { .. })
-            && rows::is_deleted(self.connection, sender.key)?)
     }
 
     fn role(&mut self, place: Place, user: &Person) -> Result<Option<Role>, StoreError> {

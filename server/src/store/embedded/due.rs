@@ -1,17 +1,22 @@
 //! Wakes that are due again: what becomes of each.
 
-use magpie_protocol::id::DeviceId;
-use rusqlite::{Connection, OptionalExtension, params};
+use magpie_protocol::{id::DeviceId, seq::Position};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{
-    rows::OPEN_END,
-    wakes::{FORGET_WAKE, wake},
+    describe::{Interval, Places},
+    pages::is_far,
+    rows::{OPEN_END, conversation_head, log_head, unsigned},
+    wakes::{FORGET_WAKE, NOTIFIED, wake},
 };
 use crate::store::{
     DueWake, StoreError,
-    event::EventKind,
-    wakes::{Schedule, next_due, ripe_ms},
+    event::is_worthy,
+    wakes::{NEXT_EVENTS_MAX, Schedule, latest_due, next_due, ripe_ms},
 };
+
+/// A clock that was set back must not keep anybody waiting.
+const PULL_FORWARD: &str = "UPDATE wakes SET due_at_ms = ?1 WHERE due_at_ms > ?2";
 
 /// Wakes that are due, whether they have nowhere to go, and whether they are
 /// answered.
@@ -27,14 +32,32 @@ const FIND_DUE: &str = "
 const TRY_AGAIN: &str = "
     UPDATE wakes SET tries = ?2, due_at_ms = ?3, position = ?4 WHERE device = ?1";
 
-/// The first event for which a user's device may be woken, behind a place.
-const FIND_NEXT: &str = "
-    SELECT e.position, e.committed_at_ms
-      FROM events e
-     CROSS JOIN members m ON m.user = ?1 AND m.conversation = e.conversation
-                         AND m.from_seq <= e.seq AND m.to_position = ?3
-     WHERE e.position > ?2 AND e.kind = ?4 AND e.sender <> ?1
-     ORDER BY e.position LIMIT 1";
+/// The first event for which a user's device may be woken, behind a place that is
+/// near.
+pub(super) const FIND_NEXT: &str = concat!(
+    "SELECT e.position, e.committed_at_ms
+       FROM events e
+      CROSS JOIN members m ON m.user = ?1 AND m.conversation = e.conversation
+                          AND m.from_seq <= e.seq AND m.to_position = ?3
+      WHERE e.position > ?2 AND e.sender <> ?1 AND ",
+    is_worthy!(),
+    " ORDER BY e.position LIMIT 1"
+);
+
+const FIND_OPEN: &str = "
+    SELECT conversation, from_seq, to_seq, to_position FROM members
+     WHERE user = ?1 AND to_position = ?2";
+
+/// The same in one conversation. Where many events are not worth a wake, the last of
+/// those that are looked at stands for what follows: a wake for nothing costs an
+/// empty sync.
+pub(super) const FIND_NEXT_IN: &str = concat!(
+    "SELECT e.position, e.committed_at_ms FROM events e
+      WHERE e.conversation = ?2 AND e.seq BETWEEN ?3 AND ?4
+        AND (e.seq = ?4 OR e.sender <> ?1 AND ",
+    is_worthy!(),
+    ") ORDER BY e.seq LIMIT 1"
+);
 
 /// A wake that is due.
 struct Due {
@@ -54,6 +77,9 @@ pub(super) fn due(
     schedule: &Schedule,
 ) -> Result<Vec<DueWake>, StoreError> {
     let limit = i64::try_from(count).unwrap_or(i64::MAX);
+    connection
+        .prepare_cached(PULL_FORWARD)?
+        .execute([now_ms, latest_due(now_ms, schedule)])?;
     let mut statement = connection.prepare_cached(FIND_DUE)?;
     let found = statement.query_map([now_ms, limit], |row| {
         Ok(Due {
@@ -79,8 +105,8 @@ pub(super) fn due(
 /// Writes down what becomes of a wake that is due; whether it is sent now.
 ///
 /// One that is answered may stand for more: while it was not, other events made
-/// no wake. So the first event that the device has still not confirmed makes the
-/// next one, unless it is so fresh that its device may be about to.
+/// no wake. So an event that the device has still not confirmed makes the next one,
+/// unless it is so fresh that its device may be about to.
 fn try_again(
     connection: &Connection,
     due: &Due,
@@ -90,7 +116,7 @@ fn try_again(
     let is_unanswered = due.cursor < due.position;
     let next = match due.is_over || is_unanswered {
         true => None,
-        false => next_event(connection, due)?,
+        false => next_event(connection, due, ripe_ms(now_ms))?,
     };
     let (tries, position, is_sent) = match next {
         None if due.is_over || !is_unanswered => {
@@ -108,14 +134,65 @@ fn try_again(
     connection
         .prepare_cached(TRY_AGAIN)?
         .execute(params![due.key, tries, due_at_ms, position])?;
+    if is_sent {
+        connection
+            .prepare_cached(NOTIFIED)?
+            .execute([due.device.bytes()])?;
+    }
     Ok(is_sent)
 }
 
-fn next_event(connection: &Connection, due: &Due) -> Result<Option<(i64, i64)>, StoreError> {
-    let kind = i64::from(EventKind::Message.number());
-    let params = params![due.user, due.cursor, OPEN_END, kind];
+/// A place in the log, and when its event was committed.
+type Next = (i64, i64);
+
+/// An event for which the device may be woken: by the log, if its place there is near,
+/// else by its user's conversations. Much of the log may lie behind it, of which little
+/// is for this user.
+fn next_event(
+    connection: &Connection,
+    due: &Due,
+    ripe_ms: i64,
+) -> Result<Option<Next>, StoreError> {
+    let cursor = Position::new(unsigned(due.cursor));
+    let head = log_head(connection)?.position.max(cursor);
+    if !is_far(connection, due.user, cursor, head)? {
+        let found = connection
+            .prepare_cached(FIND_NEXT)?
+            .query_row([due.user, due.cursor, OPEN_END], next_row);
+        return Ok(found.optional()?);
+    }
+    let mut statement = connection.prepare_cached(FIND_OPEN)?;
+    let intervals = statement.query_map([due.user, OPEN_END], |row| Interval::from_row(row, 0))?;
+    let mut fresh = None;
+    for interval in intervals {
+        match next_event_in(connection, due, &interval?)? {
+            // Those who send wait meanwhile: one is enough.
+            Some(next) if next.1 <= ripe_ms => return Ok(Some(next)),
+            next => fresh = fresh.or(next),
+        }
+    }
+    Ok(fresh)
+}
+
+fn next_event_in(
+    connection: &Connection,
+    due: &Due,
+    interval: &Interval,
+) -> Result<Option<Next>, StoreError> {
+    let conversation = interval.conversation;
+    let (last, position) = conversation_head(connection, conversation)?;
+    if position <= due.cursor {
+        return Ok(None);
+    }
+    let mut places = Places::new(connection, conversation, last);
+    let first = interval.from_seq.max(places.newest_at(due.cursor)? + 1);
+    let upto = first.saturating_add(NEXT_EVENTS_MAX);
     let found = connection
-        .prepare_cached(FIND_NEXT)?
-        .query_row(params, |row| Ok((row.get(0)?, row.get(1)?)));
+        .prepare_cached(FIND_NEXT_IN)?
+        .query_row([due.user, conversation, first, upto], next_row);
     Ok(found.optional()?)
+}
+
+fn next_row(row: &Row<'_>) -> rusqlite::Result<Next> {
+    Ok((row.get(0)?, row.get(1)?))
 }

@@ -191,7 +191,8 @@ pub fn begin_epoch(dir: &Path, sign_out_all: bool) -> Result<NewEpoch, OpenError
     let look_at_all = format!(
         "INSERT INTO wakes (device, wake_id, position, tries, due_at_ms)
          SELECT device, 0, 0, 0, unixepoch() * 1000 + {DEADLINE_MS_MAX} FROM push_addresses WHERE true
-             ON CONFLICT (device) DO UPDATE SET position = 0, tries = 0"
+             ON CONFLICT (device) DO UPDATE
+            SET position = 0, tries = 0, due_at_ms = min(due_at_ms, excluded.due_at_ms)"
     );
     run(&look_at_all)?;
     let mut revoked = 0;

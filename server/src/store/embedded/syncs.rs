@@ -7,19 +7,23 @@ use rusqlite::{Connection, params};
 use super::{Embedded, rows::signed, wakes::find_address};
 use crate::store::{
     DueSync, StoreError,
-    syncs::{SYNC_PAUSE_MS, SYNC_TRIES_MAX, SyncStore},
+    syncs::{READ_EVENTS_MAX, SYNC_PAUSE_MS, SYNC_TRIES_MAX, SyncStore},
 };
 
 /// The newest message of others that a mark `m` is past: positions rise with seq, so
-/// if a device does not show this one, it shows none.
+/// if a device does not show this one, it shows none. Of [`READ_EVENTS_MAX`] events.
 macro_rules! last_read {
     () => {
         "(SELECT e.position FROM events e
-           WHERE e.conversation = m.conversation AND e.seq <= m.read_seq
+           WHERE e.conversation = m.conversation
+             AND e.seq <= m.read_seq AND e.seq > m.read_seq - 256
              AND e.kind = 1 AND e.sender <> m.user
            ORDER BY e.seq DESC LIMIT 1)"
     };
 }
+
+// As it stands in SQL.
+const _: () = assert!(READ_EVENTS_MAX == 256);
 
 const HAS_MOVED: &str = "
     SELECT EXISTS (SELECT 1 FROM marks WHERE read_position > ?1 AND read_position <= ?2)";

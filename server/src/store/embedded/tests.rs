@@ -7,7 +7,7 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 
 use super::{
-    Embedded, OpenError, changes, checkpoint, history, log, migrations, migrations::Migration,
+    Embedded, OpenError, changes, checkpoint, due, history, log, migrations, migrations::Migration,
     open, open::DATABASE_FILE, pages,
 };
 use crate::{
@@ -303,6 +303,8 @@ fn no_query_scans_the_log() {
         log::FIND_KNOWN,
         pages::FIND_STRETCH,
         pages::FIND_USER_EVENTS,
+        due::FIND_NEXT,
+        due::FIND_NEXT_IN,
         history::FIND_EVENTS_DOWN,
         history::FIND_EVENTS_UP,
     ] {

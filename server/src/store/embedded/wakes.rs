@@ -17,7 +17,7 @@ use super::{
 use crate::store::{
     Attachment, Candidate, CandidatePage, CandidatePlace, DueWake, Generation, NewWake, Preview,
     Shard, StoreError, WakeStore, WorthyEvent, WorthyStretch,
-    event::EventKind,
+    event::is_worthy,
     wakes::{Schedule, next_due},
 };
 
@@ -50,13 +50,15 @@ const FIND_WAKE_CURSOR: &str = "SELECT position FROM wake_cursor WHERE one = 1";
 const ADVANCE_WAKE_CURSOR: &str = "
     UPDATE wake_cursor SET position = ?1 WHERE one = 1 AND position < ?1";
 
-const FIND_WORTHY: &str = "
-    SELECT e.position, c.conversation_id, e.seq, u.user_id, e.committed_at_ms
-      FROM events e
-      JOIN conversations c ON c.key = e.conversation
-      JOIN users u ON u.key = e.sender
-     WHERE e.position > ?1 AND e.position <= ?2 AND e.kind = ?3
-     ORDER BY e.position";
+const FIND_WORTHY: &str = concat!(
+    "SELECT e.position, c.conversation_id, e.seq, u.user_id, e.committed_at_ms
+       FROM events e
+       JOIN conversations c ON c.key = e.conversation
+       JOIN users u ON u.key = e.sender
+      WHERE e.position > ?1 AND e.position <= ?2 AND ",
+    is_worthy!(),
+    " ORDER BY e.position"
+);
 
 /// The last of so many events behind a place.
 const FIND_END: &str = "
@@ -98,8 +100,9 @@ const RECORD_WAKE: &str = "
        SET wake_id = excluded.wake_id, position = excluded.position, tries = 1,
            due_at_ms = excluded.due_at_ms";
 
-/// From now on it shows what it stores, until somebody looks at it.
-const NOTIFIED: &str = "
+/// A wake is sent: from now on its device shows what it stores, until somebody looks
+/// at it.
+pub(super) const NOTIFIED: &str = "
     INSERT INTO notified (device, behind)
     SELECT c.device, c.cursor
       FROM devices d JOIN cursors c ON c.device = d.key WHERE d.device_id = ?1
@@ -230,8 +233,7 @@ fn worthy(
         _ => head,
     };
     let mut statement = connection.prepare_cached(FIND_WORTHY)?;
-    let kind = i64::from(EventKind::Message.number());
-    let range = [signed(after.get()), signed(upto.get()), kind];
+    let range = [signed(after.get()), signed(upto.get())];
     let events = statement.query_map(range, |row| {
         Ok(WorthyEvent {
             position: Position::new(unsigned(row.get(0)?)),

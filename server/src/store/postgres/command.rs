@@ -11,7 +11,7 @@ use super::{
     session::{Failure, get, get_count, uuid},
 };
 use crate::store::{
-    Append, Command, LogEvent, Outcome, Refusal,
+    Append, LogEvent, Outcome, Refusal,
     rules::{
         self, Asked, Change, ConversationKind, Effect, Joined, Known, Permit, Person, Place,
         Reacted, Standing,
@@ -19,19 +19,19 @@ use crate::store::{
 };
 
 /// What a request with the same id became before, and how the actor stands: whether
-/// the device may act, the conversation, the actor's role if they are a member, and the
-/// newest event's seq. For a deleted user the server acts, and leaves groups.
+/// the device may act, the conversation, the actor's role if they are a member, the newest
+/// event's seq, and whether the actor is deleted.
 const JUDGE: &str = "
     SELECT k.seq, k.committed_at_ms, k.digest,
            EXISTS (SELECT FROM devices d
-                    WHERE d.device_id = $3 AND d.user_key = $1 AND NOT d.is_revoked)
-               OR ($5 AND EXISTS (SELECT FROM users u WHERE u.key = $1 AND u.state = 2)),
+                    WHERE d.device_id = $3 AND d.user_key = $1 AND NOT d.is_revoked),
            c.key, c.kind,
            (SELECT m.role FROM members m
              WHERE m.user_key = $1 AND m.conversation_key = c.key
                AND m.to_position = 9223372036854775807 LIMIT 1),
            coalesce((SELECT e.seq FROM events e WHERE e.conversation_key = c.key
-                      ORDER BY e.seq DESC LIMIT 1), 0)
+                      ORDER BY e.seq DESC LIMIT 1), 0),
+           EXISTS (SELECT FROM users u WHERE u.key = $1 AND u.state = 2)
       FROM (SELECT 1) one
       LEFT JOIN LATERAL (
           SELECT e.seq, e.committed_at_ms, e.digest FROM events e
@@ -80,7 +80,8 @@ fn standing(row: &Row) -> Result<Standing, Failure> {
         None => None,
     };
     Ok(Standing {
-        may_act: get(row, 3)?,
+        has_device: get(row, 3)?,
+        is_deleted: get(row, 8)?,
         place,
         role: role(row, 6)?,
     })
@@ -117,7 +118,6 @@ impl<'a> Log<'a> {
                     &uuid(append.id.bytes()),
                     &uuid(append.actor.device.bytes()),
                     &uuid(conversation.bytes()),
-                    &matches!(append.command, Command::LeaveGroup { .. }),
                 ],
             )
             .await?;

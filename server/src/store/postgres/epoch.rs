@@ -33,10 +33,11 @@ const FENCE_ALL: &str = "
 /// So whoever sleeps is woken, and asks; those who come by themselves have $1
 /// milliseconds to do so.
 const LOOK_AT_ALL: &str = "
-    INSERT INTO wakes (device_key, wake_id, position, tries, due_at_ms)
+    INSERT INTO wakes AS w (device_key, wake_id, position, tries, due_at_ms)
     SELECT device_key, 0, 0, 0, (extract(epoch FROM now()) * 1000)::bigint + $1
       FROM push_addresses ORDER BY device_key
-        ON CONFLICT (device_key) DO UPDATE SET position = 0, tries = 0";
+        ON CONFLICT (device_key) DO UPDATE
+       SET position = 0, tries = 0, due_at_ms = least(w.due_at_ms, excluded.due_at_ms)";
 
 const REVOKE_ALL: &str = "UPDATE devices SET is_revoked = true WHERE NOT is_revoked";
 

@@ -11,34 +11,41 @@ use super::{
 };
 use crate::store::{
     DueSync, StoreError,
-    syncs::{SYNC_PAUSE_MS, SYNC_TRIES_MAX, SyncStore},
+    syncs::{READ_EVENTS_MAX, SYNC_PAUSE_MS, SYNC_TRIES_MAX, SyncStore},
 };
 
 /// The newest message of others that a mark `m` is past, as `last`: positions rise
-/// with seq, so if a device does not show this one, it shows none.
+/// with seq, so if a device does not show this one, it shows none. Of
+/// [`READ_EVENTS_MAX`] events.
 macro_rules! last_read {
     () => {
         "CROSS JOIN LATERAL (
             SELECT e.position, (e.position >> 56)::integer + 1 AS shard FROM events e
-             WHERE e.conversation_key = m.conversation_key AND e.seq <= m.read_seq
+             WHERE e.conversation_key = m.conversation_key
+               AND e.seq <= m.read_seq AND e.seq > m.read_seq - 256
                AND e.kind = 1 AND e.sender_key <> m.user_key
              ORDER BY e.seq DESC LIMIT 1) last"
     };
 }
 
-/// Whoever is to be told already is told this too. Locks in ascending order, as
-/// hellos do.
+// As it stands in SQL.
+const _: () = assert!(READ_EVENTS_MAX == 256);
+
+/// Whoever is to be told already is told this too. Only for those who show something
+/// it is looked at what was read. Locks in ascending order, as hellos do.
 const OWE: &str = concat!(
     "WITH moved AS MATERIALIZED (
-        SELECT DISTINCT n.device_key
-          FROM marks m ",
+        SELECT DISTINCT m.device_key
+          FROM (SELECT m.*, n.device_key, n.behind
+                  FROM marks m
+                  JOIN devices d ON d.user_key = m.user_key AND NOT d.is_revoked
+                  JOIN notified n ON n.device_key = d.key
+                  JOIN push_addresses p ON p.device_key = d.key AND p.platform <> 3
+                  JOIN cursors c ON c.device_key = d.key
+                   AND c.cursor[(m.read_position >> 56)::integer + 1] < m.read_position
+                 WHERE m.read_position > $1 AND m.read_position <= $2 OFFSET 0) m ",
     last_read!(),
-    "     JOIN devices d ON d.user_key = m.user_key AND NOT d.is_revoked
-          JOIN notified n ON n.device_key = d.key AND n.behind[last.shard] < last.position
-          JOIN push_addresses p ON p.device_key = d.key AND p.platform <> 3
-          JOIN cursors c ON c.device_key = d.key
-           AND c.cursor[(m.read_position >> 56)::integer + 1] < m.read_position
-         WHERE m.read_position > $1 AND m.read_position <= $2
+    "    WHERE m.behind[last.shard] < last.position
     ), locked AS MATERIALIZED (
         SELECT n.device_key FROM notified n JOIN moved USING (device_key)
          ORDER BY n.device_key FOR UPDATE OF n

@@ -17,6 +17,7 @@ use uuid::Uuid;
 use super::{
     Postgres,
     accounts::{ATTEMPTS, until_known},
+    due::due,
     previews,
     rows::{OPEN_END, head, number},
     session::{Failure, Session, get, get_count, get_id, limit, signed, uuid},
@@ -24,8 +25,8 @@ use super::{
 use crate::store::{
     Attachment, Candidate, CandidatePage, CandidatePlace, DueWake, Generation, NewWake, Preview,
     Shard, StoreError, WakeStore, WorthyEvent, WorthyStretch,
-    event::EventKind,
-    wakes::{Schedule, next_due, ripe_ms},
+    event::is_worthy,
+    wakes::{Schedule, next_due},
 };
 
 /// Forgets what a device has, and takes a token from whoever has it.
@@ -83,13 +84,15 @@ const FIND_END: &str = "
         SELECT position FROM events WHERE position > $1 AND position <= $2
          ORDER BY position LIMIT $3) e";
 
-const FIND_WORTHY: &str = "
-    SELECT e.position, c.conversation_id, e.seq, u.user_id, e.committed_at_ms
-      FROM events e
-      JOIN conversations c ON c.key = e.conversation_key
-      JOIN users u ON u.key = e.sender_key
-     WHERE e.position > $1 AND e.position <= $2 AND e.kind = $3
-     ORDER BY e.position";
+const FIND_WORTHY: &str = concat!(
+    "SELECT e.position, c.conversation_id, e.seq, u.user_id, e.committed_at_ms
+       FROM events e
+       JOIN conversations c ON c.key = e.conversation_key
+       JOIN users u ON u.key = e.sender_key
+      WHERE e.position > $1 AND e.position <= $2 AND ",
+    is_worthy!(),
+    " ORDER BY e.position"
+);
 
 /// Members' devices that get pushes and have not confirmed a place, but for
 /// those with an unanswered wake that were not there lately.
@@ -121,6 +124,7 @@ macro_rules! wake_columns {
         "p.platform, p.app_id, p.token, w.device_id, w.wake_id, w.tries, w.position"
     };
 }
+pub(super) use wake_columns;
 
 /// From then on a device shows what it stores, until somebody looks at it.
 const RECORD: &str = concat!(
@@ -159,65 +163,6 @@ const LOOK_LATER: &str = "
     INSERT INTO wakes (device_key, wake_id, position, tries, due_at_ms)
     SELECT key, 0, 0, 0, $2 FROM devices WHERE device_id = $1 AND NOT is_revoked
         ON CONFLICT (device_key) DO NOTHING";
-
-/// Takes what is due; others take others.
-///
-/// A wake that is answered may stand for more: while it was not, other events
-/// made no wake. So the first event that the device has still not confirmed makes
-/// the next one, unless it is so fresh ($4) that its device may be about to.
-///
-/// Under the locks of their cursors, as above; whoever is confirming just now is
-/// looked at the next time.
-const TAKE_DUE: &str = concat!(
-    "WITH due AS MATERIALIZED (
-        SELECT device_key, position FROM wakes WHERE due_at_ms <= $1
-         ORDER BY due_at_ms LIMIT $2 FOR UPDATE SKIP LOCKED
-    ), held AS MATERIALIZED (
-        SELECT c.device_key, c.cursor FROM cursors c JOIN due USING (device_key)
-           FOR NO KEY UPDATE OF c SKIP LOCKED
-    ), looked AS MATERIALIZED (
-        SELECT due.device_key, d.device_id,
-               c.cursor[(due.position >> 56)::integer + 1] < due.position AS is_unanswered,
-               coalesce(next.position, due.position) AS position,
-               coalesce(next.committed_at_ms <= $4, true) AS is_ripe
-          FROM due
-          JOIN devices d ON d.key = due.device_key AND NOT d.is_revoked
-          JOIN push_addresses p ON p.device_key = d.key
-          JOIN held c ON c.device_key = d.key
-          LEFT JOIN LATERAL (
-                SELECT e.position, e.committed_at_ms
-                  FROM unnest(c.cursor) WITH ORDINALITY AS place (cursor, shard)
-                  JOIN events e ON e.position > place.cursor AND e.position < place.shard << 56
-                   AND e.kind = 1 AND e.sender_key <> d.user_key
-                  JOIN members m ON m.user_key = d.user_key
-                   AND m.conversation_key = e.conversation_key
-                   AND m.from_seq <= e.seq AND m.to_position = $5
-                 ORDER BY e.position LIMIT 1) next
-            ON c.cursor[(due.position >> 56)::integer + 1] >= due.position
-         WHERE next.position IS NOT NULL
-            OR c.cursor[(due.position >> 56)::integer + 1] < due.position
-    ), answered AS (
-        DELETE FROM wakes w USING due
-         WHERE w.device_key = due.device_key
-           AND w.device_key NOT IN (SELECT device_key FROM looked)
-           AND (w.device_key IN (SELECT device_key FROM held)
-                OR NOT EXISTS (SELECT FROM cursors c WHERE c.device_key = w.device_key))
-    ), later AS (
-        UPDATE wakes w SET due_at_ms = $1 + ($3::bigint[])[1]
-          FROM looked l WHERE l.device_key = w.device_key AND NOT l.is_ripe
-    ), again AS (
-        UPDATE wakes w
-           SET position = l.position,
-               tries = CASE WHEN l.is_unanswered THEN w.tries + 1 ELSE 1 END,
-               due_at_ms = $1 + ($3::bigint[])[
-                   CASE WHEN l.is_unanswered THEN least(w.tries + 1, cardinality($3)) ELSE 1 END]
-          FROM looked l WHERE l.device_key = w.device_key AND l.is_ripe
-        RETURNING w.device_key, w.wake_id, w.tries, w.position, l.device_id
-    )
-    SELECT ",
-    wake_columns!(),
-    " FROM again w JOIN push_addresses p ON p.device_key = w.device_key"
-);
 
 const POSTPONE: &str = "
     UPDATE wakes w SET tries = greatest(w.tries - 1, 0), due_at_ms = $3
@@ -261,7 +206,7 @@ const fn bits(id: u64) -> i64 {
     i64::from_ne_bytes(id.to_ne_bytes())
 }
 
-fn due_wake(row: &Row) -> Result<DueWake, Failure> {
+pub(super) fn due_wake(row: &Row) -> Result<DueWake, Failure> {
     let id: i64 = get(row, 4)?;
     let tries: i32 = get(row, 5)?;
     Ok(DueWake {
@@ -315,9 +260,8 @@ async fn worthy(
         Some(end) if is_cut => Position::new(end.unsigned_abs()),
         _ => head,
     };
-    let kind = i16::from(EventKind::Message.number());
     let last = signed(upto.get());
-    let rows = session.rows(FIND_WORTHY, &[&first, &last, &kind]).await?;
+    let rows = session.rows(FIND_WORTHY, &[&first, &last]).await?;
     Ok(WorthyStretch {
         events: rows.iter().map(worthy_event).collect::<Result<_, _>>()?,
         upto,
@@ -463,20 +407,7 @@ impl WakeStore for Postgres {
         schedule: &Schedule,
     ) -> Result<Vec<DueWake>, StoreError> {
         let taken = self.connections.take().await?;
-        let schedule = schedule.to_vec();
-        let rows = Session::over(&taken)
-            .rows(
-                TAKE_DUE,
-                &[
-                    &now_ms,
-                    &limit(count),
-                    &schedule,
-                    &ripe_ms(now_ms),
-                    &OPEN_END,
-                ],
-            )
-            .await?;
-        Ok(rows.iter().map(due_wake).collect::<Result<_, _>>()?)
+        Ok(due(Session::over(&taken), now_ms, count, schedule).await?)
     }
 
     async fn previews(&self, positions: &[Position]) -> Result<Vec<Preview>, StoreError> {

@@ -154,3 +154,26 @@ async fn whoever_sleeps_through_a_restore_is_woken() {
         assert_eq!(due(&store).await, [sleepers[0].device]);
     }
 }
+
+/// D8. D11. Also who was tried so often that the next time would be tomorrow.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restore_does_not_wait_for_the_next_try() {
+    const DAY_MS: i64 = 24 * 60 * 60_000;
+    for ground in Ground::all().await {
+        let store = ground.open().await;
+        let party = Party::new(Arc::clone(&store), 1).await;
+        commit(&store, &message(&party, &party.sleepers[0])).await;
+        let later_ms = Clock::start().wall_ms() + 2 * DEADLINE_MS_MAX;
+        let due = async |store: &SharedStore| {
+            let schedule = [DAY_MS];
+            store.due_wakes(later_ms, 10, &schedule).await.unwrap()
+        };
+        assert_eq!(due(&store).await.len(), 1);
+        assert_eq!(due(&store).await, []);
+        let Party { store: held, .. } = party;
+        drop((store, held));
+        ground.begin_epoch().await;
+        let store = ground.open().await;
+        assert_eq!(due(&store).await.len(), 1);
+    }
+}

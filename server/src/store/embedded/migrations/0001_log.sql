@@ -36,17 +36,19 @@ CREATE TABLE names (
 -- Who is deleted keeps the row, because events refer to it, and nothing else: name
 -- and hash are empty.
 CREATE TABLE users (
-    key           INTEGER PRIMARY KEY,
-    user_id       BLOB NOT NULL UNIQUE,
-    name          TEXT NOT NULL,
-    password_hash TEXT NOT NULL,
-    created_at_ms INTEGER NOT NULL,
+    key              INTEGER PRIMARY KEY,
+    user_id          BLOB NOT NULL UNIQUE,
+    name             TEXT NOT NULL,
+    password_hash    TEXT NOT NULL,
+    created_at_ms    INTEGER NOT NULL,
     -- 0 active, 1 suspended, 2 deleted.
-    state         INTEGER NOT NULL DEFAULT 0
+    state            INTEGER NOT NULL DEFAULT 0,
+    -- The position that their deletion took.
+    deleted_position INTEGER
 ) STRICT;
 
 CREATE INDEX users_by_name ON users (name);
-CREATE INDEX users_by_deletion ON users (key) WHERE state = 2;
+CREATE INDEX users_by_deletion ON users (deleted_position) WHERE deleted_position IS NOT NULL;
 
 -- How far any of a user's devices has ever stored: never falls. Narrow, because
 -- it is written all the time.

@@ -61,17 +61,19 @@ CREATE TABLE names (
 -- Who is deleted keeps the row, because events refer to it, and nothing else: name
 -- and hash are empty.
 CREATE TABLE users (
-    key           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    user_id       uuid NOT NULL UNIQUE,
-    name          text COLLATE "C" NOT NULL,
-    password_hash text NOT NULL,
-    created_at_ms bigint NOT NULL,
+    key              bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    user_id          uuid NOT NULL UNIQUE,
+    name             text COLLATE "C" NOT NULL,
+    password_hash    text NOT NULL,
+    created_at_ms    bigint NOT NULL,
     -- 0 active, 1 suspended, 2 deleted.
-    state         smallint NOT NULL DEFAULT 0
+    state            smallint NOT NULL DEFAULT 0,
+    -- The position that their deletion took.
+    deleted_position bigint
 );
 
 CREATE INDEX users_by_name ON users (name);
-CREATE INDEX users_by_deletion ON users (key) WHERE state = 2;
+CREATE INDEX users_by_deletion ON users (deleted_position) WHERE deleted_position IS NOT NULL;
 
 -- How far any of a user's devices has ever stored: never falls. Narrow, and with
 -- room on its pages, because it is written all the time.

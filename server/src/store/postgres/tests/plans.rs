@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use magpie_protocol::{
+    id::ConversationId,
     seq::Position,
     wire::{FetchHistory, FetchMembers, HistoryFrom},
 };
@@ -12,8 +13,9 @@ use tokio_postgres::Client;
 
 use super::{super::changes, cluster, open_at};
 use crate::store::{
-    Confirm, Connect, Positions, ReadLimit, Recency, Shard, SharedStore, SnapshotPlace,
-    conformance::{ALL, Player, World, seq},
+    Attachment, CandidatePlace, Confirm, Connect, Positions, ReadLimit, Recency, Shard,
+    SharedStore, SnapshotPlace,
+    conformance::{ALL, Player, World, seq, wakes},
 };
 
 /// Alice and Bob in so many groups of two, three messages in each, by whole
@@ -35,7 +37,7 @@ const MAKE_EVENTS: &str = "
     INSERT INTO events (position, conversation_key, seq, sender_key, committed_at_ms, message_id,
                         kind, digest, body)
     SELECT (SELECT position FROM log_head) + (round.seq - 1) * (SELECT max(key) FROM conversations) + c.key,
-           c.key, round.seq, (SELECT min(key) FROM users), 0, gen_random_uuid(), 1, 'digest', ''
+           c.key, round.seq, (SELECT min(key) FROM users), 0, gen_random_uuid(), 1, 'digest', 'body'
       FROM conversations c, generate_series(1, 3) AS round (seq) WHERE c.kind = 2";
 
 const MOVE_HEAD: &str = "UPDATE log_head SET position = (SELECT max(position) FROM events)";
@@ -76,7 +78,7 @@ async fn ask_everything(world: &World, alice: &Player, bob: &Player) {
         device: device.id,
         cursor: heads,
         at_ms: 0,
-        attachment: crate::store::Attachment::Foreground,
+        attachment: Attachment::Foreground,
     };
     let generation = store.connect(&[hello]).await.unwrap()[0].unwrap();
     let confirm = Confirm {
@@ -118,7 +120,27 @@ async fn ask_everything(world: &World, alice: &Player, bob: &Player) {
         };
         store.history(bob.id(), request).await.unwrap();
     }
+    ask_for_wakes(world, bob, direct).await;
     store.revoke_device(bob.id(), device.id).await.unwrap();
+}
+
+async fn ask_for_wakes(world: &World, bob: &Player, of: ConversationId) {
+    let (store, phone) = (&world.store, bob.actor.device);
+    wakes::attach(world, phone, Position::ZERO, Attachment::Away).await;
+    let address = wakes::address("token");
+    store.set_push(phone, &address, 0).await.unwrap();
+    let due = store.due_wakes(i64::MAX / 2, 10, &[1]).await.unwrap();
+    assert_eq!(due.len(), 1);
+    let head = world.head().await;
+    let worthy = store.worthy_events(Position::ZERO, 10).await.unwrap();
+    assert!(!worthy.events.is_empty());
+    let from = CandidatePlace::default();
+    let candidates = store.wake_candidates(of, head, from, 10, 0).await;
+    assert_eq!(candidates.unwrap().candidates.len(), 1);
+    wakes::record(world, phone, head, 0).await;
+    world.mark(bob, of, 1).await;
+    store.owe_syncs(Position::ZERO, head, 0).await.unwrap();
+    store.due_syncs(i64::MAX / 2, 10).await.unwrap();
 }
 
 /// The planner is told to avoid reading whole tables; where it did all the same,
