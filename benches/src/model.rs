@@ -219,6 +219,7 @@ impl Peer {
             | Request::RemoveMember { .. }
             | Request::LeaveGroup { .. }
             | Request::SetRole(_)
+            | Request::UpdateGroup(_)
             | Request::MarkRead { .. }
             | Request::FetchHistory(_)
             | Request::FetchConversations { .. }

@@ -245,6 +245,10 @@ pub(crate) struct EventFields {
     #[serde(skip_serializing_if = "Option::is_none")]
     heir: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    announcement_only: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     target_seq: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     text: Option<String>,
@@ -262,6 +266,8 @@ pub(crate) struct ConversationFields {
     conversation_id: Shown<ConversationId>,
     kind: &'static str,
     title: String,
+    description: String,
+    announcement_only: bool,
     members: Vec<String>,
     member_count: u64,
     first_seq: u64,
@@ -380,6 +386,15 @@ impl Line {
                 role: role.map(role_name),
                 ..of("role_changed", None, names(member.into_iter().collect()))
             },
+            Content::GroupUpdated {
+                title,
+                description,
+                announcement_only,
+            } => EventFields {
+                description,
+                announcement_only,
+                ..of("group_updated", title, None)
+            },
             content @ (Content::Message(_)
             | Content::DeletedMessage
             | Content::MessageEdited { .. }
@@ -416,6 +431,8 @@ impl Line {
                 ConversationKind::Unknown => "unknown",
             },
             title: line.title,
+            description: line.description,
+            announcement_only: line.announcement_only,
             members: line
                 .members
                 .into_iter()

@@ -63,9 +63,9 @@ pub use magpie_protocol::{
     push::{AppId, Platform, PushAddress, PushToken},
     role::Role,
     seq::Seq,
-    text::{DeviceName, InvalidText, MessageText, Password, Title, UserName},
+    text::{Description, DeviceName, InvalidText, MessageText, Password, Title, UserName},
     wire::{
-        ReportReason,
+        GroupUpdate, ReportReason,
         v1::{Action, ErrorCode},
     },
 };

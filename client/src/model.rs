@@ -73,6 +73,10 @@ pub struct ConversationLine {
     pub kind: ConversationKind,
     /// The group's title, or the other person's name without `@`.
     pub title: String,
+    /// What the group says of itself.
+    pub description: String,
+    /// Admins and the owner of the group alone write.
+    pub announcement_only: bool,
     /// All of its members if there are at most 64, the user themself included; of
     /// more, the user alone ([`Home::members`](crate::Home::members) has the rest).
     /// Empty if not described yet.
@@ -188,6 +192,15 @@ pub enum Content {
         member: Option<User>,
         /// Which one; `None`: one that this version does not know.
         role: Option<Role>,
+    },
+    /// The group is otherwise from here on, in what is `Some`.
+    GroupUpdated {
+        /// What it is called.
+        title: Option<String>,
+        /// What it says of itself.
+        description: Option<String>,
+        /// Admins and the owner alone write.
+        announcement_only: Option<bool>,
     },
     /// Something that this version does not know, or cannot read. It is stored
     /// as it came.

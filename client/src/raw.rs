@@ -158,7 +158,8 @@ pub(crate) fn blanked(raw: &Bytes) -> Option<Bytes> {
         | Kind::MemberLeft(_)
         | Kind::MessageDeleted(_)
         | Kind::Reacted(_)
-        | Kind::RoleChanged(_) => return None,
+        | Kind::RoleChanged(_)
+        | Kind::GroupUpdated(_) => return None,
     };
     event.content = Some(v1::EventContent { kind: Some(kind) });
     Some(event.encode_to_vec().into())

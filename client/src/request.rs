@@ -8,6 +8,7 @@ use magpie_protocol::{
     role::Role,
     seq::Seq,
     text::{InvalidText, Title, UserName},
+    wire::GroupUpdate,
 };
 
 use crate::{
@@ -128,6 +129,13 @@ pub enum NewRequest {
         /// Which one. That of the owner is handed over.
         role: Role,
     },
+    /// Change what a group is called, says of itself, and lets its members do.
+    UpdateGroup {
+        /// Which group.
+        conversation: ConversationId,
+        /// What of it.
+        update: GroupUpdate,
+    },
     /// Move the user's read mark forward. Not kept in the person's order with
     /// the others: several for one conversation leave as one.
     MarkRead {
@@ -203,6 +211,17 @@ pub enum Operation {
         name: String,
         /// Which one.
         role: Role,
+    },
+    /// Change a group, in what is `Some`.
+    UpdateGroup {
+        /// Which group.
+        conversation: ConversationId,
+        /// What it is called.
+        title: Option<String>,
+        /// What it says of itself.
+        description: Option<String>,
+        /// Admins and the owner alone write.
+        announcement_only: Option<bool>,
     },
     /// Move the read mark.
     MarkRead {

@@ -3,8 +3,9 @@
 use std::fmt;
 
 use crate::limits::{
-    DEVICE_NAME_LENGTH_MAX, INVITATION_SIZE_MAX, PASSWORD_LENGTH_MIN, PASSWORD_SIZE_MAX,
-    REPORT_SIZE_MAX, TEXT_SIZE_MAX, TITLE_LENGTH_MAX, USER_NAME_LENGTH_MAX, USER_NAME_LENGTH_MIN,
+    DESCRIPTION_LENGTH_MAX, DEVICE_NAME_LENGTH_MAX, INVITATION_SIZE_MAX, PASSWORD_LENGTH_MIN,
+    PASSWORD_SIZE_MAX, REPORT_SIZE_MAX, TEXT_SIZE_MAX, TITLE_LENGTH_MAX, USER_NAME_LENGTH_MAX,
+    USER_NAME_LENGTH_MIN,
 };
 
 /// Why a name, title, text or password is not acceptable. Never carries what
@@ -170,6 +171,34 @@ impl TryFrom<String> for Title {
             return Err(InvalidText::Empty { what: WHAT });
         }
         at_most(WHAT, text.chars().count(), TITLE_LENGTH_MAX, "characters")?;
+        no_nul(WHAT, &text)?;
+        Ok(Self(text))
+    }
+}
+
+/// What a group says of itself: at most [`DESCRIPTION_LENGTH_MAX`] characters without NUL.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Description(String);
+
+impl Description {
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for Description {
+    type Error = InvalidText;
+
+    fn try_from(text: String) -> Result<Self, InvalidText> {
+        const WHAT: &str = "description";
+        at_most(
+            WHAT,
+            text.chars().count(),
+            DESCRIPTION_LENGTH_MAX,
+            "characters",
+        )?;
         no_nul(WHAT, &text)?;
         Ok(Self(text))
     }

@@ -69,10 +69,17 @@ fn requests() -> Vec<client_frame::Body> {
             conversation_id: conversation_id.clone(),
         }),
         Body::SetRole(v1::SetRole {
-            message_id,
+            message_id: message_id.clone(),
             conversation_id: conversation_id.clone(),
             user_name: "bob".to_owned(),
             role: v1::Role::Admin.into(),
+        }),
+        Body::UpdateGroup(v1::UpdateGroup {
+            message_id,
+            conversation_id: conversation_id.clone(),
+            title: Some("trip".to_owned()),
+            description: Some("where to".to_owned()),
+            announcement_only: Some(true),
         }),
         Body::MarkRead(v1::MarkRead {
             conversation_id: conversation_id.clone(),

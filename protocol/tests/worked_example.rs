@@ -208,6 +208,7 @@ impl Example {
             head_seq: 1,
             common_seq: None,
             member_count: 2,
+            ..Default::default()
         };
         let event = message(1, user(0xa0, "alice"), 0x70, 1_795_430_645_700, "hi");
         let page = EncodedPage {

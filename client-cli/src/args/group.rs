@@ -1,7 +1,7 @@
 //! Groups, and who is in them.
 
 use clap::Subcommand;
-use magpie_client::{ConversationId, Role, Title, UserName};
+use magpie_client::{ConversationId, Description, Role, Title, UserName};
 
 use super::{title, user_name};
 use crate::line::role_name;
@@ -67,6 +67,43 @@ pub(crate) enum GroupCommand {
         #[arg(value_parser = role)]
         role: Role,
     },
+    /// Change what a group is called, says of itself, and lets its members do
+    ///
+    /// Admins and the owner may.
+    #[command(
+        after_help = "Examples:\n  magpie group update 0190163d-8694-739b-aea5-966c26f8ad91 --title 'Chess club'\n  magpie group update 0190163d-8694-739b-aea5-966c26f8ad91 --announcement-only on"
+    )]
+    Update {
+        /// The group's id
+        #[arg(value_name = "ID")]
+        conversation: ConversationId,
+        /// 1 to 128 characters
+        #[arg(
+            long,
+            value_name = "TEXT",
+            value_parser = title,
+            required_unless_present_any = ["description", "announcement_only"]
+        )]
+        title: Option<Title>,
+        /// At most 500 characters; empty: none
+        #[arg(long, value_name = "TEXT", value_parser = description)]
+        description: Option<Description>,
+        /// on: admins and the owner alone write; off: all do
+        #[arg(long, value_name = "ON", value_parser = switch)]
+        announcement_only: Option<bool>,
+    },
+}
+
+fn description(text: &str) -> Result<Description, String> {
+    Description::try_from(text.to_owned()).map_err(|error| error.to_string())
+}
+
+fn switch(text: &str) -> Result<bool, String> {
+    match text {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err("write on or off".to_owned()),
+    }
 }
 
 fn role(text: &str) -> Result<Role, String> {

@@ -1,6 +1,6 @@
-//! `group create`, `add`, `remove`, `leave`, `role`: through the outbox, like messages.
+//! `group create`, `add`, `remove`, `leave`, `role`, `update`: through the outbox, like messages.
 
-use magpie_client::NewRequest;
+use magpie_client::{GroupUpdate, NewRequest};
 
 use crate::{
     args::GroupCommand,
@@ -32,6 +32,19 @@ fn request(command: GroupCommand) -> NewRequest {
             NewRequest::RemoveMember { conversation, name }
         }
         GroupCommand::Leave { conversation } => NewRequest::Leave { conversation },
+        GroupCommand::Update {
+            conversation,
+            title,
+            description,
+            announcement_only,
+        } => NewRequest::UpdateGroup {
+            conversation,
+            update: GroupUpdate {
+                title,
+                description,
+                announcement_only,
+            },
+        },
         GroupCommand::Role {
             conversation,
             name,

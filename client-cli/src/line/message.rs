@@ -140,6 +140,7 @@ pub(super) fn message(event: &StoredEvent) -> Option<MessageFields> {
         | Content::MemberRemoved { .. }
         | Content::MemberLeft { .. }
         | Content::RoleChanged { .. }
+        | Content::GroupUpdated { .. }
         | Content::Unknown => return None,
     };
     let reactions = state.reactions.iter().map(|it| ReactionFields {
@@ -194,6 +195,7 @@ pub(super) fn change(content: &Content) -> EventFields {
         | Content::MemberRemoved { .. }
         | Content::MemberLeft { .. }
         | Content::RoleChanged { .. }
+        | Content::GroupUpdated { .. }
         | Content::Unknown => EventFields {
             kind: "unknown",
             ..EventFields::default()

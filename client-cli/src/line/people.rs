@@ -266,12 +266,34 @@ impl EventFields {
                     None => Ok(()),
                 }
             }
+            "group_updated" => self.paint_group(to),
             "role_changed" => match self.role {
                 Some(role) => write!(to, " made {members} the group's {role}"),
                 None => write!(to, " gave {members} a role that this version does not know"),
             },
             "message_edited" | "message_deleted" | "reacted" => self.paint_change(to),
             _ => write!(to, " did something that this version does not know"),
+        }
+    }
+}
+
+impl EventFields {
+    /// What is otherwise in a group.
+    fn paint_group(&self, to: &mut Painter) -> fmt::Result {
+        let mut more = "";
+        if let Some(title) = &self.title {
+            to.write_str(" called the group ")?;
+            to.paint(Part::Place, title)?;
+            more = ",";
+        }
+        if let Some(description) = &self.description {
+            write!(to, "{more} described it: {description}")?;
+            more = ",";
+        }
+        match self.announcement_only {
+            Some(true) => write!(to, "{more} lets admins alone write"),
+            Some(false) => write!(to, "{more} lets all members write"),
+            None => Ok(()),
         }
     }
 }
@@ -430,6 +452,8 @@ mod tests {
             id: magpie_client::ConversationId::new([1; 16]),
             kind,
             title: title.to_owned(),
+            description: String::new(),
+            announcement_only: false,
             members: Vec::new(),
             member_count: 0,
             first_seq: magpie_client::Seq::ZERO,

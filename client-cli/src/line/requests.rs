@@ -38,6 +38,17 @@ impl Line {
             Operation::Leave { conversation } => {
                 ("leave", Some(conversation.to_string()), None, None)
             }
+            Operation::UpdateGroup {
+                conversation,
+                title,
+                description,
+                ..
+            } => (
+                "update_group",
+                Some(conversation.to_string()),
+                None,
+                title.or(description),
+            ),
             Operation::SetRole {
                 conversation,
                 name,

@@ -68,6 +68,7 @@ pub(super) fn digest(content: &Content) -> Digest {
         | Content::MemberRemoved { .. }
         | Content::MemberLeft { .. }
         | Content::RoleChanged { .. }
+        | Content::GroupUpdated { .. }
         | Content::DeletedMessage
         | Content::MessageEdited { .. }
         | Content::MessageDeleted { .. }

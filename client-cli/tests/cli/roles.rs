@@ -110,3 +110,40 @@ fn who_may_not_is_told_so_and_an_admin_may_more() {
         are(&[("alice", "owner"), ("bob", "admin")])
     );
 }
+
+#[test]
+fn a_group_is_renamed_and_kept_for_announcements() {
+    let (world, group) = group();
+    for home in ["bob", "carol"] {
+        world.magpie(home, ["sync"]).done();
+    }
+    let change = [
+        "group",
+        "update",
+        &group,
+        "--title",
+        "News",
+        "--description",
+        "of the club",
+        "--announcement-only",
+        "on",
+    ];
+    world.magpie("alice", change).done();
+    let refused = world.magpie("bob", ["send", &group, "me too"]).with_code(1);
+    assert_eq!(text(&refused[0], "code"), "not_allowed");
+    world.magpie("alice", ["send", &group, "hear"]).done();
+    for home in ["alice", "carol"] {
+        world.magpie(home, ["sync"]).done();
+        let known = world.magpie(home, ["conversations"]).done();
+        assert_eq!(text(&known[0], "title"), "News");
+        assert_eq!(text(&known[0], "description"), "of the club");
+        assert_eq!(known[0]["announcement_only"], true);
+        world.magpie(home, ["audit"]).done();
+    }
+    let history = world.magpie("carol", ["history", &group]).done();
+    assert_eq!(text(&history[1], "kind"), "group_updated");
+    assert_eq!(text(&history[1], "title"), "News");
+    world
+        .magpie("bob", ["group", "update", &group])
+        .with_code(2);
+}

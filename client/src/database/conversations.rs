@@ -182,7 +182,7 @@ pub(super) fn describe(
         .prepare_cached(
             "UPDATE conversations
                 SET kind = ?2, title = ?3, first_seq = ?4, last_seq = ?5, head_seq = ?6,
-                    next_seq = ?7, described = ?8
+                    next_seq = ?7, described = ?8, description = ?9, announcement_only = ?10
               WHERE id = ?1",
         )?
         .execute(params![
@@ -195,6 +195,8 @@ pub(super) fn describe(
             stored(next),
             // Nothing is left out of what is all here.
             it.head_seq >= next.get(),
+            it.description,
+            it.announcement_only,
         ])?;
     members::describe(transaction, id, it, before)
 }
@@ -230,6 +232,8 @@ pub(crate) fn line(me: UserId, it: v1::Conversation) -> Option<ConversationLine>
         id,
         kind: kind(number),
         title,
+        description: it.description,
+        announcement_only: it.announcement_only,
         members,
         member_count: it.member_count,
         first_seq,
@@ -247,6 +251,8 @@ fn line_at(row: &Row<'_>) -> rusqlite::Result<ConversationLine> {
         id: conversation_at(row, 0)?,
         kind: kind(row.get(1)?),
         title: row.get(2)?,
+        description: row.get(8)?,
+        announcement_only: row.get(9)?,
         members: Vec::new(),
         member_count: member_count.unsigned_abs(),
         first_seq: seq_at(row, 3)?,
@@ -275,7 +281,8 @@ impl Database {
             .prepare_cached(
                 "SELECT id, kind, title, first_seq, last_seq, max(head_seq, next_seq - 1),
                         (SELECT committed_at_ms FROM events WHERE conversation = id
-                          ORDER BY seq DESC LIMIT 1) AS at, member_count
+                          ORDER BY seq DESC LIMIT 1) AS at, member_count,
+                        description, announcement_only
                    FROM conversations ORDER BY at DESC, id",
             )?
             .query_map([], line_at)?

@@ -158,6 +158,12 @@ fn operation(body: Body) -> Option<Operation> {
         Body::LeaveGroup(it) => Operation::Leave {
             conversation: conversation(&it.conversation_id)?,
         },
+        Body::UpdateGroup(it) => Operation::UpdateGroup {
+            conversation: conversation(&it.conversation_id)?,
+            title: it.title,
+            description: it.description,
+            announcement_only: it.announcement_only,
+        },
         Body::SetRole(it) => Operation::SetRole {
             conversation: conversation(&it.conversation_id)?,
             name: it.user_name,

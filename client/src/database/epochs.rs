@@ -370,6 +370,7 @@ fn again(own: &Own, message_id: MessageId, id: ConversationId, to: To, above: Se
         | Kind::MembersAdded(_)
         | Kind::MemberRemoved(_)
         | Kind::MemberLeft(_)
-        | Kind::RoleChanged(_) => return None,
+        | Kind::RoleChanged(_)
+        | Kind::GroupUpdated(_) => return None,
     })
 }

@@ -36,6 +36,8 @@ pub(super) const GROUP_CREATED: i64 = 2;
 pub(super) const MEMBER_LEFT: i64 = 5;
 /// A member has another role.
 pub(super) const ROLE_CHANGED: i64 = 30;
+/// The group is called otherwise, or says or does.
+pub(super) const GROUP_UPDATED: i64 = 31;
 
 /// An event from the server that has a place.
 #[derive(Clone, Debug)]
@@ -100,6 +102,7 @@ impl NewEvent {
             Some(Kind::MessageDeleted(_)) => DELETED,
             Some(Kind::Reacted(_)) => REACTED,
             Some(Kind::RoleChanged(_)) => ROLE_CHANGED,
+            Some(Kind::GroupUpdated(_)) => GROUP_UPDATED,
             None => 0,
         }
     }
@@ -117,7 +120,8 @@ impl NewEvent {
             | Kind::MembersAdded(_)
             | Kind::MemberRemoved(_)
             | Kind::MemberLeft(_)
-            | Kind::RoleChanged(_) => return None,
+            | Kind::RoleChanged(_)
+            | Kind::GroupUpdated(_) => return None,
         };
         Some(Seq::new(seq))
     }
@@ -257,6 +261,11 @@ fn to_stored(event: v1::Event, raw: Bytes, conversation: ConversationId) -> Stor
         Some(Kind::RoleChanged(it)) => Content::RoleChanged {
             member: it.member.and_then(user),
             role: Role::from_number(it.role.into()),
+        },
+        Some(Kind::GroupUpdated(it)) => Content::GroupUpdated {
+            title: it.title,
+            description: it.description,
+            announcement_only: it.announcement_only,
         },
         None => Content::Unknown,
     };

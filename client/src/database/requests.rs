@@ -78,6 +78,16 @@ pub(super) fn body(id: MessageId, request: NewRequest) -> Result<Body, (Recipien
             message_id,
             conversation_id: conversation.to_wire(),
         }),
+        NewRequest::UpdateGroup {
+            conversation,
+            update,
+        } => Body::UpdateGroup(v1::UpdateGroup {
+            message_id,
+            conversation_id: conversation.to_wire(),
+            title: update.title.map(|it| it.as_str().to_owned()),
+            description: update.description.map(|it| it.as_str().to_owned()),
+            announcement_only: update.announcement_only,
+        }),
         NewRequest::SetRole {
             conversation,
             name,

@@ -28,6 +28,8 @@ CREATE TABLE conversations (
     kind INTEGER NOT NULL DEFAULT 0,
     -- The group's title, or the other person's name.
     title TEXT NOT NULL DEFAULT '',
+    description TEXT NOT NULL DEFAULT '',
+    announcement_only INTEGER NOT NULL DEFAULT 0,
     first_seq INTEGER NOT NULL DEFAULT 1,
     -- 0: the user is a member.
     last_seq INTEGER NOT NULL DEFAULT 0,

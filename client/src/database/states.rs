@@ -118,7 +118,8 @@ pub(super) fn follow(transaction: &Transaction<'_>, event: &NewEvent) -> Result<
         | Kind::MembersAdded(_)
         | Kind::MemberRemoved(_)
         | Kind::MemberLeft(_)
-        | Kind::RoleChanged(_) => Ok(()),
+        | Kind::RoleChanged(_)
+        | Kind::GroupUpdated(_) => Ok(()),
     }
 }
 
@@ -277,7 +278,8 @@ fn state(
                 | Kind::MembersAdded(_)
                 | Kind::MemberRemoved(_)
                 | Kind::MemberLeft(_)
-                | Kind::RoleChanged(_),
+                | Kind::RoleChanged(_)
+                | Kind::GroupUpdated(_),
             )
             | None => {}
         }

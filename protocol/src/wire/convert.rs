@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::{
     account::{ChangePassword, Report},
     fetch::{FetchHistory, FetchMembers, parse_conversations, parse_history, parse_members},
-    groups::{SetRole, parse_set_role},
+    groups::{SetRole, UpdateGroup, parse_set_role, parse_update_group},
     messages::{
         DeleteMessage, EditMessage, React, SendMessage, parse_delete, parse_edit, parse_react,
         parse_send,
@@ -178,6 +178,8 @@ pub enum Request {
     },
     /// Give a member of a group a role.
     SetRole(SetRole),
+    /// Change what a group is called, says of itself, and lets its members do.
+    UpdateGroup(UpdateGroup),
     /// Move the read mark forward.
     MarkRead {
         /// In which conversation.
@@ -229,7 +231,8 @@ impl Request {
             | Self::AddMembers(AddMembers { id, .. })
             | Self::RemoveMember { id, .. }
             | Self::LeaveGroup { id, .. }
-            | Self::SetRole(SetRole { id, .. }) => Some(*id),
+            | Self::SetRole(SetRole { id, .. })
+            | Self::UpdateGroup(UpdateGroup { id, .. }) => Some(*id),
             Self::MarkRead { .. }
             | Self::FetchHistory(_)
             | Self::FetchConversations { .. }
@@ -268,6 +271,7 @@ pub fn parse_request(body: v1::client_frame::Body) -> Option<Result<Request, Inv
         Body::RemoveMember(it) => parse_remove(it),
         Body::LeaveGroup(it) => parse_leave(it),
         Body::SetRole(it) => parse_set_role(&it),
+        Body::UpdateGroup(it) => parse_update_group(it),
         Body::MarkRead(it) => conversation_id(&it.conversation_id).map(|conversation| {
             let seq = Seq::new(it.seq);
             Request::MarkRead { conversation, seq }

@@ -7,7 +7,7 @@ use super::{
 use crate::{
     id::{ConversationId, MessageId},
     role::Role,
-    text::UserName,
+    text::{Description, Title, UserName},
 };
 
 /// A role to give.
@@ -30,5 +30,43 @@ pub(super) fn parse_set_role(it: &v1::SetRole) -> Result<Request, InvalidRequest
         conversation: conversation_id(&it.conversation_id)?,
         name: UserName::parse(&it.user_name)?,
         role: Role::from_number(it.role.into()).ok_or(InvalidRequest::Missing { field })?,
+    }))
+}
+
+/// What is to be otherwise in a group: what is present.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct UpdateGroup {
+    /// The request's identity.
+    pub id: MessageId,
+    /// Which group.
+    pub conversation: ConversationId,
+    /// What of it.
+    pub update: GroupUpdate,
+}
+
+/// What is to be otherwise: what is `Some`.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct GroupUpdate {
+    /// What the group is called.
+    pub title: Option<Title>,
+    /// What it says of itself.
+    pub description: Option<Description>,
+    /// Admins and the owner alone write.
+    pub announcement_only: Option<bool>,
+}
+
+pub(super) fn parse_update_group(it: v1::UpdateGroup) -> Result<Request, InvalidRequest> {
+    let update = GroupUpdate {
+        title: it.title.map(Title::try_from).transpose()?,
+        description: it.description.map(Description::try_from).transpose()?,
+        announcement_only: it.announcement_only,
+    };
+    if update == GroupUpdate::default() {
+        return Err(InvalidRequest::Missing { field: "title" });
+    }
+    Ok(Request::UpdateGroup(UpdateGroup {
+        id: message_id(&it.message_id)?,
+        conversation: conversation_id(&it.conversation_id)?,
+        update,
     }))
 }

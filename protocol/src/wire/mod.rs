@@ -14,7 +14,7 @@ pub use self::{
     convert::{AddMembers, CreateGroup, Hello, InvalidRequest, Request, device_id, parse_request},
     encoded::{EncodedHistory, EncodedPage, write_frame},
     fetch::{FetchHistory, FetchMembers, HistoryFrom},
-    groups::SetRole,
+    groups::{GroupUpdate, SetRole, UpdateGroup},
     messages::{DeleteMessage, EditMessage, React, SendMessage, Target},
 };
 

@@ -217,7 +217,8 @@ fn message_told(event: v1::Event) -> MessageTold {
             | Kind::MemberLeft(_)
             | Kind::MessageDeleted(_)
             | Kind::Reacted(_)
-            | Kind::RoleChanged(_),
+            | Kind::RoleChanged(_)
+            | Kind::GroupUpdated(_),
         )
         | None => String::new(),
     };

@@ -2,7 +2,7 @@
 
 use magpie_protocol::{
     text::UserName,
-    wire::{Reported, Request, SendMessage, Target},
+    wire::{GroupUpdate, Reported, Request, SendMessage, Target},
 };
 
 use crate::limits::Cost;
@@ -25,6 +25,7 @@ pub(super) fn cost(request: &Request) -> Cost<'_> {
         Request::AddMembers(it) => (true, 0, it.names.as_slice()),
         Request::RemoveMember { name, .. } => (true, 0, from_ref(name)),
         Request::SetRole(it) => (true, 0, from_ref(&it.name)),
+        Request::UpdateGroup(it) => (true, size_of(&it.update), [].as_slice()),
         Request::LeaveGroup { .. } => (true, 0, [].as_slice()),
         Request::MarkRead { .. }
         | Request::FetchHistory(_)
@@ -48,6 +49,12 @@ pub(super) fn cost(request: &Request) -> Cost<'_> {
     }
 }
 
+fn size_of(update: &GroupUpdate) -> usize {
+    let title = update.title.as_ref().map_or(0, |it| it.as_str().len());
+    let description = update.description.as_ref();
+    title + description.map_or(0, |it| it.as_str().len())
+}
+
 /// The users whom a report names: whether they exist is not told, but looked up.
 const fn named(about: &Reported) -> &[UserName] {
     match about {
@@ -68,6 +75,7 @@ pub(super) const fn kind(request: &Request) -> &'static str {
         Request::RemoveMember { .. } => "remove_member",
         Request::LeaveGroup { .. } => "leave_group",
         Request::SetRole(_) => "set_role",
+        Request::UpdateGroup(_) => "update_group",
         Request::MarkRead { .. } => "mark_read",
         Request::FetchHistory(_) => "fetch_history",
         Request::FetchConversations { .. } => "fetch_conversations",

@@ -8,7 +8,7 @@ use magpie_protocol::{
     text::Password,
     wire::{
         AddMembers, ChangePassword, CreateGroup, FetchHistory, FetchMembers, Report, Request,
-        SendMessage, SetRole,
+        SendMessage, SetRole, UpdateGroup,
     },
 };
 
@@ -70,6 +70,7 @@ pub const fn is_of_one_history(request: &Request) -> bool {
         | Request::RemoveMember { .. }
         | Request::LeaveGroup { .. }
         | Request::SetRole(_)
+        | Request::UpdateGroup(_)
         | Request::MarkRead { .. } => true,
         Request::FetchHistory(_)
         | Request::FetchConversations { .. }
@@ -141,6 +142,17 @@ pub(super) fn to_append(
             name,
         } => (id, Command::RemoveMember { conversation, name }),
         Request::LeaveGroup { id, conversation } => (id, Command::LeaveGroup { conversation }),
+        Request::UpdateGroup(UpdateGroup {
+            id,
+            conversation,
+            update,
+        }) => (
+            id,
+            Command::UpdateGroup {
+                conversation,
+                update,
+            },
+        ),
         Request::SetRole(SetRole {
             id,
             conversation,

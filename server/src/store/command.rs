@@ -9,7 +9,7 @@ use magpie_protocol::{
     role::Role,
     seq::{Position, Seq},
     text::{Title, UserName},
-    wire::Target,
+    wire::{GroupUpdate, Target},
 };
 
 /// Who asks for a change of the log.
@@ -106,6 +106,13 @@ pub enum Command {
         /// Which one.
         role: Role,
     },
+    /// Change what a group is called, says of itself, and lets its members do.
+    UpdateGroup {
+        /// Which group.
+        conversation: ConversationId,
+        /// What of it.
+        update: GroupUpdate,
+    },
 }
 
 impl Command {
@@ -127,7 +134,8 @@ impl Command {
             | Self::AddMembers { .. }
             | Self::RemoveMember { .. }
             | Self::LeaveGroup { .. }
-            | Self::SetRole { .. } => None,
+            | Self::SetRole { .. }
+            | Self::UpdateGroup { .. } => None,
         }
     }
 
@@ -148,7 +156,8 @@ impl Command {
             | Self::EditMessage { .. }
             | Self::DeleteMessage { .. }
             | Self::React { .. }
-            | Self::LeaveGroup { .. } => &[],
+            | Self::LeaveGroup { .. }
+            | Self::UpdateGroup { .. } => &[],
         }
     }
 }
@@ -182,7 +191,7 @@ pub enum Refusal {
     #[error("the group is full")]
     GroupFull,
     /// It is as asked already: everybody named is a member, the message is deleted,
-    /// the reaction is set or not, the member has the role.
+    /// the reaction is set or not, the member has the role, the group is so.
     #[error("it is as asked already")]
     NothingToDo,
     /// A direct conversation has no members to add or remove, and no roles; oneself is

@@ -395,6 +395,9 @@ macro_rules! suite {
                 an_owner_who_leaves_has_an_heir
                 who_left_does_not_learn_who_has_which_role
                 in_a_direct_conversation_there_are_no_roles
+                a_group_is_changed_by_who_looks_after_it
+                where_announcements_are_made_admins_alone_write
+                who_left_does_not_learn_what_a_group_is_called_now
             }
             accounts {
                 a_name_is_given_once

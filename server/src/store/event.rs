@@ -35,6 +35,8 @@ pub(super) enum EventKind {
     Reacted,
     /// A member was given a role.
     RoleChanged,
+    /// A group was changed in what is said of it.
+    GroupUpdated,
 }
 
 impl EventKind {
@@ -51,6 +53,7 @@ impl EventKind {
             Self::MessageDeleted => 7,
             Self::Reacted => 8,
             Self::RoleChanged => 30,
+            Self::GroupUpdated => 31,
         }
     }
 
@@ -67,6 +70,7 @@ impl EventKind {
             7 => Self::MessageDeleted,
             8 => Self::Reacted,
             30 => Self::RoleChanged,
+            31 => Self::GroupUpdated,
             _ => return None,
         })
     }
@@ -161,7 +165,8 @@ pub(super) fn stored_change(
         | EventKind::MessageEdited
         | EventKind::MessageDeleted
         | EventKind::Reacted
-        | EventKind::RoleChanged => return Ok(None),
+        | EventKind::RoleChanged
+        | EventKind::GroupUpdated => return Ok(None),
         EventKind::MemberLeft => return Ok(Some(MembershipChange::Left(sender))),
         EventKind::GroupCreated | EventKind::MembersAdded | EventKind::MemberRemoved => {}
     }
@@ -181,7 +186,8 @@ pub(super) fn stored_change(
             | Kind::MessageEdited(_)
             | Kind::MessageDeleted(_)
             | Kind::Reacted(_)
-            | Kind::RoleChanged(_),
+            | Kind::RoleChanged(_)
+            | Kind::GroupUpdated(_),
         )
         | None => {
             return Err(StoreError::Corrupt {
@@ -242,7 +248,8 @@ pub(super) fn stored_message(body: &[u8]) -> Result<Option<v1::Message>, StoreEr
             | Kind::MemberLeft(_)
             | Kind::MessageDeleted(_)
             | Kind::Reacted(_)
-            | Kind::RoleChanged(_),
+            | Kind::RoleChanged(_)
+            | Kind::GroupUpdated(_),
         )
         | None => None,
     })
@@ -311,7 +318,7 @@ mod tests {
 
     #[test]
     fn a_kind_is_found_by_its_number() {
-        for number in (1..=8).chain([30]) {
+        for number in (1..=8).chain([30, 31]) {
             let kind = EventKind::from_number(number).unwrap();
             assert_eq!(i64::from(kind.number()), number);
         }

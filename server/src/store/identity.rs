@@ -4,7 +4,7 @@
 use aws_lc_rs::digest::{Context, SHA256};
 use magpie_protocol::{
     id::{ConversationId, UserId},
-    text::UserName,
+    text::{Description, Title, UserName},
     wire::Target,
 };
 
@@ -49,7 +49,8 @@ pub(super) fn destination(
         | Command::AddMembers { conversation, .. }
         | Command::RemoveMember { conversation, .. }
         | Command::LeaveGroup { conversation }
-        | Command::SetRole { conversation, .. } => Some(*conversation),
+        | Command::SetRole { conversation, .. }
+        | Command::UpdateGroup { conversation, .. } => Some(*conversation),
     }
 }
 
@@ -124,6 +125,23 @@ pub(super) fn request_digest(conversation: ConversationId, command: &Command) ->
             context.update(name.as_str().as_bytes());
         }
         Command::LeaveGroup { conversation: _ } => context.update(b"leave"),
+        Command::UpdateGroup {
+            conversation: _,
+            update,
+        } => {
+            context.update(b"update");
+            let title = update.title.as_ref().map(Title::as_str);
+            let description = update.description.as_ref().map(Description::as_str);
+            for text in [title, description] {
+                context.update(if text.is_some() { b"\0+" } else { b"\0-" });
+                context.update(text.unwrap_or_default().as_bytes());
+            }
+            context.update(match update.announcement_only {
+                None => b"-",
+                Some(false) => b"0",
+                Some(true) => b"1",
+            });
+        }
         Command::SetRole {
             conversation: _,
             name,
@@ -156,8 +174,6 @@ fn finish(context: Context) -> [u8; 16] {
 
 #[cfg(test)]
 mod tests {
-    use magpie_protocol::text::Title;
-
     use super::*;
 
     const ALICE: UserId = UserId::new([1; 16]);

@@ -23,13 +23,16 @@ use magpie_protocol::{
     seq::Seq,
     text::{Title, UserName},
     wire::{
-        Target,
+        GroupUpdate, Target,
         v1::{self, event_content::Kind},
     },
 };
 
 pub(super) use self::{
-    groups::{Count, add_members, create_group, each_once, leave, may_add, remove_member},
+    groups::{
+        Count, Said, add_members, create_group, each_once, leave, may_add, remove_member,
+        update_group,
+    },
     messages::{
         Change, Reacted, Subject, begin_direct, change, least_role, may_post, message, post,
     },
@@ -100,6 +103,8 @@ pub(super) struct Place {
     pub(super) kind: ConversationKind,
     /// The newest event's seq.
     pub(super) head: Seq,
+    /// A group in which not every member writes.
+    pub(super) announcement_only: bool,
 }
 
 /// Where a request goes, and what it asks for.
@@ -185,6 +190,8 @@ pub(super) enum Permit<'a> {
     Leave(Joined),
     /// See [`set_role`].
     SetRole(Joined, &'a UserName, Role),
+    /// See [`update_group`].
+    UpdateGroup(Joined, &'a GroupUpdate),
 }
 
 /// Whether the actor may do this at all: every command passes here, once.
@@ -201,13 +208,7 @@ pub(super) fn permit<'a>(
     let change = |seq, change| Ok(Permit::Change(joined(standing)?, seq, change));
     match (&append.command, standing.place) {
         (Command::SendMessage { to: _, message }, Some(place)) => {
-            may_post(
-                standing.has_device,
-                standing.role,
-                place.kind,
-                place.head,
-                message,
-            )?;
+            may_post(standing.has_device, standing.role, place, message)?;
             Ok(Permit::Post(place, message))
         }
         (Command::SendMessage { to, message }, None) => match to {
@@ -248,6 +249,9 @@ pub(super) fn permit<'a>(
         }
         (Command::RemoveMember { name, .. }, _) => Ok(Permit::RemoveMember(group(standing)?, name)),
         (Command::LeaveGroup { .. }, _) => Ok(Permit::Leave(group(standing)?)),
+        (Command::UpdateGroup { update, .. }, _) => {
+            Ok(Permit::UpdateGroup(group(standing)?, update))
+        }
         (Command::SetRole { name, role, .. }, _) => {
             Ok(Permit::SetRole(group(standing)?, name, *role))
         }
@@ -320,7 +324,7 @@ impl Members {
     }
 }
 
-/// What is written besides the event, about the message at a seq.
+/// What is written besides the event, about the message at a seq or the group.
 #[derive(Debug)]
 pub(super) enum Aside {
     /// Nothing.
@@ -334,4 +338,6 @@ pub(super) enum Aside {
     React(Seq, String),
     /// It stood until the event.
     Unreact(Seq, String),
+    /// The group is otherwise from the event on, in what is `Some`.
+    UpdateGroup(GroupUpdate),
 }

@@ -1,4 +1,4 @@
-//! What events did to the members of a conversation.
+//! What events did to the members of a conversation, and to a group itself.
 
 use bytes::Bytes;
 use magpie_protocol::{
@@ -17,7 +17,7 @@ use crate::{
     raw,
 };
 
-/// What an event did to the members.
+/// What an event did to the members, or to the group.
 pub(super) enum Change {
     Created {
         title: String,
@@ -28,6 +28,8 @@ pub(super) enum Change {
     /// Who, and whose the group is then, if it was theirs.
     Removed(UserId, Option<UserId>),
     Role(UserId, Option<Role>),
+    /// Of the group itself.
+    Group(v1::GroupUpdated),
 }
 
 impl Change {
@@ -51,6 +53,7 @@ impl Change {
             Kind::MembersAdded(it) => Self::Added(users(&it.members)),
             Kind::MemberRemoved(it) => Self::Removed(user(it.member.as_ref())?, None),
             Kind::MemberLeft(it) => Self::Removed(sender?, user(it.heir.as_ref())),
+            Kind::GroupUpdated(it) => Self::Group(it.clone()),
             Kind::RoleChanged(it) => {
                 let role = Role::from_number(it.role.into());
                 Self::Role(user(it.member.as_ref())?, role)
@@ -65,7 +68,7 @@ impl Change {
                 i64::try_from(members.len()).unwrap_or(i64::MAX)
             }
             Self::Removed(..) => -1,
-            Self::Role(..) => 0,
+            Self::Role(..) | Self::Group(_) => 0,
         }
     }
 
@@ -97,12 +100,34 @@ impl Change {
             }
             Self::Role(user, Some(Role::Owner)) => hand_over(transaction, id, *user)?,
             Self::Role(user, role) => give(transaction, id, *user, *role)?,
+            Self::Group(it) => update(transaction, id, it)?,
         }
         Ok(())
     }
 }
 
-/// The stored changes of the members above a seq, in order.
+fn update(
+    transaction: &Transaction<'_>,
+    id: ConversationId,
+    it: &v1::GroupUpdated,
+) -> Result<(), LocalError> {
+    transaction
+        .prepare_cached(
+            "UPDATE conversations
+                SET title = coalesce(?2, title), description = coalesce(?3, description),
+                    announcement_only = coalesce(?4, announcement_only)
+              WHERE id = ?1",
+        )?
+        .execute(params![
+            id.bytes(),
+            it.title,
+            it.description,
+            it.announcement_only
+        ])?;
+    Ok(())
+}
+
+/// The stored changes of the members, and of the group, above a seq, in order.
 pub(super) fn changes_above(
     transaction: &Transaction<'_>,
     id: ConversationId,
@@ -111,7 +136,7 @@ pub(super) fn changes_above(
     let raw: Vec<Vec<u8>> = transaction
         .prepare_cached(
             "SELECT raw FROM events
-              WHERE conversation = ?1 AND seq > ?2 AND (kind BETWEEN ?3 AND ?4 OR kind = ?5)
+              WHERE conversation = ?1 AND seq > ?2 AND (kind BETWEEN ?3 AND ?4 OR kind IN (?5, ?6))
               ORDER BY seq",
         )?
         .query_map(
@@ -120,7 +145,8 @@ pub(super) fn changes_above(
                 stored(above),
                 events::GROUP_CREATED,
                 events::MEMBER_LEFT,
-                events::ROLE_CHANGED
+                events::ROLE_CHANGED,
+                events::GROUP_UPDATED
             ],
             |row| row.get(0),
         )?

@@ -301,3 +301,34 @@ fn roles_are_followed_whatever_crosses() {
     assert_eq!(with_role(&mut device, Admin), []);
     assert_eq!(line(&mut device).member_count, CROWD - 1);
 }
+
+#[test]
+fn what_is_said_of_a_group_is_followed_in_its_order() {
+    let updated = |seq, title: Option<&str>, on: Option<bool>| {
+        let updated = v1::GroupUpdated {
+            title: title.map(str::to_owned),
+            description: None,
+            announcement_only: on,
+        };
+        change(seq, Kind::GroupUpdated(updated))
+    };
+    let mut device = device();
+    let description = v1::Conversation {
+        description: "people".to_owned(),
+        ..crowd(2, CROWD)
+    };
+    // What the description has taken in comes behind it.
+    device.page(described(
+        description,
+        [event(1), updated(2, Some("old"), None)],
+    ));
+    device.page(page_of([updated(4, Some("newest"), None)]));
+    device.page(page_of([updated(3, Some("new"), Some(true))]));
+    let mut device = device.reopen();
+    let shown = line(&mut device);
+    assert_eq!(
+        (shown.title.as_str(), shown.description.as_str()),
+        ("newest", "people")
+    );
+    assert!(shown.announcement_only);
+}

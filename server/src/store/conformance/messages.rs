@@ -28,7 +28,7 @@ fn send(to: ConversationId, message: v1::Message) -> Command {
     }
 }
 
-fn edit(conversation: ConversationId, at: u64, text: &str) -> Command {
+pub(super) fn edit(conversation: ConversationId, at: u64, text: &str) -> Command {
     Command::EditMessage {
         conversation,
         seq: seq(at),

@@ -272,6 +272,7 @@ impl Model {
                     (_, None) | (None, _) => false,
                 }
             }
+            Command::UpdateGroup { .. } => false,
             Command::SetRole {
                 conversation,
                 name,

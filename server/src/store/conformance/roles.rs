@@ -4,17 +4,17 @@ use magpie_protocol::{
     id::ConversationId,
     role::Role,
     wire::{
-        FetchMembers, Target,
+        FetchMembers, GroupUpdate, Target,
         v1::{self, event_content::Kind},
     },
 };
 
 use super::{
     ALL, Player, World, add,
-    messages::{delete, kind},
+    messages::{delete, edit, kind, react},
     remove, seqs,
 };
-use crate::store::{Command, Refusal};
+use crate::store::{Append, Command, Outcome, Refusal};
 
 fn set_role(conversation: ConversationId, who: &Player, role: Role) -> Command {
     Command::SetRole {
@@ -218,4 +218,122 @@ pub(in crate::store) async fn in_a_direct_conversation_there_are_no_roles(world:
     }
     let of_alice = delete(direct, 1);
     assert_eq!(world.refused(&bob, of_alice).await, Refusal::NotAllowed);
+}
+
+fn update(conversation: ConversationId, update: GroupUpdate) -> Command {
+    Command::UpdateGroup {
+        conversation,
+        update,
+    }
+}
+
+fn title(text: &str) -> GroupUpdate {
+    GroupUpdate {
+        title: Some(text.to_owned().try_into().unwrap()),
+        ..GroupUpdate::default()
+    }
+}
+
+fn announcing(on: bool) -> GroupUpdate {
+    GroupUpdate {
+        announcement_only: Some(on),
+        ..GroupUpdate::default()
+    }
+}
+
+pub(in crate::store) async fn a_group_is_changed_by_who_looks_after_it(world: World) {
+    let (alice, bob) = (world.player("alice").await, world.player("bob").await);
+    let tea = world.group(&alice, &[&bob]).await;
+    let all = GroupUpdate {
+        title: Some("Coffee".to_owned().try_into().unwrap()),
+        description: Some("since 1652".to_owned().try_into().unwrap()),
+        announcement_only: Some(false),
+    };
+    let command = update(tea, all.clone());
+    assert_eq!(
+        world.refused(&bob, command.clone()).await,
+        Refusal::NotAllowed
+    );
+    let request = world.request(&alice, command);
+    let committed = world.append(std::slice::from_ref(&request)).await;
+    // What was so already is not in it.
+    let changed = v1::GroupUpdated {
+        title: Some("Coffee".to_owned()),
+        description: Some("since 1652".to_owned()),
+        announcement_only: None,
+    };
+    assert_eq!(kind(&committed.events[0]), Kind::GroupUpdated(changed));
+    assert_eq!(world.accept(request.clone()).await.1, 2);
+    let other = Append {
+        command: update(tea, title("Coffee")),
+        ..request
+    };
+    assert_eq!(world.refuse(other).await, Refusal::Conflict);
+    let again = update(tea, all);
+    assert_eq!(world.refused(&alice, again).await, Refusal::NothingToDo);
+    world.set(&alice, tea, &bob, Role::Admin).await;
+    let nothing = GroupUpdate {
+        description: Some(String::new().try_into().unwrap()),
+        ..GroupUpdate::default()
+    };
+    world.make(&bob, update(tea, nothing)).await;
+    let described = world.described(&bob, tea).await;
+    let said = (described.title.as_str(), described.description.as_str());
+    assert_eq!(said, ("Coffee", ""));
+    let (direct, _) = world.accept(world.to(&alice, &bob, "hello")).await;
+    let command = update(direct, title("Us"));
+    assert_eq!(world.refused(&alice, command).await, Refusal::NotPossible);
+}
+
+pub(in crate::store) async fn where_announcements_are_made_admins_alone_write(world: World) {
+    let (alice, bob) = (world.player("alice").await, world.player("bob").await);
+    let tea = world.group(&alice, &[&bob]).await;
+    world.accept(world.post(&bob, tea, "before")).await;
+    // Known to whoever remembers what was.
+    world.make(&alice, update(tea, announcing(true))).await;
+    for request in [
+        world.post(&bob, tea, "may I?"),
+        world.request(&bob, edit(tea, 2, "may I?")),
+    ] {
+        assert_eq!(world.refuse(request).await, Refusal::NotAllowed);
+    }
+    world.accept(world.post(&alice, tea, "hear, hear")).await;
+    // In one batch with what is something else.
+    let batch = [
+        world.request(&alice, update(tea, title("News"))),
+        world.post(&bob, tea, "and now?"),
+        world.post(&alice, tea, "no"),
+    ];
+    let committed = world.append(&batch).await;
+    assert_eq!(committed.outcomes[1], Outcome::Refused(Refusal::NotAllowed));
+    assert_eq!(seqs(&committed.events), [5, 6]);
+    world.make(&bob, react(tea, 4, "👍")).await;
+    world.make(&bob, delete(tea, 2)).await;
+    assert!(world.described(&bob, tea).await.announcement_only);
+    world.set(&alice, tea, &bob, Role::Admin).await;
+    world.accept(world.post(&bob, tea, "thanks")).await;
+    world.set(&alice, tea, &bob, Role::Member).await;
+    world.make(&alice, update(tea, announcing(false))).await;
+    world.accept(world.post(&bob, tea, "all of us")).await;
+}
+
+/// D10.
+pub(in crate::store) async fn who_left_does_not_learn_what_a_group_is_called_now(world: World) {
+    let (alice, bob) = (world.player("alice").await, world.player("bob").await);
+    let tea = world.group(&alice, &[&bob]).await;
+    world.make(&alice, update(tea, title("Black tea"))).await;
+    world.remove(&alice, tea, &bob).await;
+    let secret = GroupUpdate {
+        description: Some("a secret".to_owned().try_into().unwrap()),
+        announcement_only: Some(true),
+        ..title("Green tea")
+    };
+    world.make(&alice, update(tea, secret)).await;
+    let described = world.described(&bob, tea).await;
+    assert_eq!(described.title, "Black tea");
+    assert_eq!(described.description, "");
+    assert!(!described.announcement_only);
+    assert_eq!(world.described(&alice, tea).await.title, "Green tea");
+    let command = update(tea, title("Mine"));
+    assert_eq!(world.refused(&bob, command).await, Refusal::NotFound);
 }

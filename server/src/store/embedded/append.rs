@@ -163,6 +163,9 @@ impl Log<'_> {
                 };
                 rules::leave(place, sender, heir)
             }
+            Permit::UpdateGroup(joined, update) => {
+                rules::update_group(joined, update, &self.said(joined.place)?)?
+            }
             Permit::SetRole(joined, name, role) => {
                 let (person, from) = self.member(joined.place, name)?;
                 rules::set_role(joined, sender, person, from, role)?

@@ -1,7 +1,10 @@
 //! What is done to messages that are there: what must be known for it, and what is
 //! written of it. What may be done is decided in `rules`.
 
-use magpie_protocol::seq::Seq;
+use magpie_protocol::{
+    seq::Seq,
+    text::{Description, Title},
+};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
@@ -71,6 +74,12 @@ const INSERT_REACTION: &str = "
 const END_REACTION: &str = "
     UPDATE reactions SET removed_seq = ?5
      WHERE conversation = ?1 AND seq = ?2 AND emoji = ?3 AND user = ?4 AND removed_seq = ?6";
+
+const UPDATE_GROUP: &str = "
+    UPDATE conversations
+       SET title = coalesce(?2, title), description = coalesce(?3, description),
+           announcement_only = coalesce(?4, announcement_only)
+     WHERE key = ?1";
 
 impl Log<'_> {
     /// The event at `seq`, if this user may read it.
@@ -152,6 +161,12 @@ pub(super) fn write(
             let mut insert = connection.prepare_cached(INSERT_REACTION)?;
             let params = params![key, signed(seq.get()), emoji, sender.key, by, OPEN_END];
             insert.execute(params)?;
+        }
+        Aside::UpdateGroup(update) => {
+            let title = update.title.as_ref().map(Title::as_str);
+            let description = update.description.as_ref().map(Description::as_str);
+            let mut statement = connection.prepare_cached(UPDATE_GROUP)?;
+            statement.execute(params![key, title, description, update.announcement_only])?;
         }
         Aside::Unreact(seq, emoji) => {
             let mut end = connection.prepare_cached(END_REACTION)?;

@@ -50,13 +50,11 @@ impl Interval {
         Ok(self.to_seq)
     }
 
-    /// How many members there are, or were behind its end.
-    fn member_count(&self, connection: &Connection) -> Result<i64, StoreError> {
-        if self.is_open() {
-            return member_count(connection, self.conversation);
-        }
-        let mut statement = connection.prepare_cached(FIND_LEFT_COUNT)?;
-        Ok(statement.query_row([self.conversation, self.to_position], |row| row.get(0))?)
+    /// How many members there were behind its end, and what it was called.
+    fn at_end(&self, connection: &Connection) -> Result<(i64, String), StoreError> {
+        let mut statement = connection.prepare_cached(FIND_LEFT)?;
+        let end = [self.conversation, self.to_position];
+        Ok(statement.query_row(end, |row| Ok((row.get(0)?, row.get(1)?)))?)
     }
 }
 
@@ -80,9 +78,10 @@ const FIND_SELF: &str = "
       LEFT JOIN marks k ON k.user = m.user AND k.conversation = m.conversation
      WHERE m.user = ?2 AND m.conversation = ?1 AND m.from_seq = ?3";
 
-/// How many were left behind a membership that ended.
-const FIND_LEFT_COUNT: &str = "
-    SELECT coalesce(left_count, 0) FROM members WHERE conversation = ?1 AND to_position = ?2";
+/// What was left behind a membership that ended.
+const FIND_LEFT: &str = "
+    SELECT coalesce(left_count, 0), coalesce(left_title, '') FROM members
+     WHERE conversation = ?1 AND to_position = ?2";
 
 /// Describes a conversation as this user may see it by this membership of theirs.
 pub(super) fn describe(
@@ -90,16 +89,38 @@ pub(super) fn describe(
     user: i64,
     interval: &Interval,
 ) -> Result<v1::Conversation, StoreError> {
-    let sql = "SELECT conversation_id, kind, title FROM conversations WHERE key = ?1";
-    let (id, kind, title): (ConversationId, i64, String) = connection
-        .prepare_cached(sql)?
-        .query_row([interval.conversation], |row| {
-            Ok((ConversationId::new(row.get(0)?), row.get(1)?, row.get(2)?))
-        })?;
+    let sql = "
+        SELECT conversation_id, kind, title, description, announcement_only
+          FROM conversations WHERE key = ?1";
+    let (kind, now): (i64, v1::Conversation) =
+        connection
+            .prepare_cached(sql)?
+            .query_row([interval.conversation], |row| {
+                let now = v1::Conversation {
+                    conversation_id: ConversationId::new(row.get(0)?).to_wire(),
+                    title: row.get(2)?,
+                    description: row.get(3)?,
+                    announcement_only: row.get(4)?,
+                    ..Default::default()
+                };
+                Ok((row.get(1)?, now))
+            })?;
     let kind = ConversationKind::from_number(kind)?.to_wire();
     let head = interval.last_seq(connection)?;
-    let last_seq = if interval.is_open() { 0 } else { head };
-    let member_count = unsigned(interval.member_count(connection)?);
+    let (last_seq, member_count, said) = if interval.is_open() {
+        (0, member_count(connection, interval.conversation)?, now)
+    } else {
+        // Who has left does not learn what is said of it now.
+        let (member_count, title) = interval.at_end(connection)?;
+        let conversation_id = now.conversation_id;
+        let then = v1::Conversation {
+            conversation_id,
+            title,
+            ..Default::default()
+        };
+        (head, member_count, then)
+    };
+    let member_count = unsigned(member_count);
     let members = if member_count <= MARKED_MEMBERS_MAX as u64 {
         members(connection, interval, head)?
     } else if interval.is_open() {
@@ -108,15 +129,14 @@ pub(super) fn describe(
         Vec::new()
     };
     Ok(v1::Conversation {
-        conversation_id: id.to_wire(),
         kind: kind.into(),
-        title,
         members,
         first_seq: unsigned(interval.from_seq),
         last_seq: unsigned(last_seq),
         head_seq: unsigned(head),
         common_seq: None,
         member_count,
+        ..said
     })
 }
 

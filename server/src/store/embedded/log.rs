@@ -20,7 +20,7 @@ use super::{
 use crate::store::{
     Append, LogEvent, MembershipChange, StoreError,
     event::{EventKind, EventParts, encode_event},
-    rules::{Asked, ConversationKind, Effect, Known, Members, Person, Place, Scene},
+    rules::{Aside, Asked, ConversationKind, Effect, Known, Members, Person, Place, Said, Scene},
 };
 
 /// The log, in the transaction of one batch.
@@ -72,7 +72,8 @@ pub(super) const FIND_ELDEST: &str = "
 const END_MEMBERSHIP: &str = "
     UPDATE members
        SET to_seq = ?4, to_position = ?5,
-           left_count = (SELECT member_count FROM conversations WHERE key = ?2)
+           left_count = (SELECT member_count FROM conversations WHERE key = ?2),
+           left_title = (SELECT title FROM conversations WHERE key = ?2)
      WHERE user = ?1 AND conversation = ?2 AND to_position = ?3";
 
 const COUNT_JOINED: &str = "
@@ -142,6 +143,14 @@ impl Log<'_> {
                 }
             }
         }
+        if let Aside::UpdateGroup(update) = &aside {
+            let place = Place {
+                head: seq,
+                announcement_only: update.announcement_only.unwrap_or(place.announcement_only),
+                ..place
+            };
+            self.caches.placed(asked.conversation, place);
+        }
         changes::write(self.connection, (place, seq), sender, aside)?;
         Ok(seq)
     }
@@ -157,7 +166,12 @@ impl Log<'_> {
         let mut statement = self.connection.prepare_cached(sql)?;
         let key = statement.insert(params![id.bytes(), kind.number(), title])?;
         let head = Seq::ZERO;
-        Ok(Place { key, kind, head })
+        Ok(Place {
+            key,
+            kind,
+            head,
+            announcement_only: false,
+        })
     }
 
     /// Gives the event the next seq and the next position.
@@ -272,6 +286,18 @@ impl Log<'_> {
             }
         }
         Ok(None)
+    }
+
+    /// What is said of the group.
+    pub(super) fn said(&self, place: Place) -> Result<Said, StoreError> {
+        let sql = "SELECT title, description FROM conversations WHERE key = ?1";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        Ok(statement.query_row([place.key], |row| {
+            Ok(Said {
+                title: row.get(0)?,
+                description: row.get(1)?,
+            })
+        })?)
     }
 
     /// How many members the conversation has.

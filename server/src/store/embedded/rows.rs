@@ -199,7 +199,8 @@ pub(super) fn log_event(connection: &Connection, row: &Row<'_>) -> Result<LogEve
         | EventKind::MessageEdited
         | EventKind::MessageDeleted
         | EventKind::Reacted
-        | EventKind::RoleChanged => stored_change(kind, sender, body)?,
+        | EventKind::RoleChanged
+        | EventKind::GroupUpdated => stored_change(kind, sender, body)?,
     };
     let encoded = encode_event(&EventParts {
         conversation,

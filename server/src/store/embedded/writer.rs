@@ -198,19 +198,26 @@ impl Caches {
         if let Some(place) = self.places.get(&id) {
             return Ok(Some(*place));
         }
-        let sql = "SELECT key, kind FROM conversations WHERE conversation_id = ?1";
+        let sql = "
+            SELECT key, kind, announcement_only FROM conversations WHERE conversation_id = ?1";
         let mut statement = connection.prepare_cached(sql)?;
-        let found: Option<(i64, i64)> = statement
-            .query_row([id.bytes()], |row| Ok((row.get(0)?, row.get(1)?)))
+        let found: Option<(i64, i64, bool)> = statement
+            .query_row([id.bytes()], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+            })
             .optional()?;
-        let Some((key, kind)) = found else {
+        let Some((key, kind, announcement_only)) = found else {
             return Ok(None);
         };
         let (head, _) = conversation_head(connection, key)?;
-        let kind = ConversationKind::from_number(kind)?;
-        let head = Seq::new(unsigned(head));
-        self.placed(id, Place { key, kind, head });
-        Ok(Some(Place { key, kind, head }))
+        let place = Place {
+            key,
+            kind: ConversationKind::from_number(kind)?,
+            head: Seq::new(unsigned(head)),
+            announcement_only,
+        };
+        self.placed(id, place);
+        Ok(Some(place))
     }
 
     /// The conversation is there now, or has a new head.

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use magpie_protocol::{
     id::ConversationId,
     message::NewMessage,
+    role::Role,
     seq::{Position, Seq},
     wire::{Target, v1},
 };
@@ -33,7 +34,7 @@ use crate::store::{
     Append, Command, Committed, LogEvent, Outcome, Refusal, Shard,
     event::{EventParts, encode_event},
     identity::is_direct_shaped,
-    rules::{self, Asked, ConversationKind, Person},
+    rules::{self, Asked, ConversationKind, Person, Place},
 };
 
 /// Looks up, authorises, numbers and writes messages.
@@ -52,13 +53,15 @@ const WRITE_MESSAGES: &str = "
                (SELECT m.role FROM members m
                  WHERE m.user_key = l.sender AND m.conversation_key = l.conversation
                    AND m.to_position = 9223372036854775807 LIMIT 1) AS role,
+               (SELECT c.announcement_only FROM conversations c
+                 WHERE c.key = l.conversation LIMIT 1) IS TRUE AS announcement_only,
                coalesce((SELECT e.seq FROM events e WHERE e.conversation_key = l.conversation
                           ORDER BY e.seq DESC LIMIT 1), 0) AS last_seq
           FROM unnest($1::bigint[], $2::uuid[], $3::bigint[])
                WITH ORDINALITY AS l (sender, device, conversation, stream)
     ), judged AS MATERIALIZED (
         SELECT a.number, a.id, a.digest, a.body, a.reply_to, a.least_role,
-               l.sender, l.conversation, l.may_act, l.role, l.last_seq,
+               l.sender, l.conversation, l.may_act, l.role, l.announcement_only, l.last_seq,
                k.seq AS known_seq, k.committed_at_ms AS known_at_ms,
                k.digest = a.digest AS is_same
           FROM unnest($4::bigint[], $5::uuid[], $6::bytea[], $7::bytea[], $10::bigint[],
@@ -77,6 +80,7 @@ const WRITE_MESSAGES: &str = "
                    + row_number() OVER (ORDER BY j.number) AS position
           FROM judged j
          WHERE j.known_seq IS NULL AND j.may_act AND j.role >= j.least_role
+           AND (j.role >= 2 OR NOT j.announcement_only)
            AND j.reply_to <= j.last_seq
     ), written AS (
         INSERT INTO events (position, conversation_key, seq, sender_key, committed_at_ms,
@@ -93,7 +97,7 @@ const WRITE_MESSAGES: &str = "
          WHERE shard = $9 AND EXISTS (SELECT FROM fresh)
     )
     SELECT j.known_seq, j.known_at_ms, j.is_same IS TRUE, j.may_act, j.role,
-           j.last_seq, f.seq, f.position
+           j.last_seq, f.seq, f.position, j.announcement_only
       FROM judged j LEFT JOIN fresh f USING (number)
      ORDER BY j.number";
 
@@ -151,12 +155,17 @@ struct MessageRow<'a> {
 }
 
 impl MessageRow<'_> {
-    /// What the conversation is, of which nothing was read: its id says so.
-    fn kind(&self) -> ConversationKind {
+    /// Where it goes. Of what that is nothing was read: its id says so.
+    fn place(&self, head: Seq, announcement_only: bool) -> Place {
         let is_direct = |asked: &Asked| is_direct_shaped(asked.conversation);
-        match self.asked.as_ref().is_some_and(is_direct) {
-            true => ConversationKind::Direct,
-            false => ConversationKind::Group,
+        Place {
+            key: self.place.unwrap_or(0),
+            kind: match self.asked.as_ref().is_some_and(is_direct) {
+                true => ConversationKind::Direct,
+                false => ConversationKind::Group,
+            },
+            head,
+            announcement_only,
         }
     }
 }
@@ -266,8 +275,12 @@ impl<'a> Columns<'a> {
             columns.bodies.push(&row.body);
             let reply_to = row.message.reply_to().map_or(0, Seq::get);
             columns.replies.push(signed(reply_to));
-            let least = rules::least_role(row.kind(), row.message);
-            let least = least.map_or(0, |role| role.number().into());
+            let least = rules::least_role(row.place(Seq::ZERO, false), row.message);
+            let least = match least {
+                // Also who has none, in a direct conversation.
+                Role::Member => 0,
+                Role::Admin | Role::Owner => i16::from(least.number()),
+            };
             columns.least_roles.push(least);
         }
         columns
@@ -349,7 +362,8 @@ impl Progress {
         };
         let head = Seq::new(get_count(row, 5)?);
         let (may_act, role) = (get(row, 3)?, role(row, 4)?);
-        let may_post = rules::may_post(may_act, role, message.kind(), head, message.message);
+        let place = message.place(head, get(row, 8)?);
+        let may_post = rules::may_post(may_act, role, place, message.message);
         if let Err(refusal) = may_post {
             return Ok(Outcome::Refused(refusal));
         }

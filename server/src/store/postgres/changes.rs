@@ -1,11 +1,14 @@
 //! What is done to messages that are there: what must be known for it, and what is
 //! written of it. What may be done is decided in `rules`.
 
-use magpie_protocol::seq::Seq;
+use magpie_protocol::{
+    seq::Seq,
+    text::{Description, Title},
+};
 
 use super::{
     log::Log,
-    session::{Failure, get, get_count, signed},
+    session::{Failure, Params, get, get_count, signed},
 };
 use crate::store::{
     LogEvent,
@@ -73,6 +76,12 @@ const END_REACTION: &str = "
     UPDATE reactions SET removed_seq = $5
      WHERE conversation_key = $1 AND seq = $2 AND emoji = $3 AND user_key = $4
        AND removed_seq = 9223372036854775807";
+
+const UPDATE_GROUP: &str = "
+    UPDATE conversations
+       SET title = coalesce($2, title), description = coalesce($3, description),
+           announcement_only = coalesce($4, announcement_only)
+     WHERE key = $1";
 
 impl Log<'_> {
     /// The event at `seq`, if this user may read it.
@@ -150,6 +159,12 @@ impl Log<'_> {
                 session
                     .execute(INSERT_REACTION, &[&key, &seq, &emoji, &sender.key, &by])
                     .await?;
+            }
+            Aside::UpdateGroup(update) => {
+                let title = update.title.as_ref().map(Title::as_str);
+                let description = update.description.as_ref().map(Description::as_str);
+                let params: Params<'_> = &[&key, &title, &description, &update.announcement_only];
+                session.execute(UPDATE_GROUP, params).await?;
             }
             Aside::Unreact(seq, emoji) => {
                 let seq = signed(seq.get());

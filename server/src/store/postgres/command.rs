@@ -31,7 +31,8 @@ const JUDGE: &str = "
                AND m.to_position = 9223372036854775807 LIMIT 1),
            coalesce((SELECT e.seq FROM events e WHERE e.conversation_key = c.key
                       ORDER BY e.seq DESC LIMIT 1), 0),
-           EXISTS (SELECT FROM users u WHERE u.key = $1 AND u.state = 2)
+           EXISTS (SELECT FROM users u WHERE u.key = $1 AND u.state = 2),
+           c.announcement_only
       FROM (SELECT 1) one
       LEFT JOIN LATERAL (
           SELECT e.seq, e.committed_at_ms, e.digest FROM events e
@@ -76,6 +77,7 @@ fn standing(row: &Row) -> Result<Standing, Failure> {
             key,
             kind: ConversationKind::from_number(get::<i16>(row, 5)?.into())?,
             head: Seq::new(get_count(row, 7)?),
+            announcement_only: get(row, 9)?,
         }),
         None => None,
     };
@@ -186,6 +188,9 @@ impl<'a> Log<'a> {
                     Role::Member | Role::Admin => None,
                 };
                 rules::leave(place, sender, heir)
+            }
+            Permit::UpdateGroup(joined, update) => {
+                rules::update_group(joined, update, &self.said(joined.place).await?)?
             }
             Permit::SetRole(joined, name, role) => {
                 let (person, from) = self.member(joined.place, name).await?;

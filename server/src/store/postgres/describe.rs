@@ -49,20 +49,27 @@ impl Interval {
 }
 
 /// Conversations, each with the newest event that the user of the membership may
-/// read, and how many members there are, or were behind its end.
+/// read, how many members there are, or were behind its end, and what is said of it. Who
+/// has left does not learn what is said of it now.
 const DESCRIBE: &str = "
-    SELECT c.conversation_id, c.kind, c.title,
+    SELECT c.conversation_id, c.kind,
+           CASE WHEN i.to_position = 9223372036854775807 THEN c.title
+                ELSE coalesce(ended.left_title, '') END,
            coalesce(last.seq, i.to_seq), coalesce(last.position, i.to_position),
            CASE WHEN i.to_position = 9223372036854775807 THEN c.member_count
-                ELSE coalesce((SELECT m.left_count FROM members m
-                                WHERE m.conversation_key = i.conversation
-                                  AND m.to_position = i.to_position LIMIT 1), 0) END
+                ELSE coalesce(ended.left_count, 0) END,
+           CASE WHEN i.to_position = 9223372036854775807 THEN c.description ELSE '' END,
+           i.to_position = 9223372036854775807 AND c.announcement_only
       FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) WITH ORDINALITY
         AS i (conversation, to_seq, to_position, number)
       JOIN conversations c ON c.key = i.conversation
       LEFT JOIN LATERAL (
            SELECT e.seq, e.position FROM events e WHERE e.conversation_key = c.key
             ORDER BY e.seq DESC LIMIT 1) last ON i.to_position = 9223372036854775807
+      LEFT JOIN LATERAL (
+           SELECT m.left_count, m.left_title FROM members m
+            WHERE m.conversation_key = i.conversation AND m.to_position = i.to_position
+            LIMIT 1) ended ON i.to_position < 9223372036854775807
      ORDER BY i.number";
 
 /// Members when a membership ended, or now if it has not, with how far they have
@@ -133,6 +140,8 @@ pub(super) async fn describe(
             head_seq: head,
             common_seq: None,
             member_count,
+            description: get(row, 6)?,
+            announcement_only: get(row, 7)?,
         });
     }
     let mut rows = small.members(session).await?;

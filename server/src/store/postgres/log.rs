@@ -19,7 +19,7 @@ use super::{
 use crate::store::{
     Append, LogEvent, MembershipChange,
     event::{EventKind, EventParts, encode_event},
-    rules::{Asked, ConversationKind, Effect, Members, Person, Place, Scene, stored_role},
+    rules::{Asked, ConversationKind, Effect, Members, Person, Place, Said, Scene, stored_role},
 };
 
 /// What a user is in a conversation, from a column that is absent if they are no member.
@@ -71,10 +71,11 @@ pub(super) const FIND_ELDEST: &str = "
 const END_MEMBERSHIP: &str = "
     WITH counted AS (
         UPDATE conversations SET member_count = member_count - 1 WHERE key = $2
-        RETURNING member_count
+        RETURNING member_count, title
     )
     UPDATE members
-       SET to_seq = $3, to_position = $4, left_count = (SELECT member_count FROM counted)
+       SET to_seq = $3, to_position = $4, left_count = (SELECT member_count FROM counted),
+           left_title = (SELECT title FROM counted)
      WHERE user_key = $1 AND conversation_key = $2 AND to_position = 9223372036854775807";
 
 /// Which of these users are members, and in which role.
@@ -138,6 +139,16 @@ impl<'a> Log<'a> {
             }
         }
         Ok(None)
+    }
+
+    /// What is said of the group.
+    pub(super) async fn said(&self, place: Place) -> Result<Said, Failure> {
+        let sql = "SELECT title, description FROM conversations WHERE key = $1";
+        let row = self.session.one(sql, &[&place.key]).await?;
+        Ok(Said {
+            title: get(&row, 0)?,
+            description: get(&row, 1)?,
+        })
     }
 
     /// How many members the conversation has.
@@ -204,6 +215,7 @@ impl<'a> Log<'a> {
             key: get(&row, 0)?,
             kind,
             head: Seq::ZERO,
+            announcement_only: false,
         })
     }
 

@@ -5,7 +5,10 @@ use std::{collections::HashSet, sync::Arc};
 use magpie_protocol::{
     role::Role,
     text::Title,
-    wire::v1::{self, event_content::Kind},
+    wire::{
+        GroupUpdate,
+        v1::{self, event_content::Kind},
+    },
 };
 
 use super::{
@@ -138,6 +141,52 @@ pub(in crate::store) fn leave(
         },
         aside: Aside::Nothing,
     }
+}
+
+/// What is said of a group.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(in crate::store) struct Said {
+    pub(in crate::store) title: String,
+    pub(in crate::store) description: String,
+}
+
+/// The group, of which so much is said now, is otherwise.
+pub(in crate::store) fn update_group(
+    joined: Joined,
+    update: &GroupUpdate,
+    now: &Said,
+) -> Result<Effect, Refusal> {
+    let place = joined.place;
+    if !may(joined.role, Action::Update) {
+        return Err(Refusal::NotAllowed);
+    }
+    let GroupUpdate {
+        title,
+        description,
+        announcement_only,
+    } = update.clone();
+    // What is so already is left out.
+    let update = GroupUpdate {
+        title: title.filter(|it| it.as_str() != now.title),
+        description: description.filter(|it| it.as_str() != now.description),
+        announcement_only: announcement_only.filter(|it| *it != place.announcement_only),
+    };
+    if update == GroupUpdate::default() {
+        return Err(Refusal::NothingToDo);
+    }
+    let text = |text: &str| text.to_owned();
+    let content = v1::GroupUpdated {
+        title: update.title.as_ref().map(|it| text(it.as_str())),
+        description: update.description.as_ref().map(|it| text(it.as_str())),
+        announcement_only: update.announcement_only,
+    };
+    Ok(Effect {
+        scene: Scene::In(place),
+        kind: EventKind::GroupUpdated,
+        content: Kind::GroupUpdated(content),
+        members: Members::Same,
+        aside: Aside::UpdateGroup(update),
+    })
 }
 
 /// Members all, but for the owner.

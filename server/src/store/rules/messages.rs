@@ -30,43 +30,42 @@ pub(in crate::store) enum Change<'a> {
 }
 
 /// Whether the actor may write this message into a conversation that exists, whose
-/// newest event before it (and before its batch, if the engine so likes) is at
+/// newest event before it (and before its batch, if the engine so likes) is at its
 /// `head`.
 pub(in crate::store) fn may_post(
     may_act: bool,
     role: Option<Role>,
-    kind: ConversationKind,
-    head: Seq,
+    place: Place,
     message: &NewMessage,
 ) -> Result<(), Refusal> {
     if !may_act {
         return Err(Refusal::DeviceRevoked);
     }
     let role = role.ok_or(Refusal::NotFound)?;
-    may_mention(kind, role, message)?;
+    may_write(place, role, message)?;
     // Who reads the answer may have joined after what it answers: they learn its
     // seq, and nothing of what it says (D10).
     match message.reply_to() {
-        Some(seq) if seq > head => Err(Refusal::NotFound),
+        Some(seq) if seq > place.head => Err(Refusal::NotFound),
         Some(_) | None => Ok(()),
     }
 }
 
-/// The lowest role of who may write this message; `None`: any member may.
-pub(in crate::store) fn least_role(kind: ConversationKind, message: &NewMessage) -> Option<Role> {
-    if !message.mentions_everybody() {
-        return None;
-    }
-    let may = |role: &Role| may_in(kind, *role, Action::MentionEverybody);
-    let least = Role::ALL.into_iter().find(may);
-    least.filter(|role| *role > Role::Member)
+/// The lowest role of who may write this message there.
+pub(in crate::store) fn least_role(place: Place, message: &NewMessage) -> Role {
+    let mut roles = Role::ALL.into_iter();
+    let least = roles.find(|role| may_write(place, *role, message).is_ok());
+    least.unwrap_or(Role::Owner)
 }
 
-/// Whether the actor may mention whom the message mentions.
-fn may_mention(kind: ConversationKind, role: Role, message: &NewMessage) -> Result<(), Refusal> {
-    match least_role(kind, message) {
-        Some(least) if role < least => Err(Refusal::NotAllowed),
-        Some(_) | None => Ok(()),
+/// Whether a member with this role may say this there at all, and mention whom it mentions.
+fn may_write(place: Place, role: Role, message: &NewMessage) -> Result<(), Refusal> {
+    let may = |action| may_in(place.kind, role, action);
+    let may_announce = !place.announcement_only || may(Action::Announce);
+    let may_mention = !message.mentions_everybody() || may(Action::MentionEverybody);
+    match may_announce && may_mention {
+        true => Ok(()),
+        false => Err(Refusal::NotAllowed),
     }
 }
 
@@ -127,7 +126,7 @@ pub(in crate::store) fn change(
     let (kind, content, aside) = match change {
         Change::Edit(edit, within) => {
             may_edit(&subject, sender, within, now_ms)?;
-            may_mention(joined.place.kind, joined.role, edit.message())?;
+            may_write(joined.place, joined.role, edit.message())?;
             let message = Some(edit.message().as_wire().clone());
             let content = v1::MessageEdited {
                 seq: seq.get(),

@@ -32,6 +32,10 @@ pub(in crate::store) enum Action {
     DeleteOthers,
     /// Mention all members at once.
     MentionEverybody,
+    /// Change what the group is called, says of itself, and lets its members do.
+    Update,
+    /// Write where only announcements are made.
+    Announce,
 }
 
 /// Whether a member with this role of a group may do that.
@@ -41,7 +45,9 @@ pub(in crate::store) fn may(role: Role, action: Action) -> bool {
         Action::Remove(other) => role >= Role::Admin && role > other,
         // Nobody takes the group from its owner.
         Action::SetRole(from, _) => role == Role::Owner && from != Role::Owner,
-        Action::DeleteOthers | Action::MentionEverybody => role >= Role::Admin,
+        Action::DeleteOthers | Action::MentionEverybody | Action::Update | Action::Announce => {
+            role >= Role::Admin
+        }
     }
 }
 
@@ -53,7 +59,12 @@ pub(super) fn may_in(kind: ConversationKind, role: Role, action: Action) -> bool
         (ConversationKind::Direct, Action::MentionEverybody) => true,
         (
             ConversationKind::Direct,
-            Action::Add | Action::Remove(_) | Action::SetRole(..) | Action::DeleteOthers,
+            Action::Add
+            | Action::Remove(_)
+            | Action::SetRole(..)
+            | Action::DeleteOthers
+            | Action::Update
+            | Action::Announce,
         ) => false,
     }
 }
@@ -108,6 +119,8 @@ mod tests {
             (Action::Remove(Owner), [false, false, false]),
             (Action::DeleteOthers, [false, true, true]),
             (Action::MentionEverybody, [false, true, true]),
+            (Action::Update, [false, true, true]),
+            (Action::Announce, [false, true, true]),
         ];
         for to in Role::ALL {
             table.push((Action::SetRole(Member, to), [false, false, true]));
@@ -130,6 +143,8 @@ mod tests {
             Action::Add,
             Action::DeleteOthers,
             Action::MentionEverybody,
+            Action::Update,
+            Action::Announce,
             Action::SetRole(Role::Member, Role::Admin),
         ]);
         for action in actions {

@@ -26,7 +26,7 @@ enum Names {
     Device(fn(Bytes) -> client_frame::Body),
 }
 
-const ROWS: [&str; 27] = [
+const ROWS: [&str; 28] = [
     "hello",
     "register",
     "sign_in",
@@ -41,6 +41,7 @@ const ROWS: [&str; 27] = [
     "remove_member",
     "leave_group",
     "set_role",
+    "update_group",
     "mark_read",
     "fetch_history",
     "fetch_conversations",
@@ -74,6 +75,7 @@ fn kind(name: &str) -> client_frame::Body {
         "remove_member" => Body::RemoveMember(Default::default()),
         "leave_group" => Body::LeaveGroup(Default::default()),
         "set_role" => Body::SetRole(Default::default()),
+        "update_group" => Body::UpdateGroup(Default::default()),
         "mark_read" => Body::MarkRead(Default::default()),
         "fetch_history" => Body::FetchHistory(Default::default()),
         "fetch_conversations" => Body::FetchConversations(Default::default()),
@@ -129,6 +131,14 @@ fn row(name: &str) -> Names {
                 message_id: fresh_id(),
                 conversation_id,
                 user_name: "alice".to_owned(),
+            })
+        }),
+        Body::UpdateGroup(_) => Names::Conversation(|conversation_id| {
+            Body::UpdateGroup(v1::UpdateGroup {
+                message_id: fresh_id(),
+                conversation_id,
+                title: Some("ours".to_owned()),
+                ..Default::default()
             })
         }),
         Body::SetRole(_) => Names::Conversation(|conversation_id| {

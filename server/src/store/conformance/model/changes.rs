@@ -65,7 +65,8 @@ fn target(event: &LogEvent) -> Option<u64> {
         | Kind::MembersAdded(_)
         | Kind::MemberRemoved(_)
         | Kind::MemberLeft(_)
-        | Kind::RoleChanged(_) => None,
+        | Kind::RoleChanged(_)
+        | Kind::GroupUpdated(_) => None,
     }
 }
 

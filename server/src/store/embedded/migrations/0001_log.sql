@@ -135,7 +135,10 @@ CREATE TABLE conversations (
     kind            INTEGER NOT NULL,
     title           TEXT NOT NULL,
     -- Open memberships: counting them takes long where there are many.
-    member_count    INTEGER NOT NULL DEFAULT 0
+    member_count    INTEGER NOT NULL DEFAULT 0,
+    description     TEXT NOT NULL DEFAULT '',
+    -- Of a group: 1 if members without another role do not write in it.
+    announcement_only INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 
 -- The log, in the order of positions. References are not
@@ -147,7 +150,7 @@ CREATE TABLE events (
     seq             INTEGER NOT NULL,
     sender          INTEGER NOT NULL,
     -- 1 message, 2 group created, 3 members added, 4 member removed, 5 member left,
-    -- 6 message edited, 7 message deleted, 8 reacted, 30 role changed.
+    -- 6 message edited, 7 message deleted, 8 reacted, 30 role changed, 31 group updated.
     kind            INTEGER NOT NULL,
     committed_at_ms INTEGER NOT NULL,
     message_id      BLOB NOT NULL,
@@ -198,6 +201,8 @@ CREATE TABLE members (
     to_position   INTEGER NOT NULL,
     -- How many members were left when it ended.
     left_count    INTEGER,
+    -- What the conversation was called then.
+    left_title    TEXT,
     -- 1 member, 2 admin, 3 owner: of one that ended, the last. 0 in a direct
     -- conversation, where there are none.
     role          INTEGER NOT NULL,

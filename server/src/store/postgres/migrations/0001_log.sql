@@ -160,7 +160,10 @@ CREATE TABLE conversations (
     kind            smallint NOT NULL,
     title           text NOT NULL,
     -- Open memberships: counting them takes long where there are many.
-    member_count    bigint NOT NULL DEFAULT 0
+    member_count    bigint NOT NULL DEFAULT 0,
+    description     text NOT NULL DEFAULT '',
+    -- Of a group: members without another role do not write in it.
+    announcement_only boolean NOT NULL DEFAULT false
 );
 
 -- The log. References are not declared, because checking them would cost two
@@ -173,7 +176,7 @@ CREATE TABLE events (
     committed_at_ms  bigint NOT NULL,
     message_id       uuid NOT NULL,
     -- 1 message, 2 group created, 3 members added, 4 member removed, 5 member left,
-    -- 6 message edited, 7 message deleted, 8 reacted, 30 role changed.
+    -- 6 message edited, 7 message deleted, 8 reacted, 30 role changed, 31 group updated.
     kind             smallint NOT NULL,
     -- Of the request: tells a repeat from a conflict for ever, even if the body
     -- is blanked.
@@ -223,6 +226,8 @@ CREATE TABLE members (
     to_position      bigint NOT NULL,
     -- How many members were left when it ended.
     left_count       bigint,
+    -- What the conversation was called then.
+    left_title       text,
     -- 1 member, 2 admin, 3 owner: of one that ended, the last. 0 in a direct
     -- conversation, where there are none.
     role             smallint NOT NULL,
