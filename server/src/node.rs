@@ -22,7 +22,7 @@ use crate::{
     hub::{Ending, Hub},
     limits::{Limiter, TooFewFiles},
     listener,
-    log::{Chronicle, Committer, Departures, HighWater, Marks, Router},
+    log::{Broadcasts, Chronicle, Committer, Departures, HighWater, Marks, Router},
     push::{Deadlines, Duty, Fcm, Pace, Parts as DutyParts},
     random::Random,
     shutdown::Shutdown,
@@ -173,7 +173,7 @@ impl Node {
         let shutdown = Shutdown::default();
         let (connections, tasks) = (TaskTracker::new(), TaskTracker::new());
         let (drain, stop) = (shutdown.drain.clone(), shutdown.stop.clone());
-        start_upkeep(&ground, &parts, &tasks, &stop);
+        let broadcasts = start_upkeep(&ground, &parts, &tasks, &stop);
         if let Some(push) = ground.push.take() {
             tasks.spawn(duty(&ground, push, &feed).run(stop.clone()));
         }
@@ -186,7 +186,7 @@ impl Node {
             });
         }
         if let Some(dir) = ground.data_dir.clone() {
-            let (errands, stop) = (errands(&ground, &parts), stop.clone());
+            let (errands, stop) = (errands(&ground, &parts, broadcasts), stop.clone());
             tasks.spawn(async move { admin::serve_socket(&dir, errands, stop).await });
         }
         if let Some((admin, metrics)) = admin {
@@ -266,17 +266,23 @@ fn remember_high_water(ground: &Ground, cursor_key: &[u8; 32]) {
 }
 
 /// Builds what does the errands of operators.
-fn errands(ground: &Ground, parts: &Parts) -> Errands {
+fn errands(ground: &Ground, parts: &Parts, broadcasts: Arc<Broadcasts>) -> Errands {
     Errands {
         store: Arc::clone(&ground.store),
         accounts: Arc::clone(&parts.accounts),
+        broadcasts,
         hub: Arc::clone(&parts.dispatch.hub),
         clock: ground.clock,
     }
 }
 
 /// Starts what goes on behind all connections.
-fn start_upkeep(ground: &Ground, parts: &Parts, tasks: &TaskTracker, stop: &CancellationToken) {
+fn start_upkeep(
+    ground: &Ground,
+    parts: &Parts,
+    tasks: &TaskTracker,
+    stop: &CancellationToken,
+) -> Arc<Broadcasts> {
     let feed = &parts.hellos.feed;
     let (router, tail_stop) = (Arc::clone(&feed.router), stop.clone());
     tasks.spawn(async move { router.tail(tail_stop).await });
@@ -285,9 +291,18 @@ fn start_upkeep(ground: &Ground, parts: &Parts, tasks: &TaskTracker, stop: &Canc
     tasks.spawn(Arc::clone(&parts.dispatch.marks).run(stop.clone()));
     let (store, router) = (Arc::clone(&ground.store), Arc::clone(&feed.router));
     let (clock, random) = (ground.clock, ground.random.clone());
-    tasks.spawn(Departures::new(store, router, clock, random).run(stop.clone()));
+    let departures = Departures::new(
+        Arc::clone(&store),
+        Arc::clone(&router),
+        clock,
+        random.clone(),
+    );
+    tasks.spawn(departures.run(stop.clone()));
+    let broadcasts = Arc::new(Broadcasts::new(store, router, clock, random));
+    tasks.spawn(Arc::clone(&broadcasts).run(stop.clone()));
     let (keeper, keeper_stop) = (Arc::clone(&feed.keeper), stop.clone());
     tasks.spawn(async move { keeper.run(keeper_stop).await });
+    broadcasts
 }
 
 /// Builds what wakes devices.

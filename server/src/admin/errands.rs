@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use magpie_protocol::{
     id::ConversationId,
-    text::{InvalidText, Password, UserName},
+    text::{InvalidText, MessageText, Password, UserName},
     wire::v1::{self, event_content::Kind},
 };
 
@@ -12,10 +12,15 @@ use crate::{
     clock::Clock,
     handler::{Accounts, SignInError},
     hub::{Ending, Hub},
+    log::Broadcasts,
     operate::{
-        ActTold, COUNT_MAX, DeviceTold, Errand, MessageTold, ReportTold, StatsTold, Told, UserTold,
+        ActTold, BroadcastTold, COUNT_MAX, DeviceTold, Errand, MessageTold, ReportTold, StatsTold,
+        Told, UserTold,
     },
-    store::{AccountChange, AdminAct, Report, SharedStore, Standing, StoreError, User},
+    store::{
+        Account, AccountChange, AdminAct, Broadcast, Report, SharedStore, Standing, StoreError,
+        User,
+    },
 };
 
 /// Does errands.
@@ -24,6 +29,8 @@ pub struct Errands {
     pub store: SharedStore,
     /// Changes accounts.
     pub accounts: Arc<Accounts>,
+    /// Says something to everybody.
+    pub broadcasts: Arc<Broadcasts>,
     /// Ends connections.
     pub hub: Arc<Hub>,
     /// For when.
@@ -35,6 +42,8 @@ pub struct Errands {
 enum NotDone {
     #[error("there is no user {name}")]
     NoUser { name: String },
+    #[error("{name} may not sign in, or has changed just now")]
+    MayNotSay { name: String },
     #[error("there is no open report {id}")]
     NoReport { id: u64 },
     #[error(transparent)]
@@ -91,6 +100,12 @@ impl Errands {
                     false => Err(NotDone::NoReport { id }),
                 }
             }
+            Errand::Broadcast { from, text } => self.broadcast(&from, text).await,
+            Errand::ListBroadcasts { limit } => {
+                let said = self.store.broadcasts(false, limit.min(COUNT_MAX)).await?;
+                let broadcasts = said.into_iter().map(broadcast_told).collect();
+                Ok(Told::Broadcasts { broadcasts })
+            }
             Errand::Count => self.count().await,
             Errand::ListActs { limit } => {
                 let acts = self.store.acts(limit.min(COUNT_MAX)).await?;
@@ -106,13 +121,31 @@ impl Errands {
         }
     }
 
-    async fn user(&self, name: &str) -> Result<(User, Standing), NotDone> {
+    async fn account(&self, name: &str) -> Result<Account, NotDone> {
         let name = UserName::parse(name)?;
         let account = self.store.account(&name).await?;
-        let account = account.ok_or_else(|| NotDone::NoUser {
+        account.ok_or_else(|| NotDone::NoUser {
             name: name.to_string(),
-        })?;
+        })
+    }
+
+    async fn user(&self, name: &str) -> Result<(User, Standing), NotDone> {
+        let account = self.account(name).await?;
         Ok((account.user, account.standing))
+    }
+
+    async fn broadcast(&self, from: &str, text: String) -> Result<Told, NotDone> {
+        let text = MessageText::try_from(text)?;
+        let account = self.account(from).await?;
+        match self.broadcasts.begin(&account, text).await? {
+            true => Ok(done(
+                &account.user,
+                "says it to everybody; `broadcasts list` tells how far it has come",
+            )),
+            false => Err(NotDone::MayNotSay {
+                name: from.to_owned(),
+            }),
+        }
     }
 
     async fn show(&self, name: &str) -> Result<Told, NotDone> {
@@ -188,6 +221,17 @@ impl Errands {
 fn done(user: &User, what: &str) -> Told {
     Told::Done {
         message: format!("{} {what}", user.name),
+    }
+}
+
+fn broadcast_told(it: Broadcast) -> BroadcastTold {
+    BroadcastTold {
+        id: it.id,
+        from: it.sender.1,
+        text: it.text,
+        begun_at_ms: it.begun_at_ms,
+        ended_at_ms: it.ended_at_ms,
+        sent: it.sent,
     }
 }
 

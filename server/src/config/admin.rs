@@ -13,6 +13,10 @@ pub enum AdminTask {
     #[command(subcommand)]
     Reports(ReportsTask),
 
+    /// Say something to everybody
+    #[command(subcommand)]
+    Broadcasts(BroadcastsTask),
+
     /// Count users, devices, conversations and reports
     Stats,
 
@@ -67,6 +71,27 @@ pub struct NamedPassword {
     /// Read the password from the first line of standard input; else it is asked for
     #[arg(long)]
     pub password_stdin: bool,
+}
+
+/// What is said to everybody.
+#[derive(Clone, Debug, Eq, PartialEq, Subcommand)]
+pub enum BroadcastsTask {
+    /// Send a direct message to every user; it goes on by itself, also after a restart
+    Send {
+        /// The user who says it; make one with `users create`
+        #[arg(long, value_name = "NAME")]
+        from: String,
+
+        /// What is said; without it, standard input up to its end
+        text: Option<String>,
+    },
+
+    /// List what was said, newest first, and how far it has come
+    List {
+        /// At most this many, up to 1000
+        #[arg(long, value_name = "N", default_value_t = 10)]
+        limit: usize,
+    },
 }
 
 /// What becomes of reports.

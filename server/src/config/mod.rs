@@ -21,7 +21,7 @@ use clap::{Arg, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, er
 use clap_complete::Shell;
 
 pub use self::{
-    admin::{AdminTask, NamedPassword, ReportsTask, UsersTask},
+    admin::{AdminTask, BroadcastsTask, NamedPassword, ReportsTask, UsersTask},
     apps::Apps,
     invitation::Invitations,
     network::{Networks, network},

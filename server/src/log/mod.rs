@@ -2,6 +2,7 @@
 //! was appended to live connections, the tailer finds what a doorbell lost.
 
 mod audience;
+mod broadcasts;
 mod chronicle;
 mod committer;
 mod departures;
@@ -14,6 +15,7 @@ mod routed;
 mod router;
 
 pub use self::{
+    broadcasts::Broadcasts,
     chronicle::Chronicle,
     committer::{Committer, Submission},
     departures::Departures,

@@ -7,13 +7,16 @@ use std::{
 };
 
 use super::{COUNT_MAX, Errand, PATH, SOCKET, Told, table};
-use crate::config::{AdminTask, ReportsTask, UsersTask};
+use crate::config::{AdminTask, BroadcastsTask, ReportsTask, UsersTask};
 
 /// How long a server may take: a password waits for its turn to be hashed.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// More than any password may have.
 const LINE_SIZE_MAX: u64 = 8 * 1024;
+
+/// More than any message may have: the server says so.
+const TEXT_SIZE_READ_MAX: u64 = 1024 * 1024;
 
 /// Why an errand was not done.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +37,12 @@ pub enum OperateError {
     Refused {
         /// Why.
         message: String,
+    },
+    /// There is nothing to say.
+    #[error("standard input is no text: {reason}")]
+    NoText {
+        /// Why not.
+        reason: String,
     },
     /// There is no password to give.
     #[error("no password: {reason}")]
@@ -107,11 +116,34 @@ fn errand(task: &AdminTask) -> Result<Errand, OperateError> {
             limit: (*limit).min(COUNT_MAX),
         },
         AdminTask::Reports(ReportsTask::Close { id }) => Errand::CloseReport { id: *id },
+        AdminTask::Broadcasts(BroadcastsTask::Send { from, text }) => Errand::Broadcast {
+            from: from.clone(),
+            text: match text {
+                Some(text) => text.clone(),
+                None => typed_text()?,
+            },
+        },
+        AdminTask::Broadcasts(BroadcastsTask::List { limit }) => Errand::ListBroadcasts {
+            limit: (*limit).min(COUNT_MAX),
+        },
         AdminTask::Stats => Errand::Count,
         AdminTask::Log { limit } => Errand::ListActs {
             limit: (*limit).min(COUNT_MAX),
         },
     })
+}
+
+/// All of standard input, without the end of its last line.
+fn typed_text() -> Result<String, OperateError> {
+    let mut text = String::new();
+    let read = io::stdin()
+        .lock()
+        .take(TEXT_SIZE_READ_MAX)
+        .read_to_string(&mut text);
+    read.map_err(|error| OperateError::NoText {
+        reason: error.to_string(),
+    })?;
+    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }
 
 /// From the first line of standard input, or asked for twice.

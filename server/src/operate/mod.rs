@@ -16,7 +16,7 @@ pub const SOCKET: &str = "admin.sock";
 /// Where the socket takes errands (HTTP, POST).
 pub const PATH: &str = "/errand";
 
-/// Reports or acts in one answer.
+/// Reports, broadcasts or acts in one answer.
 pub const COUNT_MAX: usize = 1_000;
 
 /// What an operator wants.
@@ -77,6 +77,20 @@ pub enum Errand {
         /// Which one.
         id: u64,
     },
+    /// Say something to everybody.
+    #[serde(rename = "broadcasts send")]
+    Broadcast {
+        /// Who says it.
+        from: String,
+        /// What.
+        text: String,
+    },
+    /// List broadcasts, newest first.
+    #[serde(rename = "broadcasts list")]
+    ListBroadcasts {
+        /// How many at the most.
+        limit: usize,
+    },
     /// Count what there is.
     #[serde(rename = "stats")]
     Count,
@@ -101,6 +115,8 @@ impl Errand {
             Self::ResetPassword { .. } => "users reset-password",
             Self::ListReports { .. } => "reports list",
             Self::CloseReport { .. } => "reports close",
+            Self::Broadcast { .. } => "broadcasts send",
+            Self::ListBroadcasts { .. } => "broadcasts list",
             Self::Count => "stats",
             Self::ListActs { .. } => "log",
         }
@@ -116,8 +132,12 @@ impl Errand {
             | Self::ResumeUser { name }
             | Self::DeleteUser { name }
             | Self::ResetPassword { name, .. } => name.clone(),
+            Self::Broadcast { from, .. } => from.clone(),
             Self::CloseReport { id } => id.to_string(),
-            Self::ListReports { .. } | Self::Count | Self::ListActs { .. } => String::new(),
+            Self::ListReports { .. }
+            | Self::ListBroadcasts { .. }
+            | Self::Count
+            | Self::ListActs { .. } => String::new(),
         }
     }
 }
@@ -142,6 +162,11 @@ pub enum Told {
     Reports {
         /// By ascending id.
         reports: Vec<ReportTold>,
+    },
+    /// What was said to everybody.
+    Broadcasts {
+        /// Newest first.
+        broadcasts: Vec<BroadcastTold>,
     },
     /// What there is.
     Stats(StatsTold),
@@ -210,6 +235,23 @@ pub struct MessageTold {
     pub committed_at_ms: i64,
     /// What it said when it was reported; empty if it is no text.
     pub text: String,
+}
+
+/// What was said to everybody, and how far it has come.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct BroadcastTold {
+    /// Names it.
+    pub id: u64,
+    /// Who says it; empty if they are deleted.
+    pub from: String,
+    /// What is said.
+    pub text: String,
+    /// When it began, milliseconds since 1970.
+    pub begun_at_ms: i64,
+    /// When it ended; absent as long as it goes on.
+    pub ended_at_ms: Option<i64>,
+    /// To how many users it was said.
+    pub sent: u64,
 }
 
 /// What there is.

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use magpie_protocol::date::{rfc3339, short};
 
-use super::{ActTold, ReportTold, StatsTold, Told, UserTold};
+use super::{ActTold, BroadcastTold, ReportTold, StatsTold, Told, UserTold};
 
 /// Lines for people. What users wrote cannot move the cursor of a terminal.
 pub(super) fn text(told: &Told) -> String {
@@ -13,6 +13,10 @@ pub(super) fn text(told: &Told) -> String {
         Told::User(user) => of_user(user),
         Told::Reports { reports } if reports.is_empty() => "no reports are open\n".to_owned(),
         Told::Reports { reports } => reports.iter().map(of_report).collect(),
+        Told::Broadcasts { broadcasts } if broadcasts.is_empty() => {
+            "nothing was said to everybody\n".to_owned()
+        }
+        Told::Broadcasts { broadcasts } => broadcasts.iter().map(of_broadcast).collect(),
         Told::Stats(stats) => of_stats(stats),
         Told::Acts { acts } => acts.iter().map(of_act).collect(),
     }
@@ -73,6 +77,24 @@ fn of_report(report: &ReportTold) -> String {
         );
     }
     text
+}
+
+fn of_broadcast(it: &BroadcastTold) -> String {
+    let from = match it.from.as_str() {
+        "" => "a deleted user".to_owned(),
+        name => format!("@{}", printable(name)),
+    };
+    let state = it.ended_at_ms.map_or_else(
+        || "goes on".to_owned(),
+        |at_ms| format!("ended {}", moment(at_ms)),
+    );
+    format!(
+        "{}  {}  {from} to {} users, {state}\n    says: {}\n",
+        it.id,
+        moment(it.begun_at_ms),
+        it.sent,
+        printable(&it.text)
+    )
 }
 
 fn of_stats(stats: &StatsTold) -> String {

@@ -17,6 +17,7 @@
 
 pub(super) mod accounts;
 pub(super) mod append;
+pub(super) mod broadcasts;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 pub(super) mod groups;
@@ -408,6 +409,9 @@ macro_rules! suite {
                 hello_sets_the_cursor_also_downwards
                 an_older_connection_is_fenced
                 the_history_has_an_identity_and_a_key
+            }
+            broadcasts {
+                a_broadcast_is_for_each_user_once
             }
             operators {
                 a_changed_password_ends_the_devices_that_it_should

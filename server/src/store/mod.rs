@@ -20,6 +20,7 @@ use magpie_protocol::{
 
 mod account;
 mod ahead;
+mod broadcasts;
 mod command;
 pub mod embedded;
 mod epoch;
@@ -36,6 +37,7 @@ mod wakes;
 
 pub use self::{
     account::{Account, CreateUser, Device, DeviceLine, NewDevice, PutDevice, User},
+    broadcasts::{Broadcast, BroadcastStore, NewBroadcast, Recipient},
     command::{Actor, Append, Command, Committed, LogEvent, MembershipChange, Outcome, Refusal},
     epoch::{History, LogState, NewEpoch},
     identity::direct_conversation,
@@ -153,7 +155,9 @@ pub struct Marked {
 
 /// What an engine must do. All of it is durable when it returns.
 #[async_trait]
-pub trait Store: WakeStore + SyncStore + OperatorStore + Send + Sync + 'static {
+pub trait Store:
+    WakeStore + SyncStore + OperatorStore + BroadcastStore + Send + Sync + 'static
+{
     /// The engine's name, as in the ready line.
     fn engine(&self) -> &'static str;
 

@@ -11,12 +11,12 @@ use magpie_protocol::{
     wire::{FetchHistory, FetchMembers, v1},
 };
 use magpie_server::store::{
-    Account, AccountChange, AdminAct, Append, CandidatePage, CandidatePlace, Committed, Confirm,
-    Connect, CreateUser, Departure, Device, DeviceLine, DueSync, DueWake, Generation, HistoryPage,
-    LogState, MarkRead, Marked, Membership, NewDevice, NewReport, NewWake, OperatorStore,
-    Positions, Preview, PutDevice, ReadLimit, Report, Schedule, Shard, SharedStore, SnapshotPage,
-    SnapshotPlace, Statistics, Store, StoreError, Stretch, SyncStore, UserPage, WakeStore,
-    WorthyStretch,
+    Account, AccountChange, AdminAct, Append, Broadcast, BroadcastStore, CandidatePage,
+    CandidatePlace, Committed, Confirm, Connect, CreateUser, Departure, Device, DeviceLine,
+    DueSync, DueWake, Generation, HistoryPage, LogState, MarkRead, Marked, Membership,
+    NewBroadcast, NewDevice, NewReport, NewWake, OperatorStore, Positions, Preview, PutDevice,
+    ReadLimit, Recipient, Report, Schedule, Shard, SharedStore, SnapshotPage, SnapshotPlace,
+    Statistics, Store, StoreError, Stretch, SyncStore, UserPage, WakeStore, WorthyStretch,
 };
 use tokio::sync::RwLock;
 
@@ -132,6 +132,15 @@ pass_on! {
     acts(count: usize) -> Vec<AdminAct>;
     statistics() -> Statistics;
     account_of(user: UserId) -> Option<Account>;
+}
+
+pass_on! {
+    BroadcastStore {}
+    add_broadcast(broadcast: &NewBroadcast) -> ();
+    broadcasts(open: bool, count: usize) -> Vec<Broadcast>;
+    recipients(id: u64, count: usize) -> Vec<Recipient>;
+    broadcast_reached(id: u64, key: i64, sent: u64) -> ();
+    end_broadcast(id: u64, at_ms: i64) -> ();
 }
 
 pass_on! {

@@ -5,12 +5,12 @@ use std::os::unix::fs::PermissionsExt as _;
 use bytes::Bytes;
 use magpie_protocol::wire::v1::{ErrorCode, client_frame::Body, server_frame::Body as Answer};
 use magpie_server::{
-    config::{AdminTask, ReportsTask, UsersTask},
-    operate::{Errand, Told},
+    config::{AdminTask, BroadcastsTask, ReportsTask, UsersTask},
+    operate::{BroadcastTold, Errand, Told},
 };
 
 use crate::{
-    peer::{PASSWORD, World, hello, sign_in, text_to},
+    peer::{PASSWORD, World, all_events, hello, sign_in, text_of, text_to},
     reconnects::until,
 };
 
@@ -118,4 +118,75 @@ async fn the_socket_is_for_its_owner_alone() {
     };
     let noted = format!("{} {}", errand.action(), errand.target());
     assert_eq!(noted, "users create alice");
+}
+
+fn broadcast(from: &str, text: &str) -> AdminTask {
+    AdminTask::Broadcasts(BroadcastsTask::Send {
+        from: from.to_owned(),
+        text: Some(text.to_owned()),
+    })
+}
+
+async fn broadcasts(world: &World) -> Vec<BroadcastTold> {
+    let list = AdminTask::Broadcasts(BroadcastsTask::List { limit: 10 });
+    match told(world, list).await {
+        Told::Broadcasts { broadcasts } => broadcasts,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// D2, D3. Who is connected gets it now, who is not later; its device is gone then.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_said_to_everybody_reaches_each_once() {
+    let world = World::start().await;
+    let (alice, bob) = (world.register("alice").await, world.register("bob").await);
+    world.register("magpie").await;
+    let (mut a, _) = world.connect(&alice, Bytes::new()).await;
+    for text in ["one", "two"] {
+        told(&world, broadcast("magpie", text)).await;
+        let events = a.events(1).await;
+        assert_eq!(text_of(&events[0]), text);
+        let sender = events[0].sender.clone().unwrap();
+        assert_eq!(sender.name, "magpie");
+    }
+    until("both have ended", || async {
+        broadcasts(&world)
+            .await
+            .iter()
+            .all(|it| it.ended_at_ms.is_some())
+    })
+    .await;
+    let said = broadcasts(&world).await;
+    let said: Vec<_> = said.iter().map(|it| (it.text.as_str(), it.sent)).collect();
+    assert_eq!(said, [("two", 2), ("one", 2)]);
+    let (_, pages) = world.connect(&bob, Bytes::new()).await;
+    let events = all_events(&pages);
+    let texts: Vec<_> = events.iter().map(text_of).collect();
+    assert_eq!(texts, ["one", "two"]);
+    let show = UsersTask::Show {
+        name: "magpie".to_owned(),
+    };
+    let Told::User(magpie) = told(&world, AdminTask::Users(show)).await else {
+        panic!("a user")
+    };
+    assert_eq!(magpie.devices.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_may_not_sign_in_says_nothing_to_everybody() {
+    let world = World::start().await;
+    world.register("alice").await;
+    told(&world, suspend("alice")).await;
+    let refused = [
+        (broadcast("mallory", "hi"), "there is no user mallory"),
+        (
+            broadcast("alice", "hi"),
+            "alice may not sign in, or has changed just now",
+        ),
+    ];
+    for (task, message) in refused {
+        assert_eq!(world.operate(task).await.unwrap_err(), message);
+    }
+    assert!(world.operate(broadcast("alice", "")).await.is_err());
+    assert_eq!(broadcasts(&world).await, []);
 }

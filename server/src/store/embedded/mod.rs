@@ -8,6 +8,7 @@
 
 mod accounts;
 mod append;
+mod broadcasts;
 mod changes;
 mod checkpoint;
 mod describe;

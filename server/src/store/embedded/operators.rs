@@ -293,6 +293,6 @@ fn report(row: &Row<'_>) -> Result<Report, StoreError> {
 }
 
 /// A number for `LIMIT`.
-fn limit(count: usize) -> i64 {
+pub(super) fn limit(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }

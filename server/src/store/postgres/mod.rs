@@ -7,6 +7,7 @@
 
 mod accounts;
 mod batch;
+mod broadcasts;
 mod changes;
 mod command;
 mod committer;

@@ -245,6 +245,24 @@ CREATE TABLE reports (
 
 CREATE INDEX reports_open ON reports (key) WHERE closed_at_ms IS NULL;
 
+-- What operators say to everybody, with a direct message to each.
+CREATE TABLE broadcasts (
+    key          INTEGER PRIMARY KEY,
+    sender       INTEGER NOT NULL REFERENCES users (key),
+    -- The id of the device that says it.
+    device       BLOB NOT NULL,
+    -- What the ids of its messages are made of.
+    secret       BLOB NOT NULL,
+    text         TEXT NOT NULL,
+    begun_at_ms  INTEGER NOT NULL,
+    ended_at_ms  INTEGER,
+    -- The last user to whom it is to be said, and how far it has come.
+    last_user    INTEGER NOT NULL,
+    reached_user INTEGER NOT NULL DEFAULT 0,
+    -- How many got it.
+    sent         INTEGER NOT NULL DEFAULT 0
+) STRICT;
+
 -- What operators did.
 CREATE TABLE admin_acts (
     key    INTEGER PRIMARY KEY,

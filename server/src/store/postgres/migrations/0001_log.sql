@@ -270,6 +270,24 @@ CREATE TABLE reports (
 
 CREATE INDEX reports_open ON reports (key) WHERE closed_at_ms IS NULL;
 
+-- What operators say to everybody, with a direct message to each.
+CREATE TABLE broadcasts (
+    key          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    sender_key   bigint NOT NULL REFERENCES users (key),
+    -- The device that says it.
+    device_id    uuid NOT NULL,
+    -- What the ids of its messages are made of.
+    secret       uuid NOT NULL,
+    text         text NOT NULL,
+    begun_at_ms  bigint NOT NULL,
+    ended_at_ms  bigint,
+    -- The last user to whom it is to be said, and how far it has come.
+    last_user    bigint NOT NULL,
+    reached_user bigint NOT NULL DEFAULT 0,
+    -- How many got it.
+    sent         bigint NOT NULL DEFAULT 0
+);
+
 -- What operators did.
 CREATE TABLE admin_acts (
     key    bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
