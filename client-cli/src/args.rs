@@ -2,19 +2,20 @@
 
 mod account;
 pub(crate) mod message;
+mod outbox;
 mod push;
+pub(crate) mod setting;
 pub(crate) mod torture;
 
 use std::{env, net::SocketAddr, path::PathBuf};
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
-use magpie_client::{
-    ConversationId, DeviceId, DeviceName, MessageId, Recipient, Seq, Title, UserName,
-};
+use magpie_client::{ConversationId, DeviceName, Recipient, Seq, Title, UserName};
 
 pub(crate) use self::{
-    account::{DeleteArgs, ExportArgs, PasswordArgs, ReportArgs},
+    account::{DeleteArgs, DevicesCommand, ExportArgs, PasswordArgs, ReportArgs},
+    outbox::OutboxCommand,
     push::{PlatformName, PushCommand},
 };
 use crate::colour::ColourChoice;
@@ -225,6 +226,20 @@ pub(crate) enum Command {
 
     Edits(message::Edits),
 
+    Hide(setting::Hide),
+
+    Notify(setting::Notify),
+
+    Mute(setting::Mute),
+
+    Unmute(setting::Unmute),
+
+    Contact(setting::Contact),
+
+    /// List your favourites and whom you gave another name (works offline)
+    #[command(after_help = "Example:\n  magpie contacts")]
+    Contacts,
+
     /// Chat with a person or a group; /quit ends it
     ///
     /// Shows the newest 20 events, then what comes. Each line typed is sent; the
@@ -380,38 +395,6 @@ pub(crate) struct Credentials {
     /// Else it is taken from `MAGPIE_PASSWORD`, else asked for.
     #[arg(long)]
     pub(crate) password_stdin: bool,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum DevicesCommand {
-    /// End a device's credential: it is signed out at once
-    #[command(
-        after_help = "Example:\n  magpie devices revoke 0190163d-8694-739b-aea5-966c26f8ad91"
-    )]
-    Revoke {
-        /// As `magpie devices` shows it
-        id: DeviceId,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum OutboxCommand {
-    /// Give up what was refused (works offline)
-    #[command(
-        after_help = "Examples:\n  magpie outbox discard 0190163d-8694-739b-aea5-966c26f8ad91\n  magpie outbox discard --all"
-    )]
-    Discard {
-        /// As `magpie outbox` shows it; what is pending cannot be discarded
-        #[arg(
-            value_name = "ID",
-            required_unless_present = "all",
-            conflicts_with = "all"
-        )]
-        ids: Vec<MessageId>,
-        /// Everything that was refused
-        #[arg(long)]
-        all: bool,
-    },
 }
 
 #[derive(Debug, Subcommand)]

@@ -49,7 +49,6 @@ async fn main() -> Result<(), Box<dyn Error>> {
             | Event::Accepted { .. }
             | Event::NothingToDo { .. }
             | Event::Read { .. }
-            | Event::NothingToDo { .. }
             | Event::Failed { .. }
             | Event::Marks { .. }
             | Event::BeganAnew

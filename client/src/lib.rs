@@ -62,7 +62,8 @@ pub use magpie_protocol::{
     message::{Edit, Emoji, InvalidMessage, NewMessage},
     push::{AppId, Platform, PushAddress, PushToken},
     seq::Seq,
-    text::{DeviceName, InvalidText, MessageText, Password, Title, UserName},
+    setting::{Notify, NotifyLevel, Setting},
+    text::{DeviceName, InvalidText, MessageText, Nickname, Password, Title, UserName},
     wire::{
         ReportReason,
         v1::{Action, ErrorCode},
@@ -75,9 +76,9 @@ pub use self::{
     home::{ConnectionLock, Home, Outbox},
     message::{Body, Edited, Forwarded, Mention, Message, MessagePlace, MessageState, Reaction},
     model::{
-        Account, AuditConversation, AuditLine, Content, ConversationKind, ConversationLine,
-        ConversationPage, DeviceLine, Dropped, Gap, History, HistoryPage, LocalHistory,
-        LocalMembers, Member, MembersPlace, Refusal, StoredEvent, User,
+        Account, AuditConversation, AuditLine, Contact, Content, ConversationKind,
+        ConversationLine, ConversationPage, DeviceLine, Dropped, Gap, History, HistoryPage,
+        LocalHistory, LocalMembers, Member, MembersPlace, Refusal, StoredEvent, User,
     },
     request::{
         Acceptance, InvalidRecipient, NewRequest, Operation, OutboxEntry, OutboxState, Outcome,

@@ -6,6 +6,7 @@ use magpie_protocol::{
     id::{ConversationId, MessageId},
     message::{Edit, Emoji, NewMessage},
     seq::Seq,
+    setting::Setting,
     text::{InvalidText, Title, UserName},
 };
 
@@ -92,6 +93,8 @@ pub enum NewRequest {
         /// Take it back.
         removed: bool,
     },
+    /// Set something for the user alone, on all their devices.
+    Set(Setting),
     /// Make a group. Its conversation id has the bytes of the request's id.
     CreateGroup {
         /// What it is called.
@@ -159,6 +162,8 @@ pub enum Operation {
         /// Take it back.
         removed: bool,
     },
+    /// Set something for the user alone.
+    Set(Setting),
     /// Make a group.
     CreateGroup {
         /// What it is called.

@@ -20,5 +20,6 @@ pub mod outbox;
 pub mod push;
 pub mod seq;
 pub mod session;
+pub mod setting;
 pub mod text;
 pub mod wire;

@@ -139,6 +139,7 @@ pub(super) fn message(event: &StoredEvent) -> Option<MessageFields> {
         | Content::MembersAdded { .. }
         | Content::MemberRemoved { .. }
         | Content::MemberLeft
+        | Content::AccountChanged(_)
         | Content::Unknown => return None,
     };
     let reactions = state.reactions.iter().map(|it| ReactionFields {
@@ -192,6 +193,7 @@ pub(super) fn change(content: &Content) -> EventFields {
         | Content::MembersAdded { .. }
         | Content::MemberRemoved { .. }
         | Content::MemberLeft
+        | Content::AccountChanged(_)
         | Content::Unknown => EventFields {
             kind: "unknown",
             ..EventFields::default()

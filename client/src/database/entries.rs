@@ -9,6 +9,7 @@ use magpie_protocol::{
 
 use super::{
     Database, conversation_at, message_id_at, outbox::refusal_at, requests::decode, seq_at,
+    settings::setting,
 };
 use crate::{
     error::LocalError,
@@ -157,6 +158,7 @@ fn operation(body: Body) -> Option<Operation> {
         Body::LeaveGroup(it) => Operation::Leave {
             conversation: conversation(&it.conversation_id)?,
         },
+        Body::ChangeAccount(it) => Operation::Set(setting(it.change)?),
         Body::Hello(_)
         | Body::Register(_)
         | Body::SignIn(_)

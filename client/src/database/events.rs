@@ -9,7 +9,7 @@ use magpie_protocol::{
 use prost::Message as _;
 use rusqlite::{Connection, Transaction, params};
 
-use super::{Database, account::Me, conversations, gaps, states, stored};
+use super::{Database, account::Me, conversations, gaps, settings::setting, states, stored};
 use crate::{
     error::LocalError,
     message::{Message, MessagePlace, MessageState},
@@ -26,6 +26,8 @@ pub(super) const EDITED: i64 = 6;
 pub(super) const DELETED: i64 = 7;
 /// A reaction.
 pub(super) const REACTED: i64 = 8;
+/// A setting of the user's own.
+pub(super) const ACCOUNT_CHANGED: i64 = 20;
 /// The place of a message that was deleted.
 pub(super) const BLANK: i64 = 9;
 
@@ -96,6 +98,7 @@ impl NewEvent {
             Some(Kind::MessageEdited(_)) => EDITED,
             Some(Kind::MessageDeleted(_)) => DELETED,
             Some(Kind::Reacted(_)) => REACTED,
+            Some(Kind::AccountChanged(_)) => ACCOUNT_CHANGED,
             None => 0,
         }
     }
@@ -112,7 +115,8 @@ impl NewEvent {
             | Kind::GroupCreated(_)
             | Kind::MembersAdded(_)
             | Kind::MemberRemoved(_)
-            | Kind::MemberLeft(_) => return None,
+            | Kind::MemberLeft(_)
+            | Kind::AccountChanged(_) => return None,
         };
         Some(Seq::new(seq))
     }
@@ -247,6 +251,7 @@ fn to_stored(event: v1::Event, raw: Bytes, conversation: ConversationId) -> Stor
             member: it.member.and_then(user),
         },
         Some(Kind::MemberLeft(_)) => Content::MemberLeft,
+        Some(Kind::AccountChanged(it)) => Content::AccountChanged(setting(it.change)),
         None => Content::Unknown,
     };
     StoredEvent {
@@ -278,7 +283,10 @@ pub(super) fn newest_below(
     let mut events: Vec<StoredEvent> = connection
         .prepare_cached(
             "SELECT conversation, raw FROM events
-              WHERE conversation = ?1 AND seq < ?2 ORDER BY seq DESC LIMIT ?3",
+              WHERE conversation = ?1 AND seq < ?2
+                AND NOT EXISTS (SELECT 1 FROM settings
+                                 WHERE settings.kind = 2 AND about = ?1 AND about_seq = events.seq)
+              ORDER BY seq DESC LIMIT ?3",
         )?
         .query_map(
             params![

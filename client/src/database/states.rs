@@ -117,7 +117,8 @@ pub(super) fn follow(transaction: &Transaction<'_>, event: &NewEvent) -> Result<
         | Kind::GroupCreated(_)
         | Kind::MembersAdded(_)
         | Kind::MemberRemoved(_)
-        | Kind::MemberLeft(_) => Ok(()),
+        | Kind::MemberLeft(_)
+        | Kind::AccountChanged(_) => Ok(()),
     }
 }
 
@@ -275,7 +276,8 @@ fn state(
                 | Kind::GroupCreated(_)
                 | Kind::MembersAdded(_)
                 | Kind::MemberRemoved(_)
-                | Kind::MemberLeft(_),
+                | Kind::MemberLeft(_)
+                | Kind::AccountChanged(_),
             )
             | None => {}
         }

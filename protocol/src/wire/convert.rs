@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::{
-    account::{ChangePassword, Report},
+    account::{ChangeAccount, ChangePassword, Report},
     fetch::{FetchHistory, FetchMembers, parse_conversations, parse_history, parse_members},
     messages::{
         DeleteMessage, EditMessage, React, SendMessage, parse_delete, parse_edit, parse_react,
@@ -155,6 +155,8 @@ pub enum Request {
     DeleteMessage(DeleteMessage),
     /// React to a message.
     React(React),
+    /// Change a setting of the user's own.
+    ChangeAccount(ChangeAccount),
     /// Make a group.
     CreateGroup(CreateGroup),
     /// Add members to a group.
@@ -222,6 +224,7 @@ impl Request {
             | Self::EditMessage(EditMessage { id, .. })
             | Self::DeleteMessage(DeleteMessage { id, .. })
             | Self::React(React { id, .. })
+            | Self::ChangeAccount(ChangeAccount { id, .. })
             | Self::CreateGroup(CreateGroup { id, .. })
             | Self::AddMembers(AddMembers { id, .. })
             | Self::RemoveMember { id, .. }
@@ -259,6 +262,7 @@ pub fn parse_request(body: v1::client_frame::Body) -> Option<Result<Request, Inv
         Body::EditMessage(it) => parse_edit(it),
         Body::DeleteMessage(it) => parse_delete(&it),
         Body::React(it) => parse_react(it),
+        Body::ChangeAccount(it) => ChangeAccount::try_from(it).map(Request::ChangeAccount),
         Body::CreateGroup(it) => parse_create(it),
         Body::AddMembers(it) => parse_add(it),
         Body::RemoveMember(it) => parse_remove(it),
@@ -328,7 +332,7 @@ fn parse_delete_account(it: v1::DeleteAccount) -> Result<Request, InvalidRequest
 }
 
 /// Of an event that there may be: engines store signed numbers.
-pub(super) fn event_seq(seq: u64) -> Result<Seq, InvalidRequest> {
+pub(crate) fn event_seq(seq: u64) -> Result<Seq, InvalidRequest> {
     const MAX: u64 = i64::MAX.unsigned_abs();
     if (1..=MAX).contains(&seq) {
         return Ok(Seq::new(seq));

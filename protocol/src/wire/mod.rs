@@ -9,12 +9,14 @@ mod fetch;
 mod messages;
 
 pub use self::{
-    account::{Authenticate, ChangePassword, Report, ReportReason, Reported},
+    account::{Authenticate, ChangeAccount, ChangePassword, Report, ReportReason, Reported},
     convert::{AddMembers, CreateGroup, Hello, InvalidRequest, Request, device_id, parse_request},
     encoded::{EncodedHistory, EncodedPage, write_frame},
     fetch::{FetchHistory, FetchMembers, HistoryFrom},
     messages::{DeleteMessage, EditMessage, React, SendMessage, Target},
 };
+
+pub(crate) use self::convert::event_seq;
 
 /// The schema, package `magpie.v1`, as generated.
 #[expect(

@@ -7,6 +7,7 @@ use magpie_protocol::{
     id::{ConversationId, DeviceId, MessageId, UserId},
     message::{Edit, Emoji, NewMessage},
     seq::{Position, Seq},
+    setting::Setting,
     text::{Title, UserName},
     wire::Target,
 };
@@ -70,6 +71,11 @@ pub enum Command {
         /// Take it back.
         removed: bool,
     },
+    /// Change a setting of the actor's own. The first one makes their account log.
+    ChangeAccount {
+        /// What is to be.
+        setting: Setting,
+    },
     /// Make a group whose id is the request's.
     CreateGroup {
         /// What it is called.
@@ -113,6 +119,7 @@ impl Command {
             | Self::EditMessage { .. }
             | Self::DeleteMessage { .. }
             | Self::React { .. }
+            | Self::ChangeAccount { .. }
             | Self::CreateGroup { .. }
             | Self::AddMembers { .. }
             | Self::RemoveMember { .. }
@@ -136,6 +143,7 @@ impl Command {
             | Self::EditMessage { .. }
             | Self::DeleteMessage { .. }
             | Self::React { .. }
+            | Self::ChangeAccount { .. }
             | Self::LeaveGroup { .. } => &[],
         }
     }
@@ -174,7 +182,8 @@ pub enum Refusal {
     #[error("it is as asked already")]
     NothingToDo,
     /// A direct conversation has no members to add or remove, oneself is not removed
-    /// but leaves, and only messages are edited, deleted and reacted to.
+    /// but leaves, only messages are edited, deleted and reacted to, and an account log
+    /// has none.
     #[error("not possible in this conversation, or with this event")]
     NotPossible,
     /// The actor may read it, and somebody else may do this with it.

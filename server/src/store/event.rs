@@ -33,6 +33,8 @@ pub(super) enum EventKind {
     MessageDeleted,
     /// The sender reacted to a message, or took that back.
     Reacted,
+    /// The sender changed what is their own. With seq 1 it made their account log.
+    AccountChanged,
 }
 
 impl EventKind {
@@ -48,6 +50,7 @@ impl EventKind {
             Self::MessageEdited => 6,
             Self::MessageDeleted => 7,
             Self::Reacted => 8,
+            Self::AccountChanged => 20,
         }
     }
 
@@ -63,6 +66,7 @@ impl EventKind {
             6 => Self::MessageEdited,
             7 => Self::MessageDeleted,
             8 => Self::Reacted,
+            20 => Self::AccountChanged,
             _ => return None,
         })
     }
@@ -140,8 +144,8 @@ fn put_varint(field: u32, value: u64, out: &mut BytesMut) {
 
 /// How an event of a group changes who may read it, from what is stored.
 ///
-/// Not for the first event of a direct conversation: that one says nothing of
-/// its members.
+/// Not for the first event of a direct conversation or an account log: that one says
+/// nothing of its members.
 ///
 /// # Errors
 ///
@@ -156,7 +160,8 @@ pub(super) fn stored_change(
         EventKind::Message
         | EventKind::MessageEdited
         | EventKind::MessageDeleted
-        | EventKind::Reacted => return Ok(None),
+        | EventKind::Reacted
+        | EventKind::AccountChanged => return Ok(None),
         EventKind::MemberLeft => return Ok(Some(MembershipChange::Left(sender))),
         EventKind::GroupCreated | EventKind::MembersAdded | EventKind::MemberRemoved => {}
     }
@@ -175,7 +180,8 @@ pub(super) fn stored_change(
             | Kind::MemberLeft(_)
             | Kind::MessageEdited(_)
             | Kind::MessageDeleted(_)
-            | Kind::Reacted(_),
+            | Kind::Reacted(_)
+            | Kind::AccountChanged(_),
         )
         | None => {
             return Err(StoreError::Corrupt {
@@ -235,7 +241,8 @@ pub(super) fn stored_message(body: &[u8]) -> Result<Option<v1::Message>, StoreEr
             | Kind::MemberRemoved(_)
             | Kind::MemberLeft(_)
             | Kind::MessageDeleted(_)
-            | Kind::Reacted(_),
+            | Kind::Reacted(_)
+            | Kind::AccountChanged(_),
         )
         | None => None,
     })
@@ -302,7 +309,7 @@ mod tests {
 
     #[test]
     fn a_kind_is_found_by_its_number() {
-        for number in 1..=8 {
+        for number in (1..=8).chain([20]) {
             let kind = EventKind::from_number(number).unwrap();
             assert_eq!(i64::from(kind.number()), number);
         }

@@ -10,6 +10,7 @@
 //! One rule stands in SQL too: `PostgreSQL` writes messages with one statement
 //! (`postgres/batch.rs`), which writes those that [`may_post`] lets pass.
 
+mod account;
 mod groups;
 mod messages;
 
@@ -19,6 +20,7 @@ use magpie_protocol::{
     id::{ConversationId, UserId},
     message::NewMessage,
     seq::Seq,
+    setting::{Notify, Setting},
     text::{Title, UserName},
     wire::{
         Target,
@@ -27,6 +29,7 @@ use magpie_protocol::{
 };
 
 pub(super) use self::{
+    account::change_account,
     groups::{Count, add_members, create_group, each_once, leave, remove_member},
     messages::{Change, Reacted, Subject, begin_direct, change, may_post, message, post},
 };
@@ -54,11 +57,13 @@ impl Person {
     }
 }
 
-/// Direct or group, as stored.
+/// What a conversation is, as stored.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum ConversationKind {
     Direct,
     Group,
+    /// A user's account log.
+    Account,
 }
 
 impl ConversationKind {
@@ -66,6 +71,7 @@ impl ConversationKind {
         match self {
             Self::Direct => 1,
             Self::Group => 2,
+            Self::Account => 3,
         }
     }
 
@@ -73,6 +79,7 @@ impl ConversationKind {
         match number {
             1 => Ok(Self::Direct),
             2 => Ok(Self::Group),
+            3 => Ok(Self::Account),
             _ => Err(StoreError::Corrupt {
                 what: format!("a conversation of kind {number}"),
             }),
@@ -83,6 +90,7 @@ impl ConversationKind {
         match self {
             Self::Direct => v1::ConversationKind::Direct,
             Self::Group => v1::ConversationKind::Group,
+            Self::Account => v1::ConversationKind::Account,
         }
     }
 }
@@ -163,6 +171,8 @@ pub(super) enum Permit<'a> {
     BeginDirect(&'a UserName, &'a NewMessage),
     /// Change what the event at this seq says: see [`change`].
     Change(Place, Seq, Change<'a>),
+    /// See [`change_account`].
+    ChangeAccount(Option<Place>, &'a Setting),
     /// See [`create_group`].
     CreateGroup(&'a Title, &'a [UserName]),
     /// See [`add_members`].
@@ -188,7 +198,13 @@ pub(super) fn permit<'a>(
     match (&append.command, standing.place) {
         (Command::SendMessage { to: _, message }, Some(place)) => {
             may_post(standing.has_device, standing.is_member, place.head, message)?;
-            Ok(Permit::Post(place, message))
+            match place.kind {
+                ConversationKind::Direct | ConversationKind::Group => {
+                    Ok(Permit::Post(place, message))
+                }
+                // Nobody reads it there.
+                ConversationKind::Account => Err(Refusal::NotPossible),
+            }
         }
         (Command::SendMessage { to, message }, None) => match to {
             Target::User(_) if message.reply_to().is_some() => Err(Refusal::NotFound),
@@ -217,6 +233,10 @@ pub(super) fn permit<'a>(
             false => change(*seq, Change::React(emoji)),
             true => change(*seq, Change::Unreact(emoji)),
         },
+        (Command::ChangeAccount { setting }, place) => {
+            let place = place.map(|_| joined_place(standing)).transpose()?;
+            Ok(Permit::ChangeAccount(place, setting))
+        }
         (Command::CreateGroup { title, names }, None) if !is_direct_shaped(asked.conversation) => {
             Ok(Permit::CreateGroup(title, names))
         }
@@ -238,7 +258,7 @@ fn group(standing: &Standing) -> Result<Place, Refusal> {
     let place = joined_place(standing)?;
     match place.kind {
         ConversationKind::Group => Ok(place),
-        ConversationKind::Direct => Err(Refusal::NotPossible),
+        ConversationKind::Direct | ConversationKind::Account => Err(Refusal::NotPossible),
     }
 }
 
@@ -285,7 +305,7 @@ impl Members {
     }
 }
 
-/// What is written besides the event, about the message at a seq.
+/// What is written besides the event: about the message at a seq, or of the sender.
 #[derive(Debug)]
 pub(super) enum Aside {
     /// Nothing.
@@ -299,4 +319,6 @@ pub(super) enum Aside {
     React(Seq, String),
     /// It stood until the event.
     Unreact(Seq, String),
+    /// For what the sender is woken from now on, in a conversation or in all.
+    Notify(Option<ConversationId>, Notify),
 }

@@ -220,7 +220,7 @@ impl Model {
                 let deed = if *removed { Deed::Unreact } else { Deed::React };
                 is_member(conversation, actor) && self.may(request, *conversation, *seq, deed)
             }
-            Command::CreateGroup { .. } => true,
+            Command::ChangeAccount { .. } | Command::CreateGroup { .. } => true,
             Command::AddMembers {
                 conversation,
                 names,

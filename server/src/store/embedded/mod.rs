@@ -16,6 +16,7 @@ mod history;
 mod log;
 mod members;
 mod migrations;
+mod notify;
 mod open;
 mod operators;
 mod pages;

@@ -190,7 +190,9 @@ pub(super) fn log_event(connection: &Connection, row: &Row<'_>) -> Result<LogEve
         what: format!("an event of kind {number}"),
     })?;
     let change = match kind {
-        EventKind::Message if seq == Seq::new(1) => Some(first_members(connection, row.get(1)?)?),
+        EventKind::Message | EventKind::AccountChanged if seq == Seq::new(1) => {
+            Some(first_members(connection, row.get(1)?)?)
+        }
         EventKind::Message
         | EventKind::GroupCreated
         | EventKind::MembersAdded
@@ -198,7 +200,8 @@ pub(super) fn log_event(connection: &Connection, row: &Row<'_>) -> Result<LogEve
         | EventKind::MemberLeft
         | EventKind::MessageEdited
         | EventKind::MessageDeleted
-        | EventKind::Reacted => stored_change(kind, sender, body)?,
+        | EventKind::Reacted
+        | EventKind::AccountChanged => stored_change(kind, sender, body)?,
     };
     let encoded = encode_event(&EventParts {
         conversation,
@@ -218,7 +221,8 @@ pub(super) fn log_event(connection: &Connection, row: &Row<'_>) -> Result<LogEve
     })
 }
 
-/// The members of a direct conversation, whose first event does not name them.
+/// The members of a direct conversation or an account log, whose first event does not
+/// name them.
 fn first_members(
     connection: &Connection,
     conversation: i64,

@@ -63,7 +63,8 @@ fn target(event: &LogEvent) -> Option<u64> {
         | Kind::GroupCreated(_)
         | Kind::MembersAdded(_)
         | Kind::MemberRemoved(_)
-        | Kind::MemberLeft(_) => None,
+        | Kind::MemberLeft(_)
+        | Kind::AccountChanged(_) => None,
     }
 }
 
