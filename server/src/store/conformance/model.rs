@@ -11,6 +11,7 @@ use std::{
 use magpie_protocol::{
     id::{ConversationId, UserId},
     seq::{Position, Seq},
+    setting::Setting,
     wire::{FetchHistory, HistoryFrom},
 };
 #[cfg(test)]
@@ -37,6 +38,7 @@ pub(in crate::store) enum Step {
     Add { who: usize, group: usize },
     Remove { who: usize, group: usize },
     Leave { group: usize },
+    Set,
     Change { group: usize, seq: u64, deed: Deed },
 }
 
@@ -49,6 +51,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (0..4_usize, 0..3_usize).prop_map(|(who, group)| Step::Add { who, group }),
         2 => (0..4_usize, 0..3_usize).prop_map(|(who, group)| Step::Remove { who, group }),
         1 => (0..3_usize).prop_map(|group| Step::Leave { group }),
+        2 => Just(Step::Set),
         5 => (0..3_usize, 1..9_u64, 0..4_usize).prop_map(|(group, seq, deed)| {
             Step::Change { group, seq, deed: Deed::ALL[deed] }
         }),
@@ -173,6 +176,12 @@ impl Model {
             Step::Remove { who, group: number } => remove(group(number)?, &self.players[who]),
             Step::Leave { group: number } => Command::LeaveGroup {
                 conversation: group(number)?,
+            },
+            Step::Set => Command::ChangeAccount {
+                setting: Setting::Hide {
+                    conversation: conversation_id(7),
+                    seq: seq(1),
+                },
             },
             Step::Change {
                 group: number,
