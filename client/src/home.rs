@@ -9,6 +9,7 @@ use std::{
 
 use magpie_protocol::{
     id::{ConversationId, MessageId, UserId},
+    role::Role,
     seq::Seq,
     setting::Notify,
     text::UserName,
@@ -22,7 +23,7 @@ use crate::{
     message::{Mention, Message, MessagePlace},
     model::{
         Account, AuditConversation, Contact, ConversationLine, History, LocalHistory, LocalMembers,
-        StoredEvent,
+        Member, StoredEvent,
     },
     request::{NewRequest, OutboxEntry, Outcome, Recipient},
 };
@@ -222,7 +223,7 @@ impl Home {
     }
 
     /// The parts of a text that name members of a conversation that is known here,
-    /// and whether it names `@everybody`.
+    /// and whether it names `@everybody`, as admins and owners of a group may.
     ///
     /// # Errors
     ///
@@ -232,8 +233,14 @@ impl Home {
         to: &Recipient,
         text: &str,
     ) -> Result<(Vec<Mention>, bool), LocalError> {
-        let members = self.database.lock().mentionable(to)?;
-        Ok(Message::mentioned(text, &members))
+        let (members, account) = {
+            let database = self.database.lock();
+            (database.mentionable(to)?, database.account()?)
+        };
+        let me = account.map(|account| account.user_id);
+        let is_admin = |it: &Member| Some(it.user.id) != me || it.role != Some(Role::Member);
+        let (mentions, everybody) = Message::mentioned(text, &members);
+        Ok((mentions, everybody && members.iter().all(is_admin)))
     }
 
     /// The members of a conversation, as far as they are listed here. Those of a

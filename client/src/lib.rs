@@ -61,6 +61,7 @@ pub use magpie_protocol::{
     id::{ConversationId, DeviceId, InvalidId, MessageId, UserId},
     message::{Edit, Emoji, InvalidMessage, NewMessage},
     push::{AppId, Platform, PushAddress, PushToken},
+    role::Role,
     seq::Seq,
     setting::{Notify, NotifyLevel, Setting},
     text::{DeviceName, InvalidText, MessageText, Nickname, Password, Title, UserName},

@@ -8,6 +8,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
 use magpie_protocol::{
     id::{ConversationId, DeviceId, MessageId, UserId},
+    role::Role,
     seq::Seq,
     setting::{Notify, Setting},
     wire::v1::{Action, ErrorCode},
@@ -195,7 +196,18 @@ pub enum Content {
         member: Option<User>,
     },
     /// The sender left.
-    MemberLeft,
+    MemberLeft {
+        /// Whose the group is from here on, if it was theirs.
+        heir: Option<User>,
+    },
+    /// A member has another role from here on. If it is that of the owner, the sender, who
+    /// had it, is an admin now.
+    RoleChanged {
+        /// Who.
+        member: Option<User>,
+        /// Which one; `None`: one that this version does not know.
+        role: Option<Role>,
+    },
     /// The user has set something for themself; `None` if this version does not know
     /// what.
     AccountChanged(Option<Setting>),

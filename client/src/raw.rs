@@ -158,6 +158,7 @@ pub(crate) fn blanked(raw: &Bytes) -> Option<Bytes> {
         | Kind::MemberLeft(_)
         | Kind::MessageDeleted(_)
         | Kind::Reacted(_)
+        | Kind::RoleChanged(_)
         | Kind::AccountChanged(_) => return None,
     };
     event.content = Some(v1::EventContent { kind: Some(kind) });

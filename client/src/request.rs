@@ -5,6 +5,7 @@ use std::{fmt, str::FromStr};
 use magpie_protocol::{
     id::{ConversationId, MessageId},
     message::{Edit, Emoji, NewMessage},
+    role::Role,
     seq::Seq,
     setting::Setting,
     text::{InvalidText, Title, UserName},
@@ -121,6 +122,15 @@ pub enum NewRequest {
         /// Which group.
         conversation: ConversationId,
     },
+    /// Give another member of a group a role.
+    SetRole {
+        /// Which group.
+        conversation: ConversationId,
+        /// Whom.
+        name: UserName,
+        /// Which one. That of the owner is handed over.
+        role: Role,
+    },
     /// Move the user's read mark forward. Not kept in the person's order with
     /// the others: several for one conversation leave as one.
     MarkRead {
@@ -189,6 +199,15 @@ pub enum Operation {
     Leave {
         /// Which group.
         conversation: ConversationId,
+    },
+    /// Give a member of a group a role.
+    SetRole {
+        /// Which group.
+        conversation: ConversationId,
+        /// Whom.
+        name: String,
+        /// Which one.
+        role: Role,
     },
     /// Move the read mark.
     MarkRead {

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand, ValueEnum};
-use magpie_client::{DeviceId, Recipient, ReportReason, Seq};
+use clap::{Args, ValueEnum};
+use magpie_client::{Recipient, ReportReason, Seq};
 
 use super::seq;
 
@@ -77,16 +77,4 @@ impl From<ReasonName> for ReportReason {
             ReasonName::Other => Self::Other,
         }
     }
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum DevicesCommand {
-    /// End a device's credential: it is signed out at once
-    #[command(
-        after_help = "Example:\n  magpie devices revoke 0190163d-8694-739b-aea5-966c26f8ad91"
-    )]
-    Revoke {
-        /// As `magpie devices` shows it
-        id: DeviceId,
-    },
 }

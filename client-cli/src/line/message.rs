@@ -138,7 +138,8 @@ pub(super) fn message(event: &StoredEvent) -> Option<MessageFields> {
         | Content::GroupCreated { .. }
         | Content::MembersAdded { .. }
         | Content::MemberRemoved { .. }
-        | Content::MemberLeft
+        | Content::MemberLeft { .. }
+        | Content::RoleChanged { .. }
         | Content::AccountChanged(_)
         | Content::Unknown => return None,
     };
@@ -192,7 +193,8 @@ pub(super) fn change(content: &Content) -> EventFields {
         | Content::GroupCreated { .. }
         | Content::MembersAdded { .. }
         | Content::MemberRemoved { .. }
-        | Content::MemberLeft
+        | Content::MemberLeft { .. }
+        | Content::RoleChanged { .. }
         | Content::AccountChanged(_)
         | Content::Unknown => EventFields {
             kind: "unknown",

@@ -93,8 +93,12 @@ impl Line {
 
     /// What is about the members of a conversation.
     fn paint_members(&self, to: &mut Painter) -> fmt::Result {
-        if let Self::Member { user, .. } = self {
-            return to.paint(Part::User(user), user);
+        if let Self::Member { user, role, .. } = self {
+            to.paint(Part::User(user), user)?;
+            return match role {
+                Some("member") | None => Ok(()),
+                Some(role) => aside(to, format_args!("  {role}")),
+            };
         }
         if let Self::Members { count, listed, .. } = self {
             aside(to, members(*count, *listed))?;
@@ -256,7 +260,17 @@ impl EventFields {
             }
             "members_added" => write!(to, " added {members}"),
             "member_removed" => write!(to, " removed {members}"),
-            "member_left" => write!(to, " left"),
+            "member_left" => {
+                write!(to, " left")?;
+                match &self.heir {
+                    Some(heir) => write!(to, ", and {heir} owns the group"),
+                    None => Ok(()),
+                }
+            }
+            "role_changed" => match self.role {
+                Some(role) => write!(to, " made {members} the group's {role}"),
+                None => write!(to, " gave {members} a role that this version does not know"),
+            },
             "message_edited" | "message_deleted" | "reacted" => self.paint_change(to),
             "account_changed" => write!(to, " changed a setting"),
             _ => write!(to, " did something that this version does not know"),

@@ -2,10 +2,73 @@
 
 use std::fmt::{self, Write as _};
 
-use super::{Line, OutboxFields, people::aside};
+use magpie_client::{MessagePlace, Operation, OutboxEntry, OutboxState, date::rfc3339};
+
+use super::{Line, OutboxFields, Shown, people::aside, role_name};
 use crate::paint::{Painter, Part};
 
 impl Line {
+    pub(crate) fn outbox(entry: OutboxEntry) -> Self {
+        let of = |place: MessagePlace| Some(place.conversation.to_string());
+        let (kind, to, users, text) = match entry.operation {
+            Operation::Send { to, message } => {
+                ("send", Some(to.to_string()), None, Some(message.text))
+            }
+            Operation::Edit { place, message } => ("edit", of(place), None, Some(message.text)),
+            Operation::Delete { place } => ("delete", of(place), None, None),
+            Operation::React { place, emoji, .. } => ("react", of(place), None, Some(emoji)),
+            Operation::Set(setting) => super::setting::queued(setting),
+            Operation::CreateGroup { title, names } => {
+                ("create_group", None, Some(names), Some(title))
+            }
+            Operation::AddMembers {
+                conversation,
+                names,
+            } => (
+                "add_members",
+                Some(conversation.to_string()),
+                Some(names),
+                None,
+            ),
+            Operation::RemoveMember { conversation, name } => (
+                "remove_member",
+                Some(conversation.to_string()),
+                Some(vec![name]),
+                None,
+            ),
+            Operation::Leave { conversation } => {
+                ("leave", Some(conversation.to_string()), None, None)
+            }
+            Operation::SetRole {
+                conversation,
+                name,
+                role,
+            } => (
+                "set_role",
+                Some(conversation.to_string()),
+                Some(vec![name]),
+                Some(role_name(role).to_owned()),
+            ),
+            Operation::MarkRead { conversation, .. } => {
+                ("mark_read", Some(conversation.to_string()), None, None)
+            }
+        };
+        let (state, code) = match entry.state {
+            OutboxState::Pending => ("pending", None),
+            OutboxState::Failed(refusal) => ("failed", Some(refusal.code_name())),
+        };
+        Self::Outbox(OutboxFields {
+            message_id: Shown(entry.id),
+            state,
+            kind,
+            to,
+            users,
+            text,
+            queued_at: rfc3339(entry.queued_at_ms),
+            code,
+        })
+    }
+
     /// What became of a request.
     pub(super) fn paint_request(&self, to: &mut Painter) -> fmt::Result {
         if let Self::Queued { message_id } = self {

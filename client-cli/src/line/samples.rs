@@ -53,6 +53,8 @@ fn event(kind: &'static str) -> Line {
         sent_at: MOMENT.to_owned(),
         title: Some(hostile()),
         members: Some(vec![hostile(), hostile()]),
+        role: Some("admin"),
+        heir: Some(hostile()),
         target_seq: Some(3),
         text: Some(hostile()),
         emoji: Some(hostile()),
@@ -271,6 +273,7 @@ fn conversations() -> [Line; 4] {
             conversation_id: conversation_id(),
             user: hostile(),
             user_id: Shown(magpie_client::UserId::new([3; 16])),
+            role: Some("owner"),
             read_seq: 7,
         },
         Line::Members {

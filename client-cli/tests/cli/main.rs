@@ -11,6 +11,7 @@ mod limited;
 #[cfg(test)] // as above
 mod manual;
 mod queueing;
+mod roles;
 mod settings;
 #[cfg(test)] // as above
 mod sharing;

@@ -378,6 +378,7 @@ fn again(own: &Own, message_id: MessageId, id: ConversationId, to: To, above: Se
         Kind::GroupCreated(_)
         | Kind::MembersAdded(_)
         | Kind::MemberRemoved(_)
-        | Kind::MemberLeft(_) => return None,
+        | Kind::MemberLeft(_)
+        | Kind::RoleChanged(_) => return None,
     })
 }

@@ -83,6 +83,16 @@ pub(super) fn body(id: MessageId, request: NewRequest) -> Result<Body, (Recipien
             message_id,
             conversation_id: conversation.to_wire(),
         }),
+        NewRequest::SetRole {
+            conversation,
+            name,
+            role,
+        } => Body::SetRole(v1::SetRole {
+            message_id,
+            conversation_id: conversation.to_wire(),
+            user_name: name.as_str().to_owned(),
+            role: role.to_wire().into(),
+        }),
         NewRequest::MarkRead { to, seq } => return Err((to, seq)),
     })
 }

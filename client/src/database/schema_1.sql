@@ -61,6 +61,8 @@ CREATE TABLE members (
     name TEXT NOT NULL,
     delivered_seq INTEGER NOT NULL DEFAULT 0,
     read_seq INTEGER NOT NULL DEFAULT 0,
+    -- As in magpie.v1.Role.
+    role INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (conversation, user_id)
 ) STRICT, WITHOUT ROWID;
 
@@ -71,7 +73,7 @@ CREATE TABLE events (
     sender BLOB,
     committed_at_ms INTEGER NOT NULL,
     -- The field of EventContent: 1 a message, 6 edited, 7 deleted, 8 reacted, 20 a
-    -- setting; 9 the place of a message that was deleted.
+    -- setting; but 9 is the place of a message that was deleted.
     kind INTEGER NOT NULL,
     -- 0: history that was fetched on demand.
     printable INTEGER NOT NULL,

@@ -118,6 +118,7 @@ pub(super) fn follow(transaction: &Transaction<'_>, event: &NewEvent) -> Result<
         | Kind::MembersAdded(_)
         | Kind::MemberRemoved(_)
         | Kind::MemberLeft(_)
+        | Kind::RoleChanged(_)
         | Kind::AccountChanged(_) => Ok(()),
     }
 }
@@ -277,6 +278,7 @@ fn state(
                 | Kind::MembersAdded(_)
                 | Kind::MemberRemoved(_)
                 | Kind::MemberLeft(_)
+                | Kind::RoleChanged(_)
                 | Kind::AccountChanged(_),
             )
             | None => {}

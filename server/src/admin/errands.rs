@@ -217,6 +217,7 @@ fn message_told(event: v1::Event) -> MessageTold {
             | Kind::MemberLeft(_)
             | Kind::MessageDeleted(_)
             | Kind::Reacted(_)
+            | Kind::RoleChanged(_)
             | Kind::AccountChanged(_),
         )
         | None => String::new(),

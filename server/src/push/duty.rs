@@ -7,12 +7,13 @@
 //! patience nobody is decided and nothing is sent; afterwards the log still says
 //! who is owed what, and those who have caught up are owed nothing.
 
+mod addressed;
 mod again;
 mod silent;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use magpie_protocol::{id::DeviceId, moment::Moment, seq::Position, setting::NotifyLevel};
+use magpie_protocol::{id::DeviceId, moment::Moment, seq::Position};
 use tokio::{sync::Notify, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -343,24 +344,6 @@ impl Duty {
                 }
                 _ => pending.decided(event.position),
             }
-        }
-        Ok(())
-    }
-
-    /// Finds for whom the messages are meant, if somebody wants no others.
-    async fn find_addressed(
-        &self,
-        events: &[WorthyEvent],
-        candidates: &[Candidate],
-        seen: &mut Seen,
-    ) -> Result<(), StoreError> {
-        let is_asked = candidates
-            .iter()
-            .any(|it| it.level == NotifyLevel::Mentions);
-        if is_asked && seen.addressed.is_none() {
-            let positions: Vec<Position> = events.iter().map(|it| it.position).collect();
-            let found = self.store.addressed(&positions).await?;
-            seen.addressed = Some(found.into_iter().map(|it| (it.position, it)).collect());
         }
         Ok(())
     }

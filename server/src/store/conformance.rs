@@ -26,6 +26,7 @@ pub(super) mod model;
 pub(super) mod operators;
 pub(super) mod pages;
 pub(super) mod reactions;
+pub(super) mod roles;
 pub(super) mod settings;
 pub(super) mod syncs;
 pub(super) mod wakes;
@@ -388,6 +389,13 @@ macro_rules! suite {
                 a_reaction_is_set_and_taken_back_once
                 so_many_different_reactions_stand_at_a_message
                 a_user_reacts_to_a_message_so_often
+            }
+            roles {
+                a_group_is_its_creators_until_it_is_handed_over
+                each_role_may_what_it_may
+                an_owner_who_leaves_has_an_heir
+                who_left_does_not_learn_who_has_which_role
+                in_a_direct_conversation_there_are_no_roles
             }
             accounts {
                 a_name_is_given_once

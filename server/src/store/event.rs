@@ -35,6 +35,8 @@ pub(super) enum EventKind {
     Reacted,
     /// The sender changed what is their own. With seq 1 it made their account log.
     AccountChanged,
+    /// A member was given a role.
+    RoleChanged,
 }
 
 impl EventKind {
@@ -51,6 +53,7 @@ impl EventKind {
             Self::MessageDeleted => 7,
             Self::Reacted => 8,
             Self::AccountChanged => 20,
+            Self::RoleChanged => 30,
         }
     }
 
@@ -67,6 +70,7 @@ impl EventKind {
             7 => Self::MessageDeleted,
             8 => Self::Reacted,
             20 => Self::AccountChanged,
+            30 => Self::RoleChanged,
             _ => return None,
         })
     }
@@ -161,6 +165,7 @@ pub(super) fn stored_change(
         | EventKind::MessageEdited
         | EventKind::MessageDeleted
         | EventKind::Reacted
+        | EventKind::RoleChanged
         | EventKind::AccountChanged => return Ok(None),
         EventKind::MemberLeft => return Ok(Some(MembershipChange::Left(sender))),
         EventKind::GroupCreated | EventKind::MembersAdded | EventKind::MemberRemoved => {}
@@ -181,6 +186,7 @@ pub(super) fn stored_change(
             | Kind::MessageEdited(_)
             | Kind::MessageDeleted(_)
             | Kind::Reacted(_)
+            | Kind::RoleChanged(_)
             | Kind::AccountChanged(_),
         )
         | None => {
@@ -242,6 +248,7 @@ pub(super) fn stored_message(body: &[u8]) -> Result<Option<v1::Message>, StoreEr
             | Kind::MemberLeft(_)
             | Kind::MessageDeleted(_)
             | Kind::Reacted(_)
+            | Kind::RoleChanged(_)
             | Kind::AccountChanged(_),
         )
         | None => None,
@@ -272,7 +279,9 @@ mod tests {
     #[test]
     fn an_encoded_event_is_an_event_on_the_wire() {
         let content = v1::EventContent {
-            kind: Some(v1::event_content::Kind::MemberLeft(v1::MemberLeft {})),
+            kind: Some(v1::event_content::Kind::MemberLeft(
+                v1::MemberLeft::default(),
+            )),
         };
         let event = v1::Event {
             conversation_id: vec![1; 16].into(),
@@ -309,7 +318,7 @@ mod tests {
 
     #[test]
     fn a_kind_is_found_by_its_number() {
-        for number in (1..=8).chain([20]) {
+        for number in (1..=8).chain([20, 30]) {
             let kind = EventKind::from_number(number).unwrap();
             assert_eq!(i64::from(kind.number()), number);
         }

@@ -13,12 +13,14 @@
 mod account;
 mod groups;
 mod messages;
+mod roles;
 
 use std::sync::Arc;
 
 use magpie_protocol::{
     id::{ConversationId, UserId},
     message::NewMessage,
+    role::Role,
     seq::Seq,
     setting::{Notify, Setting},
     text::{Title, UserName},
@@ -30,8 +32,11 @@ use magpie_protocol::{
 
 pub(super) use self::{
     account::change_account,
-    groups::{Count, add_members, create_group, each_once, leave, remove_member},
-    messages::{Change, Reacted, Subject, begin_direct, change, may_post, message, post},
+    groups::{Count, add_members, create_group, each_once, leave, may_add, remove_member},
+    messages::{
+        Change, Reacted, Subject, begin_direct, change, least_role, may_post, message, post,
+    },
+    roles::{set_role, stored_role},
 };
 use super::{
     Append, Command, MembershipChange, Outcome, Refusal, StoreError,
@@ -158,8 +163,15 @@ pub(super) struct Standing {
     pub(super) is_deleted: bool,
     /// The conversation that the request goes to.
     pub(super) place: Option<Place>,
-    /// The actor is a member of it now.
-    pub(super) is_member: bool,
+    /// What the actor is in it, if they are a member now.
+    pub(super) role: Option<Role>,
+}
+
+/// A conversation of which the actor is a member, and what they are there.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Joined {
+    pub(super) place: Place,
+    pub(super) role: Role,
 }
 
 /// What the actor may do, and what must be found for it.
@@ -170,7 +182,7 @@ pub(super) enum Permit<'a> {
     /// Make the direct conversation with this user: see [`begin_direct`].
     BeginDirect(&'a UserName, &'a NewMessage),
     /// Change what the event at this seq says: see [`change`].
-    Change(Place, Seq, Change<'a>),
+    Change(Joined, Seq, Change<'a>),
     /// See [`change_account`].
     ChangeAccount(Option<Place>, &'a Setting),
     /// See [`create_group`].
@@ -178,9 +190,11 @@ pub(super) enum Permit<'a> {
     /// See [`add_members`].
     AddMembers(Place, &'a [UserName]),
     /// See [`remove_member`].
-    RemoveMember(Place, &'a UserName),
+    RemoveMember(Joined, &'a UserName),
     /// See [`leave`].
-    Leave(Place),
+    Leave(Joined),
+    /// See [`set_role`].
+    SetRole(Joined, &'a UserName, Role),
 }
 
 /// Whether the actor may do this at all: every command passes here, once.
@@ -194,17 +208,17 @@ pub(super) fn permit<'a>(
     if !standing.has_device && !is_departure {
         return Err(Refusal::DeviceRevoked);
     }
-    let change = |seq, change| Ok(Permit::Change(joined_place(standing)?, seq, change));
+    let change = |seq, change| Ok(Permit::Change(joined(standing)?, seq, change));
     match (&append.command, standing.place) {
         (Command::SendMessage { to: _, message }, Some(place)) => {
-            may_post(standing.has_device, standing.is_member, place.head, message)?;
-            match place.kind {
-                ConversationKind::Direct | ConversationKind::Group => {
-                    Ok(Permit::Post(place, message))
-                }
-                // Nobody reads it there.
-                ConversationKind::Account => Err(Refusal::NotPossible),
-            }
+            may_post(
+                standing.has_device,
+                standing.role,
+                place.kind,
+                place.head,
+                message,
+            )?;
+            Ok(Permit::Post(place, message))
         }
         (Command::SendMessage { to, message }, None) => match to {
             Target::User(_) if message.reply_to().is_some() => Err(Refusal::NotFound),
@@ -234,30 +248,40 @@ pub(super) fn permit<'a>(
             true => change(*seq, Change::Unreact(emoji)),
         },
         (Command::ChangeAccount { setting }, place) => {
-            let place = place.map(|_| joined_place(standing)).transpose()?;
+            let joined = place.map(|_| joined(standing)).transpose()?;
+            let place = joined.map(|joined| joined.place);
             Ok(Permit::ChangeAccount(place, setting))
         }
         (Command::CreateGroup { title, names }, None) if !is_direct_shaped(asked.conversation) => {
             Ok(Permit::CreateGroup(title, names))
         }
         (Command::CreateGroup { .. }, _) => Err(Refusal::Conflict),
-        (Command::AddMembers { names, .. }, _) => Ok(Permit::AddMembers(group(standing)?, names)),
+        (Command::AddMembers { names, .. }, _) => {
+            let Joined { place, role } = group(standing)?;
+            may_add(role)?;
+            Ok(Permit::AddMembers(place, names))
+        }
         (Command::RemoveMember { name, .. }, _) => Ok(Permit::RemoveMember(group(standing)?, name)),
         (Command::LeaveGroup { .. }, _) => Ok(Permit::Leave(group(standing)?)),
+        (Command::SetRole { name, role, .. }, _) => {
+            Ok(Permit::SetRole(group(standing)?, name, *role))
+        }
     }
 }
 
 /// The conversation of which the actor is a member.
-fn joined_place(standing: &Standing) -> Result<Place, Refusal> {
-    let place = standing.place.filter(|_| standing.is_member);
-    place.ok_or(Refusal::NotFound)
+fn joined(standing: &Standing) -> Result<Joined, Refusal> {
+    match (standing.place, standing.role) {
+        (Some(place), Some(role)) => Ok(Joined { place, role }),
+        (_, None) | (None, _) => Err(Refusal::NotFound),
+    }
 }
 
 /// The group of which the actor is a member.
-fn group(standing: &Standing) -> Result<Place, Refusal> {
-    let place = joined_place(standing)?;
-    match place.kind {
-        ConversationKind::Group => Ok(place),
+fn group(standing: &Standing) -> Result<Joined, Refusal> {
+    let joined = joined(standing)?;
+    match joined.place.kind {
+        ConversationKind::Group => Ok(joined),
         ConversationKind::Direct | ConversationKind::Account => Err(Refusal::NotPossible),
     }
 }
@@ -286,21 +310,27 @@ pub(super) enum Scene {
 pub(super) enum Members {
     /// Who was before.
     Same,
-    /// These too.
-    Join(Vec<Arc<Person>>),
-    /// Not this one: it is the last event that they may read.
-    Leave(Arc<Person>),
+    /// These too, each in a role; in a direct conversation in none.
+    Join(Vec<(Arc<Person>, Option<Role>)>),
+    /// Not this one: it is the last event that they may read. If the group was theirs, it is
+    /// the heir's from here on.
+    Leave {
+        person: Arc<Person>,
+        heir: Option<Arc<Person>>,
+    },
+    /// The same, and these have another role.
+    SetRoles(Vec<(Arc<Person>, Role)>),
 }
 
 impl Members {
     pub(super) fn change(&self) -> Option<MembershipChange> {
         match self {
-            Self::Same => None,
+            Self::Same | Self::SetRoles(_) => None,
             Self::Join(people) => {
-                let ids = people.iter().map(|person| person.id).collect();
+                let ids = people.iter().map(|(person, _)| person.id).collect();
                 Some(MembershipChange::Joined(ids))
             }
-            Self::Leave(person) => Some(MembershipChange::Left(person.id)),
+            Self::Leave { person, .. } => Some(MembershipChange::Left(person.id)),
         }
     }
 }

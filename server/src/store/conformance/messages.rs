@@ -62,7 +62,7 @@ pub(super) fn unreact(conversation: ConversationId, at: u64, emoji: &str) -> Com
     }
 }
 
-fn kind(event: &LogEvent) -> Kind {
+pub(super) fn kind(event: &LogEvent) -> Kind {
     decoded(event).content.unwrap().kind.unwrap()
 }
 

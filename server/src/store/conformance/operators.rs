@@ -256,6 +256,9 @@ pub(in crate::store) async fn who_is_deleted_leaves_their_groups_once(world: Wor
     assert_eq!(world.store.departures(None, MANY).await, Ok(vec![]));
     let described = world.described(&bob, tea).await;
     assert_eq!(described.members.len(), 1);
+    // What was theirs is somebody else's.
+    let described = world.described(&bob, chess).await;
+    assert_eq!(described.members[0].role(), v1::Role::Owner);
     // It is the server's right alone, and that for who is deleted.
     let forged = Append {
         actor: crate::store::Actor {

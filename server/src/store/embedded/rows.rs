@@ -201,6 +201,7 @@ pub(super) fn log_event(connection: &Connection, row: &Row<'_>) -> Result<LogEve
         | EventKind::MessageEdited
         | EventKind::MessageDeleted
         | EventKind::Reacted
+        | EventKind::RoleChanged
         | EventKind::AccountChanged => stored_change(kind, sender, body)?,
     };
     let encoded = encode_event(&EventParts {

@@ -3,32 +3,32 @@
 
 use std::sync::Arc;
 
-use magpie_protocol::{id::ConversationId, seq::Seq, text::UserName};
+use magpie_protocol::{id::ConversationId, role::Role, seq::Seq, text::UserName};
 use tokio_postgres::Row;
 
 use super::{
-    log::{Log, Request},
+    log::{Log, Request, role},
     session::{Failure, get, get_count, uuid},
 };
 use crate::store::{
     Append, LogEvent, Outcome, Refusal,
     rules::{
-        self, Asked, Change, ConversationKind, Effect, Known, Permit, Person, Place, Reacted,
-        Standing,
+        self, Asked, Change, ConversationKind, Effect, Joined, Known, Permit, Person, Place,
+        Reacted, Standing,
     },
 };
 
 /// What a request with the same id became before, and how the actor stands: whether
-/// the device may act, the conversation, whether the actor is a member, the newest
+/// the device may act, the conversation, the actor's role if they are a member, the newest
 /// event's seq, and whether the actor is deleted.
 const JUDGE: &str = "
     SELECT k.seq, k.committed_at_ms, k.digest,
            EXISTS (SELECT FROM devices d
                     WHERE d.device_id = $3 AND d.user_key = $1 AND NOT d.is_revoked),
            c.key, c.kind,
-           EXISTS (SELECT FROM members m
-                    WHERE m.user_key = $1 AND m.conversation_key = c.key
-                      AND m.to_position = 9223372036854775807),
+           (SELECT m.role FROM members m
+             WHERE m.user_key = $1 AND m.conversation_key = c.key
+               AND m.to_position = 9223372036854775807 LIMIT 1),
            coalesce((SELECT e.seq FROM events e WHERE e.conversation_key = c.key
                       ORDER BY e.seq DESC LIMIT 1), 0),
            EXISTS (SELECT FROM users u WHERE u.key = $1 AND u.state = 2)
@@ -83,7 +83,7 @@ fn standing(row: &Row) -> Result<Standing, Failure> {
         has_device: get(row, 3)?,
         is_deleted: get(row, 8)?,
         place,
-        is_member: get(row, 6)?,
+        role: role(row, 6)?,
     })
 }
 
@@ -150,7 +150,8 @@ impl<'a> Log<'a> {
                 let peer = self.known.named(peer).ok_or(Refusal::NotFound)?;
                 rules::begin_direct(sender, peer, message)
             }
-            Permit::Change(place, seq, change) => {
+            Permit::Change(joined, seq, change) => {
+                let place = joined.place;
                 let subject = self.subject(place, seq, sender).await?;
                 let reacted = match change {
                     Change::React(emoji) | Change::Unreact(emoji) => {
@@ -159,7 +160,7 @@ impl<'a> Log<'a> {
                     Change::Edit(..) | Change::Delete => Reacted::default(),
                 };
                 let facts = (subject, reacted);
-                rules::change((place, seq), change, sender, facts, self.committed_at_ms)?
+                rules::change((joined, seq), change, sender, facts, self.committed_at_ms)?
             }
             Permit::ChangeAccount(place, setting) => rules::change_account(place, sender, setting),
             Permit::CreateGroup(title, names) => {
@@ -168,21 +169,41 @@ impl<'a> Log<'a> {
             }
             Permit::AddMembers(place, names) => {
                 let people = self.people(names)?;
-                let present = self.present(place, &people).await?;
+                let present = self.roles(place, &people).await?;
+                let present = present.into_keys().collect();
                 let count = rules::Count {
                     count: self.member_count(place).await?,
                     members_max: self.known.members_max,
                 };
                 rules::add_members(place, people, &present, count)?
             }
-            Permit::RemoveMember(place, name) => {
-                let person = self.known.named(name).ok_or(Refusal::NotFound)?;
-                let present = self.present(place, std::slice::from_ref(person)).await?;
-                let is_member = present.contains(&person.key);
-                rules::remove_member(place, sender, Arc::clone(person), is_member)?
+            Permit::RemoveMember(joined, name) => {
+                let (person, role) = self.member(joined.place, name).await?;
+                rules::remove_member(joined, sender, person, role)?
             }
-            Permit::Leave(place) => rules::leave(place, sender),
+            Permit::Leave(Joined { place, role }) => {
+                let heir = match role {
+                    Role::Owner => self.heir(place).await?,
+                    Role::Member | Role::Admin => None,
+                };
+                rules::leave(place, sender, heir)
+            }
+            Permit::SetRole(joined, name, role) => {
+                let (person, from) = self.member(joined.place, name).await?;
+                rules::set_role(joined, sender, person, from, role)?
+            }
         })
+    }
+
+    /// The user with this name, and what they are there if they are a member.
+    async fn member(
+        &self,
+        place: Place,
+        name: &UserName,
+    ) -> Result<(Arc<Person>, Option<Role>), Stop> {
+        let person = self.known.named(name).ok_or(Refusal::NotFound)?;
+        let roles = self.roles(place, std::slice::from_ref(person)).await?;
+        Ok((Arc::clone(person), roles.get(&person.key).copied()))
     }
 
     /// The people with these names, each once.

@@ -21,7 +21,7 @@ pub(in crate::store) fn change_account(
         Some(place) => (Scene::In(place), Members::Same),
         None => (
             Scene::New(ConversationKind::Account, String::new()),
-            Members::Join(vec![Arc::clone(sender)]),
+            Members::Join(vec![(Arc::clone(sender), None)]),
         ),
     };
     let aside = match setting {

@@ -5,11 +5,15 @@ use std::{sync::Arc, time::Duration};
 use magpie_protocol::{
     limits::{EDITS_MAX, OWN_REACTIONS_MAX, REACTIONS_MAX},
     message::{Edit, Emoji, NewMessage},
+    role::Role,
     seq::Seq,
     wire::v1::{self, event_content::Kind},
 };
 
-use super::{Aside, ConversationKind, Effect, Members, Person, Place, Scene};
+use super::{
+    Aside, ConversationKind, Effect, Joined, Members, Person, Place, Scene,
+    roles::{Action, may_in},
+};
 use crate::store::{Refusal, event::EventKind};
 
 /// What is done to a message that is there.
@@ -30,17 +34,20 @@ pub(in crate::store) enum Change<'a> {
 /// `head`.
 pub(in crate::store) fn may_post(
     may_act: bool,
-    is_member: bool,
+    role: Option<Role>,
+    kind: ConversationKind,
     head: Seq,
     message: &NewMessage,
 ) -> Result<(), Refusal> {
     if !may_act {
         return Err(Refusal::DeviceRevoked);
     }
-    if !is_member {
-        return Err(Refusal::NotFound);
+    let role = role.ok_or(Refusal::NotFound)?;
+    // Nobody reads it there.
+    if kind == ConversationKind::Account {
+        return Err(Refusal::NotPossible);
     }
-    may_mention(message)?;
+    may_mention(kind, role, message)?;
     // Who reads the answer may have joined after what it answers: they learn its
     // seq, and nothing of what it says (D10).
     match message.reply_to() {
@@ -49,10 +56,22 @@ pub(in crate::store) fn may_post(
     }
 }
 
-/// Whether the actor may mention whom the message mentions. Any member may mention
-/// everybody.
-const fn may_mention(_message: &NewMessage) -> Result<(), Refusal> {
-    Ok(())
+/// The lowest role of who may write this message; `None`: any member may.
+pub(in crate::store) fn least_role(kind: ConversationKind, message: &NewMessage) -> Option<Role> {
+    if !message.mentions_everybody() {
+        return None;
+    }
+    let may = |role: &Role| may_in(kind, *role, Action::MentionEverybody);
+    let least = Role::ALL.into_iter().find(may);
+    least.filter(|role| *role > Role::Member)
+}
+
+/// Whether the actor may mention whom the message mentions.
+fn may_mention(kind: ConversationKind, role: Role, message: &NewMessage) -> Result<(), Refusal> {
+    match least_role(kind, message) {
+        Some(least) if role < least => Err(Refusal::NotAllowed),
+        Some(_) | None => Ok(()),
+    }
 }
 
 /// The content of a message's event.
@@ -99,7 +118,7 @@ pub(in crate::store) struct Reacted {
 
 /// A change of the message at `seq` of a place, by its sender or anybody.
 pub(in crate::store) fn change(
-    (place, seq): (Place, Seq),
+    (joined, seq): (Joined, Seq),
     change: Change<'_>,
     sender: &Person,
     (subject, reacted): (Option<Subject>, Reacted),
@@ -112,6 +131,7 @@ pub(in crate::store) fn change(
     let (kind, content, aside) = match change {
         Change::Edit(edit, within) => {
             may_edit(&subject, sender, within, now_ms)?;
+            may_mention(joined.place.kind, joined.role, edit.message())?;
             let message = Some(edit.message().as_wire().clone());
             let content = v1::MessageEdited {
                 seq: seq.get(),
@@ -121,7 +141,7 @@ pub(in crate::store) fn change(
             (EventKind::MessageEdited, content, Aside::Edit(seq))
         }
         Change::Delete => {
-            may_delete(&subject, sender)?;
+            may_delete(joined, &subject, sender)?;
             let content = Kind::MessageDeleted(v1::MessageDeleted { seq: seq.get() });
             (EventKind::MessageDeleted, content, Aside::Delete(seq))
         }
@@ -141,7 +161,7 @@ pub(in crate::store) fn change(
         }
     };
     Ok(Effect {
-        scene: Scene::In(place),
+        scene: Scene::In(joined.place),
         kind,
         content,
         members: Members::Same,
@@ -173,9 +193,10 @@ fn may_edit(
     Ok(())
 }
 
-/// Only its sender may delete a message.
-fn may_delete(subject: &Subject, sender: &Person) -> Result<(), Refusal> {
-    if subject.sender != sender.key {
+/// Its sender may delete a message, and who looks after the group.
+fn may_delete(joined: Joined, subject: &Subject, sender: &Person) -> Result<(), Refusal> {
+    let is_own = subject.sender == sender.key;
+    if !is_own && !may_in(joined.place.kind, joined.role, Action::DeleteOthers) {
         return Err(Refusal::NotAllowed);
     }
     if subject.is_deleted {
@@ -223,7 +244,7 @@ pub(in crate::store) fn begin_direct(
         scene: Scene::New(ConversationKind::Direct, String::new()),
         kind: EventKind::Message,
         content: self::message(message),
-        members: Members::Join(members),
+        members: Members::Join(members.into_iter().map(|member| (member, None)).collect()),
         aside: Aside::Nothing,
     }
 }

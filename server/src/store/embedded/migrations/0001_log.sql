@@ -147,7 +147,8 @@ CREATE TABLE events (
     seq             INTEGER NOT NULL,
     sender          INTEGER NOT NULL,
     -- 1 message, 2 group created, 3 members added, 4 member removed, 5 member left,
-    -- 6 message edited, 7 message deleted, 8 reacted, 20 account changed.
+    -- 6 message edited, 7 message deleted, 8 reacted, 20 account changed, 30 role
+    -- changed.
     kind            INTEGER NOT NULL,
     committed_at_ms INTEGER NOT NULL,
     message_id      BLOB NOT NULL,
@@ -198,8 +199,15 @@ CREATE TABLE members (
     to_position   INTEGER NOT NULL,
     -- How many members were left when it ended.
     left_count    INTEGER,
+    -- 1 member, 2 admin, 3 owner: of one that ended, the last. 0 in a direct
+    -- conversation, where there are none.
+    role          INTEGER NOT NULL,
     PRIMARY KEY (user, conversation, from_seq)
 ) STRICT, WITHOUT ROWID;
+
+-- Open memberships by role, those of old first: whose a group is when its owner leaves.
+CREATE INDEX members_by_role ON members (conversation, role, from_position)
+ WHERE to_position = 9223372036854775807;
 
 -- Open memberships by user: a long list is read in pages.
 CREATE INDEX members_by_conversation ON members (conversation, to_position, user);

@@ -173,7 +173,7 @@ CREATE TABLE events (
     committed_at_ms  bigint NOT NULL,
     message_id       uuid NOT NULL,
     -- 1 message, 2 group created, 3 members added, 4 member removed, 5 member left,
-    -- 6 message edited, 7 message deleted, 8 reacted.
+    -- 6 message edited, 7 message deleted, 8 reacted, 30 role changed.
     kind             smallint NOT NULL,
     -- Of the request: tells a repeat from a conflict for ever, even if the body
     -- is blanked.
@@ -223,8 +223,15 @@ CREATE TABLE members (
     to_position      bigint NOT NULL,
     -- How many members were left when it ended.
     left_count       bigint,
+    -- 1 member, 2 admin, 3 owner: of one that ended, the last. 0 in a direct
+    -- conversation, where there are none.
+    role             smallint NOT NULL,
     PRIMARY KEY (user_key, conversation_key, from_seq)
 );
+
+-- Open memberships by role, those of old first: whose a group is when its owner leaves.
+CREATE INDEX members_by_role ON members (conversation_key, role, from_position, user_key)
+ WHERE to_position = 9223372036854775807;
 
 -- Open memberships by user: a long list is read in pages.
 CREATE INDEX members_by_conversation ON members (conversation_key, to_position, user_key);
