@@ -215,6 +215,7 @@ impl Peer {
             Request::EditMessage(_)
             | Request::DeleteMessage(_)
             | Request::React(_)
+            | Request::ChangeAccount(_)
             | Request::AddMembers(_)
             | Request::RemoveMember { .. }
             | Request::LeaveGroup { .. }

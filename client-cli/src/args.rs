@@ -4,6 +4,7 @@ mod account;
 mod group;
 pub(crate) mod message;
 mod push;
+pub(crate) mod setting;
 pub(crate) mod torture;
 
 use std::{env, net::SocketAddr, path::PathBuf};
@@ -224,6 +225,20 @@ pub(crate) enum Command {
     React(message::React),
 
     Edits(message::Edits),
+
+    Hide(setting::Hide),
+
+    Notify(setting::Notify),
+
+    Mute(setting::Mute),
+
+    Unmute(setting::Unmute),
+
+    Contact(setting::Contact),
+
+    /// List your favourites and whom you gave another name (works offline)
+    #[command(after_help = "Example:\n  magpie contacts")]
+    Contacts,
 
     /// Chat with a person or a group; /quit ends it
     ///

@@ -6,6 +6,7 @@ mod people;
 mod requests;
 #[cfg(test)]
 pub(crate) mod samples;
+mod setting;
 mod torture;
 
 use std::fmt;
@@ -138,6 +139,12 @@ pub(crate) enum Line {
         failed: u64,
     },
     Conversation(ConversationFields),
+    Contact {
+        user: String,
+        user_id: Shown<UserId>,
+        favourite: bool,
+        nickname: String,
+    },
     Member {
         conversation_id: Shown<ConversationId>,
         user: String,
@@ -256,6 +263,8 @@ pub(crate) struct EventFields {
     emoji: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     removed: Option<bool>,
+    #[serde(flatten)]
+    setting: setting::SettingFields,
     #[serde(skip)]
     place: Option<String>,
 }
@@ -275,6 +284,10 @@ pub(crate) struct ConversationFields {
     head_seq: u64,
     unread: u64,
     last_event_at: Option<String>,
+    notify: &'static str,
+    notify_until: Option<String>,
+    favourite: bool,
+    nickname: String,
 }
 
 /// What is queued and not done.
@@ -395,6 +408,7 @@ impl Line {
                 announcement_only,
                 ..of("group_updated", title, None)
             },
+            Content::AccountChanged(setting) => setting::changed(setting),
             content @ (Content::Message(_)
             | Content::DeletedMessage
             | Content::MessageEdited { .. }
@@ -428,6 +442,7 @@ impl Line {
             kind: match line.kind {
                 ConversationKind::Direct => "direct",
                 ConversationKind::Group => "group",
+                ConversationKind::Account => "account",
                 ConversationKind::Unknown => "unknown",
             },
             title: line.title,
@@ -444,6 +459,10 @@ impl Line {
             head_seq: line.head_seq.get(),
             unread: line.unread,
             last_event_at: line.last_event_at_ms.map(rfc3339),
+            notify: line.notify.level.name(),
+            notify_until: line.notify.until_ms.map(rfc3339),
+            favourite: line.contact.as_ref().is_some_and(|it| it.favourite),
+            nickname: line.contact.map_or_else(String::new, |it| it.nickname),
         })
     }
 

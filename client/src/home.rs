@@ -8,9 +8,11 @@ use std::{
 };
 
 use magpie_protocol::{
-    id::{ConversationId, MessageId},
+    id::{ConversationId, MessageId, UserId},
     role::Role,
     seq::Seq,
+    setting::Notify,
+    text::UserName,
 };
 
 use parking_lot::Mutex;
@@ -20,8 +22,8 @@ use crate::{
     error::{HomeError, LocalError},
     message::{Mention, Message, MessagePlace},
     model::{
-        Account, AuditConversation, ConversationLine, History, LocalHistory, LocalMembers, Member,
-        StoredEvent,
+        Account, AuditConversation, Contact, ConversationLine, History, LocalHistory, LocalMembers,
+        Member, StoredEvent,
     },
     request::{NewRequest, OutboxEntry, Outcome, Recipient},
 };
@@ -140,14 +142,43 @@ impl Home {
         self.database.lock().served()
     }
 
-    /// All conversations that are known here, the one with the newest event
-    /// first.
+    /// All conversations that are known here but the account log, the one with the
+    /// newest event first.
     ///
     /// # Errors
     ///
     /// [`LocalError`].
     pub fn conversations(&self) -> Result<Vec<ConversationLine>, LocalError> {
         self.database.lock().conversations()
+    }
+
+    /// For what the user is woken in all conversations; what is set for one counts
+    /// besides, and the stricter holds.
+    ///
+    /// # Errors
+    ///
+    /// [`LocalError`].
+    pub fn notify(&self) -> Result<Notify, LocalError> {
+        self.database.lock().notify(None)
+    }
+
+    /// Those who are favourites, or have a nickname.
+    ///
+    /// # Errors
+    ///
+    /// [`LocalError`].
+    pub fn contacts(&self) -> Result<Vec<Contact>, LocalError> {
+        self.database.lock().contacts()
+    }
+
+    /// The id of a user who is known here: somebody with whom the user shares a
+    /// conversation.
+    ///
+    /// # Errors
+    ///
+    /// [`LocalError`].
+    pub fn user_named(&self, name: &UserName) -> Result<Option<UserId>, LocalError> {
+        self.database.lock().user_named(name)
     }
 
     /// The conversation that a recipient means; `None` if no direct conversation

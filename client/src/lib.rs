@@ -63,7 +63,10 @@ pub use magpie_protocol::{
     push::{AppId, Platform, PushAddress, PushToken},
     role::Role,
     seq::Seq,
-    text::{Description, DeviceName, InvalidText, MessageText, Password, Title, UserName},
+    setting::{Notify, NotifyLevel, Setting},
+    text::{
+        Description, DeviceName, InvalidText, MessageText, Nickname, Password, Title, UserName,
+    },
     wire::{
         GroupUpdate, ReportReason,
         v1::{Action, ErrorCode},
@@ -76,9 +79,9 @@ pub use self::{
     home::{ConnectionLock, Home, Outbox},
     message::{Body, Edited, Forwarded, Mention, Message, MessagePlace, MessageState, Reaction},
     model::{
-        Account, AuditConversation, AuditLine, Content, ConversationKind, ConversationLine,
-        ConversationPage, DeviceLine, Dropped, Gap, History, HistoryPage, LocalHistory,
-        LocalMembers, Member, MembersPlace, Refusal, StoredEvent, User,
+        Account, AuditConversation, AuditLine, Contact, Content, ConversationKind,
+        ConversationLine, ConversationPage, DeviceLine, Dropped, Gap, History, HistoryPage,
+        LocalHistory, LocalMembers, Member, MembersPlace, Refusal, StoredEvent, User,
     },
     request::{
         Acceptance, InvalidRecipient, NewRequest, Operation, OutboxEntry, OutboxState, Outcome,

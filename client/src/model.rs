@@ -10,6 +10,7 @@ use magpie_protocol::{
     id::{ConversationId, DeviceId, MessageId, UserId},
     role::Role,
     seq::Seq,
+    setting::{Notify, Setting},
     wire::v1::{Action, ErrorCode},
 };
 
@@ -53,6 +54,17 @@ pub struct User {
     pub name: String,
 }
 
+/// What another user is to this one, who alone learns of it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Contact {
+    /// Who; the name is empty if no conversation here has them.
+    pub user: User,
+    /// One of the favourites.
+    pub favourite: bool,
+    /// What the user calls them; may be empty.
+    pub nickname: String,
+}
+
 /// What a conversation is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum ConversationKind {
@@ -60,6 +72,8 @@ pub enum ConversationKind {
     Direct,
     /// With a title, and members that come and go.
     Group,
+    /// The user's account log: what they have set for themself.
+    Account,
     /// Of a kind that this version does not know, or not described yet.
     Unknown,
 }
@@ -93,6 +107,11 @@ pub struct ConversationLine {
     pub last_event_at_ms: Option<i64>,
     /// Stored messages of others above the user's read mark.
     pub unread: u64,
+    /// For what of it the user is woken; besides, what holds in all conversations does
+    /// ([`Home::notify`](crate::Home::notify)).
+    pub notify: Notify,
+    /// What the other person of a direct conversation is to the user, if anything.
+    pub contact: Option<Contact>,
 }
 
 /// An event of a conversation.
@@ -202,6 +221,9 @@ pub enum Content {
         /// Admins and the owner alone write.
         announcement_only: Option<bool>,
     },
+    /// The user has set something for themself; `None` if this version does not know
+    /// what.
+    AccountChanged(Option<Setting>),
     /// Something that this version does not know, or cannot read. It is stored
     /// as it came.
     Unknown,

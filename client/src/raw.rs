@@ -159,7 +159,8 @@ pub(crate) fn blanked(raw: &Bytes) -> Option<Bytes> {
         | Kind::MessageDeleted(_)
         | Kind::Reacted(_)
         | Kind::RoleChanged(_)
-        | Kind::GroupUpdated(_) => return None,
+        | Kind::GroupUpdated(_)
+        | Kind::AccountChanged(_) => return None,
     };
     event.content = Some(v1::EventContent { kind: Some(kind) });
     Some(event.encode_to_vec().into())

@@ -7,6 +7,7 @@ use magpie_protocol::{
     message::{Edit, Emoji, NewMessage},
     role::Role,
     seq::Seq,
+    setting::Setting,
     text::{InvalidText, Title, UserName},
     wire::GroupUpdate,
 };
@@ -94,6 +95,8 @@ pub enum NewRequest {
         /// Take it back.
         removed: bool,
     },
+    /// Set something for the user alone, on all their devices.
+    Set(Setting),
     /// Make a group. Its conversation id has the bytes of the request's id.
     CreateGroup {
         /// What it is called.
@@ -177,6 +180,8 @@ pub enum Operation {
         /// Take it back.
         removed: bool,
     },
+    /// Set something for the user alone.
+    Set(Setting),
     /// Make a group.
     CreateGroup {
         /// What it is called.

@@ -21,5 +21,6 @@ pub mod push;
 pub mod role;
 pub mod seq;
 pub mod session;
+pub mod setting;
 pub mod text;
 pub mod wire;

@@ -127,6 +127,9 @@ pub const DESCRIPTION_LENGTH_MAX: usize = 500;
 /// Characters of a group's title.
 pub const TITLE_LENGTH_MAX: usize = 128;
 
+/// Characters of what a user calls another.
+pub const NICKNAME_LENGTH_MAX: usize = 64;
+
 /// Characters of a user's name.
 pub const USER_NAME_LENGTH_MIN: usize = 3;
 

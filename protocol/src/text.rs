@@ -3,9 +3,9 @@
 use std::fmt;
 
 use crate::limits::{
-    DESCRIPTION_LENGTH_MAX, DEVICE_NAME_LENGTH_MAX, INVITATION_SIZE_MAX, PASSWORD_LENGTH_MIN,
-    PASSWORD_SIZE_MAX, REPORT_SIZE_MAX, TEXT_SIZE_MAX, TITLE_LENGTH_MAX, USER_NAME_LENGTH_MAX,
-    USER_NAME_LENGTH_MIN,
+    DESCRIPTION_LENGTH_MAX, DEVICE_NAME_LENGTH_MAX, INVITATION_SIZE_MAX, NICKNAME_LENGTH_MAX,
+    PASSWORD_LENGTH_MIN, PASSWORD_SIZE_MAX, REPORT_SIZE_MAX, TEXT_SIZE_MAX, TITLE_LENGTH_MAX,
+    USER_NAME_LENGTH_MAX, USER_NAME_LENGTH_MIN,
 };
 
 /// Why a name, title, text or password is not acceptable. Never carries what
@@ -228,14 +228,32 @@ impl TryFrom<String> for DeviceName {
             DEVICE_NAME_LENGTH_MAX,
             "characters",
         )?;
-        if let Some(character) = text.chars().find(|character| character.is_control()) {
-            let allowed = "any printable character";
-            return Err(InvalidText::Character {
-                what: WHAT,
-                character,
-                allowed,
-            });
-        }
+        no_control(WHAT, &text)?;
+        Ok(Self(text))
+    }
+}
+
+/// What a user calls another: at most [`NICKNAME_LENGTH_MAX`] characters, without
+/// control characters; may be empty.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Nickname(String);
+
+impl Nickname {
+    /// The nickname.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for Nickname {
+    type Error = InvalidText;
+
+    fn try_from(text: String) -> Result<Self, InvalidText> {
+        const WHAT: &str = "nickname";
+        let length = text.chars().count();
+        at_most(WHAT, length, NICKNAME_LENGTH_MAX, "characters")?;
+        no_control(WHAT, &text)?;
         Ok(Self(text))
     }
 }
@@ -350,6 +368,17 @@ pub(crate) fn at_most(
         });
     }
     Ok(())
+}
+
+fn no_control(what: &'static str, text: &str) -> Result<(), InvalidText> {
+    match text.chars().find(|character| character.is_control()) {
+        Some(character) => Err(InvalidText::Character {
+            what,
+            character,
+            allowed: "any printable character",
+        }),
+        None => Ok(()),
+    }
 }
 
 // PostgreSQL's text cannot hold U+0000; both stores refuse it alike.

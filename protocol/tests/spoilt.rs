@@ -124,6 +124,16 @@ fn accounts() -> Vec<client_frame::Body> {
         Body::DeleteAccount(v1::DeleteAccount {
             password: "correct horse".to_owned(),
         }),
+        Body::ChangeAccount(v1::ChangeAccount {
+            message_id: id(1),
+            change: Some(v1::AccountChange {
+                kind: Some(v1::account_change::Kind::Contact(v1::Contact {
+                    user_id: id(4),
+                    favourite: true,
+                    nickname: "Mum".to_owned(),
+                })),
+            }),
+        }),
         Body::Report(v1::Report {
             about: Some(v1::report::About::Event(v1::EventPlace {
                 conversation_id: id(2),

@@ -134,7 +134,8 @@ metrics! {
     /// another device.
     WAKES_SENT = "magpie_wakes_sent_total", Kind::Counter, "wakes", ["try"];
     /// Wakes that were not sent though their device had not confirmed a message: it
-    /// did so within its time (confirmed), or is about to answer an earlier one (woken).
+    /// did so within its time (confirmed), is about to answer an earlier one (woken), or
+    /// its user wants none for such messages (muted).
     WAKES_SUPPRESSED = "magpie_wakes_suppressed_total", Kind::Counter, "wakes", ["reason"];
     /// Wakes whose device came to the server that had sent them and stored the message.
     WAKES_ANSWERED = "magpie_wakes_answered_total", Kind::Counter, "wakes", [];

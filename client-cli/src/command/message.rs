@@ -110,7 +110,7 @@ fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     read.map(|_| bytes)
 }
 
-fn place(context: &Context, which: &Which) -> Result<MessagePlace, Failure> {
+pub(super) fn place(context: &Context, which: &Which) -> Result<MessagePlace, Failure> {
     Ok(MessagePlace {
         conversation: context.conversation(&which.of)?,
         seq: which.seq,
@@ -151,7 +151,12 @@ fn forwarded(event: StoredEvent) -> Result<Message, Failure> {
     })
 }
 
-async fn queue(context: &Context, request: NewRequest, only: bool) -> Result<Exit, Failure> {
+/// Queues a request, and waits for what becomes of it unless it is only queued.
+pub(super) async fn queue(
+    context: &Context,
+    request: NewRequest,
+    only: bool,
+) -> Result<Exit, Failure> {
     let id = context.home.queue(request)?;
     if only {
         context.output.line(&Line::Queued {

@@ -19,6 +19,7 @@ mod push;
 mod read;
 mod report;
 mod send;
+mod setting;
 mod sync;
 
 use crate::{
@@ -68,6 +69,12 @@ async fn with_home(context: &Context, command: Command) -> Result<Exit, Failure>
         Command::Delete(asked) => message::delete(context, asked).await,
         Command::React(asked) => message::react(context, asked).await,
         Command::Edits(asked) => message::edits(context, &asked),
+        Command::Hide(asked) => setting::hide(context, asked).await,
+        Command::Notify(asked) => setting::notify(context, asked).await,
+        Command::Mute(asked) => setting::mute(context, asked).await,
+        Command::Unmute(asked) => setting::unmute(context, asked).await,
+        Command::Contact(asked) => setting::contact(context, asked).await,
+        Command::Contacts => setting::contacts(context),
         Command::Chat { to } => chat::run(context, to).await,
         Command::Listen { until_idle } => listen::run(context, until_idle).await,
         Command::Sync => sync::run(context).await,

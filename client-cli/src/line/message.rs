@@ -141,6 +141,7 @@ pub(super) fn message(event: &StoredEvent) -> Option<MessageFields> {
         | Content::MemberLeft { .. }
         | Content::RoleChanged { .. }
         | Content::GroupUpdated { .. }
+        | Content::AccountChanged(_)
         | Content::Unknown => return None,
     };
     let reactions = state.reactions.iter().map(|it| ReactionFields {
@@ -196,6 +197,7 @@ pub(super) fn change(content: &Content) -> EventFields {
         | Content::MemberLeft { .. }
         | Content::RoleChanged { .. }
         | Content::GroupUpdated { .. }
+        | Content::AccountChanged(_)
         | Content::Unknown => EventFields {
             kind: "unknown",
             ..EventFields::default()

@@ -66,6 +66,7 @@ impl Line {
             Self::Conversation(fields) => fields.paint(to),
             Self::Member { .. } | Self::Members { .. } => self.paint_members(to),
             Self::Outbox(fields) => fields.paint(to),
+            Self::Contact { .. } => self.paint_contact(to),
             Self::Difference {
                 conversation_id,
                 message,
@@ -272,6 +273,7 @@ impl EventFields {
                 None => write!(to, " gave {members} a role that this version does not know"),
             },
             "message_edited" | "message_deleted" | "reacted" => self.paint_change(to),
+            "account_changed" => write!(to, " changed a setting"),
             _ => write!(to, " did something that this version does not know"),
         }
     }
@@ -316,6 +318,7 @@ impl ConversationFields {
         to.write_str("  ")?;
         let sign = if self.kind == "direct" { "@" } else { "" };
         to.paint(Part::Place, format_args!("{sign}{}", self.title))?;
+        self.paint_settings(to)?;
         if self.kind == "group" {
             aside(
                 to,
@@ -336,7 +339,6 @@ fn gap(to: &mut Painter, from_seq: u64, to_seq: u64) -> fmt::Result {
     )
 }
 
-/// How many members there are, and whether all of them are listed.
 fn members(count: u64, listed: u64) -> String {
     match count {
         1 => "1 member".to_owned(),
@@ -355,7 +357,7 @@ pub(crate) fn place(line: &ConversationLine) -> String {
 pub(super) fn place_of(kind: ConversationKind, title: &str) -> String {
     let sign = match kind {
         ConversationKind::Direct => "@",
-        ConversationKind::Group | ConversationKind::Unknown => "",
+        ConversationKind::Group | ConversationKind::Account | ConversationKind::Unknown => "",
     };
     if kind == ConversationKind::Direct && title.is_empty() {
         return "(deleted)".to_owned();
@@ -461,6 +463,8 @@ mod tests {
             head_seq: magpie_client::Seq::ZERO,
             last_event_at_ms: None,
             unread: 0,
+            notify: magpie_client::Notify::default(),
+            contact: None,
         }
     }
 

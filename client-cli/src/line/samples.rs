@@ -7,6 +7,7 @@ use super::{
     EventFields, FaultFields, HealedFields, Line, MessageFields, OutboxFields, Shown, StruckFields,
     TortureFields,
     message::{MoreFields, ReactionFields},
+    setting::SettingFields,
 };
 
 /// Clears the screen, colours, ends the line, writes backwards, rings.
@@ -60,6 +61,14 @@ fn event(kind: &'static str) -> Line {
         text: Some(hostile()),
         emoji: Some(hostile()),
         removed: Some(true),
+        setting: SettingFields {
+            setting: Some("contact"),
+            about: Some(hostile()),
+            level: Some("none"),
+            until: Some(MOMENT.to_owned()),
+            favourite: Some(true),
+            nickname: Some(hostile()),
+        },
         place: Some(hostile()),
     })
 }
@@ -238,7 +247,7 @@ fn torture() -> Vec<Line> {
     ]
 }
 
-fn conversations() -> [Line; 3] {
+fn conversations() -> [Line; 4] {
     [
         Line::Conversation(ConversationFields {
             conversation_id: conversation_id(),
@@ -253,7 +262,17 @@ fn conversations() -> [Line; 3] {
             head_seq: 9,
             unread: 2,
             last_event_at: Some(MOMENT.to_owned()),
+            notify: "none",
+            notify_until: Some(MOMENT.to_owned()),
+            favourite: true,
+            nickname: hostile(),
         }),
+        Line::Contact {
+            user: hostile(),
+            user_id: Shown(magpie_client::UserId::new([3; 16])),
+            favourite: true,
+            nickname: hostile(),
+        },
         Line::Member {
             conversation_id: conversation_id(),
             user: hostile(),
@@ -285,6 +304,7 @@ pub(crate) fn all() -> Vec<Line> {
             "message_edited",
             "message_deleted",
             "reacted",
+            "account_changed",
             "unknown",
         ]
         .map(event),

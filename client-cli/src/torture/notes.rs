@@ -73,6 +73,7 @@ pub(super) fn digest(content: &Content) -> Digest {
         | Content::MessageEdited { .. }
         | Content::MessageDeleted { .. }
         | Content::Reacted { .. }
+        | Content::AccountChanged(_)
         | Content::Unknown => Digest::of(b"something else"),
     }
 }

@@ -12,6 +12,7 @@ mod limited;
 mod manual;
 mod queueing;
 mod roles;
+mod settings;
 #[cfg(test)] // as above
 mod sharing;
 #[cfg(test)] // as above

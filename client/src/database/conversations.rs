@@ -3,6 +3,7 @@
 use magpie_protocol::{
     id::{ConversationId, UserId},
     seq::Seq,
+    setting::Notify,
     wire::v1,
 };
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
@@ -12,7 +13,9 @@ use super::{
     account::{self, Me},
     conversation_at,
     events::{self, MESSAGE},
-    gaps, members, seq_at, stored,
+    gaps, members, seq_at,
+    settings::{self, ACCOUNT},
+    stored,
 };
 use crate::{
     error::LocalError,
@@ -34,6 +37,8 @@ pub(super) struct Reach {
     pub(super) members: Seq,
     /// The highest own event stored before its predecessors.
     pub(super) ahead: Seq,
+    /// It is the account log: all of it is needed.
+    pub(super) is_account: bool,
 }
 
 impl Reach {
@@ -44,7 +49,17 @@ impl Reach {
         described: false,
         members: Seq::ZERO,
         ahead: Seq::ZERO,
+        is_account: false,
     };
+
+    /// The kind of gap that the next event leaves.
+    pub(super) const fn left_out(&self) -> i64 {
+        if self.described && !self.is_account {
+            gaps::ON_DEMAND
+        } else {
+            gaps::MISSING
+        }
+    }
 }
 
 pub(super) fn reach(
@@ -53,7 +68,7 @@ pub(super) fn reach(
 ) -> Result<Option<Reach>, LocalError> {
     let reach = transaction
         .prepare_cached(
-            "SELECT next_seq, first_seq, described, members_seq, ahead_seq
+            "SELECT next_seq, first_seq, described, members_seq, ahead_seq, kind = 3
                FROM conversations WHERE id = ?1",
         )?
         .query_row([conversation.bytes()], |row| {
@@ -63,6 +78,7 @@ pub(super) fn reach(
                 described: row.get(2)?,
                 members: seq_at(row, 3)?,
                 ahead: seq_at(row, 4)?,
+                is_account: row.get(5)?,
             })
         })
         .optional()?;
@@ -176,7 +192,9 @@ pub(super) fn describe(
     };
     let title = match it.kind() {
         v1::ConversationKind::Direct => peer_name(me, it),
-        v1::ConversationKind::Group | v1::ConversationKind::Unspecified => it.title.clone(),
+        v1::ConversationKind::Group
+        | v1::ConversationKind::Account
+        | v1::ConversationKind::Unspecified => it.title.clone(),
     };
     transaction
         .prepare_cached(
@@ -212,6 +230,7 @@ pub(super) fn kind(number: i64) -> ConversationKind {
     match number {
         DIRECT => ConversationKind::Direct,
         2 => ConversationKind::Group,
+        ACCOUNT => ConversationKind::Account,
         _ => ConversationKind::Unknown,
     }
 }
@@ -241,6 +260,8 @@ pub(crate) fn line(me: UserId, it: v1::Conversation) -> Option<ConversationLine>
         head_seq: Seq::new(it.head_seq),
         last_event_at_ms: None,
         unread: 0,
+        notify: Notify::default(),
+        contact: None,
     })
 }
 
@@ -260,6 +281,8 @@ fn line_at(row: &Row<'_>) -> rusqlite::Result<ConversationLine> {
         head_seq: seq_at(row, 5)?,
         last_event_at_ms: row.get(6)?,
         unread: 0,
+        notify: Notify::default(),
+        contact: None,
     })
 }
 
@@ -267,6 +290,8 @@ fn line_at(row: &Row<'_>) -> rusqlite::Result<ConversationLine> {
 const UNREAD: &str = "
     SELECT count(*) FROM events
      WHERE conversation = ?1 AND kind = ?3 AND sender IS NOT ?2
+       AND NOT EXISTS (SELECT 1 FROM settings
+                        WHERE settings.kind = 2 AND about = ?1 AND about_seq = events.seq)
        AND seq > max(
            coalesce((SELECT read_seq FROM members WHERE conversation = ?1 AND user_id = ?2), 0),
            coalesce((SELECT max(seq) FROM reads WHERE conversation = ?1 AND code IS NULL), 0))";
@@ -283,7 +308,7 @@ impl Database {
                         (SELECT committed_at_ms FROM events WHERE conversation = id
                           ORDER BY seq DESC LIMIT 1) AS at, member_count,
                         description, announcement_only
-                   FROM conversations ORDER BY at DESC, id",
+                   FROM conversations WHERE kind <> 3 ORDER BY at DESC, id",
             )?
             .query_map([], line_at)?
             .collect::<Result<_, _>>()?;
@@ -295,6 +320,11 @@ impl Database {
                     row.get(0)
                 })?;
             line.unread = unread.unsigned_abs();
+            line.notify = settings::notify(&view, Some(line.id))?;
+            let mut others = line.members.iter().filter(|it| it.user.id != me.user);
+            if let (ConversationKind::Direct, Some(peer)) = (line.kind, others.next()) {
+                line.contact = settings::contact(&view, &peer.user)?;
+            }
         }
         Ok(lines)
     }

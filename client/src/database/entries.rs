@@ -10,6 +10,7 @@ use magpie_protocol::{
 
 use super::{
     Database, conversation_at, message_id_at, outbox::refusal_at, requests::decode, seq_at,
+    settings::setting,
 };
 use crate::{
     error::LocalError,
@@ -164,6 +165,7 @@ fn operation(body: Body) -> Option<Operation> {
             description: it.description,
             announcement_only: it.announcement_only,
         },
+        Body::ChangeAccount(it) => Operation::Set(setting(it.change)?),
         Body::SetRole(it) => Operation::SetRole {
             conversation: conversation(&it.conversation_id)?,
             name: it.user_name,

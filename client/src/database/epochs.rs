@@ -19,10 +19,10 @@ use rusqlite::{OptionalExtension as _, Transaction, params};
 use super::{
     account::Me,
     conversation_at, conversations,
-    events::{BLANK, DELETED, EDITED, MESSAGE, REACTED},
+    events::{ACCOUNT_CHANGED, BLANK, DELETED, EDITED, MESSAGE, REACTED},
     gaps,
     outbox::{self, Again},
-    seq_at, states, stored,
+    seq_at, settings, states, stored,
 };
 use crate::{
     error::LocalError,
@@ -162,6 +162,9 @@ fn drop_above(
     outbox::forget_targets(transaction, id, above)?;
     cut(transaction, id, above)?;
     outbox::forget_outcomes(transaction, id, above)?;
+    if kind == ConversationKind::Account {
+        settings::read_again(transaction, id)?;
+    }
     if events == 0 && changes == 0 && reach.next <= above.next() {
         return Ok(None);
     }
@@ -186,7 +189,7 @@ fn own_above(
         .prepare_cached(
             "SELECT seq, message_id, committed_at_ms, raw FROM events
               WHERE conversation = ?1 AND seq > ?2 AND sender = ?3
-                AND (kind = ?4 OR (kind IN (?5, ?6, ?7) AND target <= ?2)) ORDER BY seq",
+                AND (kind IN (?4, ?8) OR (kind IN (?5, ?6, ?7) AND target <= ?2)) ORDER BY seq",
         )?
         .query_map(
             params![
@@ -196,7 +199,8 @@ fn own_above(
                 MESSAGE,
                 EDITED,
                 DELETED,
-                REACTED
+                REACTED,
+                ACCOUNT_CHANGED
             ],
             |row| {
                 Ok(Own {
@@ -224,7 +228,7 @@ fn count_changes(
             "SELECT count(*) FROM (
                  SELECT seq FROM events
                   WHERE conversation = ?1 AND seq > ?2 AND sender = ?3
-                    AND kind NOT IN (?4, ?6) AND (target IS NULL OR target > ?2)
+                    AND kind NOT IN (?4, ?6, ?7) AND (target IS NULL OR target > ?2)
                   UNION
                  SELECT seq FROM outcomes
                   WHERE conversation = ?1 AND seq > ?2 AND kind = ?5
@@ -238,7 +242,8 @@ fn count_changes(
                 me.user.bytes(),
                 MESSAGE,
                 outbox::ACCEPTED,
-                BLANK
+                BLANK,
+                ACCOUNT_CHANGED
             ],
             |row| row.get(0),
         )?;
@@ -365,6 +370,10 @@ fn again(own: &Own, message_id: MessageId, id: ConversationId, to: To, above: Se
             seq: it.seq,
             emoji: it.emoji,
             removed: it.removed,
+        }),
+        Kind::AccountChanged(it) => Body::ChangeAccount(v1::ChangeAccount {
+            message_id,
+            change: it.change,
         }),
         Kind::GroupCreated(_)
         | Kind::MembersAdded(_)

@@ -10,7 +10,7 @@ use magpie_protocol::{
 use prost::Message as _;
 use rusqlite::{Connection, Transaction, params};
 
-use super::{Database, account::Me, conversations, gaps, states, stored};
+use super::{Database, account::Me, conversations, gaps, settings::setting, states, stored};
 use crate::{
     error::LocalError,
     message::{Message, MessagePlace, MessageState},
@@ -27,6 +27,8 @@ pub(super) const EDITED: i64 = 6;
 pub(super) const DELETED: i64 = 7;
 /// A reaction.
 pub(super) const REACTED: i64 = 8;
+/// A setting of the user's own.
+pub(super) const ACCOUNT_CHANGED: i64 = 20;
 /// The place of a message that was deleted.
 pub(super) const BLANK: i64 = 9;
 
@@ -101,6 +103,7 @@ impl NewEvent {
             Some(Kind::MessageEdited(_)) => EDITED,
             Some(Kind::MessageDeleted(_)) => DELETED,
             Some(Kind::Reacted(_)) => REACTED,
+            Some(Kind::AccountChanged(_)) => ACCOUNT_CHANGED,
             Some(Kind::RoleChanged(_)) => ROLE_CHANGED,
             Some(Kind::GroupUpdated(_)) => GROUP_UPDATED,
             None => 0,
@@ -121,7 +124,8 @@ impl NewEvent {
             | Kind::MemberRemoved(_)
             | Kind::MemberLeft(_)
             | Kind::RoleChanged(_)
-            | Kind::GroupUpdated(_) => return None,
+            | Kind::GroupUpdated(_)
+            | Kind::AccountChanged(_) => return None,
         };
         Some(Seq::new(seq))
     }
@@ -267,6 +271,7 @@ fn to_stored(event: v1::Event, raw: Bytes, conversation: ConversationId) -> Stor
             description: it.description,
             announcement_only: it.announcement_only,
         },
+        Some(Kind::AccountChanged(it)) => Content::AccountChanged(setting(it.change)),
         None => Content::Unknown,
     };
     StoredEvent {
@@ -298,7 +303,10 @@ pub(super) fn newest_below(
     let mut events: Vec<StoredEvent> = connection
         .prepare_cached(
             "SELECT conversation, raw FROM events
-              WHERE conversation = ?1 AND seq < ?2 ORDER BY seq DESC LIMIT ?3",
+              WHERE conversation = ?1 AND seq < ?2
+                AND NOT EXISTS (SELECT 1 FROM settings
+                                 WHERE settings.kind = 2 AND about = ?1 AND about_seq = events.seq)
+              ORDER BY seq DESC LIMIT ?3",
         )?
         .query_map(
             params![

@@ -20,6 +20,7 @@ mod page;
 mod printed;
 mod requests;
 mod schema;
+mod settings;
 mod states;
 #[cfg(test)]
 mod tests;

@@ -11,8 +11,8 @@ use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
 
 use super::{
     Database, account, conversation_at, conversations, message_id_at,
-    requests::{body, decode, encode, target, target_seq},
-    seq_at, stored,
+    requests::{body, decode, encode, hidden, target, target_seq},
+    seq_at, settings, stored,
 };
 use crate::{
     error::LocalError,
@@ -46,6 +46,7 @@ fn queue(
     match body(id, request) {
         Ok(body) => {
             let target = target(transaction, &body)?;
+            settings::queued(transaction, id, &body)?;
             transaction
                 .prepare_cached(
                     "INSERT INTO outbox (id, frame, queued_at_ms, conversation, target)
@@ -210,7 +211,11 @@ pub(super) fn accepted(
         return Ok(None);
     };
     keep_outcome(transaction, id, ACCEPTED, at)?;
-    Ok(decode(&frame))
+    let body = decode(&frame);
+    if let Some(body) = &body {
+        settings::accepted(transaction, id, at.seq, body)?;
+    }
+    Ok(body)
 }
 
 fn keep_outcome(
@@ -252,6 +257,7 @@ pub(super) fn refused(
             i32::from(refusal.action),
             refusal.message
         ])?;
+    settings::waits_no_more(transaction, id)?;
     Ok(changed == 1)
 }
 
@@ -318,7 +324,11 @@ pub(super) fn put_in_front(
         transaction
             .prepare_cached("DELETE FROM outcomes WHERE id = ?1")?
             .execute([id])?;
-        let target = target_seq(&again.body);
+        let target = match &again.body {
+            // It is in the account log, and about a message elsewhere.
+            Body::ChangeAccount(it) => hidden(it),
+            body => target_seq(body).map(|seq| (conversation, seq)),
+        };
         transaction
             .prepare_cached(
                 "INSERT INTO outbox (place, id, frame, queued_at_ms, conversation, target)
@@ -329,8 +339,8 @@ pub(super) fn put_in_front(
                 id,
                 encode(again.body),
                 again.queued_at_ms,
-                target.map(|_| conversation.bytes()),
-                target.map(stored),
+                target.map(|(conversation, _)| conversation.bytes()),
+                target.map(|(_, seq)| stored(seq)),
             ])?;
     }
     Ok(())

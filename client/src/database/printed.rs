@@ -7,7 +7,7 @@ use super::{Database, conversation_at, events::event_at, stored};
 use crate::{error::LocalError, model::StoredEvent};
 
 const WITH_NEWS: &str = "
-    SELECT id FROM conversations WHERE next_seq - 1 > printed_seq ORDER BY id";
+    SELECT id FROM conversations WHERE next_seq - 1 > printed_seq AND kind <> 3 ORDER BY id";
 
 const UNPRINTED: &str = "
     SELECT events.conversation, events.raw
@@ -16,6 +16,8 @@ const UNPRINTED: &str = "
                  AND events.seq > conversations.printed_seq
      WHERE conversations.id = ?1
        AND events.printable = 1
+       AND NOT EXISTS (SELECT 1 FROM settings
+                        WHERE settings.kind = 2 AND about = ?1 AND about_seq = events.seq)
        AND events.seq < coalesce(
                (SELECT min(from_seq) FROM gaps
                  WHERE gaps.conversation = conversations.id AND gaps.kind = 1),

@@ -3,13 +3,14 @@
 use magpie_protocol::{
     id::{ConversationId, MessageId},
     seq::Seq,
+    setting::Setting,
     text::UserName,
     wire::v1::{self, client_frame::Body},
 };
 use prost::Message as _;
 use rusqlite::Transaction;
 
-use super::conversations;
+use super::{conversations, settings::setting};
 use crate::{
     error::LocalError,
     request::{NewRequest, Recipient},
@@ -55,6 +56,10 @@ pub(super) fn body(id: MessageId, request: NewRequest) -> Result<Body, (Recipien
             seq: place.seq.get(),
             emoji: emoji.as_str().to_owned(),
             removed,
+        }),
+        NewRequest::Set(setting) => Body::ChangeAccount(v1::ChangeAccount {
+            message_id,
+            change: Some(setting.to_wire()),
         }),
         NewRequest::CreateGroup { title, names: whom } => Body::CreateGroup(v1::CreateGroup {
             message_id,
@@ -119,6 +124,8 @@ pub(super) fn target(
         by_id(&it.conversation_id)
     } else if let Body::React(it) = body {
         by_id(&it.conversation_id)
+    } else if let Body::ChangeAccount(it) = body {
+        hidden(it).map(|(id, _)| id)
     } else if let Body::SendMessage(it) = body {
         match &it.to {
             Some(To::ConversationId(id)) => by_id(id),
@@ -134,6 +141,14 @@ pub(super) fn target(
     Ok(id.map(|id| (id, seq)))
 }
 
+/// The message that is not to be seen any more.
+pub(super) fn hidden(it: &v1::ChangeAccount) -> Option<(ConversationId, Seq)> {
+    match setting(it.change.clone())? {
+        Setting::Hide { conversation, seq } => Some((conversation, seq)),
+        Setting::Notify { .. } | Setting::Contact { .. } => None,
+    }
+}
+
 /// The seq of the message that a request changes or answers.
 pub(super) fn target_seq(body: &Body) -> Option<Seq> {
     let seq = if let Body::EditMessage(it) = body {
@@ -142,6 +157,8 @@ pub(super) fn target_seq(body: &Body) -> Option<Seq> {
         it.seq
     } else if let Body::React(it) = body {
         it.seq
+    } else if let Body::ChangeAccount(it) = body {
+        return hidden(it).map(|(_, seq)| seq);
     } else if let Body::SendMessage(it) = body {
         it.message.as_ref().map_or(0, |it| it.reply_to_seq)
     } else {

@@ -74,8 +74,8 @@ CREATE TABLE events (
     message_id BLOB,
     sender BLOB,
     committed_at_ms INTEGER NOT NULL,
-    -- The field of EventContent: 1 a message, 6 edited, 7 deleted, 8 reacted; but 9 is the
-    -- place of a message that was deleted.
+    -- The field of EventContent: 1 a message, 6 edited, 7 deleted, 8 reacted, 20 a
+    -- setting; but 9 is the place of a message that was deleted.
     kind INTEGER NOT NULL,
     -- 0: history that was fetched on demand.
     printable INTEGER NOT NULL,
@@ -129,6 +129,27 @@ CREATE TABLE outbox (
 ) STRICT;
 
 CREATE INDEX outbox_by_target ON outbox (conversation, target) WHERE target IS NOT NULL;
+
+-- What the user has set for themself, as the account log says, and the outbox.
+CREATE TABLE settings (
+    -- The field of magpie.v1.AccountChange: 1 for what to wake, 2 a hidden message, 3 a
+    -- contact.
+    kind INTEGER NOT NULL,
+    -- The id of what it is about; empty: all conversations.
+    about BLOB NOT NULL,
+    -- Of a message; else 0.
+    about_seq INTEGER NOT NULL,
+    -- The newest event that says so, and its magpie.v1.AccountChange; 0 and absent if
+    -- there is none.
+    seq INTEGER NOT NULL DEFAULT 0,
+    change BLOB,
+    -- What waits in the outbox to be said instead, and as which request.
+    queued BLOB,
+    queued_id BLOB,
+    PRIMARY KEY (kind, about, about_seq)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX settings_by_request ON settings (queued_id) WHERE queued_id IS NOT NULL;
 
 -- Read marks that the server has not confirmed.
 CREATE TABLE reads (

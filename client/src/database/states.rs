@@ -119,7 +119,8 @@ pub(super) fn follow(transaction: &Transaction<'_>, event: &NewEvent) -> Result<
         | Kind::MemberRemoved(_)
         | Kind::MemberLeft(_)
         | Kind::RoleChanged(_)
-        | Kind::GroupUpdated(_) => Ok(()),
+        | Kind::GroupUpdated(_)
+        | Kind::AccountChanged(_) => Ok(()),
     }
 }
 
@@ -279,7 +280,8 @@ fn state(
                 | Kind::MemberRemoved(_)
                 | Kind::MemberLeft(_)
                 | Kind::RoleChanged(_)
-                | Kind::GroupUpdated(_),
+                | Kind::GroupUpdated(_)
+                | Kind::AccountChanged(_),
             )
             | None => {}
         }

@@ -4,6 +4,7 @@ mod again;
 mod epochs;
 mod members;
 mod messages;
+mod settings;
 
 use bytes::Bytes;
 use magpie_protocol::{

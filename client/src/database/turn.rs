@@ -22,6 +22,7 @@ use super::{
     conversations::{self, Reach},
     epochs, events, gaps, members,
     outbox::{self, Waiting},
+    settings,
     states::{self, States},
 };
 use crate::{
@@ -329,6 +330,7 @@ impl Worker<'_> {
         if inserted {
             self.answer(event)?;
             states::follow(transaction, event)?;
+            settings::follow(transaction, event)?;
             members::follow(transaction, &self.me, event, reach.members)?;
         }
         if event.seq < reach.next || matches!(origin, Origin::Filled { .. }) {
@@ -345,12 +347,7 @@ impl Worker<'_> {
                 conversations::set_ahead(transaction, id, event.seq)?;
                 return Ok(inserted);
             }
-            let kind = if reach.described {
-                gaps::ON_DEMAND
-            } else {
-                gaps::MISSING
-            };
-            self.open_gap(id, reach.next, event.seq.previous(), kind)?;
+            self.open_gap(id, reach.next, event.seq.previous(), reach.left_out())?;
         }
         let next = conversations::advance(transaction, id, event.seq.next(), reach.ahead)?;
         self.touch(id, event.seq, next.previous());

@@ -87,6 +87,7 @@ pub(super) fn sent_message_id(body: &v1::client_frame::Body) -> Bytes {
         Body::EditMessage(it) => it.message_id.clone(),
         Body::DeleteMessage(it) => it.message_id.clone(),
         Body::React(it) => it.message_id.clone(),
+        Body::ChangeAccount(it) => it.message_id.clone(),
         Body::Hello(_)
         | Body::Register(_)
         | Body::SignIn(_)

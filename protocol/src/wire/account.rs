@@ -1,12 +1,13 @@
 //! What a user does with their own account, and tells of others, checked.
 
 use super::{
-    convert::{InvalidRequest, conversation_id, device_id},
+    convert::{InvalidRequest, conversation_id, device_id, message_id},
     v1,
 };
 use crate::{
-    id::{ConversationId, DeviceId},
+    id::{ConversationId, DeviceId, MessageId},
     seq::Seq,
+    setting::Setting,
     text::{DeviceName, Invitation, Password, ReportText, UserName},
 };
 
@@ -81,6 +82,26 @@ impl TryFrom<v1::ChangePassword> for ChangePassword {
             current: it.current.try_into()?,
             new: it.new.try_into()?,
             sign_out_others: it.sign_out_others,
+        })
+    }
+}
+
+/// A setting of the user's own to change.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ChangeAccount {
+    /// The request's identity.
+    pub id: MessageId,
+    /// What is to be.
+    pub setting: Setting,
+}
+
+impl TryFrom<v1::ChangeAccount> for ChangeAccount {
+    type Error = InvalidRequest;
+
+    fn try_from(it: v1::ChangeAccount) -> Result<Self, InvalidRequest> {
+        Ok(Self {
+            id: message_id(&it.message_id)?,
+            setting: it.change.unwrap_or_default().try_into()?,
         })
     }
 }

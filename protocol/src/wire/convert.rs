@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::{
-    account::{ChangePassword, Report},
+    account::{ChangeAccount, ChangePassword, Report},
     fetch::{FetchHistory, FetchMembers, parse_conversations, parse_history, parse_members},
     groups::{SetRole, UpdateGroup, parse_set_role, parse_update_group},
     messages::{
@@ -156,6 +156,8 @@ pub enum Request {
     DeleteMessage(DeleteMessage),
     /// React to a message.
     React(React),
+    /// Change a setting of the user's own.
+    ChangeAccount(ChangeAccount),
     /// Make a group.
     CreateGroup(CreateGroup),
     /// Add members to a group.
@@ -227,6 +229,7 @@ impl Request {
             | Self::EditMessage(EditMessage { id, .. })
             | Self::DeleteMessage(DeleteMessage { id, .. })
             | Self::React(React { id, .. })
+            | Self::ChangeAccount(ChangeAccount { id, .. })
             | Self::CreateGroup(CreateGroup { id, .. })
             | Self::AddMembers(AddMembers { id, .. })
             | Self::RemoveMember { id, .. }
@@ -266,6 +269,7 @@ pub fn parse_request(body: v1::client_frame::Body) -> Option<Result<Request, Inv
         Body::EditMessage(it) => parse_edit(it),
         Body::DeleteMessage(it) => parse_delete(&it),
         Body::React(it) => parse_react(it),
+        Body::ChangeAccount(it) => ChangeAccount::try_from(it).map(Request::ChangeAccount),
         Body::CreateGroup(it) => parse_create(it),
         Body::AddMembers(it) => parse_add(it),
         Body::RemoveMember(it) => parse_remove(it),
@@ -337,7 +341,7 @@ fn parse_delete_account(it: v1::DeleteAccount) -> Result<Request, InvalidRequest
 }
 
 /// Of an event that there may be: engines store signed numbers.
-pub(super) fn event_seq(seq: u64) -> Result<Seq, InvalidRequest> {
+pub(crate) fn event_seq(seq: u64) -> Result<Seq, InvalidRequest> {
     const MAX: u64 = i64::MAX.unsigned_abs();
     if (1..=MAX).contains(&seq) {
         return Ok(Seq::new(seq));

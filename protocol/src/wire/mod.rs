@@ -10,13 +10,15 @@ mod groups;
 mod messages;
 
 pub use self::{
-    account::{Authenticate, ChangePassword, Report, ReportReason, Reported},
+    account::{Authenticate, ChangeAccount, ChangePassword, Report, ReportReason, Reported},
     convert::{AddMembers, CreateGroup, Hello, InvalidRequest, Request, device_id, parse_request},
     encoded::{EncodedHistory, EncodedPage, write_frame},
     fetch::{FetchHistory, FetchMembers, HistoryFrom},
     groups::{GroupUpdate, SetRole, UpdateGroup},
     messages::{DeleteMessage, EditMessage, React, SendMessage, Target},
 };
+
+pub(crate) use self::convert::event_seq;
 
 /// The schema, package `magpie.v1`, as generated.
 #[expect(

@@ -262,7 +262,8 @@ fn message_told(event: v1::Event) -> MessageTold {
             | Kind::MessageDeleted(_)
             | Kind::Reacted(_)
             | Kind::RoleChanged(_)
-            | Kind::GroupUpdated(_),
+            | Kind::GroupUpdated(_)
+            | Kind::AccountChanged(_),
         )
         | None => String::new(),
     };

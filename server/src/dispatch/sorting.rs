@@ -65,6 +65,7 @@ pub const fn is_of_one_history(request: &Request) -> bool {
         | Request::EditMessage(_)
         | Request::DeleteMessage(_)
         | Request::React(_)
+        | Request::ChangeAccount(_)
         | Request::CreateGroup(_)
         | Request::AddMembers(_)
         | Request::RemoveMember { .. }
@@ -121,6 +122,10 @@ pub(super) fn to_append(
                 removed: it.removed,
             };
             (it.id, command)
+        }
+        Request::ChangeAccount(it) => {
+            let setting = it.setting;
+            (it.id, Command::ChangeAccount { setting })
         }
         Request::CreateGroup(CreateGroup { id, title, names }) => {
             (id, Command::CreateGroup { title, names })

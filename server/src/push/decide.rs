@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crate::store::{Attachment, Candidate, DEADLINE_MS_MAX, WorthyEvent};
+use magpie_protocol::setting::NotifyLevel;
+
+use crate::store::{Addressed, Attachment, Candidate, DEADLINE_MS_MAX, WorthyEvent};
 
 /// How much longer a device is given while its user follows the conversation on
 /// another one.
@@ -39,12 +41,15 @@ pub(super) enum Decision {
     },
     /// Never for this event.
     Not,
+    /// Never, because its user wants none for it.
+    Muted,
 }
 
-/// Decides. The socket being open is no reason not to: only what the device has
+/// Decides. Whom the message is meant for in particular must be known if the user wants
+/// nothing else. The socket being open is no reason not to: only what the device has
 /// confirmed is.
 pub(super) fn decide(
-    event: &WorthyEvent,
+    (event, addressed): (&WorthyEvent, Option<&Addressed>),
     device: &Candidate,
     deadlines: &Deadlines,
     now_ms: i64,
@@ -54,6 +59,15 @@ pub(super) fn decide(
     let may_read = device.from_seq <= event.seq;
     if is_own || is_seen || !may_read {
         return Decision::Not;
+    }
+    // As it is set now, not as it was when the message came.
+    let is_muted = match device.level {
+        NotifyLevel::All => false,
+        NotifyLevel::Mentions => !addressed.is_some_and(|it| it.is_for(device.user)),
+        NotifyLevel::None => true,
+    };
+    if is_muted {
+        return Decision::Muted;
     }
     // Unanswered, its wake stands for this event too; answered, it does not.
     if device.is_woken {
@@ -120,11 +134,35 @@ mod tests {
             read_seq: Seq::new(0),
             has_company: false,
             is_woken: false,
+            level: NotifyLevel::All,
         }
     }
 
     fn at(device: &Candidate, after_ms: i64) -> Decision {
-        decide(&event(), device, &DEADLINES, NOON + after_ms)
+        decide((&event(), None), device, &DEADLINES, NOON + after_ms)
+    }
+
+    #[test]
+    fn who_wants_mentions_alone_is_woken_by_nothing_else() {
+        let (mentioned, none) = [NotifyLevel::Mentions, NotifyLevel::None]
+            .map(|level| Candidate { level, ..device() })
+            .into();
+        let addressed = |everybody, users| Addressed {
+            position: event().position,
+            everybody,
+            users,
+        };
+        let of = |device: &Candidate, addressed: Option<&Addressed>| {
+            decide((&event(), addressed), device, &DEADLINES, NOON)
+        };
+        for (everybody, users) in [(true, vec![]), (false, vec![device().user])] {
+            let addressed = addressed(everybody, users);
+            assert_eq!(of(&mentioned, Some(&addressed)), Decision::Owed);
+            assert_eq!(of(&none, Some(&addressed)), Decision::Muted);
+        }
+        let others = addressed(false, vec![event().sender]);
+        assert_eq!(of(&mentioned, Some(&others)), Decision::Muted);
+        assert_eq!(of(&mentioned, None), Decision::Muted);
     }
 
     /// D8.

@@ -7,6 +7,7 @@
 //! patience nobody is decided and nothing is sent; afterwards the log still says
 //! who is owed what, and those who have caught up are owed nothing.
 
+mod addressed;
 mod again;
 mod silent;
 
@@ -31,8 +32,8 @@ use crate::{
     metrics::{WAKES_OWED, WAKES_SUPPRESSED},
     random::Random,
     store::{
-        Attachment, Candidate, CandidatePage, CandidatePlace, DueWake, NewWake, Shard, SharedStore,
-        StoreError, WorthyEvent,
+        Addressed, Attachment, Candidate, CandidatePage, CandidatePlace, DueWake, NewWake, Shard,
+        SharedStore, StoreError, WorthyEvent,
     },
 };
 
@@ -276,12 +277,10 @@ impl Duty {
         let mut asked = JoinSet::new();
         for (index, events) in events.iter().enumerate() {
             let (store, last) = (Arc::clone(&self.store), events.last().copied());
-            let since_ms = self.clock.wall_ms() - LATELY_MS;
+            let now_ms = self.clock.wall_ms();
             asked.spawn(async move {
                 let page = match &last {
-                    Some(last) => {
-                        candidates(&store, last, CandidatePlace::default(), since_ms).await
-                    }
+                    Some(last) => candidates(&store, last, CandidatePlace::default(), now_ms).await,
                     None => Ok(CandidatePage::default()),
                 };
                 (index, page)
@@ -316,6 +315,8 @@ impl Duty {
         let mut seen = Seen::default();
         let mut page = first;
         loop {
+            self.find_addressed(events, &page.candidates, &mut seen)
+                .await?;
             let mut owed = self.decide_all(events, &page.candidates, now_ms, &mut seen);
             let may_send = self.sender.take(owed.len(), all_owed.len()) as usize;
             for it in owed.split_off(owed.len().min(may_send)) {
@@ -324,7 +325,7 @@ impl Duty {
             }
             all_owed.append(&mut owed);
             let Some(place) = page.next else { break };
-            page = candidates(&self.store, last, place, now_ms - LATELY_MS).await?;
+            page = candidates(&self.store, last, place, now_ms).await?;
         }
         if seen.found == 0 {
             let until_ms = now_ms.saturating_add(ms((took * REST_TIMES).min(REST_MAX)));
@@ -333,6 +334,9 @@ impl Duty {
         let confirmed = pending.waited(last.conversation, seen.waiting, seen.owed);
         metrics::counter!(WAKES_SUPPRESSED, "reason" => "confirmed").increment(confirmed);
         metrics::counter!(WAKES_SUPPRESSED, "reason" => "woken").increment(seen.woken);
+        if seen.undecided.is_none() {
+            metrics::counter!(WAKES_SUPPRESSED, "reason" => "muted").increment(seen.muted);
+        }
         for event in events {
             match seen.undecided {
                 Some((first, at_ms)) if event.position >= first => {
@@ -353,9 +357,11 @@ impl Duty {
         seen: &mut Seen,
     ) -> Vec<Owed> {
         let mut owed = Vec::new();
-        seen.found += candidates.len();
         for device in candidates {
-            match self.first_decision(events, device, now_ms) {
+            let decision = self.first_decision(events, device, now_ms, seen);
+            // Where all are muted nobody is found.
+            seen.found += usize::from(!matches!(decision, Some((_, Decision::Muted))));
+            match decision {
                 Some((event, Decision::Owed)) => owed.push(Owed {
                     device: device.device,
                     attachment: device.attachment,
@@ -365,6 +371,7 @@ impl Duty {
                     seen.waiting += 1;
                     seen.undecided(event.position, at_ms);
                 }
+                Some((_, Decision::Muted)) => seen.muted += 1,
                 Some((_, Decision::Not)) | None => {
                     let is_for_it = events.iter().any(|it| it.sender != device.user);
                     seen.woken += u64::from(device.is_woken && is_for_it);
@@ -375,19 +382,27 @@ impl Duty {
         owed
     }
 
-    /// The first event for which a device is woken, now or later.
+    /// The first event for which a device is woken, now or later; else one for which it
+    /// is muted.
     fn first_decision(
         &self,
         events: &[WorthyEvent],
         device: &Candidate,
         now_ms: i64,
+        seen: &Seen,
     ) -> Option<(WorthyEvent, Decision)> {
-        let deadlines = &self.deadlines;
-        let decisions = events
-            .iter()
-            .map(|event| (*event, decide(event, device, deadlines, now_ms)));
-        let mut decisions = decisions.filter(|(_, it)| *it != Decision::Not);
-        decisions.next()
+        let mut muted = None;
+        for event in events {
+            let addressed = seen.addressed.as_ref();
+            let addressed = addressed.and_then(|all| all.get(&event.position));
+            let decision = decide((event, addressed), device, &self.deadlines, now_ms);
+            match decision {
+                Decision::Not => {}
+                Decision::Muted => muted = Some((*event, decision)),
+                Decision::Owed | Decision::NotYet { .. } => return Some((*event, decision)),
+            }
+        }
+        muted
     }
 
     /// Writes wakes down, then sends them.
@@ -432,11 +447,12 @@ async fn candidates(
     store: &SharedStore,
     last: &WorthyEvent,
     place: CandidatePlace,
-    seen_since_ms: i64,
+    now_ms: i64,
 ) -> Result<CandidatePage, StoreError> {
     let (conversation, position) = (last.conversation, last.position);
+    let (count, since_ms) = (CANDIDATES_MAX, now_ms - LATELY_MS);
     store
-        .wake_candidates(conversation, position, place, CANDIDATES_MAX, seen_since_ms)
+        .wake_candidates(conversation, position, place, count, since_ms, now_ms)
         .await
 }
 
@@ -451,6 +467,10 @@ struct Seen {
     waiting: usize,
     /// Those that are about to answer another wake.
     woken: u64,
+    /// Those whose users want none for it.
+    muted: u64,
+    /// For whom the messages are meant, if that was asked for.
+    addressed: Option<HashMap<Position, Addressed>>,
     /// The first event for which somebody is not decided, and when to look.
     undecided: Option<(Position, i64)>,
 }

@@ -8,6 +8,7 @@ use magpie_protocol::{
     message::{Edit, Emoji, NewMessage},
     role::Role,
     seq::{Position, Seq},
+    setting::Setting,
     text::{Title, UserName},
     wire::{GroupUpdate, Target},
 };
@@ -71,6 +72,11 @@ pub enum Command {
         /// Take it back.
         removed: bool,
     },
+    /// Change a setting of the actor's own. The first one makes their account log.
+    ChangeAccount {
+        /// What is to be.
+        setting: Setting,
+    },
     /// Make a group whose id is the request's.
     CreateGroup {
         /// What it is called.
@@ -130,6 +136,7 @@ impl Command {
             | Self::EditMessage { .. }
             | Self::DeleteMessage { .. }
             | Self::React { .. }
+            | Self::ChangeAccount { .. }
             | Self::CreateGroup { .. }
             | Self::AddMembers { .. }
             | Self::RemoveMember { .. }
@@ -156,6 +163,7 @@ impl Command {
             | Self::EditMessage { .. }
             | Self::DeleteMessage { .. }
             | Self::React { .. }
+            | Self::ChangeAccount { .. }
             | Self::LeaveGroup { .. }
             | Self::UpdateGroup { .. } => &[],
         }
@@ -195,7 +203,8 @@ pub enum Refusal {
     #[error("it is as asked already")]
     NothingToDo,
     /// A direct conversation has no members to add or remove, and no roles; oneself is
-    /// not removed but leaves, and is given no role; and only messages are edited, deleted and reacted to.
+    /// not removed but leaves, and is given no role; only messages are edited, deleted
+    /// and reacted to, and an account log has none.
     #[error("not possible in this conversation, or with this event")]
     NotPossible,
     /// The actor may read it, and somebody else may do this with it: its sender, or a

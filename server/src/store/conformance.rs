@@ -28,6 +28,7 @@ pub(super) mod operators;
 pub(super) mod pages;
 pub(super) mod reactions;
 pub(super) mod roles;
+pub(super) mod settings;
 pub(super) mod syncs;
 pub(super) mod wakes;
 
@@ -426,6 +427,14 @@ macro_rules! suite {
                 a_report_is_listed_until_it_is_closed
                 acts_are_listed_newest_first
                 what_there_is_is_counted
+            }
+            settings {
+                the_first_setting_makes_the_account_log
+                an_account_log_is_its_users_alone
+                a_candidate_says_for_what_its_user_is_woken
+                a_wake_for_what_was_muted_since_is_not_tried_again
+                it_is_found_for_whom_a_message_is_meant
+                what_somebody_deleted_had_set_is_gone
             }
             pages {
                 a_page_describes_what_begins_in_it

@@ -33,6 +33,8 @@ pub(super) enum EventKind {
     MessageDeleted,
     /// The sender reacted to a message, or took that back.
     Reacted,
+    /// The sender changed what is their own. With seq 1 it made their account log.
+    AccountChanged,
     /// A member was given a role.
     RoleChanged,
     /// A group was changed in what is said of it.
@@ -52,6 +54,7 @@ impl EventKind {
             Self::MessageEdited => 6,
             Self::MessageDeleted => 7,
             Self::Reacted => 8,
+            Self::AccountChanged => 20,
             Self::RoleChanged => 30,
             Self::GroupUpdated => 31,
         }
@@ -69,6 +72,7 @@ impl EventKind {
             6 => Self::MessageEdited,
             7 => Self::MessageDeleted,
             8 => Self::Reacted,
+            20 => Self::AccountChanged,
             30 => Self::RoleChanged,
             31 => Self::GroupUpdated,
             _ => return None,
@@ -148,8 +152,8 @@ fn put_varint(field: u32, value: u64, out: &mut BytesMut) {
 
 /// How an event of a group changes who may read it, from what is stored.
 ///
-/// Not for the first event of a direct conversation: that one says nothing of
-/// its members.
+/// Not for the first event of a direct conversation or an account log: that one says
+/// nothing of its members.
 ///
 /// # Errors
 ///
@@ -166,7 +170,8 @@ pub(super) fn stored_change(
         | EventKind::MessageDeleted
         | EventKind::Reacted
         | EventKind::RoleChanged
-        | EventKind::GroupUpdated => return Ok(None),
+        | EventKind::GroupUpdated
+        | EventKind::AccountChanged => return Ok(None),
         EventKind::MemberLeft => return Ok(Some(MembershipChange::Left(sender))),
         EventKind::GroupCreated | EventKind::MembersAdded | EventKind::MemberRemoved => {}
     }
@@ -187,7 +192,8 @@ pub(super) fn stored_change(
             | Kind::MessageDeleted(_)
             | Kind::Reacted(_)
             | Kind::RoleChanged(_)
-            | Kind::GroupUpdated(_),
+            | Kind::GroupUpdated(_)
+            | Kind::AccountChanged(_),
         )
         | None => {
             return Err(StoreError::Corrupt {
@@ -249,7 +255,8 @@ pub(super) fn stored_message(body: &[u8]) -> Result<Option<v1::Message>, StoreEr
             | Kind::MessageDeleted(_)
             | Kind::Reacted(_)
             | Kind::RoleChanged(_)
-            | Kind::GroupUpdated(_),
+            | Kind::GroupUpdated(_)
+            | Kind::AccountChanged(_),
         )
         | None => None,
     })
@@ -318,7 +325,7 @@ mod tests {
 
     #[test]
     fn a_kind_is_found_by_its_number() {
-        for number in (1..=8).chain([30, 31]) {
+        for number in (1..=8).chain([20, 30, 31]) {
             let kind = EventKind::from_number(number).unwrap();
             assert_eq!(i64::from(kind.number()), number);
         }

@@ -1,5 +1,5 @@
-//! What both engines derive alike: the ids of direct conversations, and what
-//! tells a repeated request from a conflict.
+//! What both engines derive alike: the ids of direct conversations and account logs,
+//! and what tells a repeated request from a conflict.
 
 use aws_lc_rs::digest::{Context, SHA256};
 use magpie_protocol::{
@@ -23,10 +23,21 @@ const VARIANT_RFC: u128 = 0b10 << 62;
 /// `is_direct_shaped`.
 #[must_use]
 pub fn direct_conversation(a: UserId, b: UserId) -> ConversationId {
+    derived(b"magpie direct", &[a.min(b), a.max(b)])
+}
+
+/// The account log of a user. It has the same shape.
+#[must_use]
+pub fn account_log(user: UserId) -> ConversationId {
+    derived(b"magpie account", &[user])
+}
+
+fn derived(what: &[u8], users: &[UserId]) -> ConversationId {
     let mut context = Context::new(&SHA256);
-    context.update(b"magpie direct");
-    context.update(&a.min(b).bytes());
-    context.update(&a.max(b).bytes());
+    context.update(what);
+    for user in users {
+        context.update(&user.bytes());
+    }
     let bits = u128::from_be_bytes(finish(context)) & !VERSION & !VARIANT;
     ConversationId::new((bits | VERSION_8 | VARIANT_RFC).to_be_bytes())
 }
@@ -42,6 +53,7 @@ pub(super) fn destination(
             Target::Conversation(id) => Some(*id),
             Target::User(name) => Some(direct_conversation(append.actor.user, find(name)?)),
         },
+        Command::ChangeAccount { .. } => Some(account_log(append.actor.user)),
         Command::CreateGroup { .. } => Some(ConversationId::new(append.id.bytes())),
         Command::EditMessage { conversation, .. }
         | Command::DeleteMessage { conversation, .. }
@@ -54,7 +66,7 @@ pub(super) fn destination(
     }
 }
 
-/// Whether an id has the shape of a direct conversation's.
+/// Whether an id has the shape of a direct conversation's, or an account log's.
 ///
 /// A group's id is made by a client. Without this rule somebody could make a
 /// group under the id that two others' direct conversation is going to have.
@@ -104,6 +116,10 @@ pub(super) fn request_digest(conversation: ConversationId, command: &Command) ->
             context.update(if *removed { b"unreact" } else { b"react" });
             context.update(&seq.get().to_be_bytes());
             context.update(emoji.as_str().as_bytes());
+        }
+        Command::ChangeAccount { setting } => {
+            context.update(b"account");
+            context.update(&setting.encoded());
         }
         Command::CreateGroup { title, names } => {
             context.update(b"create");
@@ -196,8 +212,19 @@ mod tests {
     }
 
     #[test]
+    fn everybody_has_an_account_log_of_their_own() {
+        assert_ne!(account_log(ALICE), account_log(BOB));
+        assert_ne!(account_log(ALICE), direct_conversation(ALICE, ALICE));
+        assert_eq!(
+            account_log(ALICE).to_string(),
+            "334f4c7a-3b40-8767-9b61-0fc143ff701d"
+        );
+    }
+
+    #[test]
     fn no_uuid_v7_has_the_shape_of_a_direct_conversation() {
         assert!(is_direct_shaped(direct_conversation(ALICE, BOB)));
+        assert!(is_direct_shaped(account_log(ALICE)));
         let group = ConversationId::new(uuid::Uuid::now_v7().into_bytes());
         assert!(!is_direct_shaped(group));
     }

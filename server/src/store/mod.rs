@@ -40,7 +40,7 @@ pub use self::{
     broadcasts::{Broadcast, BroadcastStore, NewBroadcast, Recipient},
     command::{Actor, Append, Command, Committed, LogEvent, MembershipChange, Outcome, Refusal},
     epoch::{History, LogState, NewEpoch},
-    identity::direct_conversation,
+    identity::{account_log, direct_conversation},
     operators::{
         AccountChange, AdminAct, Departure, NewReport, OperatorStore, Report, SignOut, Standing,
         Statistics,
@@ -52,8 +52,8 @@ pub use self::{
     shard::{Positions, SHARDS_MAX, Shard},
     syncs::{DueSync, SYNC_PAUSE_MS, SyncStore},
     wakes::{
-        Attachment, Candidate, CandidatePage, CandidatePlace, DEADLINE_MS_MAX, DueWake, NewWake,
-        Preview, Schedule, WakeStore, WorthyEvent, WorthyStretch,
+        Addressed, Attachment, Candidate, CandidatePage, CandidatePlace, DEADLINE_MS_MAX, DueWake,
+        NewWake, Preview, Schedule, WakeStore, WorthyEvent, WorthyStretch,
     },
 };
 #[cfg(test)]

@@ -10,6 +10,7 @@
 //! One rule stands in SQL too: `PostgreSQL` writes messages with one statement
 //! (`postgres/batch.rs`), which writes those that [`may_post`] lets pass.
 
+mod account;
 mod groups;
 mod messages;
 mod roles;
@@ -21,6 +22,7 @@ use magpie_protocol::{
     message::NewMessage,
     role::Role,
     seq::Seq,
+    setting::{Notify, Setting},
     text::{Title, UserName},
     wire::{
         GroupUpdate, Target,
@@ -29,6 +31,7 @@ use magpie_protocol::{
 };
 
 pub(super) use self::{
+    account::change_account,
     groups::{
         Count, Said, add_members, create_group, each_once, leave, may_add, remove_member,
         update_group,
@@ -62,11 +65,13 @@ impl Person {
     }
 }
 
-/// Direct or group, as stored.
+/// What a conversation is, as stored.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum ConversationKind {
     Direct,
     Group,
+    /// A user's account log.
+    Account,
 }
 
 impl ConversationKind {
@@ -74,6 +79,7 @@ impl ConversationKind {
         match self {
             Self::Direct => 1,
             Self::Group => 2,
+            Self::Account => 3,
         }
     }
 
@@ -81,6 +87,7 @@ impl ConversationKind {
         match number {
             1 => Ok(Self::Direct),
             2 => Ok(Self::Group),
+            3 => Ok(Self::Account),
             _ => Err(StoreError::Corrupt {
                 what: format!("a conversation of kind {number}"),
             }),
@@ -91,6 +98,7 @@ impl ConversationKind {
         match self {
             Self::Direct => v1::ConversationKind::Direct,
             Self::Group => v1::ConversationKind::Group,
+            Self::Account => v1::ConversationKind::Account,
         }
     }
 }
@@ -180,6 +188,8 @@ pub(super) enum Permit<'a> {
     BeginDirect(&'a UserName, &'a NewMessage),
     /// Change what the event at this seq says: see [`change`].
     Change(Joined, Seq, Change<'a>),
+    /// See [`change_account`].
+    ChangeAccount(Option<Place>, &'a Setting),
     /// See [`create_group`].
     CreateGroup(&'a Title, &'a [UserName]),
     /// See [`add_members`].
@@ -238,6 +248,11 @@ pub(super) fn permit<'a>(
             false => change(*seq, Change::React(emoji)),
             true => change(*seq, Change::Unreact(emoji)),
         },
+        (Command::ChangeAccount { setting }, place) => {
+            let joined = place.map(|_| joined(standing)).transpose()?;
+            let place = joined.map(|joined| joined.place);
+            Ok(Permit::ChangeAccount(place, setting))
+        }
         (Command::CreateGroup { title, names }, None) if !is_direct_shaped(asked.conversation) => {
             Ok(Permit::CreateGroup(title, names))
         }
@@ -271,7 +286,7 @@ fn group(standing: &Standing) -> Result<Joined, Refusal> {
     let joined = joined(standing)?;
     match joined.place.kind {
         ConversationKind::Group => Ok(joined),
-        ConversationKind::Direct => Err(Refusal::NotPossible),
+        ConversationKind::Direct | ConversationKind::Account => Err(Refusal::NotPossible),
     }
 }
 
@@ -324,7 +339,8 @@ impl Members {
     }
 }
 
-/// What is written besides the event, about the message at a seq or the group.
+/// What is written besides the event: about the message at a seq, the group, or of the
+/// sender.
 #[derive(Debug)]
 pub(super) enum Aside {
     /// Nothing.
@@ -340,4 +356,6 @@ pub(super) enum Aside {
     Unreact(Seq, String),
     /// The group is otherwise from the event on, in what is `Some`.
     UpdateGroup(GroupUpdate),
+    /// For what the sender is woken from now on, in a conversation or in all.
+    Notify(Option<ConversationId>, Notify),
 }

@@ -6,6 +6,8 @@ use magpie_protocol::{
     id::{ConversationId, DeviceId, UserId},
     push::{PushAddress, PushToken},
     seq::{Position, Seq},
+    setting::NotifyLevel,
+    wire::v1,
 };
 
 use super::{Generation, Shard, StoreError};
@@ -98,6 +100,8 @@ pub struct Candidate {
     pub has_company: bool,
     /// It has a wake that is not answered.
     pub is_woken: bool,
+    /// For what its user is woken in this conversation.
+    pub level: NotifyLevel,
 }
 
 /// Candidates, in the store's own order.
@@ -107,6 +111,40 @@ pub struct CandidatePage {
     pub candidates: Vec<Candidate>,
     /// Where the next ones are; `None` if these are the last.
     pub next: Option<CandidatePlace>,
+}
+
+/// For whom a message is meant in particular.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Addressed {
+    /// The message's place in the log.
+    pub position: Position,
+    /// For all members.
+    pub everybody: bool,
+    /// For those whom it mentions, and for whose message it answers.
+    pub users: Vec<UserId>,
+}
+
+impl Addressed {
+    /// Of a message that answers one of this user.
+    pub(in crate::store) fn of(
+        position: Position,
+        message: &v1::Message,
+        answered: Option<UserId>,
+    ) -> Self {
+        let mentions = message.mentions.iter();
+        let mentioned = mentions.filter_map(|it| UserId::try_from(it.user_id.as_ref()).ok());
+        Self {
+            position,
+            everybody: message.mentions_everybody,
+            users: mentioned.chain(answered).collect(),
+        }
+    }
+
+    /// Whether it is meant for this user.
+    #[must_use]
+    pub fn is_for(&self, user: UserId) -> bool {
+        self.everybody || self.users.contains(&user)
+    }
 }
 
 /// A place among a conversation's candidates.
@@ -214,7 +252,8 @@ pub trait WakeStore {
 
     /// Devices of a conversation's members that may be owed a wake for the event
     /// at `position`, at most `count` of them behind `place`. Those with an
-    /// unanswered wake are among them if they said hello since `seen_since_ms`.
+    /// unanswered wake are among them if they said hello since `seen_since_ms`. What
+    /// their users have set counts as it stands at `now_ms`.
     async fn wake_candidates(
         &self,
         conversation: ConversationId,
@@ -222,7 +261,12 @@ pub trait WakeStore {
         place: CandidatePlace,
         count: usize,
         seen_since_ms: i64,
+        now_ms: i64,
     ) -> Result<CandidatePage, StoreError>;
+
+    /// For whom the messages at these places are meant; what is no message is left
+    /// out.
+    async fn addressed(&self, positions: &[Position]) -> Result<Vec<Addressed>, StoreError>;
 
     /// Writes wakes down as sent, before they are: those whose device gets
     /// pushes, has not confirmed the position even now, and has no unanswered
@@ -237,7 +281,8 @@ pub trait WakeStore {
     /// Takes wakes that are due again, at most `count`, and writes the next try
     /// down. What is answered is forgotten, or becomes a wake for an event that its
     /// device has not confirmed: in each conversation the first. What is due later
-    /// than the schedule's longest step is due now: the clock was set back.
+    /// than the schedule's longest step is due now: the clock was set back. One for
+    /// a conversation that was muted since is as good as answered.
     async fn due_wakes(
         &self,
         now_ms: i64,

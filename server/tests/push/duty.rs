@@ -1,6 +1,7 @@
 //! The duty to wake, on a real store and against the emulator.
 
 mod moments;
+mod muted;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -10,7 +11,7 @@ use magpie_protocol::{
     push::{AppId, Platform, PushAddress, PushToken},
     seq::Seq,
     text::{DeviceName, UserName},
-    wire::Target,
+    wire::{Target, v1},
 };
 use magpie_server::{
     clock::{Blocking, Clock},

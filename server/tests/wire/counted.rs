@@ -11,7 +11,7 @@ use magpie_protocol::{
     wire::{FetchHistory, FetchMembers, v1},
 };
 use magpie_server::store::{
-    Account, AccountChange, AdminAct, Append, Broadcast, BroadcastStore, CandidatePage,
+    Account, AccountChange, Addressed, AdminAct, Append, Broadcast, BroadcastStore, CandidatePage,
     CandidatePlace, Committed, Confirm, Connect, CreateUser, Departure, Device, DeviceLine,
     DueSync, DueWake, Generation, HistoryPage, LogState, MarkRead, Marked, Membership,
     NewBroadcast, NewDevice, NewReport, NewWake, OperatorStore, Positions, Preview, PutDevice,
@@ -152,7 +152,8 @@ pass_on! {
     lease_wakes(shard: Shard, holder: u64, for_ms: i64) -> Option<Position>;
     advance_wakes(shard: Shard, holder: u64, to: Position) -> bool;
     worthy_events(after: Position, count: usize) -> WorthyStretch;
-    wake_candidates(conversation: ConversationId, position: Position, place: CandidatePlace, count: usize, seen_since_ms: i64) -> CandidatePage;
+    wake_candidates(conversation: ConversationId, position: Position, place: CandidatePlace, count: usize, seen_since_ms: i64, now_ms: i64) -> CandidatePage;
+    addressed(positions: &[Position]) -> Vec<Addressed>;
     record_wakes(wakes: &[NewWake], now_ms: i64, schedule: &Schedule) -> Vec<DueWake>;
     due_wakes(now_ms: i64, count: usize, schedule: &Schedule) -> Vec<DueWake>;
     previews(positions: &[Position]) -> Vec<Preview>;

@@ -44,7 +44,8 @@ impl Change {
             Kind::Message(_)
             | Kind::MessageEdited(_)
             | Kind::MessageDeleted(_)
-            | Kind::Reacted(_) => return None,
+            | Kind::Reacted(_)
+            | Kind::AccountChanged(_) => return None,
             Kind::GroupCreated(it) => Self::Created {
                 title: it.title.clone(),
                 members: users(&it.members),

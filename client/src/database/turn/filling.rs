@@ -76,7 +76,7 @@ impl Worker<'_> {
     pub(super) fn settle_descriptions(&mut self) -> Result<(), LocalError> {
         for (id, head) in conversations::described_alone(self.transaction)? {
             let reach = conversations::reach(self.transaction, id)?.unwrap_or(Reach::UNKNOWN);
-            self.open_gap(id, reach.next, head, gaps::ON_DEMAND)?;
+            self.open_gap(id, reach.next, head, reach.left_out())?;
             conversations::advance(self.transaction, id, head.next(), reach.ahead)?;
         }
         Ok(())

@@ -13,6 +13,7 @@ use magpie_protocol::{
     id::{ConversationId, UserId},
     role::Role,
     seq::{Position, Seq},
+    setting::Setting,
     wire::{FetchHistory, HistoryFrom},
 };
 #[cfg(test)]
@@ -63,6 +64,7 @@ pub(in crate::store) enum Step {
         group: usize,
         role: Role,
     },
+    Set,
 }
 
 #[cfg(test)]
@@ -74,6 +76,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (0..4_usize, 0..3_usize).prop_map(|(who, group)| Step::Add { who, group }),
         2 => (0..4_usize, 0..3_usize).prop_map(|(who, group)| Step::Remove { who, group }),
         1 => (0..3_usize).prop_map(|group| Step::Leave { group }),
+        2 => Just(Step::Set),
         5 => (0..3_usize, 1..9_u64, 0..4_usize).prop_map(|(group, seq, deed)| {
             Step::Change { group, seq, deed: Deed::ALL[deed] }
         }),
@@ -205,6 +208,12 @@ impl Model {
             Step::Leave { group: number } => Command::LeaveGroup {
                 conversation: group(number)?,
             },
+            Step::Set => Command::ChangeAccount {
+                setting: Setting::Hide {
+                    conversation: ConversationId::new([7; 16]),
+                    seq: seq(1),
+                },
+            },
             Step::Change {
                 group: number,
                 seq,
@@ -260,7 +269,7 @@ impl Model {
                 let deed = if *removed { Deed::Unreact } else { Deed::React };
                 is_member(conversation, actor) && self.may(request, *conversation, *seq, deed)
             }
-            Command::CreateGroup { .. } => true,
+            Command::ChangeAccount { .. } | Command::CreateGroup { .. } => true,
             Command::AddMembers {
                 conversation,
                 names,

@@ -69,12 +69,16 @@ async fn confirm(world: &World, device: DeviceId, to: u64) {
     assert_eq!(world.store.confirm(&[confirm]).await, Ok(Vec::new()));
 }
 
-async fn candidates(world: &World, of: ConversationId, position: Position) -> Vec<Candidate> {
+pub(super) async fn candidates(
+    world: &World,
+    of: ConversationId,
+    position: Position,
+) -> Vec<Candidate> {
     let (mut all, mut place) = (Vec::new(), Some(CandidatePlace::default()));
     while let Some(at) = place {
         let page = world
             .store
-            .wake_candidates(of, position, at, 1, i64::MAX)
+            .wake_candidates(of, position, at, 1, i64::MAX, NOON)
             .await;
         let page = page.unwrap();
         assert!(page.candidates.len() <= 1);

@@ -134,6 +134,7 @@ impl Log<'_> {
                 let facts = (subject, reacted);
                 rules::change((joined, seq), change, sender, facts, self.committed_at_ms)?
             }
+            Permit::ChangeAccount(place, setting) => rules::change_account(place, sender, setting),
             Permit::CreateGroup(title, names) => {
                 let people = self.people(names)?;
                 rules::create_group(sender, title, people, self.members_max)?

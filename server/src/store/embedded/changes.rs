@@ -9,6 +9,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
     log::Log,
+    notify::SET_NOTIFY,
     rows::{OPEN_END, signed, unsigned},
 };
 use crate::store::{
@@ -172,6 +173,12 @@ pub(super) fn write(
             let mut end = connection.prepare_cached(END_REACTION)?;
             let params = params![key, signed(seq.get()), emoji, sender.key, by, OPEN_END];
             end.execute(params)?;
+        }
+        Aside::Notify(conversation, notify) => {
+            let of = conversation.map_or_else(Vec::new, |id| id.bytes().to_vec());
+            let until_ms = notify.until_ms.unwrap_or(0);
+            let mut set = connection.prepare_cached(SET_NOTIFY)?;
+            set.execute(params![sender.key, of, notify.level.number(), until_ms])?;
         }
     }
     Ok(())

@@ -5,6 +5,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{
     describe::{Interval, Places},
+    notify::is_muted,
     pages::is_far,
     rows::{OPEN_END, conversation_head, log_head, unsigned},
     wakes::{FORGET_WAKE, NOTIFIED, wake},
@@ -18,16 +19,19 @@ use crate::store::{
 /// A clock that was set back must not keep anybody waiting.
 const PULL_FORWARD: &str = "UPDATE wakes SET due_at_ms = ?1 WHERE due_at_ms > ?2";
 
-/// Wakes that are due, whether they have nowhere to go, and whether they are
-/// answered.
-const FIND_DUE: &str = "
-    SELECT w.device, d.device_id, d.user, w.tries, w.position, c.cursor,
-           d.is_revoked OR p.device IS NULL
-      FROM wakes w
+/// Wakes that are due, whether they have nowhere to go, whether they are answered, and
+/// whether what they are for is muted by now.
+const FIND_DUE: &str = concat!(
+    "SELECT w.device, d.device_id, d.user, w.tries, w.position, c.cursor,
+           d.is_revoked OR p.device IS NULL,
+           EXISTS (SELECT 1 FROM events e WHERE e.position = w.position AND ",
+    is_muted!("d.user", "e.conversation", "?1"),
+    ") FROM wakes w
       JOIN devices d ON d.key = w.device
       JOIN cursors c ON c.device = w.device
       LEFT JOIN push_addresses p ON p.device = w.device
-     WHERE w.due_at_ms <= ?1 ORDER BY w.due_at_ms LIMIT ?2";
+     WHERE w.due_at_ms <= ?1 ORDER BY w.due_at_ms LIMIT ?2"
+);
 
 const TRY_AGAIN: &str = "
     UPDATE wakes SET tries = ?2, due_at_ms = ?3, position = ?4 WHERE device = ?1";
@@ -39,14 +43,18 @@ pub(super) const FIND_NEXT: &str = concat!(
        FROM events e
       CROSS JOIN members m ON m.user = ?1 AND m.conversation = e.conversation
                           AND m.from_seq <= e.seq AND m.to_position = ?3
-      WHERE e.position > ?2 AND e.sender <> ?1 AND ",
+      WHERE e.position > ?2 AND e.sender <> ?1 AND NOT ",
+    is_muted!("m.user", "m.conversation", "?4"),
+    " AND ",
     is_worthy!(),
     " ORDER BY e.position LIMIT 1"
 );
 
-const FIND_OPEN: &str = "
-    SELECT conversation, from_seq, to_seq, to_position FROM members
-     WHERE user = ?1 AND to_position = ?2";
+const FIND_OPEN: &str = concat!(
+    "SELECT m.conversation, m.from_seq, m.to_seq, m.to_position FROM members m
+      WHERE m.user = ?1 AND m.to_position = ?2 AND NOT ",
+    is_muted!("m.user", "m.conversation", "?3"),
+);
 
 /// The same in one conversation. Where many events are not worth a wake, the last of
 /// those that are looked at stands for what follows: a wake for nothing costs an
@@ -68,6 +76,7 @@ struct Due {
     position: i64,
     cursor: i64,
     is_over: bool,
+    is_muted: bool,
 }
 
 pub(super) fn due(
@@ -90,6 +99,7 @@ pub(super) fn due(
             position: row.get(4)?,
             cursor: row.get(5)?,
             is_over: row.get(6)?,
+            is_muted: row.get(7)?,
         })
     })?;
     let found: Vec<Due> = found.collect::<Result<_, _>>()?;
@@ -113,10 +123,10 @@ fn try_again(
     now_ms: i64,
     schedule: &Schedule,
 ) -> Result<bool, StoreError> {
-    let is_unanswered = due.cursor < due.position;
+    let is_unanswered = due.cursor < due.position && !due.is_muted;
     let next = match due.is_over || is_unanswered {
         true => None,
-        false => next_event(connection, due, ripe_ms(now_ms))?,
+        false => next_event(connection, due, now_ms)?,
     };
     let (tries, position, is_sent) = match next {
         None if due.is_over || !is_unanswered => {
@@ -148,26 +158,24 @@ type Next = (i64, i64);
 /// An event for which the device may be woken: by the log, if its place there is near,
 /// else by its user's conversations. Much of the log may lie behind it, of which little
 /// is for this user.
-fn next_event(
-    connection: &Connection,
-    due: &Due,
-    ripe_ms: i64,
-) -> Result<Option<Next>, StoreError> {
+fn next_event(connection: &Connection, due: &Due, now_ms: i64) -> Result<Option<Next>, StoreError> {
     let cursor = Position::new(unsigned(due.cursor));
     let head = log_head(connection)?.position.max(cursor);
     if !is_far(connection, due.user, cursor, head)? {
         let found = connection
             .prepare_cached(FIND_NEXT)?
-            .query_row([due.user, due.cursor, OPEN_END], next_row);
+            .query_row([due.user, due.cursor, OPEN_END, now_ms], next_row);
         return Ok(found.optional()?);
     }
     let mut statement = connection.prepare_cached(FIND_OPEN)?;
-    let intervals = statement.query_map([due.user, OPEN_END], |row| Interval::from_row(row, 0))?;
+    let intervals = statement.query_map([due.user, OPEN_END, now_ms], |row| {
+        Interval::from_row(row, 0)
+    })?;
     let mut fresh = None;
     for interval in intervals {
         match next_event_in(connection, due, &interval?)? {
             // Those who send wait meanwhile: one is enough.
-            Some(next) if next.1 <= ripe_ms => return Ok(Some(next)),
+            Some(next) if next.1 <= ripe_ms(now_ms) => return Ok(Some(next)),
             next => fresh = fresh.or(next),
         }
     }

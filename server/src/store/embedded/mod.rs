@@ -17,6 +17,7 @@ mod history;
 mod log;
 mod members;
 mod migrations;
+mod notify;
 mod open;
 mod operators;
 mod pages;

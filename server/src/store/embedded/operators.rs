@@ -15,7 +15,7 @@ use super::{
 };
 use crate::store::{
     Account, AccountChange, AdminAct, Departure, NewReport, OperatorStore, Report, SignOut,
-    Standing, Statistics, StoreError,
+    Standing, Statistics, StoreError, account_log,
     operators::{COUNT, State, stored_event, stored_reason},
 };
 
@@ -26,6 +26,11 @@ const SET_STATE: &str = "UPDATE users SET state = ?2 WHERE key = ?1";
 const BLANK_USER: &str = "
     UPDATE users SET name = '', password_hash = '', state = ?2, deleted_position = ?3
      WHERE key = ?1";
+
+/// What a user had set for themself is nobody's.
+const BLANK_ACCOUNT_LOG: &str = "
+    UPDATE events SET body = x''
+     WHERE conversation = (SELECT key FROM conversations WHERE conversation_id = ?1)";
 
 const FIND_DEVICES: &str = "
     SELECT device_id FROM devices WHERE user = ?1 AND NOT is_revoked AND device_id <> ?2";
@@ -86,7 +91,7 @@ impl OperatorStore for Embedded {
                 let Some(key) = key else { return Ok(None) };
                 // The change and the revocations take one position together.
                 let position = rows::log_head(connection)?.position.next();
-                carry_out(connection, key, &change, position)?;
+                carry_out(connection, (user, key), &change, position)?;
                 let revoked = sign_out(connection, caches, key, change.sign_out(), position)?;
                 let is_end = change == AccountChange::Delete;
                 if is_end {
@@ -226,7 +231,7 @@ fn undeleted_key(connection: &Connection, user: UserId) -> Result<Option<i64>, S
 
 fn carry_out(
     connection: &Connection,
-    key: i64,
+    (user, key): (UserId, i64),
     change: &AccountChange,
     position: Position,
 ) -> Result<(), StoreError> {
@@ -243,7 +248,14 @@ fn carry_out(
         AccountChange::Delete => {
             let state = State::Deleted.number();
             let blanked = params![key, state, signed(position.get())];
-            connection.prepare_cached(BLANK_USER)?.execute(blanked)?
+            connection.prepare_cached(BLANK_USER)?.execute(blanked)?;
+            let log = account_log(user).bytes();
+            connection
+                .prepare_cached(BLANK_ACCOUNT_LOG)?
+                .execute([log])?;
+            connection
+                .prepare_cached("DELETE FROM notify WHERE user = ?1")?
+                .execute([key])?
         }
     };
     Ok(())

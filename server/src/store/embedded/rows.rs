@@ -190,7 +190,9 @@ pub(super) fn log_event(connection: &Connection, row: &Row<'_>) -> Result<LogEve
         what: format!("an event of kind {number}"),
     })?;
     let change = match kind {
-        EventKind::Message if seq == Seq::new(1) => Some(first_members(connection, row.get(1)?)?),
+        EventKind::Message | EventKind::AccountChanged if seq == Seq::new(1) => {
+            Some(first_members(connection, row.get(1)?)?)
+        }
         EventKind::Message
         | EventKind::GroupCreated
         | EventKind::MembersAdded
@@ -200,7 +202,8 @@ pub(super) fn log_event(connection: &Connection, row: &Row<'_>) -> Result<LogEve
         | EventKind::MessageDeleted
         | EventKind::Reacted
         | EventKind::RoleChanged
-        | EventKind::GroupUpdated => stored_change(kind, sender, body)?,
+        | EventKind::GroupUpdated
+        | EventKind::AccountChanged => stored_change(kind, sender, body)?,
     };
     let encoded = encode_event(&EventParts {
         conversation,
@@ -220,7 +223,8 @@ pub(super) fn log_event(connection: &Connection, row: &Row<'_>) -> Result<LogEve
     })
 }
 
-/// The members of a direct conversation, whose first event does not name them.
+/// The members of a direct conversation or an account log, whose first event does not
+/// name them.
 fn first_members(
     connection: &Connection,
     conversation: i64,

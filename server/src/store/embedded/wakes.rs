@@ -5,18 +5,20 @@ use magpie_protocol::{
     id::{ConversationId, DeviceId, UserId},
     push::{AppId, Platform, PushAddress, PushToken},
     seq::{Position, Seq},
+    setting::NotifyLevel,
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{
     Embedded,
     due::due,
+    notify::{addressed, notify_level},
     previews,
     rows::{OPEN_END, log_head, signed, unsigned},
 };
 use crate::store::{
-    Attachment, Candidate, CandidatePage, CandidatePlace, DueWake, Generation, NewWake, Preview,
-    Shard, StoreError, WakeStore, WorthyEvent, WorthyStretch,
+    Addressed, Attachment, Candidate, CandidatePage, CandidatePlace, DueWake, Generation, NewWake,
+    Preview, Shard, StoreError, WakeStore, WorthyEvent, WorthyStretch,
     event::is_worthy,
     wakes::{Schedule, next_due},
 };
@@ -67,14 +69,15 @@ const FIND_END: &str = "
 
 /// Members' devices that get pushes and have not confirmed a place, but for
 /// those with an unanswered wake that were not there lately.
-const FIND_CANDIDATES: &str = "
-    SELECT d.key, d.device_id, u.user_id, c.cursor, m.from_seq, c.attachment,
+const FIND_CANDIDATES: &str = concat!(
+    "SELECT d.key, d.device_id, u.user_id, c.cursor, m.from_seq, c.attachment,
            coalesce(r.read_seq, 0),
            EXISTS (SELECT 1 FROM devices o JOIN cursors oc ON oc.device = o.key
                     WHERE o.user = m.user AND NOT o.is_revoked AND o.key <> d.key
                       AND oc.attachment = 2),
-           coalesce(w.position > c.cursor, false)
-      FROM conversations k
+           coalesce(w.position > c.cursor, false),",
+    notify_level!("m.user", "k.conversation_id", "?7"),
+    " FROM conversations k
       JOIN members m ON m.conversation = k.key AND m.to_position = ?5
       JOIN users u ON u.key = m.user
       JOIN devices d ON d.user = m.user AND NOT d.is_revoked
@@ -84,7 +87,8 @@ const FIND_CANDIDATES: &str = "
       LEFT JOIN marks r ON r.user = m.user AND r.conversation = k.key
      WHERE k.conversation_id = ?1 AND d.key > ?3
        AND (coalesce(w.position <= c.cursor, true) OR c.last_seen_at_ms >= ?6)
-     ORDER BY d.key LIMIT ?4";
+     ORDER BY d.key LIMIT ?4"
+);
 
 /// Writes a wake down, unless the device has confirmed its place or has an
 /// unanswered one.
@@ -180,11 +184,10 @@ pub(super) fn wake(
 
 fn candidates(
     connection: &Connection,
-    conversation: ConversationId,
-    position: Position,
+    (conversation, position): (ConversationId, Position),
     place: CandidatePlace,
     count: usize,
-    seen_since_ms: i64,
+    (seen_since_ms, now_ms): (i64, i64),
 ) -> Result<CandidatePage, StoreError> {
     let mut statement = connection.prepare_cached(FIND_CANDIDATES)?;
     let limit = i64::try_from(count).unwrap_or(i64::MAX);
@@ -195,7 +198,8 @@ fn candidates(
         place.0,
         limit,
         OPEN_END,
-        seen_since_ms
+        seen_since_ms,
+        now_ms
     ])?;
     let (mut candidates, mut last) = (Vec::new(), place);
     while let Some(row) = rows.next()? {
@@ -210,6 +214,7 @@ fn candidates(
             read_seq: Seq::new(unsigned(row.get(6)?)),
             has_company: row.get(7)?,
             is_woken: row.get(8)?,
+            level: NotifyLevel::from_number(row.get(9)?).ok_or_else(|| corrupt("a level"))?,
         });
     }
     let next = (candidates.len() >= count).then_some(last);
@@ -386,18 +391,18 @@ impl WakeStore for Embedded {
         place: CandidatePlace,
         count: usize,
         seen_since_ms: i64,
+        now_ms: i64,
     ) -> Result<CandidatePage, StoreError> {
-        self.read(move |connection| {
-            candidates(
-                connection,
-                conversation,
-                position,
-                place,
-                count,
-                seen_since_ms,
-            )
-        })
-        .await
+        let event = (conversation, position);
+        let times = (seen_since_ms, now_ms);
+        self.read(move |connection| candidates(connection, event, place, count, times))
+            .await
+    }
+
+    async fn addressed(&self, positions: &[Position]) -> Result<Vec<Addressed>, StoreError> {
+        let positions = positions.to_vec();
+        self.read(move |connection| addressed(connection, &positions))
+            .await
     }
 
     async fn record_wakes(

@@ -208,6 +208,12 @@ fn message_row<'a>(
     let asked = known.asked(append);
     let asked = asked.filter(|asked| shard.holds(asked.conversation));
     let place = asked.and_then(|asked| known.place(asked.conversation));
+    let place = match place {
+        // The statement does not know where no messages go.
+        Some((_, ConversationKind::Account)) => return None,
+        Some((key, ConversationKind::Direct | ConversationKind::Group)) => Some(key),
+        None => None,
+    };
     let may_be_made = match to {
         // By an earlier command of the batch.
         Target::Conversation(_) => is_later,

@@ -8,6 +8,7 @@ use magpie_protocol::{
 
 use super::{
     log::Log,
+    notify::SET_NOTIFY,
     session::{Failure, Params, get, get_count, signed},
 };
 use crate::store::{
@@ -170,6 +171,14 @@ impl Log<'_> {
                 let seq = signed(seq.get());
                 session
                     .execute(END_REACTION, &[&key, &seq, &emoji, &sender.key, &by])
+                    .await?;
+            }
+            Aside::Notify(conversation, notify) => {
+                let of = conversation.map_or_else(Vec::new, |id| id.bytes().to_vec());
+                let level = i16::from(notify.level.number());
+                let until_ms = notify.until_ms.unwrap_or(0);
+                session
+                    .execute(SET_NOTIFY, &[&sender.key, &of, &level, &until_ms])
                     .await?;
             }
         }

@@ -164,6 +164,7 @@ impl<'a> Log<'a> {
                 let facts = (subject, reacted);
                 rules::change((joined, seq), change, sender, facts, self.committed_at_ms)?
             }
+            Permit::ChangeAccount(place, setting) => rules::change_account(place, sender, setting),
             Permit::CreateGroup(title, names) => {
                 let members_max = self.known.members_max;
                 rules::create_group(sender, title, self.people(names)?, members_max)?

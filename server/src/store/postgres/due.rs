@@ -1,6 +1,7 @@
 //! Wakes that are due again: what becomes of each.
 
 use super::{
+    notify::is_muted,
     rows::OPEN_END,
     session::{Failure, Session, limit},
     wakes::{due_wake, wake_columns},
@@ -41,8 +42,9 @@ macro_rules! next_event {
             is_worthy!(),
             ")
                      ORDER BY e.seq LIMIT 1) e
-              WHERE m.user_key = d.user_key AND m.to_position = $5
-              ORDER BY e.position LIMIT 1"
+              WHERE m.user_key = d.user_key AND m.to_position = $5 AND NOT ",
+            is_muted!("m.user_key", "m.conversation_key", "$1"),
+            " ORDER BY e.position LIMIT 1"
         )
     };
 }
@@ -51,7 +53,8 @@ macro_rules! next_event {
 ///
 /// A wake that is answered may stand for more: while it was not, other events
 /// made no wake. So the first event that the device has still not confirmed makes
-/// the next one, unless it is so fresh ($4) that its device may be about to.
+/// the next one, unless it is so fresh ($4) that its device may be about to. One for
+/// what was muted since is as good as answered.
 ///
 /// Under the locks of their cursors, as where wakes are written down first; whoever
 /// is confirming just now is looked at the next time. What is sent is shown, also as
@@ -65,19 +68,23 @@ const TAKE_DUE: &str = concat!(
            FOR NO KEY UPDATE OF c SKIP LOCKED
     ), looked AS MATERIALIZED (
         SELECT due.device_key, d.device_id, c.cursor,
-               c.cursor[(due.position >> 56)::integer + 1] < due.position AS is_unanswered,
+               stands.is_unanswered,
                coalesce(next.position, due.position) AS position,
                coalesce(next.committed_at_ms <= $4, true) AS is_ripe
           FROM due
           JOIN devices d ON d.key = due.device_key AND NOT d.is_revoked
           JOIN push_addresses p ON p.device_key = d.key
           JOIN held c ON c.device_key = d.key
+         CROSS JOIN LATERAL (
+                SELECT c.cursor[(due.position >> 56)::integer + 1] < due.position AND NOT EXISTS (
+                    SELECT FROM events e WHERE e.position = due.position AND ",
+    is_muted!("d.user_key", "e.conversation_key", "$1"),
+    ") AS is_unanswered) stands
           LEFT JOIN LATERAL (",
     next_event!(),
     ") next
-            ON c.cursor[(due.position >> 56)::integer + 1] >= due.position
-         WHERE next.position IS NOT NULL
-            OR c.cursor[(due.position >> 56)::integer + 1] < due.position
+            ON NOT stands.is_unanswered
+         WHERE next.position IS NOT NULL OR stands.is_unanswered
     ), answered AS (
         DELETE FROM wakes w USING due
          WHERE w.device_key = due.device_key

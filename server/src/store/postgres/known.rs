@@ -27,7 +27,7 @@ use crate::store::{
     Append,
     identity::destination,
     operators::stored_name,
-    rules::{Asked, Person},
+    rules::{Asked, ConversationKind, Person},
 };
 
 /// Entries of one of the maps; a full one is emptied. About 20 MB.
@@ -38,7 +38,7 @@ const FIND_PEOPLE: &str = "
     SELECT key, user_id, name FROM users WHERE user_id = ANY($1) OR name = ANY($2)";
 
 const FIND_PLACES: &str = "
-    SELECT key, conversation_id FROM conversations WHERE conversation_id = ANY($1)";
+    SELECT key, conversation_id, kind FROM conversations WHERE conversation_id = ANY($1)";
 
 /// How often this node has learnt that somebody was deleted.
 #[derive(Debug, Default)]
@@ -57,7 +57,7 @@ pub(super) struct Known {
     deletions: u64,
     people: HashMap<UserId, Arc<Person>>,
     names: HashMap<UserName, Arc<Person>>,
-    places: HashMap<ConversationId, i64>,
+    places: HashMap<ConversationId, (i64, ConversationKind)>,
     /// Members that a group may have: of this server's settings.
     pub(super) members_max: u64,
 }
@@ -73,8 +73,8 @@ impl Known {
         self.names.get(name)
     }
 
-    /// The key of a conversation, if it was learnt.
-    pub(super) fn place(&self, id: ConversationId) -> Option<i64> {
+    /// The key of a conversation, and what it is, if it was learnt.
+    pub(super) fn place(&self, id: ConversationId) -> Option<(i64, ConversationKind)> {
         self.places.get(&id).copied()
     }
 
@@ -108,7 +108,8 @@ impl Known {
         }
         for row in session.rows(FIND_PLACES, &[&unknown]).await? {
             let id = ConversationId::new(get_id(&row, 1)?);
-            self.places.insert(id, get(&row, 0)?);
+            let kind = ConversationKind::from_number(get::<i16>(&row, 2)?.into())?;
+            self.places.insert(id, (get(&row, 0)?, kind));
         }
         Ok(())
     }

@@ -20,6 +20,7 @@ mod known;
 mod log;
 mod members;
 mod migrations;
+mod notify;
 mod open;
 mod operators;
 mod pages;

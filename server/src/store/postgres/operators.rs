@@ -13,7 +13,7 @@ use super::{
 };
 use crate::store::{
     Account, AccountChange, AdminAct, Departure, NewReport, OperatorStore, Report, SignOut,
-    Standing, Statistics, Store as _, StoreError,
+    Standing, Statistics, Store as _, StoreError, account_log,
     operators::{COUNT, State, stored_event, stored_reason},
 };
 
@@ -55,6 +55,12 @@ const REVOKE_DEVICES: &str = "
            AND (EXISTS (SELECT FROM revoked) OR EXISTS (SELECT FROM deleted))
     )
     SELECT device_id FROM revoked";
+
+/// What a user had set for themself is nobody's.
+const FORGET_SETTINGS: &str = "
+    WITH forgotten AS (DELETE FROM notify WHERE user_key = $1)
+    UPDATE events SET body = ''::bytea
+     WHERE conversation_key = (SELECT key FROM conversations WHERE conversation_id = $2)";
 
 const IS_DELETED: &str = "SELECT EXISTS (SELECT FROM users WHERE user_id = $1 AND state = 2)";
 
@@ -262,6 +268,10 @@ async fn try_change(
         .await?;
     let Some(row) = changed else { return Ok(None) };
     let key: i64 = get(&row, 0)?;
+    if *change == AccountChange::Delete {
+        let log = uuid(account_log(user).bytes());
+        session.execute(FORGET_SETTINGS, &[&key, &log]).await?;
+    }
     let revoked = sign_out(session, key, change.sign_out()).await?;
     transaction.commit().await?;
     Ok(Some(revoked))

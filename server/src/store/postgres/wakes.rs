@@ -10,6 +10,7 @@ use magpie_protocol::{
     id::{ConversationId, DeviceId, UserId},
     push::{AppId, Platform, PushAddress, PushToken},
     seq::{Position, Seq},
+    setting::NotifyLevel,
 };
 use tokio_postgres::Row;
 use uuid::Uuid;
@@ -18,13 +19,14 @@ use super::{
     Postgres,
     accounts::{ATTEMPTS, until_known},
     due::due,
+    notify::{addressed, notify_level},
     previews,
     rows::{OPEN_END, head, number},
     session::{Failure, Session, get, get_count, get_id, limit, signed, uuid},
 };
 use crate::store::{
-    Attachment, Candidate, CandidatePage, CandidatePlace, DueWake, Generation, NewWake, Preview,
-    Shard, StoreError, WakeStore, WorthyEvent, WorthyStretch,
+    Addressed, Attachment, Candidate, CandidatePage, CandidatePlace, DueWake, Generation, NewWake,
+    Preview, Shard, StoreError, WakeStore, WorthyEvent, WorthyStretch,
     event::is_worthy,
     wakes::{Schedule, next_due},
 };
@@ -96,15 +98,16 @@ const FIND_WORTHY: &str = concat!(
 
 /// Members' devices that get pushes and have not confirmed a place, but for
 /// those with an unanswered wake that were not there lately.
-const FIND_CANDIDATES: &str = "
-    SELECT d.key, d.device_id, u.user_id, c.cursor[($2::bigint >> 56)::integer + 1], m.from_seq,
+const FIND_CANDIDATES: &str = concat!(
+    "SELECT d.key, d.device_id, u.user_id, c.cursor[($2::bigint >> 56)::integer + 1], m.from_seq,
            c.attachment,
            coalesce(r.read_seq, 0),
            EXISTS (SELECT FROM devices o JOIN cursors oc ON oc.device_key = o.key
                     WHERE o.user_key = m.user_key AND NOT o.is_revoked AND o.key <> d.key
                       AND oc.attachment = 2),
-           coalesce(w.position > c.cursor[(w.position >> 56)::integer + 1], false)
-      FROM conversations k
+           coalesce(w.position > c.cursor[(w.position >> 56)::integer + 1], false),",
+    notify_level!("m.user_key", "k.conversation_id", "$7"),
+    " FROM conversations k
       JOIN members m ON m.conversation_key = k.key AND m.to_position = $5
       JOIN users u ON u.key = m.user_key
       JOIN devices d ON d.user_key = m.user_key AND NOT d.is_revoked
@@ -116,7 +119,8 @@ const FIND_CANDIDATES: &str = "
      WHERE k.conversation_id = $1 AND d.key > $3
        AND (coalesce(w.position <= c.cursor[(w.position >> 56)::integer + 1], true)
             OR c.last_seen_at_ms >= $6)
-     ORDER BY d.key LIMIT $4";
+     ORDER BY d.key LIMIT $4"
+);
 
 /// What [`due_wake`] reads, of the address `p` and the wake `w`.
 macro_rules! wake_columns {
@@ -230,6 +234,8 @@ fn candidate(row: &Row) -> Result<Candidate, Failure> {
         read_seq: Seq::new(get_count(row, 6)?),
         has_company: get(row, 7)?,
         is_woken: get(row, 8)?,
+        level: NotifyLevel::from_number(get::<i16>(row, 9)?.into())
+            .ok_or_else(|| Failure::corrupt("a level"))?,
     })
 }
 
@@ -359,6 +365,7 @@ impl WakeStore for Postgres {
         place: CandidatePlace,
         count: usize,
         seen_since_ms: i64,
+        now_ms: i64,
     ) -> Result<CandidatePage, StoreError> {
         let taken = self.connections.take().await?;
         let (id, position) = (uuid(conversation.bytes()), signed(position.get()));
@@ -372,6 +379,7 @@ impl WakeStore for Postgres {
                     &limit(count),
                     &OPEN_END,
                     &seen_since_ms,
+                    &now_ms,
                 ],
             )
             .await?;
@@ -381,6 +389,11 @@ impl WakeStore for Postgres {
         };
         let candidates = rows.iter().map(candidate).collect::<Result<_, _>>()?;
         Ok(CandidatePage { candidates, next })
+    }
+
+    async fn addressed(&self, positions: &[Position]) -> Result<Vec<Addressed>, StoreError> {
+        let taken = self.connections.take().await?;
+        Ok(addressed(Session::over(&taken), positions).await?)
     }
 
     async fn record_wakes(

@@ -42,6 +42,10 @@ pub(in crate::store) fn may_post(
         return Err(Refusal::DeviceRevoked);
     }
     let role = role.ok_or(Refusal::NotFound)?;
+    // Nobody reads it there.
+    if place.kind == ConversationKind::Account {
+        return Err(Refusal::NotPossible);
+    }
     may_write(place, role, message)?;
     // Who reads the answer may have joined after what it answers: they learn its
     // seq, and nothing of what it says (D10).

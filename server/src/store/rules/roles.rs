@@ -10,7 +10,8 @@ use magpie_protocol::{
 use super::{Aside, ConversationKind, Effect, Joined, Members, Person, Scene};
 use crate::store::{Refusal, StoreError, event::EventKind};
 
-/// A role as it is stored; 0 in a direct conversation, where all are members.
+/// A role as it is stored; 0 in a direct conversation and an account log, where all are
+/// members.
 pub(in crate::store) fn stored_role(number: i64) -> Result<Role, StoreError> {
     let role = Role::from_number(number.max(1));
     role.ok_or_else(|| StoreError::Corrupt {
@@ -65,7 +66,8 @@ pub(super) fn may_in(kind: ConversationKind, role: Role, action: Action) -> bool
             | Action::DeleteOthers
             | Action::Update
             | Action::Announce,
-        ) => false,
+        )
+        | (ConversationKind::Account, _) => false,
     }
 }
 

@@ -26,7 +26,7 @@ enum Names {
     Device(fn(Bytes) -> client_frame::Body),
 }
 
-const ROWS: [&str; 28] = [
+const ROWS: [&str; 29] = [
     "hello",
     "register",
     "sign_in",
@@ -55,6 +55,7 @@ const ROWS: [&str; 28] = [
     "change_password",
     "delete_account",
     "report",
+    "change_account",
 ];
 
 /// A kind of request by its name in the schema.
@@ -89,6 +90,7 @@ fn kind(name: &str) -> client_frame::Body {
         "change_password" => Body::ChangePassword(Default::default()),
         "delete_account" => Body::DeleteAccount(Default::default()),
         "report" => Body::Report(Default::default()),
+        "change_account" => Body::ChangeAccount(Default::default()),
         _ => panic!("the schema has {name}, which has no row here"),
     }
 }
@@ -102,6 +104,8 @@ fn row(name: &str) -> Names {
         Body::FetchDevices(_) | Body::SignOut(_) => Names::Itself,
         Body::SetPush(_) | Body::ClearPush(_) | Body::Detach(_) => Names::Itself,
         Body::ChangePassword(_) | Body::DeleteAccount(_) => Names::Itself,
+        // Whatever it names is named in the user's own log, and looked up by nobody.
+        Body::ChangeAccount(_) => Names::Itself,
         // Pages through one's own conversations; a foreign place is only a place.
         Body::FetchConversations(_) => Names::Conversation(|id| {
             Body::FetchConversations(v1::FetchConversations {

@@ -66,7 +66,8 @@ fn target(event: &LogEvent) -> Option<u64> {
         | Kind::MemberRemoved(_)
         | Kind::MemberLeft(_)
         | Kind::RoleChanged(_)
-        | Kind::GroupUpdated(_) => None,
+        | Kind::GroupUpdated(_)
+        | Kind::AccountChanged(_) => None,
     }
 }
 

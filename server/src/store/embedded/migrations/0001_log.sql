@@ -131,7 +131,7 @@ INSERT INTO wake_cursor (one, position) VALUES (1, 0);
 CREATE TABLE conversations (
     key             INTEGER PRIMARY KEY,
     conversation_id BLOB NOT NULL UNIQUE,
-    -- 1 direct, 2 group.
+    -- 1 direct, 2 group, 3 account log.
     kind            INTEGER NOT NULL,
     title           TEXT NOT NULL,
     -- Open memberships: counting them takes long where there are many.
@@ -150,7 +150,8 @@ CREATE TABLE events (
     seq             INTEGER NOT NULL,
     sender          INTEGER NOT NULL,
     -- 1 message, 2 group created, 3 members added, 4 member removed, 5 member left,
-    -- 6 message edited, 7 message deleted, 8 reacted, 30 role changed, 31 group updated.
+    -- 6 message edited, 7 message deleted, 8 reacted, 20 account changed, 30 role
+    -- changed, 31 group updated.
     kind            INTEGER NOT NULL,
     committed_at_ms INTEGER NOT NULL,
     message_id      BLOB NOT NULL,
@@ -228,6 +229,18 @@ CREATE TABLE marks (
 
 CREATE INDEX marks_by_user ON marks (user, read_position);
 CREATE INDEX marks_by_change ON marks (read_position);
+
+-- For what users are woken, as their account logs say.
+CREATE TABLE notify (
+    user            INTEGER NOT NULL REFERENCES users (key),
+    -- Empty: in all conversations.
+    conversation_id BLOB NOT NULL,
+    -- 1 all, 2 mentions, 3 none.
+    level           INTEGER NOT NULL,
+    -- 0: until it is changed.
+    until_ms        INTEGER NOT NULL,
+    PRIMARY KEY (user, conversation_id)
+) STRICT, WITHOUT ROWID;
 
 -- What users tell the operators. A closed report holds neither text nor event.
 CREATE TABLE reports (

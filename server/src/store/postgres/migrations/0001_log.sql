@@ -254,6 +254,18 @@ CREATE TABLE marks (
 CREATE INDEX marks_by_user ON marks (user_key, read_position);
 CREATE INDEX marks_by_change ON marks (read_position);
 
+-- For what users are woken, as their account logs say.
+CREATE TABLE notify (
+    user_key        bigint NOT NULL REFERENCES users (key),
+    -- Empty: in all conversations.
+    conversation_id bytea NOT NULL,
+    -- 1 all, 2 mentions, 3 none.
+    level           smallint NOT NULL,
+    -- 0: until it is changed.
+    until_ms        bigint NOT NULL,
+    PRIMARY KEY (user_key, conversation_id)
+);
+
 -- What users tell the operators. A closed report holds neither text nor event.
 CREATE TABLE reports (
     key          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

@@ -135,7 +135,7 @@ async fn ask_for_wakes(world: &World, bob: &Player, of: ConversationId) {
     let worthy = store.worthy_events(Position::ZERO, 10).await.unwrap();
     assert!(!worthy.events.is_empty());
     let from = CandidatePlace::default();
-    let candidates = store.wake_candidates(of, head, from, 10, 0).await;
+    let candidates = store.wake_candidates(of, head, from, 10, 0, 0).await;
     assert_eq!(candidates.unwrap().candidates.len(), 1);
     wakes::record(world, phone, head, 0).await;
     world.mark(bob, of, 1).await;

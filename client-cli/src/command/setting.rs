@@ -1,0 +1,85 @@
+//! `notify`, `mute`, `unmute`, `hide`, `contact`, `contacts`: what the user sets for
+//! themself, on all their devices; through the outbox, like messages.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use magpie_client::{NewRequest, Notify, NotifyLevel, Setting};
+
+use super::message::{place, queue};
+use crate::{
+    args::setting::{Contact, Hide, Mute, Scope, Unmute},
+    context::Context,
+    failure::{Exit, Failure},
+    line::Line,
+};
+
+pub(crate) async fn notify(
+    context: &Context,
+    asked: crate::args::setting::Notify,
+) -> Result<Exit, Failure> {
+    set_level(context, asked.scope, asked.level.into(), asked.time).await
+}
+
+pub(crate) async fn mute(context: &Context, asked: Mute) -> Result<Exit, Failure> {
+    set_level(context, asked.scope, NotifyLevel::None, asked.time).await
+}
+
+pub(crate) async fn unmute(context: &Context, asked: Unmute) -> Result<Exit, Failure> {
+    set_level(context, asked.scope, NotifyLevel::All, None).await
+}
+
+async fn set_level(
+    context: &Context,
+    scope: Scope,
+    level: NotifyLevel,
+    time: Option<Duration>,
+) -> Result<Exit, Failure> {
+    context.signed_in()?;
+    let conversation = match &scope.of {
+        Some(of) => Some(context.conversation(of)?),
+        None => None,
+    };
+    let until_ms = time.map(|time| {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let until = now.unwrap_or_default().saturating_add(time);
+        i64::try_from(until.as_millis()).unwrap_or(i64::MAX)
+    });
+    let notify = Notify { level, until_ms };
+    let setting = Setting::Notify {
+        conversation,
+        notify,
+    };
+    queue(context, NewRequest::Set(setting), scope.queue).await
+}
+
+pub(crate) async fn hide(context: &Context, asked: Hide) -> Result<Exit, Failure> {
+    context.signed_in()?;
+    let place = place(context, &asked.which)?;
+    let setting = Setting::Hide {
+        conversation: place.conversation,
+        seq: place.seq,
+    };
+    queue(context, NewRequest::Set(setting), asked.queue).await
+}
+
+pub(crate) async fn contact(context: &Context, asked: Contact) -> Result<Exit, Failure> {
+    context.signed_in()?;
+    let user = context.home.user_named(&asked.name)?;
+    let user = user.ok_or_else(|| Failure::UnknownConversation {
+        name: format!("@{}", asked.name),
+    })?;
+    let setting = Setting::Contact {
+        user,
+        favourite: asked.favourite,
+        nickname: asked.nickname,
+    };
+    queue(context, NewRequest::Set(setting), asked.queue).await
+}
+
+pub(crate) fn contacts(context: &Context) -> Result<Exit, Failure> {
+    context.account()?;
+    for contact in context.home.contacts()? {
+        context.output.line(&Line::contact(contact))?;
+    }
+    Ok(Exit::Done)
+}

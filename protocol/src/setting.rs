@@ -1,0 +1,243 @@
+//! What a user sets for themself, on all their devices: the changes that their account
+//! log holds.
+
+use bytes::Bytes;
+use prost::Message as _;
+
+use crate::{
+    id::{ConversationId, UserId},
+    seq::Seq,
+    text::Nickname,
+    wire::{InvalidRequest, v1},
+};
+
+/// A setting, as it is to be from now on.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Setting {
+    /// For what the user is woken.
+    Notify {
+        /// In which conversation; `None`: in all.
+        conversation: Option<ConversationId>,
+        /// For what.
+        notify: Notify,
+    },
+    /// The user does not want to see a message any more.
+    Hide {
+        /// Where the message is.
+        conversation: ConversationId,
+        /// Its place there.
+        seq: Seq,
+    },
+    /// What another user is to this one.
+    Contact {
+        /// Whom it is about.
+        user: UserId,
+        /// One of the favourites.
+        favourite: bool,
+        /// What the user calls them; may be empty.
+        nickname: Nickname,
+    },
+}
+
+/// For what a user is woken, and until when. The default is what holds where nothing
+/// is set.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Notify {
+    /// For what.
+    pub level: NotifyLevel,
+    /// Until when, milliseconds since 1970; `None`: until it is changed.
+    pub until_ms: Option<i64>,
+}
+
+impl Notify {
+    /// What holds at a time.
+    #[must_use]
+    pub fn at(self, now_ms: i64) -> NotifyLevel {
+        match self.until_ms {
+            Some(until_ms) if until_ms <= now_ms => NotifyLevel::All,
+            Some(_) | None => self.level,
+        }
+    }
+}
+
+/// For what a user is woken; the later, the stricter.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum NotifyLevel {
+    /// For every message.
+    #[default]
+    All,
+    /// For what mentions the user, or all members, or answers a message of theirs.
+    Mentions,
+    /// For nothing.
+    None,
+}
+
+impl NotifyLevel {
+    /// The level with this number in the schema.
+    #[must_use]
+    pub const fn from_number(number: i64) -> Option<Self> {
+        Some(match number {
+            1 => Self::All,
+            2 => Self::Mentions,
+            3 => Self::None,
+            _ => return None,
+        })
+    }
+
+    /// Its number in the schema.
+    #[must_use]
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::All => 1,
+            Self::Mentions => 2,
+            Self::None => 3,
+        }
+    }
+
+    /// Its name, for people and programs.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::All => "all",
+            Self::Mentions => "mentions",
+            Self::None => "none",
+        }
+    }
+}
+
+impl Setting {
+    /// As it goes over the wire.
+    #[must_use]
+    pub fn to_wire(&self) -> v1::AccountChange {
+        use v1::account_change::Kind;
+        let kind = match self {
+            Self::Notify {
+                conversation,
+                notify,
+            } => Kind::Notify(v1::Notify {
+                conversation_id: conversation.map_or_else(Bytes::new, |id| id.to_wire()),
+                level: i32::from(notify.level.number()),
+                until_ms: notify.until_ms.unwrap_or(0),
+            }),
+            Self::Hide { conversation, seq } => Kind::HideMessage(v1::HideMessage {
+                conversation_id: conversation.to_wire(),
+                seq: seq.get(),
+            }),
+            Self::Contact {
+                user,
+                favourite,
+                nickname,
+            } => Kind::Contact(v1::Contact {
+                user_id: user.to_wire(),
+                favourite: *favourite,
+                nickname: nickname.as_str().to_owned(),
+            }),
+        };
+        v1::AccountChange { kind: Some(kind) }
+    }
+
+    /// Encoded: the same setting always gives the same bytes.
+    #[must_use]
+    pub fn encoded(&self) -> Vec<u8> {
+        self.to_wire().encode_to_vec()
+    }
+}
+
+impl TryFrom<v1::AccountChange> for Setting {
+    type Error = InvalidRequest;
+
+    fn try_from(it: v1::AccountChange) -> Result<Self, InvalidRequest> {
+        use v1::account_change::Kind;
+        let missing = |field| InvalidRequest::Missing { field };
+        let conversation = |bytes: &[u8]| {
+            let field = "conversation_id";
+            let id = ConversationId::try_from(bytes);
+            id.map_err(|reason| InvalidRequest::Id { field, reason })
+        };
+        Ok(match it.kind.ok_or(missing("change"))? {
+            Kind::Notify(it) => Self::Notify {
+                conversation: match it.conversation_id.is_empty() {
+                    true => None,
+                    false => Some(conversation(&it.conversation_id)?),
+                },
+                notify: Notify {
+                    level: NotifyLevel::from_number(it.level.into()).ok_or(missing("level"))?,
+                    until_ms: (it.until_ms > 0).then_some(it.until_ms),
+                },
+            },
+            Kind::HideMessage(it) => Self::Hide {
+                conversation: conversation(&it.conversation_id)?,
+                seq: crate::wire::event_seq(it.seq)?,
+            },
+            Kind::Contact(it) => {
+                let field = "user_id";
+                let user = UserId::try_from(it.user_id.as_ref());
+                Self::Contact {
+                    user: user.map_err(|reason| InvalidRequest::Id { field, reason })?,
+                    favourite: it.favourite,
+                    nickname: it.nickname.try_into()?,
+                }
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_setting_comes_back_from_the_wire() {
+        let chat = ConversationId::new([1; 16]);
+        let notify = Notify {
+            level: NotifyLevel::Mentions,
+            until_ms: Some(5),
+        };
+        for setting in [
+            Setting::Notify {
+                conversation: None,
+                notify,
+            },
+            Setting::Notify {
+                conversation: Some(chat),
+                notify: Notify::default(),
+            },
+            Setting::Hide {
+                conversation: chat,
+                seq: Seq::new(3),
+            },
+            Setting::Contact {
+                user: UserId::new([2; 16]),
+                favourite: true,
+                nickname: "Mum".to_owned().try_into().unwrap(),
+            },
+        ] {
+            assert_eq!(Setting::try_from(setting.to_wire()), Ok(setting));
+        }
+        let nothing = Setting::try_from(v1::AccountChange::default());
+        assert_eq!(nothing.unwrap_err().to_string(), "change is missing");
+    }
+
+    #[test]
+    fn a_level_holds_until_its_time_has_come() {
+        let notify = |until_ms| Notify {
+            level: NotifyLevel::None,
+            until_ms,
+        };
+        assert_eq!(notify(Some(5)).at(4), NotifyLevel::None);
+        assert_eq!(notify(Some(5)).at(5), NotifyLevel::All);
+        assert_eq!(notify(None).at(i64::MAX), NotifyLevel::None);
+    }
+
+    #[test]
+    fn a_level_has_the_number_of_the_schema() {
+        for number in 1..=3 {
+            let level = NotifyLevel::from_number(number).unwrap();
+            assert_eq!(i64::from(level.number()), number);
+            let wire = v1::NotifyLevel::try_from(i32::from(level.number())).unwrap();
+            let name = format!("NOTIFY_LEVEL_{}", level.name().to_ascii_uppercase());
+            assert_eq!(wire.as_str_name(), name);
+        }
+        assert_eq!(NotifyLevel::from_number(0), None);
+    }
+}
