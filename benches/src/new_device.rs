@@ -154,16 +154,15 @@ async fn arrive(
     loop {
         let event = timeout(PATIENCE, client.next_event()).await;
         let event = event.context("the device never caught up")?;
-        let is_all = match event.context("the connection ended")? {
-            Event::CaughtUp => true,
-            Event::Disconnected { reason, .. } => anyhow::bail!("disconnected: {reason}"),
-            _ => false,
-        };
+        let event = event.context("the connection ended")?;
+        if let Event::Disconnected { reason, .. } = &event {
+            anyhow::bail!("disconnected: {reason}");
+        }
         if !shown && shows(&home, newest, args.messages)? {
             shown = true;
             tally.shown.record_since(began);
         }
-        if is_all {
+        if event == Event::CaughtUp {
             break;
         }
     }

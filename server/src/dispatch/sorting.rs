@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use magpie_protocol::{
-    id::{ConversationId, DeviceId},
+    id::{ConversationId, DeviceId, MessageId},
     seq::Seq,
     text::Password,
     wire::{
-        AddMembers, ChangePassword, CreateGroup, FetchHistory, FetchMembers, Report, Request,
-        SendMessage, SetRole, UpdateGroup,
+        AddMembers, ChangePassword, CreateGroup, EditMessage, FetchHistory, FetchMembers, React,
+        Report, Request, SendMessage, SetRole, UpdateGroup,
     },
 };
 
@@ -100,29 +100,12 @@ pub(super) fn to_append(
         Request::SendMessage(SendMessage { id, to, message }) => {
             (id, Command::SendMessage { to, message })
         }
-        Request::EditMessage(it) => {
-            let (conversation, seq, message) = (it.conversation, it.seq, it.message);
-            let command = Command::EditMessage {
-                conversation,
-                seq,
-                message,
-                within,
-            };
-            (it.id, command)
-        }
+        Request::EditMessage(it) => edit_message(it, within),
         Request::DeleteMessage(it) => {
             let (conversation, seq) = (it.conversation, it.seq);
             (it.id, Command::DeleteMessage { conversation, seq })
         }
-        Request::React(it) => {
-            let command = Command::React {
-                conversation: it.conversation,
-                seq: it.seq,
-                emoji: it.emoji,
-                removed: it.removed,
-            };
-            (it.id, command)
-        }
+        Request::React(it) => react(it),
         Request::ChangeAccount(it) => {
             let setting = it.setting;
             (it.id, Command::ChangeAccount { setting })
@@ -130,47 +113,15 @@ pub(super) fn to_append(
         Request::CreateGroup(CreateGroup { id, title, names }) => {
             (id, Command::CreateGroup { title, names })
         }
-        Request::AddMembers(AddMembers {
-            id,
-            conversation,
-            names,
-        }) => (
-            id,
-            Command::AddMembers {
-                conversation,
-                names,
-            },
-        ),
+        Request::AddMembers(it) => add_members(it),
         Request::RemoveMember {
             id,
             conversation,
             name,
         } => (id, Command::RemoveMember { conversation, name }),
         Request::LeaveGroup { id, conversation } => (id, Command::LeaveGroup { conversation }),
-        Request::UpdateGroup(UpdateGroup {
-            id,
-            conversation,
-            update,
-        }) => (
-            id,
-            Command::UpdateGroup {
-                conversation,
-                update,
-            },
-        ),
-        Request::SetRole(SetRole {
-            id,
-            conversation,
-            name,
-            role,
-        }) => (
-            id,
-            Command::SetRole {
-                conversation,
-                name,
-                role,
-            },
-        ),
+        Request::UpdateGroup(it) => update_group(it),
+        Request::SetRole(it) => set_role(it),
         Request::MarkRead { conversation, seq } => {
             return Err(Other::MarkRead { conversation, seq });
         }
@@ -194,4 +145,49 @@ pub(super) fn to_append(
         device: from.device,
     };
     Ok(Append { actor, id, command })
+}
+
+fn edit_message(it: EditMessage, within: Option<Duration>) -> (MessageId, Command) {
+    let command = Command::EditMessage {
+        conversation: it.conversation,
+        seq: it.seq,
+        message: it.message,
+        within,
+    };
+    (it.id, command)
+}
+
+fn react(it: React) -> (MessageId, Command) {
+    let command = Command::React {
+        conversation: it.conversation,
+        seq: it.seq,
+        emoji: it.emoji,
+        removed: it.removed,
+    };
+    (it.id, command)
+}
+
+fn add_members(it: AddMembers) -> (MessageId, Command) {
+    let command = Command::AddMembers {
+        conversation: it.conversation,
+        names: it.names,
+    };
+    (it.id, command)
+}
+
+fn update_group(it: UpdateGroup) -> (MessageId, Command) {
+    let command = Command::UpdateGroup {
+        conversation: it.conversation,
+        update: it.update,
+    };
+    (it.id, command)
+}
+
+fn set_role(it: SetRole) -> (MessageId, Command) {
+    let command = Command::SetRole {
+        conversation: it.conversation,
+        name: it.name,
+        role: it.role,
+    };
+    (it.id, command)
 }

@@ -5,7 +5,7 @@ use aws_lc_rs::digest::{Context, SHA256};
 use magpie_protocol::{
     id::{ConversationId, UserId},
     text::{Description, Title, UserName},
-    wire::Target,
+    wire::{GroupUpdate, Target},
 };
 
 use super::{Append, Command};
@@ -90,28 +90,20 @@ pub(super) fn request_digest(conversation: ConversationId, command: &Command) ->
             context.update(b"send");
             context.update(&message.encoded());
         }
-        Command::EditMessage {
-            conversation: _,
-            seq,
-            message,
-            within: _,
-        } => {
+        Command::EditMessage { seq, message, .. } => {
             context.update(b"edit");
             context.update(&seq.get().to_be_bytes());
             context.update(&message.message().encoded());
         }
-        Command::DeleteMessage {
-            conversation: _,
-            seq,
-        } => {
+        Command::DeleteMessage { seq, .. } => {
             context.update(b"delete");
             context.update(&seq.get().to_be_bytes());
         }
         Command::React {
-            conversation: _,
             seq,
             emoji,
             removed,
+            ..
         } => {
             context.update(if *removed { b"unreact" } else { b"react" });
             context.update(&seq.get().to_be_bytes());
@@ -126,49 +118,40 @@ pub(super) fn request_digest(conversation: ConversationId, command: &Command) ->
             context.update(title.as_str().as_bytes());
             update_names(&mut context, names);
         }
-        Command::AddMembers {
-            conversation: _,
-            names,
-        } => {
+        Command::AddMembers { names, .. } => {
             context.update(b"add");
             update_names(&mut context, names);
         }
-        Command::RemoveMember {
-            conversation: _,
-            name,
-        } => {
+        Command::RemoveMember { name, .. } => {
             context.update(b"remove");
             context.update(name.as_str().as_bytes());
         }
         Command::LeaveGroup { conversation: _ } => context.update(b"leave"),
-        Command::UpdateGroup {
-            conversation: _,
-            update,
-        } => {
+        Command::UpdateGroup { update, .. } => {
             context.update(b"update");
-            let title = update.title.as_ref().map(Title::as_str);
-            let description = update.description.as_ref().map(Description::as_str);
-            for text in [title, description] {
-                context.update(if text.is_some() { b"\0+" } else { b"\0-" });
-                context.update(text.unwrap_or_default().as_bytes());
-            }
-            context.update(match update.announcement_only {
-                None => b"-",
-                Some(false) => b"0",
-                Some(true) => b"1",
-            });
+            update_group(&mut context, update);
         }
-        Command::SetRole {
-            conversation: _,
-            name,
-            role,
-        } => {
+        Command::SetRole { name, role, .. } => {
             context.update(b"role");
             context.update(&[role.number()]);
             context.update(name.as_str().as_bytes());
         }
     }
     finish(context)
+}
+
+fn update_group(context: &mut Context, update: &GroupUpdate) {
+    let title = update.title.as_ref().map(Title::as_str);
+    let description = update.description.as_ref().map(Description::as_str);
+    for text in [title, description] {
+        context.update(if text.is_some() { b"\0+" } else { b"\0-" });
+        context.update(text.unwrap_or_default().as_bytes());
+    }
+    context.update(match update.announcement_only {
+        None => b"-",
+        Some(false) => b"0",
+        Some(true) => b"1",
+    });
 }
 
 // The order of names means nothing. Neither a title nor a name holds NUL.

@@ -81,7 +81,7 @@ pub(in crate::store) async fn an_account_log_is_its_users_alone(world: World) {
         from: HistoryFrom::After(Seq::ZERO),
         limit: 10,
     };
-    let own = world.store.history(alice.id(), history.clone()).await;
+    let own = world.store.history(alice.id(), history).await;
     assert_eq!(own.unwrap().unwrap().events.len(), 1);
     let others = world.store.history(bob.id(), history).await;
     assert_eq!(others, Ok(None));

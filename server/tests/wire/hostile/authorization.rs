@@ -130,29 +130,9 @@ fn row(name: &str) -> Names {
                 user_names: vec!["eve".to_owned()],
             })
         }),
-        Body::RemoveMember(_) => Names::Conversation(|conversation_id| {
-            Body::RemoveMember(v1::RemoveMember {
-                message_id: fresh_id(),
-                conversation_id,
-                user_name: "alice".to_owned(),
-            })
-        }),
-        Body::UpdateGroup(_) => Names::Conversation(|conversation_id| {
-            Body::UpdateGroup(v1::UpdateGroup {
-                message_id: fresh_id(),
-                conversation_id,
-                title: Some("ours".to_owned()),
-                ..Default::default()
-            })
-        }),
-        Body::SetRole(_) => Names::Conversation(|conversation_id| {
-            Body::SetRole(v1::SetRole {
-                message_id: fresh_id(),
-                conversation_id,
-                user_name: "bob".to_owned(),
-                role: v1::Role::Admin.into(),
-            })
-        }),
+        Body::RemoveMember(_) => Names::Conversation(remove_member),
+        Body::UpdateGroup(_) => Names::Conversation(update_group),
+        Body::SetRole(_) => Names::Conversation(set_role),
         Body::LeaveGroup(_) => Names::Conversation(|conversation_id| {
             Body::LeaveGroup(v1::LeaveGroup {
                 message_id: fresh_id(),
@@ -185,6 +165,32 @@ fn row(name: &str) -> Names {
             Names::Device(|device_id| Body::RevokeDevice(v1::RevokeDevice { device_id }))
         }
     }
+}
+
+fn update_group(conversation_id: Bytes) -> client_frame::Body {
+    client_frame::Body::UpdateGroup(v1::UpdateGroup {
+        message_id: fresh_id(),
+        conversation_id,
+        title: Some("ours".to_owned()),
+        ..Default::default()
+    })
+}
+
+fn set_role(conversation_id: Bytes) -> client_frame::Body {
+    client_frame::Body::SetRole(v1::SetRole {
+        message_id: fresh_id(),
+        conversation_id,
+        user_name: "bob".to_owned(),
+        role: v1::Role::Admin.into(),
+    })
+}
+
+fn remove_member(conversation_id: Bytes) -> client_frame::Body {
+    client_frame::Body::RemoveMember(v1::RemoveMember {
+        message_id: fresh_id(),
+        conversation_id,
+        user_name: "alice".to_owned(),
+    })
 }
 
 fn report(conversation_id: Bytes) -> client_frame::Body {
