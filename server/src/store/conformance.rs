@@ -27,10 +27,13 @@ pub(super) mod model;
 pub(super) mod operators;
 pub(super) mod pages;
 pub(super) mod reactions;
+mod requests;
 pub(super) mod roles;
 pub(super) mod settings;
 pub(super) mod syncs;
 pub(super) mod wakes;
+
+pub(super) use self::requests::{add, create, remove, send};
 
 use std::{
     any::Any,
@@ -40,7 +43,7 @@ use std::{
 use magpie_protocol::{
     id::{ConversationId, DeviceId, MessageId, UserId},
     seq::{Position, Seq},
-    text::{DeviceName, MessageText, Title, UserName},
+    text::{DeviceName, UserName},
     wire::{Target, v1},
 };
 use prost::Message as _;
@@ -293,30 +296,6 @@ fn account_of(user: User) -> Account {
         password_hash: "$argon2id$".to_owned(),
         standing: Standing::Active,
     }
-}
-
-pub(super) fn send(to: Target, text: &str) -> Command {
-    let message = MessageText::try_from(text.to_owned()).unwrap().into();
-    Command::SendMessage { to, message }
-}
-
-pub(super) fn create(title: &str, others: &[&Player]) -> Command {
-    Command::CreateGroup {
-        title: Title::try_from(title.to_owned()).unwrap(),
-        names: others.iter().map(|other| other.name()).collect(),
-    }
-}
-
-pub(super) fn add(conversation: ConversationId, who: &[&Player]) -> Command {
-    Command::AddMembers {
-        conversation,
-        names: who.iter().map(|who| who.name()).collect(),
-    }
-}
-
-pub(super) fn remove(conversation: ConversationId, who: &Player) -> Command {
-    let name = who.name();
-    Command::RemoveMember { conversation, name }
 }
 
 /// What a device gets of an event.

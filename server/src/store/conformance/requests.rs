@@ -1,0 +1,34 @@
+//! What people in stories ask for.
+
+use magpie_protocol::{
+    id::ConversationId,
+    text::{MessageText, Title},
+    wire::Target,
+};
+
+use super::Player;
+use crate::store::Command;
+
+pub(in crate::store) fn send(to: Target, text: &str) -> Command {
+    let message = MessageText::try_from(text.to_owned()).unwrap().into();
+    Command::SendMessage { to, message }
+}
+
+pub(in crate::store) fn create(title: &str, others: &[&Player]) -> Command {
+    Command::CreateGroup {
+        title: Title::try_from(title.to_owned()).unwrap(),
+        names: others.iter().map(|other| other.name()).collect(),
+    }
+}
+
+pub(in crate::store) fn add(conversation: ConversationId, who: &[&Player]) -> Command {
+    Command::AddMembers {
+        conversation,
+        names: who.iter().map(|who| who.name()).collect(),
+    }
+}
+
+pub(in crate::store) fn remove(conversation: ConversationId, who: &Player) -> Command {
+    let name = who.name();
+    Command::RemoveMember { conversation, name }
+}
