@@ -34,7 +34,7 @@ fn names() -> Vec<String> {
 /// One of each kind that a signed-in client sends.
 fn requests() -> Vec<client_frame::Body> {
     use client_frame::Body;
-    let (message_id, conversation_id) = (id(1), id(2));
+    let conversation_id = id(2);
     vec![
         Body::Ping(v1::Ping {
             id: 7,
@@ -45,41 +45,9 @@ fn requests() -> Vec<client_frame::Body> {
             ..Default::default()
         }),
         Body::SendMessage(v1::SendMessage {
-            message_id: message_id.clone(),
+            message_id: id(1),
             to: Some(v1::send_message::To::UserName("bob".to_owned())),
             message: Some(message()),
-        }),
-        Body::CreateGroup(v1::CreateGroup {
-            message_id: message_id.clone(),
-            title: "trip".to_owned(),
-            user_names: names(),
-        }),
-        Body::AddMembers(v1::AddMembers {
-            message_id: message_id.clone(),
-            conversation_id: conversation_id.clone(),
-            user_names: names(),
-        }),
-        Body::RemoveMember(v1::RemoveMember {
-            message_id: message_id.clone(),
-            conversation_id: conversation_id.clone(),
-            user_name: "bob".to_owned(),
-        }),
-        Body::LeaveGroup(v1::LeaveGroup {
-            message_id: message_id.clone(),
-            conversation_id: conversation_id.clone(),
-        }),
-        Body::SetRole(v1::SetRole {
-            message_id: message_id.clone(),
-            conversation_id: conversation_id.clone(),
-            user_name: "bob".to_owned(),
-            role: v1::Role::Admin.into(),
-        }),
-        Body::UpdateGroup(v1::UpdateGroup {
-            message_id,
-            conversation_id: conversation_id.clone(),
-            title: Some("trip".to_owned()),
-            description: Some("where to".to_owned()),
-            announcement_only: Some(true),
         }),
         Body::MarkRead(v1::MarkRead {
             conversation_id: conversation_id.clone(),
@@ -109,6 +77,46 @@ fn requests() -> Vec<client_frame::Body> {
         }),
         Body::ClearPush(v1::ClearPush {}),
         Body::Detach(v1::Detach {}),
+    ]
+}
+
+/// One of each kind that changes a group.
+fn groups() -> Vec<client_frame::Body> {
+    use client_frame::Body;
+    let (message_id, conversation_id) = (id(1), id(2));
+    vec![
+        Body::CreateGroup(v1::CreateGroup {
+            message_id: message_id.clone(),
+            title: "trip".to_owned(),
+            user_names: names(),
+        }),
+        Body::AddMembers(v1::AddMembers {
+            message_id: message_id.clone(),
+            conversation_id: conversation_id.clone(),
+            user_names: names(),
+        }),
+        Body::RemoveMember(v1::RemoveMember {
+            message_id: message_id.clone(),
+            conversation_id: conversation_id.clone(),
+            user_name: "bob".to_owned(),
+        }),
+        Body::LeaveGroup(v1::LeaveGroup {
+            message_id: message_id.clone(),
+            conversation_id: conversation_id.clone(),
+        }),
+        Body::SetRole(v1::SetRole {
+            message_id: message_id.clone(),
+            conversation_id: conversation_id.clone(),
+            user_name: "bob".to_owned(),
+            role: v1::Role::Admin.into(),
+        }),
+        Body::UpdateGroup(v1::UpdateGroup {
+            message_id,
+            conversation_id,
+            title: Some("trip".to_owned()),
+            description: Some("where to".to_owned()),
+            announcement_only: Some(true),
+        }),
     ]
 }
 
@@ -407,6 +415,7 @@ fn a_clients_frame_is_whole_or_none_and_spoilt_it_hurts_nobody() {
     };
     let requests = requests()
         .into_iter()
+        .chain(groups())
         .chain(accounts())
         .chain(changes())
         .map(|body| {

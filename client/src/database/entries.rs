@@ -118,18 +118,20 @@ impl Database {
     }
 }
 
+fn recipient(to: v1::send_message::To) -> Option<Recipient> {
+    Some(match to {
+        v1::send_message::To::UserName(name) => Recipient::User(UserName::parse(&name).ok()?),
+        v1::send_message::To::ConversationId(id) => {
+            Recipient::Conversation(ConversationId::try_from(id.as_ref()).ok()?)
+        }
+    })
+}
+
 fn operation(body: Body) -> Option<Operation> {
     let conversation = |id: &[u8]| ConversationId::try_from(id).ok();
     Some(match body {
         Body::SendMessage(it) => Operation::Send {
-            to: match it.to? {
-                v1::send_message::To::UserName(name) => {
-                    Recipient::User(UserName::parse(&name).ok()?)
-                }
-                v1::send_message::To::ConversationId(id) => {
-                    Recipient::Conversation(conversation(&id)?)
-                }
-            },
+            to: recipient(it.to?)?,
             message: Message::of(it.message?)?,
         },
         Body::EditMessage(it) => Operation::Edit {

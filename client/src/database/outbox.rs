@@ -324,10 +324,11 @@ pub(super) fn put_in_front(
         transaction
             .prepare_cached("DELETE FROM outcomes WHERE id = ?1")?
             .execute([id])?;
-        let target = match &again.body {
-            // It is in the account log, and about a message elsewhere.
-            Body::ChangeAccount(it) => hidden(it),
-            body => target_seq(body).map(|seq| (conversation, seq)),
+        // A setting is in the account log, and about a message elsewhere.
+        let target = if let Body::ChangeAccount(it) = &again.body {
+            hidden(it)
+        } else {
+            target_seq(&again.body).map(|seq| (conversation, seq))
         };
         transaction
             .prepare_cached(

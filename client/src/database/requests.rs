@@ -2,10 +2,14 @@
 
 use magpie_protocol::{
     id::{ConversationId, MessageId},
+    message::Emoji,
     seq::Seq,
     setting::Setting,
     text::UserName,
-    wire::v1::{self, client_frame::Body},
+    wire::{
+        GroupUpdate,
+        v1::{self, client_frame::Body},
+    },
 };
 use prost::Message as _;
 use rusqlite::Transaction;
@@ -13,6 +17,7 @@ use rusqlite::Transaction;
 use super::{conversations, settings::setting};
 use crate::{
     error::LocalError,
+    message::MessagePlace,
     request::{NewRequest, Recipient},
 };
 
@@ -20,19 +25,47 @@ fn names(names: Vec<UserName>) -> Vec<String> {
     names.iter().map(|name| name.as_str().to_owned()).collect()
 }
 
+fn wire_recipient(to: Recipient) -> v1::send_message::To {
+    match to {
+        Recipient::User(name) => v1::send_message::To::UserName(name.as_str().to_owned()),
+        Recipient::Conversation(id) => v1::send_message::To::ConversationId(id.to_wire()),
+    }
+}
+
+fn wire_reaction(id: MessageId, place: MessagePlace, emoji: &Emoji, removed: bool) -> v1::React {
+    v1::React {
+        message_id: id.to_wire(),
+        conversation_id: place.conversation.to_wire(),
+        seq: place.seq.get(),
+        emoji: emoji.as_str().to_owned(),
+        removed,
+    }
+}
+
+fn wire_update(
+    id: MessageId,
+    conversation: ConversationId,
+    update: GroupUpdate,
+) -> v1::UpdateGroup {
+    v1::UpdateGroup {
+        message_id: id.to_wire(),
+        conversation_id: conversation.to_wire(),
+        title: update.title.map(|it| it.as_str().to_owned()),
+        description: update.description.map(|it| it.as_str().to_owned()),
+        announcement_only: update.announcement_only,
+    }
+}
+
 /// The request on the wire, unless it is a read mark.
 pub(super) fn body(id: MessageId, request: NewRequest) -> Result<Body, (Recipient, Option<Seq>)> {
     let message_id = id.to_wire();
     Ok(match request {
         NewRequest::Send { to, message } => {
-            let to = match to {
-                Recipient::User(name) => v1::send_message::To::UserName(name.as_str().to_owned()),
-                Recipient::Conversation(id) => v1::send_message::To::ConversationId(id.to_wire()),
-            };
+            let (to, message) = (Some(wire_recipient(to)), Some(message.into_wire()));
             Body::SendMessage(v1::SendMessage {
                 message_id,
-                to: Some(to),
-                message: Some(message.into_wire()),
+                to,
+                message,
             })
         }
         NewRequest::Edit { place, message } => Body::EditMessage(v1::EditMessage {
@@ -50,13 +83,7 @@ pub(super) fn body(id: MessageId, request: NewRequest) -> Result<Body, (Recipien
             place,
             emoji,
             removed,
-        } => Body::React(v1::React {
-            message_id,
-            conversation_id: place.conversation.to_wire(),
-            seq: place.seq.get(),
-            emoji: emoji.as_str().to_owned(),
-            removed,
-        }),
+        } => Body::React(wire_reaction(id, place, &emoji, removed)),
         NewRequest::Set(setting) => Body::ChangeAccount(v1::ChangeAccount {
             message_id,
             change: Some(setting.to_wire()),
@@ -86,13 +113,7 @@ pub(super) fn body(id: MessageId, request: NewRequest) -> Result<Body, (Recipien
         NewRequest::UpdateGroup {
             conversation,
             update,
-        } => Body::UpdateGroup(v1::UpdateGroup {
-            message_id,
-            conversation_id: conversation.to_wire(),
-            title: update.title.map(|it| it.as_str().to_owned()),
-            description: update.description.map(|it| it.as_str().to_owned()),
-            announcement_only: update.announcement_only,
-        }),
+        } => Body::UpdateGroup(wire_update(id, conversation, update)),
         NewRequest::SetRole {
             conversation,
             name,
