@@ -384,8 +384,17 @@ async fn what_is_not_theirs_is_like_what_is_not_there() {
             if name == "fetch_conversations" && *kind != "never a member" {
                 continue;
             }
-            let nothing = told(&mut peer, &room.counted, make(fresh_id())).await;
-            let foreign = told(&mut peer, &room.counted, make(theirs.clone())).await;
+            let mut pair = async || {
+                let nothing = told(&mut peer, &room.counted, make(fresh_id())).await;
+                let foreign = told(&mut peer, &room.counted, make(theirs.clone())).await;
+                (nothing, foreign)
+            };
+            let (mut nothing, mut foreign) = pair().await;
+            if nothing != foreign {
+                // What the server asked for by itself meanwhile does not come again; what
+                // tells something does.
+                (nothing, foreign) = pair().await;
+            }
             assert_eq!(nothing, foreign, "{name} of somebody who {kind}");
         }
     }
