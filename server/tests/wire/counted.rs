@@ -20,6 +20,17 @@ use magpie_server::store::{
 };
 use tokio::sync::RwLock;
 
+/// What is asked all the time, and behind everybody's back.
+const BY_ITSELF: [&str; 7] = [
+    "state",
+    "stretch",
+    "connect",
+    "confirm",
+    "detach",
+    "departures",
+    "broadcasts",
+];
+
 /// A store, and the names of what it was asked.
 pub(crate) struct Counted {
     store: SharedStore,
@@ -44,6 +55,13 @@ impl Counted {
     /// What it was asked since this was last called.
     pub(crate) fn take(&self) -> Vec<&'static str> {
         std::mem::take(&mut self.asked.lock().unwrap())
+    }
+
+    /// The same, without what the server asks by itself, whoever asks it for something.
+    pub(crate) fn take_asked_for(&self) -> Vec<&'static str> {
+        let mut asked = self.take();
+        asked.retain(|what| !BY_ITSELF.contains(what));
+        asked
     }
 
     fn note(&self, what: &'static str) -> &SharedStore {

@@ -1,16 +1,22 @@
 //! What operators do over the socket in the data directory.
 
-use std::os::unix::fs::PermissionsExt as _;
+use std::{os::unix::fs::PermissionsExt as _, time::Duration};
 
 use bytes::Bytes;
-use magpie_protocol::wire::v1::{ErrorCode, client_frame::Body, server_frame::Body as Answer};
+use magpie_protocol::{
+    id::{DeviceId, UserId},
+    text::MessageText,
+    wire::v1::{ErrorCode, client_frame::Body, server_frame::Body as Answer},
+};
 use magpie_server::{
     config::{AdminTask, BroadcastsTask, ReportsTask, UsersTask},
     operate::{BroadcastTold, Errand, Told},
+    store::NewBroadcast,
 };
+use rusqlite::Connection;
 
 use crate::{
-    peer::{PASSWORD, World, all_events, hello, sign_in, text_of, text_to},
+    peer::{PASSWORD, World, all_events, hello, sign_in, text_of, text_to, texts},
     reconnects::until,
 };
 
@@ -135,6 +141,16 @@ async fn broadcasts(world: &World) -> Vec<BroadcastTold> {
     }
 }
 
+/// All of them, once they have ended.
+async fn ended(world: &World) -> Vec<BroadcastTold> {
+    until("all have ended", || async {
+        let said = broadcasts(world).await;
+        said.iter().all(|it| it.ended_at_ms.is_some())
+    })
+    .await;
+    broadcasts(world).await
+}
+
 /// D2, D3. Who is connected gets it now, who is not later; its device is gone then.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_said_to_everybody_reaches_each_once() {
@@ -149,20 +165,12 @@ async fn what_is_said_to_everybody_reaches_each_once() {
         let sender = events[0].sender.clone().unwrap();
         assert_eq!(sender.name, "magpie");
     }
-    until("both have ended", || async {
-        broadcasts(&world)
-            .await
-            .iter()
-            .all(|it| it.ended_at_ms.is_some())
-    })
-    .await;
-    let said = broadcasts(&world).await;
+    let said = ended(&world).await;
     let said: Vec<_> = said.iter().map(|it| (it.text.as_str(), it.sent)).collect();
     assert_eq!(said, [("two", 2), ("one", 2)]);
     let (_, pages) = world.connect(&bob, Bytes::new()).await;
     let events = all_events(&pages);
-    let texts: Vec<_> = events.iter().map(text_of).collect();
-    assert_eq!(texts, ["one", "two"]);
+    assert_eq!(texts(&events), ["one", "two"]);
     let show = UsersTask::Show {
         name: "magpie".to_owned(),
     };
@@ -189,4 +197,37 @@ async fn who_may_not_sign_in_says_nothing_to_everybody() {
     }
     assert!(world.operate(broadcast("alice", "")).await.is_err());
     assert_eq!(broadcasts(&world).await, []);
+}
+
+/// D2, D3. The server may end before it has said anything, or before it is written down
+/// how far it has come.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broadcast_goes_on_after_a_restart_and_says_nothing_twice() {
+    let world = World::start().await;
+    let (alice, magpie) = (
+        world.register("alice").await,
+        world.register("magpie").await,
+    );
+    // Nobody rings a bell.
+    let broadcast = NewBroadcast {
+        sender: UserId::try_from(magpie.user_id.as_ref()).unwrap(),
+        device: DeviceId::try_from(magpie.id.as_ref()).unwrap(),
+        secret: [7; 16],
+        text: MessageText::try_from("good news".to_owned()).unwrap(),
+        at_ms: 0,
+    };
+    world.store.add_broadcast(&broadcast).await.unwrap();
+    let world = world.restart().await;
+    assert_eq!(ended(&world).await[0].sent, 1);
+
+    let dir = world.admin_socket().parent().unwrap().to_owned();
+    let beside = Connection::open(dir.join("magpie.db")).unwrap();
+    beside.busy_timeout(Duration::from_secs(20)).unwrap();
+    let forget = "UPDATE broadcasts SET reached_user = 0, sent = 0, ended_at_ms = NULL";
+    assert_eq!(beside.execute(forget, []), Ok(1));
+    drop(beside);
+    let world = world.restart().await;
+    assert_eq!(ended(&world).await[0].sent, 1);
+    let (_, pages) = world.connect(&alice, Bytes::new()).await;
+    assert_eq!(texts(&all_events(&pages)), ["good news"]);
 }

@@ -58,9 +58,7 @@ async fn asked_for(world: &World, counted: &Counted, device: &Device, cursor: &B
     counted.take();
     let (peer, pages) = world.connect(device, cursor.clone()).await;
     drop(peer);
-    let mut asked = counted.take();
-    asked.retain(|what| !["state", "stretch", "connect", "confirm"].contains(what));
-    (asked, pages)
+    (counted.take_asked_for(), pages)
 }
 
 type Asked = (Vec<&'static str>, Vec<v1::Page>);
