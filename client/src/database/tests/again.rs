@@ -1,26 +1,11 @@
 //! Stories of a server that is restored again, and of what was deleted in a history that
 //! is gone.
 
-use super::*;
-use crate::{
-    message::{MessagePlace, MessageState},
-    request::Operation,
+use super::{
+    messages::{place, with},
+    *,
 };
-
-fn place(seq: u64) -> MessagePlace {
-    MessagePlace {
-        conversation: CHAT,
-        seq: Seq::new(seq),
-    }
-}
-
-fn with(seq: u64, sender: v1::User, kind: v1::event_content::Kind) -> v1::Event {
-    v1::Event {
-        sender: Some(sender),
-        content: Some(v1::EventContent { kind: Some(kind) }),
-        ..event(seq)
-    }
-}
+use crate::{message::MessageState, request::Operation};
 
 fn page(events: Vec<v1::Event>) -> v1::Page {
     v1::Page {

@@ -93,8 +93,19 @@ fn line(device: &mut Device) -> ConversationLine {
 
 /// What the server answers to who asks for what is behind `place`.
 fn answer(place: MembersPlace, who: &[u8], complete: bool, at_seq: u64) -> Work {
-    let members = who.iter().map(|number| v1::Member {
+    let members: Vec<_> = who.iter().map(|number| (*number, None)).collect();
+    answer_with_roles(place, &members, complete, at_seq)
+}
+
+fn answer_with_roles(
+    place: MembersPlace,
+    who: &[(u8, Option<Role>)],
+    complete: bool,
+    at_seq: u64,
+) -> Work {
+    let members = who.iter().map(|(number, role)| v1::Member {
         user: Some(wire(*number)),
+        role: role.map_or(v1::Role::Unspecified, Role::to_wire).into(),
         ..Default::default()
     });
     let page = v1::Members {
@@ -265,19 +276,11 @@ fn roles_are_followed_whatever_crosses() {
     device.page(described(crowd(1, CROWD), [event(1)]));
     let first = rest(&mut device).unwrap();
     let page = |place, who: &[(u8, Role)], complete, at_seq| {
-        let members = who.iter().map(|(number, role)| v1::Member {
-            user: Some(wire(*number)),
-            role: role.to_wire().into(),
-            ..Default::default()
-        });
-        let page = v1::Members {
-            members: members.collect(),
-            complete,
-            at_seq,
-            ..Default::default()
-        };
-        let page = MembersPage::parse(place, page).unwrap();
-        Work::Members { page, ask: 7 }
+        let who: Vec<_> = who
+            .iter()
+            .map(|(number, role)| (*number, Some(*role)))
+            .collect();
+        answer_with_roles(place, &who, complete, at_seq)
     };
     use Role::{Admin, Member, Owner};
     // Of the moment before 2 and 3.

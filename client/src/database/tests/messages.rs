@@ -4,14 +4,14 @@
 use super::*;
 use crate::message::{Edited, Message, MessagePlace, MessageState, Reaction};
 
-fn place(seq: u64) -> MessagePlace {
+pub(super) fn place(seq: u64) -> MessagePlace {
     MessagePlace {
         conversation: CHAT,
         seq: Seq::new(seq),
     }
 }
 
-fn with(seq: u64, sender: v1::User, kind: v1::event_content::Kind) -> v1::Event {
+pub(super) fn with(seq: u64, sender: v1::User, kind: v1::event_content::Kind) -> v1::Event {
     v1::Event {
         sender: Some(sender),
         content: Some(v1::EventContent { kind: Some(kind) }),
