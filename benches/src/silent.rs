@@ -41,14 +41,6 @@ const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 /// How often it is looked at what has changed.
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 
-/// There is a sign-in before the first round for so many connections, so that what
-/// the store keeps of sign-ins (its page cache fills) is not taken for what silent
-/// connections leave.
-const CONNECTIONS_PER_SIGN_IN: usize = 20;
-
-/// Sign-ins before the first round that are on their way at once.
-const SIGN_INS_AT_ONCE: usize = 8;
-
 /// From one sign-in to the next.
 const SIGN_IN_PAUSE: Duration = Duration::from_millis(100);
 
@@ -108,7 +100,7 @@ pub(crate) async fn run(args: &args::Silent) -> anyhow::Result<Report> {
     let dialer = Dialer::new(&args.server)?;
     let account = Arc::new(Account::make_up());
     progress.tell("warming up");
-    warm_up(&dialer, &account, connections).await?;
+    warm_up(&dialer, &account).await?;
     let resident = || args.server.pid.map(process::resident_kib).transpose();
     let before = resident()?;
 
@@ -162,25 +154,17 @@ fn connections(args: &args::Silent) -> anyhow::Result<usize> {
 
 /// Lets the server do once what it does in each round: afterwards it holds what
 /// every server holds that has served anybody.
-async fn warm_up(
-    dialer: &Dialer,
-    account: &Arc<Account>,
-    connections: usize,
-) -> anyhow::Result<()> {
+async fn warm_up(dialer: &Dialer, account: &Arc<Account>) -> anyhow::Result<()> {
     account
         .register(dialer, Uuid::now_v7().into_bytes())
         .await
         .context("no registration")?;
-    let each = (connections / CONNECTIONS_PER_SIGN_IN).div_ceil(SIGN_INS_AT_ONCE);
     let mut tasks = JoinSet::new();
-    for _ in 0..SIGN_INS_AT_ONCE {
+    for _ in 0..8 {
         let (dialer, account) = (dialer.clone(), Arc::clone(account));
         tasks.spawn(async move {
             let device = Uuid::now_v7().into_bytes();
-            for _ in 0..each {
-                account.sign_in(&dialer, device).await?;
-            }
-            Ok(())
+            account.sign_in(&dialer, device).await.map(drop)
         });
     }
     for _ in 0..DIALS_MAX {
@@ -293,17 +277,19 @@ async fn sign_in(dialer: Dialer, account: Arc<Account>, tally: Arc<Tally>, over:
     }
 }
 
-/// Waits until the memory has come back, or `seconds` have passed; returns what it
-/// is then, and how long that took.
+/// Watches the memory for so many seconds; returns what it is then, and after how long
+/// it had come back, if it had.
 async fn settle(pid: u32, before: u64, seconds: u64) -> anyhow::Result<(u64, Option<Duration>)> {
     let (began, limit) = (Instant::now(), Duration::from_secs(seconds));
+    let mut back_after = None;
     loop {
         let now = process::resident_kib(pid)?;
+        let elapsed = began.elapsed();
         if now as f64 <= before as f64 * BACK {
-            return Ok((now, Some(began.elapsed())));
+            back_after = back_after.or(Some(elapsed));
         }
-        if began.elapsed() >= limit {
-            return Ok((now, None));
+        if elapsed >= limit {
+            return Ok((now, back_after));
         }
         sleep(LOOK_INTERVAL).await;
     }

@@ -209,7 +209,7 @@ pub enum Refusal {
     NotPossible,
     /// The actor may read it, and somebody else may do this with it: its sender, or a
     /// member with a higher role.
-    #[error("only its sender, or a member with a higher role, may do this")]
+    #[error("it is somebody else's, or your role in this group does not allow it")]
     NotAllowed,
     /// The message was deleted.
     #[error("the message was deleted")]
