@@ -38,21 +38,24 @@ impl Database {
             .prepare_cached(WITH_NEWS)?
             .query_map([], |row| conversation_at(row, 0))?
             .collect::<Result<_, _>>()?;
-        let mut events: Vec<StoredEvent> = Vec::new();
+        let mut events: Vec<(i64, StoredEvent)> = Vec::new();
         for id in with_news {
             let room = i64::try_from(limit.saturating_sub(events.len())).unwrap_or(i64::MAX);
             let mut ask = view.prepare_cached(UNPRINTED)?;
+            let mut at_ms = i64::MIN;
             for event in ask.query_map(params![id.bytes(), room], event_at)? {
-                events.push(event?);
+                let event = event?;
+                // Within a conversation commit time never falls, or should not.
+                at_ms = at_ms.max(event.committed_at_ms);
+                events.push((at_ms, event));
             }
             if events.len() >= limit {
                 break;
             }
         }
-        // Commit time never falls within a conversation, and the sort is stable:
-        // there, this order is that of seq.
-        events.sort_by_key(|event| event.committed_at_ms);
-        Ok(events)
+        // The sort is stable: within a conversation, this order is that of seq.
+        events.sort_by_key(|(at_ms, _)| *at_ms);
+        Ok(events.into_iter().map(|(_, event)| event).collect())
     }
 
     pub(crate) fn mark_printed(

@@ -4,6 +4,7 @@ mod again;
 mod epochs;
 mod members;
 mod messages;
+mod printed;
 mod settings;
 
 use bytes::Bytes;
@@ -409,20 +410,6 @@ fn an_own_message_waits_for_the_pages_before_it() {
     assert_eq!(changes.missing, Some(vec![missing(5, 5)]));
     device.work(vec![fill(missing(5, 5), [5], false)]);
     assert_eq!(device.shown(), ((1..=6).collect(), vec![]));
-}
-
-#[test]
-fn printed_marks_never_fall_and_survive() {
-    let mut device = device();
-    device.page(events(1..=5));
-    for seq in [3, 2] {
-        device
-            .database
-            .mark_printed(&[(CHAT, Seq::new(seq))])
-            .unwrap();
-    }
-    let mut device = device.reopen();
-    assert_eq!(device.unprinted(), [4, 5]);
 }
 
 #[test]
