@@ -10,9 +10,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
 use super::{
     Database,
     account::{self, Me},
-    conversation_at,
-    events::{self, MESSAGE},
-    gaps, members, seq_at, stored,
+    conversation_at, events, gaps, members, seq_at, stored, unread,
 };
 use crate::{
     error::LocalError,
@@ -196,7 +194,8 @@ pub(super) fn describe(
             // Nothing is left out of what is all here.
             it.head_seq >= next.get(),
         ])?;
-    members::describe(transaction, id, it, before)
+    members::describe(transaction, id, it, before)?;
+    unread::describe(transaction, me, id, it)
 }
 
 fn peer_name(me: &Me, it: &v1::Conversation) -> String {
@@ -219,6 +218,7 @@ pub(crate) fn line(me: UserId, it: v1::Conversation) -> Option<ConversationLine>
     let id = ConversationId::try_from(it.conversation_id.as_ref()).ok()?;
     let number = i64::from(it.kind);
     let (first_seq, last_seq) = (Seq::new(it.first_seq), Seq::new(it.last_seq));
+    let (unread, unread_mentions) = unread::described(&it);
     let members = it.members.into_iter();
     let members: Vec<Member> = members.filter_map(members::member).collect();
     let peer = members.iter().find(|member| member.user.id != me);
@@ -236,7 +236,8 @@ pub(crate) fn line(me: UserId, it: v1::Conversation) -> Option<ConversationLine>
         last_seq: (last_seq > Seq::ZERO).then_some(last_seq),
         head_seq: Seq::new(it.head_seq),
         last_event_at_ms: None,
-        unread: 0,
+        unread,
+        unread_mentions,
     })
 }
 
@@ -254,16 +255,9 @@ fn line_at(row: &Row<'_>) -> rusqlite::Result<ConversationLine> {
         head_seq: seq_at(row, 5)?,
         last_event_at_ms: row.get(6)?,
         unread: 0,
+        unread_mentions: 0,
     })
 }
-
-/// How far the user has read, what is not confirmed yet included.
-const UNREAD: &str = "
-    SELECT count(*) FROM events
-     WHERE conversation = ?1 AND kind = ?3 AND sender IS NOT ?2
-       AND seq > max(
-           coalesce((SELECT read_seq FROM members WHERE conversation = ?1 AND user_id = ?2), 0),
-           coalesce((SELECT max(seq) FROM reads WHERE conversation = ?1 AND code IS NULL), 0))";
 
 impl Database {
     pub(crate) fn conversations(&mut self) -> Result<Vec<ConversationLine>, LocalError> {
@@ -282,12 +276,9 @@ impl Database {
             .collect::<Result<_, _>>()?;
         for line in &mut lines {
             line.members = members::few(&view, &me, line)?;
-            let unread: i64 = view
-                .prepare_cached(UNREAD)?
-                .query_row(params![line.id.bytes(), me.user.bytes(), MESSAGE], |row| {
-                    row.get(0)
-                })?;
-            line.unread = unread.unsigned_abs();
+            let unread = unread::of(&view, &me, line.id)?;
+            line.unread = unread.messages.unsigned_abs();
+            line.unread_mentions = unread.mentions.unsigned_abs();
         }
         Ok(lines)
     }

@@ -3,6 +3,7 @@
 mod epochs;
 mod members;
 mod messages;
+mod unread;
 
 use bytes::Bytes;
 use magpie_protocol::{

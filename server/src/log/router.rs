@@ -430,6 +430,8 @@ impl Router {
         Ok(())
     }
 
+    /// Who else is told learns how far the user has come, and not what is there for
+    /// them.
     fn put_mark(
         &self,
         members: &[Membership],
@@ -442,9 +444,15 @@ impl Router {
         let own = std::iter::once(user);
         let others = members.iter().map(|member| member.user);
         let others = others.filter(|other| is_small && *other != user);
+        let told = v1::Mark {
+            read_counts: None,
+            ..mark.clone()
+        };
         for member in own.chain(others) {
+            let is_own = member == user;
+            let mark = if is_own { mark } else { &told };
             self.hub.each_of(member, |mailbox| {
-                wakeups.note(mailbox, mailbox.put_mark(mark, member == user));
+                wakeups.note(mailbox, mailbox.put_mark(mark, is_own));
             });
         }
     }

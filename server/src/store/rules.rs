@@ -28,7 +28,9 @@ use magpie_protocol::{
 
 pub(super) use self::{
     groups::{Count, add_members, create_group, each_once, leave, remove_member},
-    messages::{Change, Reacted, Subject, begin_direct, change, may_post, message, post},
+    messages::{
+        Change, Reacted, Subject, begin_direct, change, may_post, mentioned, message, post,
+    },
 };
 use super::{
     Append, Command, MembershipChange, Outcome, Refusal, StoreError,
@@ -95,6 +97,8 @@ pub(super) struct Place {
     pub(super) kind: ConversationKind,
     /// The newest event's seq.
     pub(super) head: Seq,
+    /// How many messages there are, deleted ones too.
+    pub(super) messages: u64,
 }
 
 /// Where a request goes, and what it asks for.

@@ -10,6 +10,7 @@ mod accounts;
 mod append;
 mod changes;
 mod checkpoint;
+mod counts;
 mod describe;
 mod due;
 mod history;

@@ -11,26 +11,32 @@ use magpie_protocol::{
 use prost::Message as _;
 
 use super::{
+    counts::Mentions,
     known::Known,
     session::{Failure, Session, get, get_count, signed, uuid},
 };
 use crate::store::{
     Append, LogEvent, MembershipChange,
     event::{EventKind, EventParts, encode_event},
-    rules::{Asked, ConversationKind, Effect, Members, Person, Place, Scene},
+    rules::{self, Asked, ConversationKind, Effect, Members, Person, Place, Scene},
 };
 
 const INSERT_CONVERSATION: &str = "
     INSERT INTO conversations (conversation_id, kind, title) VALUES ($1, $2, $3) RETURNING key";
 
-/// Writes an event, and the new head with it.
+/// Writes an event, and the new head with it. $10 is how many messages there are up to
+/// it; a message has one more of its sender's than their last one.
 const INSERT_EVENT: &str = "
     WITH moved AS (
         UPDATE log_head SET position = $1, committed_at_ms = $6 WHERE shard = $1::bigint >> 56
     )
     INSERT INTO events (position, conversation_key, seq, sender_key, kind, committed_at_ms,
-                        message_id, digest, body)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+                        message_id, digest, body, message_count, sender_count)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10,
+            CASE WHEN $5::smallint = 1 THEN 1 + coalesce((
+                SELECT e.sender_count FROM events e
+                 WHERE e.conversation_key = $2 AND e.sender_key = $4 AND e.kind = 1
+                 ORDER BY e.seq DESC LIMIT 1), 0) ELSE 0 END)";
 
 const INSERT_MEMBERS: &str = "
     WITH counted AS (
@@ -155,6 +161,7 @@ impl<'a> Log<'a> {
             key: get(&row, 0)?,
             kind,
             head: Seq::ZERO,
+            messages: 0,
         })
     }
 
@@ -166,10 +173,12 @@ impl<'a> Log<'a> {
         event: NewEvent,
     ) -> Result<LogEvent, Failure> {
         let (position, seq) = (self.head.next(), place.head.next());
+        let mentioned = rules::mentioned(&event.content, request.sender.id);
         let content = v1::EventContent {
             kind: Some(event.content),
         };
         let body = content.encode_to_vec();
+        let messages = place.messages + u64::from(event.kind == EventKind::Message);
         self.session
             .execute(
                 INSERT_EVENT,
@@ -183,6 +192,7 @@ impl<'a> Log<'a> {
                     &uuid(request.append.id.bytes()),
                     &request.asked.digest.as_slice(),
                     &body,
+                    &signed(messages),
                 ],
             )
             .await?;
@@ -196,13 +206,17 @@ impl<'a> Log<'a> {
             committed_at_ms: self.committed_at_ms,
             body: &body,
         });
-        Ok(LogEvent {
+        let event = LogEvent {
             position,
             conversation: request.asked.conversation,
             seq,
             encoded,
             change: event.change,
-        })
+        };
+        let mut mentions = Mentions::default();
+        mentions.add(&event, &mentioned);
+        mentions.write(self.session).await?;
+        Ok(event)
     }
 
     /// From this event on these users are members.

@@ -11,6 +11,7 @@ mod changes;
 mod command;
 mod committer;
 mod connections;
+mod counts;
 mod describe;
 mod due;
 mod epoch;
