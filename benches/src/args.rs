@@ -39,6 +39,8 @@ pub(crate) enum Command {
     SignIn(SignIn),
     /// A device with many conversations that comes back after a while.
     Away(Away),
+    /// A new device of a user with many conversations, through the SDK.
+    NewDevice(NewDevice),
     /// One sender, one group, everybody online.
     FanOut(FanOut),
     /// Devices that sleep, and the pushes that wake them.
@@ -183,6 +185,24 @@ pub(crate) struct Away {
 
     /// How often it comes back with the same cursor.
     #[arg(long, default_value_t = 20)]
+    pub(crate) rounds: u32,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct NewDevice {
+    #[command(flatten)]
+    pub(crate) server: Server,
+
+    /// Conversations of the device's user.
+    #[arg(long, default_value_t = 10_000)]
+    pub(crate) conversations: usize,
+
+    /// Messages in each.
+    #[arg(long, default_value_t = 20)]
+    pub(crate) messages: usize,
+
+    /// How many new devices, one after the other.
+    #[arg(long, default_value_t = 10)]
     pub(crate) rounds: u32,
 }
 

@@ -281,6 +281,26 @@ impl Account {
         authenticate(dialer, body).await
     }
 
+    /// Its name.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Makes an SDK's home a device of the user.
+    ///
+    /// # Errors
+    ///
+    /// The server refused, or is not there.
+    pub(crate) async fn sign_in_home(
+        &self,
+        home: &magpie_client::Home,
+        server: &magpie_client::Server,
+    ) -> anyhow::Result<()> {
+        let (name, password) = (&self.name, &self.password);
+        magpie_client::sign_in(home, server, name, password, "magpie-bench").await?;
+        Ok(())
+    }
+
     /// Signs in with the password, on a device that may be new.
     ///
     /// # Errors

@@ -1,7 +1,8 @@
 //! `magpie-bench`: a load generator for a Magpie server, and floors to hold its
 //! figures against.
 //!
-//! It speaks the raw protocol: no SDK, no local database. "Delivered" means
+//! It speaks the raw protocol: no SDK, no local database (but for `new-device`, which
+//! measures those). "Delivered" means
 //! that the receiving connection has the event, "handled" follows at once and
 //! the acknowledgement by the rules of the link. One task per connection and
 //! few allocations, because it shares the machine with the server it measures.
@@ -21,6 +22,7 @@ mod load;
 mod measure;
 #[cfg(test)]
 mod model;
+mod new_device;
 mod process;
 mod progress;
 mod report;
@@ -53,6 +55,7 @@ async fn run(args: &Args) -> anyhow::Result<()> {
         Command::Idle(it) => idle::run(it).await?,
         Command::SignIn(it) => sign_in::run(it).await?,
         Command::Away(it) => away::run(it).await?,
+        Command::NewDevice(it) => new_device::run(it).await?,
         Command::FanOut(it) => fan_out::run(it).await?,
         Command::Wakes(it) => wakes::run(it).await?,
         Command::Silent(it) => silent::run(it).await?,

@@ -218,6 +218,7 @@ impl Peer {
             | Request::AddMembers(_)
             | Request::RemoveMember { .. }
             | Request::LeaveGroup { .. }
+            | Request::SetRole(_)
             | Request::MarkRead { .. }
             | Request::FetchHistory(_)
             | Request::FetchConversations { .. }

@@ -1,6 +1,7 @@
 //! What was typed. Each flag, name and bound is checked here, once.
 
 mod account;
+mod group;
 pub(crate) mod message;
 mod push;
 pub(crate) mod torture;
@@ -9,12 +10,11 @@ use std::{env, net::SocketAddr, path::PathBuf};
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
-use magpie_client::{
-    ConversationId, DeviceId, DeviceName, MessageId, Recipient, Seq, Title, UserName,
-};
+use magpie_client::{DeviceId, DeviceName, MessageId, Recipient, Seq, Title, UserName};
 
 pub(crate) use self::{
     account::{DeleteArgs, ExportArgs, PasswordArgs, ReportArgs},
+    group::GroupCommand,
     push::{PlatformName, PushCommand},
 };
 use crate::colour::ColourChoice;
@@ -196,7 +196,7 @@ pub(crate) enum Command {
     ///
     /// Ends when each is accepted or refused. What an earlier run left in the
     /// outbox goes first, in order. Whom the text names with @NAME is mentioned, if
-    /// they are a member; @everybody is meant for all.
+    /// they are a member; @everybody is meant for all, if an admin of the group says so.
     #[command(
         after_help = "Examples:\n  magpie send @bob 'hello'\n  seq 1000 | magpie send @bob\n  magpie send --queue @bob 'later'\n  magpie send @bob 'my key' --body key.bin --content-type application/x-key"
     )]
@@ -411,51 +411,6 @@ pub(crate) enum OutboxCommand {
         /// Everything that was refused
         #[arg(long)]
         all: bool,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum GroupCommand {
-    /// Make a group; you are its first member
-    #[command(after_help = "Example:\n  magpie group create 'Book club' @bob @carol")]
-    Create {
-        /// 1 to 128 characters
-        #[arg(value_parser = title)]
-        title: Title,
-        /// The other members
-        #[arg(value_name = "@NAME", value_parser = user_name, required = true)]
-        names: Vec<UserName>,
-    },
-    /// Add members
-    #[command(
-        after_help = "Example:\n  magpie group add 0190163d-8694-739b-aea5-966c26f8ad91 @dave"
-    )]
-    Add {
-        /// The group's id
-        #[arg(value_name = "ID")]
-        conversation: ConversationId,
-        /// Whom
-        #[arg(value_name = "@NAME", value_parser = user_name, required = true)]
-        names: Vec<UserName>,
-    },
-    /// Remove a member
-    #[command(
-        after_help = "Example:\n  magpie group remove 0190163d-8694-739b-aea5-966c26f8ad91 @dave"
-    )]
-    Remove {
-        /// The group's id
-        #[arg(value_name = "ID")]
-        conversation: ConversationId,
-        /// Whom
-        #[arg(value_name = "@NAME", value_parser = user_name)]
-        name: UserName,
-    },
-    /// Leave a group
-    #[command(after_help = "Example:\n  magpie group leave 0190163d-8694-739b-aea5-966c26f8ad91")]
-    Leave {
-        /// The group's id
-        #[arg(value_name = "ID")]
-        conversation: ConversationId,
     },
 }
 

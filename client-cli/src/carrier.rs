@@ -176,7 +176,10 @@ impl<'context> Carrier<'context> {
                 Noticed::Answered(id, Outcome::Accepted(acceptance))
             }
             Event::Failed { id, refusal } => Noticed::Answered(id, Outcome::Failed(refusal)),
-            Event::Read { .. } | Event::Marks { .. } | Event::Missed => Noticed::Changed,
+            Event::NothingToDo { .. }
+            | Event::Read { .. }
+            | Event::Marks { .. }
+            | Event::Missed => Noticed::Changed,
             Event::BeganAnew => {
                 self.note("the server began a new history; everything recent comes anew");
                 Noticed::Changed

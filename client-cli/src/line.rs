@@ -4,6 +4,7 @@
 mod conversations;
 mod message;
 mod people;
+mod requests;
 #[cfg(test)]
 pub(crate) mod samples;
 mod torture;
@@ -18,8 +19,8 @@ pub(crate) use self::{
 
 use magpie_client::{
     Acceptance, Account, Content, ConversationId, ConversationKind, ConversationLine, DeviceId,
-    DeviceLine, Dropped, Gap, Member, MessageId, MessagePlace, Operation, OutboxEntry, OutboxState,
-    Refusal, StoredEvent, User, UserId, date::rfc3339,
+    DeviceLine, Dropped, Gap, Member, MessageId, MessagePlace, Refusal, Role, StoredEvent, User,
+    UserId, date::rfc3339,
 };
 use serde::{Serialize, Serializer};
 
@@ -82,6 +83,11 @@ pub(crate) enum Line {
         message: String,
         message_id: Option<Shown<MessageId>>,
     },
+    NothingToDo {
+        message_id: Shown<MessageId>,
+        conversation_id: Shown<ConversationId>,
+        seq: u64,
+    },
     Read {
         message_id: Shown<MessageId>,
         conversation_id: Shown<ConversationId>,
@@ -137,6 +143,7 @@ pub(crate) enum Line {
         conversation_id: Shown<ConversationId>,
         user: String,
         user_id: Shown<UserId>,
+        role: Option<&'static str>,
         read_seq: u64,
     },
     Members {
@@ -236,6 +243,10 @@ pub(crate) struct EventFields {
     #[serde(skip_serializing_if = "Option::is_none")]
     members: Option<Vec<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    role: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    heir: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     target_seq: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     text: Option<String>,
@@ -283,6 +294,14 @@ impl Line {
             conversation_id: Shown(acceptance.conversation),
             seq: acceptance.seq.get(),
             sent_at: rfc3339(acceptance.committed_at_ms),
+        }
+    }
+
+    pub(crate) const fn nothing_to_do(id: MessageId, place: MessagePlace) -> Self {
+        Self::NothingToDo {
+            message_id: Shown(id),
+            conversation_id: Shown(place.conversation),
+            seq: place.seq.get(),
         }
     }
 
@@ -356,7 +375,14 @@ impl Line {
             Content::MemberRemoved { member } => {
                 of("member_removed", None, names(member.into_iter().collect()))
             }
-            Content::MemberLeft => of("member_left", None, None),
+            Content::MemberLeft { heir } => EventFields {
+                heir: heir.map(|heir| heir.name),
+                ..of("member_left", None, None)
+            },
+            Content::RoleChanged { member, role } => EventFields {
+                role: role.map(role_name),
+                ..of("role_changed", None, names(member.into_iter().collect()))
+            },
             content @ (Content::Message(_)
             | Content::DeletedMessage
             | Content::MessageEdited { .. }
@@ -413,6 +439,7 @@ impl Line {
             conversation_id: Shown(conversation),
             user: member.user.name,
             user_id: Shown(member.user.id),
+            role: member.role.map(role_name),
             read_seq: member.read_seq.get(),
         }
     }
@@ -424,54 +451,13 @@ impl Line {
             listed,
         }
     }
+}
 
-    pub(crate) fn outbox(entry: OutboxEntry) -> Self {
-        let of = |place: MessagePlace| Some(place.conversation.to_string());
-        let (kind, to, users, text) = match entry.operation {
-            Operation::Send { to, message } => {
-                ("send", Some(to.to_string()), None, Some(message.text))
-            }
-            Operation::Edit { place, message } => ("edit", of(place), None, Some(message.text)),
-            Operation::Delete { place } => ("delete", of(place), None, None),
-            Operation::React { place, emoji, .. } => ("react", of(place), None, Some(emoji)),
-            Operation::CreateGroup { title, names } => {
-                ("create_group", None, Some(names), Some(title))
-            }
-            Operation::AddMembers {
-                conversation,
-                names,
-            } => (
-                "add_members",
-                Some(conversation.to_string()),
-                Some(names),
-                None,
-            ),
-            Operation::RemoveMember { conversation, name } => (
-                "remove_member",
-                Some(conversation.to_string()),
-                Some(vec![name]),
-                None,
-            ),
-            Operation::Leave { conversation } => {
-                ("leave", Some(conversation.to_string()), None, None)
-            }
-            Operation::MarkRead { conversation, .. } => {
-                ("mark_read", Some(conversation.to_string()), None, None)
-            }
-        };
-        let (state, code) = match entry.state {
-            OutboxState::Pending => ("pending", None),
-            OutboxState::Failed(refusal) => ("failed", Some(refusal.code_name())),
-        };
-        Self::Outbox(OutboxFields {
-            message_id: Shown(entry.id),
-            state,
-            kind,
-            to,
-            users,
-            text,
-            queued_at: rfc3339(entry.queued_at_ms),
-            code,
-        })
+/// What a role is called.
+pub(crate) const fn role_name(role: Role) -> &'static str {
+    match role {
+        Role::Member => "member",
+        Role::Admin => "admin",
+        Role::Owner => "owner",
     }
 }

@@ -98,6 +98,7 @@ impl Open {
                 conversation_id: Shown(conversation),
                 seq: seq.get(),
             },
+            Outcome::NothingToDo(place) => Line::nothing_to_do(id, place),
             Outcome::Failed(refusal) => {
                 self.refused = true;
                 Line::refused(id, &refusal)

@@ -47,6 +47,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             Event::UpgradeRequired { .. } | Event::Replaced => break,
             Event::Connected { .. }
             | Event::Accepted { .. }
+            | Event::NothingToDo { .. }
             | Event::Read { .. }
             | Event::Failed { .. }
             | Event::Marks { .. }

@@ -102,6 +102,12 @@ pub enum Event {
         /// Which request.
         id: MessageId,
     },
+    /// What a queued request wanted is so already: somebody was first. It is not in the
+    /// outbox any more.
+    NothingToDo {
+        /// Which one.
+        id: MessageId,
+    },
     /// A queued request was refused for good. The rest goes on.
     Failed {
         /// Which one.

@@ -9,6 +9,7 @@ use std::{
 
 use magpie_protocol::{
     id::{ConversationId, MessageId},
+    role::Role,
     seq::Seq,
 };
 
@@ -19,7 +20,8 @@ use crate::{
     error::{HomeError, LocalError},
     message::{Mention, Message, MessagePlace},
     model::{
-        Account, AuditConversation, ConversationLine, LocalHistory, LocalMembers, StoredEvent,
+        Account, AuditConversation, ConversationLine, History, LocalHistory, LocalMembers, Member,
+        StoredEvent,
     },
     request::{NewRequest, OutboxEntry, Outcome, Recipient},
 };
@@ -128,6 +130,16 @@ impl Home {
         self.database.lock().account()
     }
 
+    /// The history that the server serves, as far as this device was told; `None`
+    /// before it was connected.
+    ///
+    /// # Errors
+    ///
+    /// As [`Home::account`].
+    pub fn served(&self) -> Result<Option<History>, LocalError> {
+        self.database.lock().served()
+    }
+
     /// All conversations that are known here, the one with the newest event
     /// first.
     ///
@@ -180,7 +192,7 @@ impl Home {
     }
 
     /// The parts of a text that name members of a conversation that is known here,
-    /// and whether it names `@everybody`.
+    /// and whether it names `@everybody`, as admins and owners of a group may.
     ///
     /// # Errors
     ///
@@ -190,8 +202,14 @@ impl Home {
         to: &Recipient,
         text: &str,
     ) -> Result<(Vec<Mention>, bool), LocalError> {
-        let members = self.database.lock().mentionable(to)?;
-        Ok(Message::mentioned(text, &members))
+        let (members, account) = {
+            let database = self.database.lock();
+            (database.mentionable(to)?, database.account()?)
+        };
+        let me = account.map(|account| account.user_id);
+        let is_admin = |it: &Member| Some(it.user.id) != me || it.role != Some(Role::Member);
+        let (mentions, everybody) = Message::mentioned(text, &members);
+        Ok((mentions, everybody && members.iter().all(is_admin)))
     }
 
     /// The members of a conversation, as far as they are listed here. Those of a

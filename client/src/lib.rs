@@ -61,6 +61,7 @@ pub use magpie_protocol::{
     id::{ConversationId, DeviceId, InvalidId, MessageId, UserId},
     message::{Edit, Emoji, InvalidMessage, NewMessage},
     push::{AppId, Platform, PushAddress, PushToken},
+    role::Role,
     seq::Seq,
     text::{DeviceName, InvalidText, MessageText, Password, Title, UserName},
     wire::{
@@ -76,8 +77,8 @@ pub use self::{
     message::{Body, Edited, Forwarded, Mention, Message, MessagePlace, MessageState, Reaction},
     model::{
         Account, AuditConversation, AuditLine, Content, ConversationKind, ConversationLine,
-        ConversationPage, DeviceLine, Dropped, Gap, HistoryPage, LocalHistory, LocalMembers,
-        Member, MembersPlace, Refusal, StoredEvent, User,
+        ConversationPage, DeviceLine, Dropped, Gap, History, HistoryPage, LocalHistory,
+        LocalMembers, Member, MembersPlace, Refusal, StoredEvent, User,
     },
     request::{
         Acceptance, InvalidRecipient, NewRequest, Operation, OutboxEntry, OutboxState, Outcome,

@@ -129,7 +129,8 @@ impl Message {
     }
 
     /// The parts of the text that name one of these members, and whether it names
-    /// `@everybody`, in which case no member of that name is meant.
+    /// `@everybody`, in which case no member of that name is meant. In a group that means
+    /// something if an admin or the owner says so.
     #[must_use]
     pub fn mentioned(text: &str, members: &[Member]) -> (Vec<Mention>, bool) {
         let (mut mentions, mut everybody) = (Vec::new(), false);
@@ -225,6 +226,7 @@ mod tests {
             },
             delivered_seq: Seq::ZERO,
             read_seq: Seq::ZERO,
+            role: None,
         }
     }
 

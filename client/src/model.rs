@@ -8,6 +8,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
 use magpie_protocol::{
     id::{ConversationId, DeviceId, MessageId, UserId},
+    role::Role,
     seq::Seq,
     wire::v1::{Action, ErrorCode},
 };
@@ -31,6 +32,16 @@ pub struct Account {
     /// False once the server has said that the credential is of no use any
     /// more: the same user may sign in again, and keeps history and outbox.
     pub signed_in: bool,
+}
+
+/// Which of the server's histories it is: another one after an older backup was
+/// restored.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct History {
+    /// Its epoch.
+    pub epoch: u64,
+    /// Where it began.
+    pub base: u64,
 }
 
 /// A person. The name never changes.
@@ -170,7 +181,18 @@ pub enum Content {
         member: Option<User>,
     },
     /// The sender left.
-    MemberLeft,
+    MemberLeft {
+        /// Whose the group is from here on, if it was theirs.
+        heir: Option<User>,
+    },
+    /// A member has another role from here on. If it is that of the owner, the sender, who
+    /// had it, is an admin now.
+    RoleChanged {
+        /// Who.
+        member: Option<User>,
+        /// Which one; `None`: one that this version does not know.
+        role: Option<Role>,
+    },
     /// Something that this version does not know, or cannot read. It is stored
     /// as it came.
     Unknown,

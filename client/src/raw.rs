@@ -157,7 +157,8 @@ pub(crate) fn blanked(raw: &Bytes) -> Option<Bytes> {
         | Kind::MemberRemoved(_)
         | Kind::MemberLeft(_)
         | Kind::MessageDeleted(_)
-        | Kind::Reacted(_) => return None,
+        | Kind::Reacted(_)
+        | Kind::RoleChanged(_) => return None,
     };
     event.content = Some(v1::EventContent { kind: Some(kind) });
     Some(event.encode_to_vec().into())

@@ -5,6 +5,7 @@ use std::{fmt, str::FromStr};
 use magpie_protocol::{
     id::{ConversationId, MessageId},
     message::{Edit, Emoji, NewMessage},
+    role::Role,
     seq::Seq,
     text::{InvalidText, Title, UserName},
 };
@@ -118,6 +119,15 @@ pub enum NewRequest {
         /// Which group.
         conversation: ConversationId,
     },
+    /// Give another member of a group a role.
+    SetRole {
+        /// Which group.
+        conversation: ConversationId,
+        /// Whom.
+        name: UserName,
+        /// Which one. That of the owner is handed over.
+        role: Role,
+    },
     /// Move the user's read mark forward. Not kept in the person's order with
     /// the others: several for one conversation leave as one.
     MarkRead {
@@ -185,6 +195,15 @@ pub enum Operation {
         /// Which group.
         conversation: ConversationId,
     },
+    /// Give a member of a group a role.
+    SetRole {
+        /// Which group.
+        conversation: ConversationId,
+        /// Whom.
+        name: String,
+        /// Which one.
+        role: Role,
+    },
     /// Move the read mark.
     MarkRead {
         /// Where.
@@ -228,6 +247,9 @@ pub enum Outcome {
         /// How far.
         seq: Seq,
     },
+    /// This message is as the request wanted it already: another device of the user, or
+    /// somebody else, was first.
+    NothingToDo(MessagePlace),
     /// It was refused for good.
     Failed(Refusal),
 }

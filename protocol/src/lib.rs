@@ -18,6 +18,7 @@ pub mod message;
 pub mod moment;
 pub mod outbox;
 pub mod push;
+pub mod role;
 pub mod seq;
 pub mod session;
 pub mod text;

@@ -118,6 +118,9 @@ pub const EMOJI_SIZE_MAX: usize = 64;
 /// Different reactions that stand at one message.
 pub const REACTIONS_MAX: u64 = 50;
 
+/// Reactions of one user to one message, with those that they took back.
+pub const OWN_REACTIONS_MAX: u64 = 100;
+
 /// Characters of a group's title.
 pub const TITLE_LENGTH_MAX: usize = 128;
 

@@ -65,8 +65,14 @@ fn requests() -> Vec<client_frame::Body> {
             user_name: "bob".to_owned(),
         }),
         Body::LeaveGroup(v1::LeaveGroup {
+            message_id: message_id.clone(),
+            conversation_id: conversation_id.clone(),
+        }),
+        Body::SetRole(v1::SetRole {
             message_id,
             conversation_id: conversation_id.clone(),
+            user_name: "bob".to_owned(),
+            role: v1::Role::Admin.into(),
         }),
         Body::MarkRead(v1::MarkRead {
             conversation_id: conversation_id.clone(),
@@ -232,6 +238,7 @@ fn conversation() -> v1::Conversation {
             user: user(),
             delivered_seq: 1,
             read_seq: 1,
+            role: 0,
         }],
         first_seq: 1,
         head_seq: 1,

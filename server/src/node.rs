@@ -284,7 +284,8 @@ fn start_upkeep(ground: &Ground, parts: &Parts, tasks: &TaskTracker, stop: &Canc
     tasks.spawn(Arc::clone(&parts.dispatch.committer).run(stop.clone()));
     tasks.spawn(Arc::clone(&parts.dispatch.marks).run(stop.clone()));
     let (store, router) = (Arc::clone(&ground.store), Arc::clone(&feed.router));
-    tasks.spawn(Departures::new(store, router, ground.clock).run(stop.clone()));
+    let (clock, random) = (ground.clock, ground.random.clone());
+    tasks.spawn(Departures::new(store, router, clock, random).run(stop.clone()));
     let (keeper, keeper_stop) = (Arc::clone(&feed.keeper), stop.clone());
     tasks.spawn(async move { keeper.run(keeper_stop).await });
 }

@@ -74,6 +74,7 @@ impl<'a> Rows<'a> {
         rows.open(20_000, None);
         rows.sign_in(false, rows.wanted.sign_ins);
         rows.sign_in(true, None);
+        rows.new_device();
         rows.fan_out(1_000, 1_000);
         rows.fan_out(10_000, 5_000);
         rows.idle();
@@ -158,6 +159,23 @@ impl<'a> Rows<'a> {
                 .unwrap_or_default(),
         );
         self.cpu("sign_in", &settings);
+    }
+
+    fn new_device(&mut self) {
+        let number = |name| self.number("new_device", &[], name);
+        let (Some(conversations), Some(p99)) = (number("conversations"), number("shown_ms/p99"))
+        else {
+            return;
+        };
+        let what = format!(
+            "a new device with {} conversations shows the 50 most recent",
+            grouped(conversations)
+        );
+        let shown = self.shown("new_device", &[], "shown_ms");
+        let goal = at_most("p99 1 s", p99 <= 1_000.0);
+        self.push(&what, shown, String::new(), goal);
+        self.distribution("new_device", &[], "all of them", "all_ms");
+        self.cpu("new_device", &[]);
     }
 
     /// Goals of the requirements on large groups.

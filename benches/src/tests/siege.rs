@@ -1,11 +1,11 @@
-//! Silent connections, floods and returns, in small.
+//! Silent connections, floods, returns and new devices, in small.
 
 use std::time::Duration;
 
 use serde_json::json;
 
 use super::server::Server;
-use crate::{args, flood, returning, silent};
+use crate::{args, flood, new_device, returning, silent};
 
 /// D9.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -89,4 +89,19 @@ async fn devices_come_back_after_a_restart_and_chat() {
     for some in ["accept_ms", "deliver_ms"] {
         assert!(report.field(some)["max"].as_f64().unwrap() > 0.0, "{some}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_device_shows_what_is_most_recent_first() {
+    let server = Server::start().await;
+    let args = args::NewDevice {
+        server: server.args.clone(),
+        conversations: 60,
+        messages: 1,
+        rounds: 2,
+    };
+    let report = new_device::run(&args).await.unwrap();
+    let median = |field| report.field(field)["p50"].as_f64().unwrap();
+    assert!(median("signed_in_ms") < median("shown_ms"));
+    assert!(median("shown_ms") <= median("all_ms"));
 }

@@ -33,7 +33,7 @@ pub(crate) struct Attached {
 /// Answer a message
 ///
 /// Whom the text names with @NAME is mentioned, if they are a member; @everybody
-/// is meant for all.
+/// is meant for all, if an admin of the group says so.
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  magpie reply @bob 7 'yes, at noon'")]
 pub(crate) struct Reply {
@@ -82,8 +82,9 @@ pub(crate) struct Edit {
     pub(crate) queue: bool,
 }
 
-/// Delete a message of yours for everybody
+/// Delete a message for everybody
 ///
+/// One of yours, or, as an admin of a group, anybody's.
 /// What it and its edits said is removed from the server and from every device that
 /// learns of it; that there was a message stays.
 #[derive(Args, Debug)]

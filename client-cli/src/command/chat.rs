@@ -178,7 +178,7 @@ impl Chat<'_> {
                 self.refused = true;
                 self.context.output.line(&Line::refused(id, refusal))?;
             }
-            Outcome::Read { .. } => {}
+            Outcome::NothingToDo(_) | Outcome::Read { .. } => {}
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! `group create`, `add`, `remove`, `leave`: through the outbox, like messages.
+//! `group create`, `add`, `remove`, `leave`, `role`: through the outbox, like messages.
 
 use magpie_client::NewRequest;
 
@@ -32,5 +32,14 @@ fn request(command: GroupCommand) -> NewRequest {
             NewRequest::RemoveMember { conversation, name }
         }
         GroupCommand::Leave { conversation } => NewRequest::Leave { conversation },
+        GroupCommand::Role {
+            conversation,
+            name,
+            role,
+        } => NewRequest::SetRole {
+            conversation,
+            name,
+            role,
+        },
     }
 }

@@ -68,7 +68,7 @@ pub(crate) async fn run(context: &Context) -> Result<Exit, Failure> {
 
 fn count_outcome(outcome: &Outcome, sent: &mut u64, failed: &mut u64) {
     match outcome {
-        Outcome::Accepted(_) => *sent += 1,
+        Outcome::Accepted(_) | Outcome::NothingToDo(_) => *sent += 1,
         Outcome::Failed(_) => *failed += 1,
         Outcome::Read { .. } => {}
     }

@@ -138,7 +138,8 @@ pub(super) fn message(event: &StoredEvent) -> Option<MessageFields> {
         | Content::GroupCreated { .. }
         | Content::MembersAdded { .. }
         | Content::MemberRemoved { .. }
-        | Content::MemberLeft
+        | Content::MemberLeft { .. }
+        | Content::RoleChanged { .. }
         | Content::Unknown => return None,
     };
     let reactions = state.reactions.iter().map(|it| ReactionFields {
@@ -191,7 +192,8 @@ pub(super) fn change(content: &Content) -> EventFields {
         | Content::GroupCreated { .. }
         | Content::MembersAdded { .. }
         | Content::MemberRemoved { .. }
-        | Content::MemberLeft
+        | Content::MemberLeft { .. }
+        | Content::RoleChanged { .. }
         | Content::Unknown => EventFields {
             kind: "unknown",
             ..EventFields::default()

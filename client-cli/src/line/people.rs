@@ -5,9 +5,7 @@ use std::fmt::{self, Display, Write};
 use magpie_client::{ConversationKind, ConversationLine, date::short};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-use super::{
-    AccountFields, AuditFields, DeviceFields, DroppedFields, EventFields, Line, OutboxFields,
-};
+use super::{AccountFields, AuditFields, DeviceFields, DroppedFields, EventFields, Line};
 use crate::{
     paint::{Painter, Part},
     printable::Printable,
@@ -48,8 +46,9 @@ impl Line {
             | Self::Discarded { .. }
             | Self::Accepted { .. }
             | Self::Pending { .. }
+            | Self::NothingToDo { .. }
+            | Self::Read { .. }
             | Self::Error { .. } => self.paint_request(to),
-            Self::Read { seq, .. } => write!(to, "read up to {seq}"),
             Self::Message(fields) => fields.paint(to),
             Self::Event(fields) => fields.paint(to),
             Self::Gap {
@@ -89,41 +88,14 @@ impl Line {
         }
     }
 
-    /// What became of a request.
-    fn paint_request(&self, to: &mut Painter) -> fmt::Result {
-        if let Self::Queued { message_id } = self {
-            to.paint(Part::Waits, "queued")?;
-            aside(to, format_args!(" {message_id}"))?;
-        }
-        if let Self::Discarded { message_id } = self {
-            write!(to, "discarded {message_id}")?;
-        }
-        if let Self::Accepted {
-            conversation_id,
-            seq,
-            ..
-        } = self
-        {
-            to.paint(Part::Done, "accepted")?;
-            write!(to, ": {seq}")?;
-            aside(to, format_args!(" in {conversation_id}"))?;
-        }
-        if let Self::Pending { message_id } = self {
-            to.paint(Part::Waits, "pending")?;
-            write!(to, ": it stays queued")?;
-            aside(to, format_args!(" as {message_id}"))?;
-        }
-        if let Self::Error { message, .. } = self {
-            to.paint(Part::Wrong, "refused")?;
-            write!(to, ": {message}")?;
-        }
-        Ok(())
-    }
-
     /// What is about the members of a conversation.
     fn paint_members(&self, to: &mut Painter) -> fmt::Result {
-        if let Self::Member { user, .. } = self {
-            return to.paint(Part::User(user), user);
+        if let Self::Member { user, role, .. } = self {
+            to.paint(Part::User(user), user)?;
+            return match role {
+                Some("member") | None => Ok(()),
+                Some(role) => aside(to, format_args!("  {role}")),
+            };
         }
         if let Self::Members { count, listed, .. } = self {
             aside(to, members(*count, *listed))?;
@@ -286,39 +258,20 @@ impl EventFields {
             }
             "members_added" => write!(to, " added {members}"),
             "member_removed" => write!(to, " removed {members}"),
-            "member_left" => write!(to, " left"),
+            "member_left" => {
+                write!(to, " left")?;
+                match &self.heir {
+                    Some(heir) => write!(to, ", and {heir} owns the group"),
+                    None => Ok(()),
+                }
+            }
+            "role_changed" => match self.role {
+                Some(role) => write!(to, " made {members} the group's {role}"),
+                None => write!(to, " gave {members} a role that this version does not know"),
+            },
             "message_edited" | "message_deleted" | "reacted" => self.paint_change(to),
             _ => write!(to, " did something that this version does not know"),
         }
-    }
-}
-
-impl OutboxFields {
-    fn paint(&self, to: &mut Painter) -> fmt::Result {
-        aside(to, &self.message_id)?;
-        to.write_str("  ")?;
-        let part = if self.code.is_some() {
-            Part::Wrong
-        } else {
-            Part::Waits
-        };
-        to.column(part, self.state, "pending".len())?;
-        write!(to, "  {:13}", self.kind)?;
-        if let Some(whom) = &self.to {
-            write!(to, " to ")?;
-            to.paint(Part::Place, whom)?;
-        }
-        if let Some(users) = &self.users {
-            write!(to, " {}", users.join(", "))?;
-        }
-        if let Some(text) = &self.text {
-            write!(to, ": {text}")?;
-        }
-        if let Some(code) = &self.code {
-            to.write_str("  ")?;
-            to.paint(Part::Wrong, format_args!("({code})"))?;
-        }
-        Ok(())
     }
 }
 

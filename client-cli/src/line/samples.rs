@@ -52,6 +52,8 @@ fn event(kind: &'static str) -> Line {
         sent_at: MOMENT.to_owned(),
         title: Some(hostile()),
         members: Some(vec![hostile(), hostile()]),
+        role: Some("admin"),
+        heir: Some(hostile()),
         target_seq: Some(3),
         text: Some(hostile()),
         emoji: Some(hostile()),
@@ -132,6 +134,11 @@ fn answers() -> Vec<Line> {
             action: hostile(),
             message: hostile(),
             message_id: Some(message_id()),
+        },
+        Line::NothingToDo {
+            message_id: message_id(),
+            conversation_id: conversation_id(),
+            seq: 7,
         },
         Line::Read {
             message_id: message_id(),
@@ -248,6 +255,7 @@ fn conversations() -> [Line; 3] {
             conversation_id: conversation_id(),
             user: hostile(),
             user_id: Shown(magpie_client::UserId::new([3; 16])),
+            role: Some("owner"),
             read_seq: 7,
         },
         Line::Members {

@@ -266,6 +266,7 @@ impl Device {
             }
             Some(
                 Event::Connected { .. }
+                | Event::NothingToDo { .. }
                 | Event::Read { .. }
                 | Event::Marks { .. }
                 | Event::Disconnected { .. }

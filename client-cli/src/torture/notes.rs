@@ -66,7 +66,8 @@ pub(super) fn digest(content: &Content) -> Digest {
         // Nobody here does any of that.
         Content::MembersAdded { .. }
         | Content::MemberRemoved { .. }
-        | Content::MemberLeft
+        | Content::MemberLeft { .. }
+        | Content::RoleChanged { .. }
         | Content::DeletedMessage
         | Content::MessageEdited { .. }
         | Content::MessageDeleted { .. }

@@ -154,7 +154,7 @@ fn device(
                 },
             ),
             Some(Outcome::Failed(_)) => notes.refused(id),
-            Some(Outcome::Read { .. }) | None => {}
+            Some(Outcome::NothingToDo(_) | Outcome::Read { .. }) | None => {}
         }
     }
     let mut device = notes.into_device(&name, user);

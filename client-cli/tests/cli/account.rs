@@ -88,7 +88,7 @@ fn an_export_holds_everything_and_goes_on_where_it_stopped() {
     export();
     assert_eq!(fs::read_to_string(&file).unwrap(), whole);
     assert_eq!(number(export().last().unwrap(), "events"), 0);
-    for name in ["account", "devices", "conversations", "outbox"] {
+    for name in ["account", "devices", "conversations", "outbox", "export"] {
         assert!(directory.join(format!("{name}.json")).exists(), "{name}");
     }
 }

@@ -89,12 +89,40 @@ fn what_may_not_be_done_to_a_message_says_why() {
         (["edit", "@alice", "1", "yours"].as_slice(), "not_allowed"),
         (&["delete", "@alice", "1"], "not_allowed"),
         (&["delete", "@alice", "9"], "not_found"),
-        (&["react", "@alice", "1", "👍", "--remove"], "nothing_to_do"),
         (&["forward", "@alice", "9", "@bob"], "not_found"),
     ] {
         let refused = world.magpie("bob", arguments).with_code(1);
         assert_eq!(text(&refused[0], "code"), code, "{arguments:?}");
     }
+}
+
+/// D12. Two devices of a user do the same while neither knows of the other.
+#[test]
+fn what_another_device_did_first_is_done_already() {
+    let world = World::with_alice_and_bob();
+    world.log_in("tablet", "alice");
+    for words in ["one", "two"] {
+        world.magpie("alice", ["send", "@bob", words]).done();
+    }
+    world.magpie("tablet", ["sync"]).done();
+    let changes = [
+        ["delete", "@bob", "1"].as_slice(),
+        &["react", "@bob", "2", "👍"],
+    ];
+    for arguments in changes {
+        let queued = [arguments, &["--queue"]].concat();
+        world.magpie("tablet", queued).done();
+        world.magpie("alice", arguments).done();
+    }
+    let synced = world.magpie("tablet", ["sync"]).done();
+    assert_eq!(number(synced.last().unwrap(), "failed"), 0);
+    assert_eq!(world.magpie("tablet", ["outbox"]).done(), [Value::Null; 0]);
+    assert_eq!(shown(&world, "tablet", "@bob", 1)["deleted"], json!(true));
+    let reactions = json!([{"emoji": "👍", "count": 1, "own": true}]);
+    assert_eq!(shown(&world, "tablet", "@bob", 2)["reactions"], reactions);
+    let again = world.magpie("tablet", ["delete", "@bob", "1"]).done();
+    assert_eq!(text(&again[0], "type"), "nothing_to_do");
+    assert_eq!(number(&again[0], "seq"), 1);
 }
 
 /// An app's own format, or one encrypted from end to end.

@@ -11,6 +11,7 @@ mod limited;
 #[cfg(test)] // as above
 mod manual;
 mod queueing;
+mod roles;
 #[cfg(test)] // as above
 mod sharing;
 #[cfg(test)] // as above

@@ -5,7 +5,10 @@ use magpie_protocol::id::{DeviceId, UserId};
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
 use super::Database;
-use crate::{error::LocalError, model::Account};
+use crate::{
+    error::LocalError,
+    model::{Account, History},
+};
 
 /// What a hello needs.
 #[derive(Clone, Eq, PartialEq)]
@@ -144,6 +147,20 @@ impl Database {
             })
         });
         Ok(account.optional()?)
+    }
+
+    pub(crate) fn served(&self) -> Result<Option<History>, LocalError> {
+        let mut ask = self.connection.prepare_cached(
+            "SELECT iif(next_epoch = 0, epoch, next_epoch), iif(next_epoch = 0, base, next_base)
+               FROM account WHERE epoch <> 0",
+        )?;
+        let served = ask.query_row([], |row| {
+            Ok(History {
+                epoch: row.get::<_, i64>(0)?.cast_unsigned(),
+                base: row.get::<_, i64>(1)?.cast_unsigned(),
+            })
+        });
+        Ok(served.optional()?)
     }
 
     pub(crate) fn credential(&self) -> Result<Credential, LocalError> {

@@ -2,6 +2,7 @@
 
 use magpie_protocol::{
     id::ConversationId,
+    role::Role,
     seq::Seq,
     text::UserName,
     wire::v1::{self, client_frame::Body},
@@ -156,6 +157,11 @@ fn operation(body: Body) -> Option<Operation> {
         },
         Body::LeaveGroup(it) => Operation::Leave {
             conversation: conversation(&it.conversation_id)?,
+        },
+        Body::SetRole(it) => Operation::SetRole {
+            conversation: conversation(&it.conversation_id)?,
+            name: it.user_name,
+            role: Role::from_number(it.role.into())?,
         },
         Body::Hello(_)
         | Body::Register(_)

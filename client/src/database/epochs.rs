@@ -20,8 +20,8 @@ use super::{
     account::Me,
     conversation_at, conversations,
     events::{BLANK, DELETED, EDITED, MESSAGE, REACTED},
-    gaps, outbox,
-    requests::encode,
+    gaps,
+    outbox::{self, Again},
     seq_at, states, stored,
 };
 use crate::{
@@ -266,7 +266,7 @@ fn put_back(
         || To::ConversationId(id.to_wire()),
         |peer| To::UserName(peer.as_str().to_owned()),
     );
-    let mut frames = Vec::new();
+    let mut requests = Vec::new();
     for own in messages {
         let Some(message_id) = own.id else {
             continue;
@@ -276,10 +276,15 @@ fn put_back(
         let Some(body) = again.filter(|_| own.seq < hole || is_sent_here) else {
             continue;
         };
-        frames.push((message_id, encode(body), own.at_ms));
+        requests.push(Again {
+            id: message_id,
+            body,
+            queued_at_ms: own.at_ms,
+        });
     }
-    outbox::put_in_front(transaction, &frames)?;
-    Ok(frames.len() as u64)
+    let count = requests.len() as u64;
+    outbox::put_in_front(transaction, id, requests)?;
+    Ok(count)
 }
 
 /// What the conversation is, and what it is called.
@@ -365,6 +370,7 @@ fn again(own: &Own, message_id: MessageId, id: ConversationId, to: To, above: Se
         Kind::GroupCreated(_)
         | Kind::MembersAdded(_)
         | Kind::MemberRemoved(_)
-        | Kind::MemberLeft(_) => return None,
+        | Kind::MemberLeft(_)
+        | Kind::RoleChanged(_) => return None,
     })
 }

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use magpie_protocol::{
     id::{ConversationId, MessageId, UserId},
+    role::Role,
     seq::Seq,
     wire::v1,
 };
@@ -33,6 +34,8 @@ pub(super) const BLANK: i64 = 9;
 pub(super) const GROUP_CREATED: i64 = 2;
 /// See [`GROUP_CREATED`].
 pub(super) const MEMBER_LEFT: i64 = 5;
+/// A member has another role.
+pub(super) const ROLE_CHANGED: i64 = 30;
 
 /// An event from the server that has a place.
 #[derive(Clone, Debug)]
@@ -96,6 +99,7 @@ impl NewEvent {
             Some(Kind::MessageEdited(_)) => EDITED,
             Some(Kind::MessageDeleted(_)) => DELETED,
             Some(Kind::Reacted(_)) => REACTED,
+            Some(Kind::RoleChanged(_)) => ROLE_CHANGED,
             None => 0,
         }
     }
@@ -125,7 +129,8 @@ impl NewEvent {
             | Kind::GroupCreated(_)
             | Kind::MembersAdded(_)
             | Kind::MemberRemoved(_)
-            | Kind::MemberLeft(_) => return None,
+            | Kind::MemberLeft(_)
+            | Kind::RoleChanged(_) => return None,
         };
         Some(Seq::new(seq))
     }
@@ -260,7 +265,13 @@ fn to_stored(event: v1::Event, raw: Bytes, conversation: ConversationId) -> Stor
         Some(Kind::MemberRemoved(it)) => Content::MemberRemoved {
             member: it.member.and_then(user),
         },
-        Some(Kind::MemberLeft(_)) => Content::MemberLeft,
+        Some(Kind::MemberLeft(it)) => Content::MemberLeft {
+            heir: it.heir.and_then(user),
+        },
+        Some(Kind::RoleChanged(it)) => Content::RoleChanged {
+            member: it.member.and_then(user),
+            role: Role::from_number(it.role.into()),
+        },
         None => Content::Unknown,
     };
     StoredEvent {

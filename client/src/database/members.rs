@@ -7,15 +7,18 @@
 //! nothing, so pages of the list and events may cross, and a list that was begun is
 //! gone on with after any pause.
 
-use bytes::Bytes;
+mod changes;
+
 use magpie_protocol::{
     id::{ConversationId, UserId},
     limits::MARKED_MEMBERS_MAX,
+    role::Role,
     seq::Seq,
     wire::v1,
 };
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
+use self::changes::{Change, changes_above};
 use super::{
     Database,
     account::Me,
@@ -27,7 +30,6 @@ use super::{
 use crate::{
     error::LocalError,
     model::{ConversationLine, LocalMembers, Member, MembersPlace, User},
-    raw,
 };
 
 /// Members of a large conversation, as the server listed them.
@@ -62,6 +64,7 @@ pub(super) fn member(it: v1::Member) -> Option<Member> {
         user: it.user.and_then(events::user)?,
         delivered_seq: Seq::new(it.delivered_seq),
         read_seq: Seq::new(it.read_seq),
+        role: Role::from_number(it.role.into()),
     })
 }
 
@@ -183,16 +186,55 @@ fn put(
     add(transaction, id, &member.user)?;
     let (delivered, read) = (member.delivered_seq, member.read_seq);
     raise_marks(transaction, id, member.user.id, delivered, read)?;
+    give(transaction, id, member.user.id, member.role)
+}
+
+/// The member has this role, if they are listed here.
+fn give(
+    transaction: &Transaction<'_>,
+    id: ConversationId,
+    user: UserId,
+    role: Option<Role>,
+) -> Result<(), LocalError> {
+    transaction
+        .prepare_cached("UPDATE members SET role = ?3 WHERE conversation = ?1 AND user_id = ?2")?
+        .execute(params![
+            id.bytes(),
+            user.bytes(),
+            role.map_or(0, Role::number)
+        ])?;
     Ok(())
 }
 
+/// The group is this member's. Whoever owned it before is an admin, if they are still there.
+fn hand_over(
+    transaction: &Transaction<'_>,
+    id: ConversationId,
+    user: UserId,
+) -> Result<(), LocalError> {
+    transaction
+        .prepare_cached("UPDATE members SET role = ?2 WHERE conversation = ?1 AND role = ?3")?
+        .execute(params![
+            id.bytes(),
+            Role::Admin.number(),
+            Role::Owner.number()
+        ])?;
+    give(transaction, id, user, Some(Role::Owner))
+}
+
+/// Adds a member of a group, unless they are there.
 fn add(transaction: &Transaction<'_>, id: ConversationId, user: &User) -> Result<(), LocalError> {
     transaction
         .prepare_cached(
-            "INSERT INTO members (conversation, user_id, name) VALUES (?1, ?2, ?3)
+            "INSERT INTO members (conversation, user_id, name, role) VALUES (?1, ?2, ?3, ?4)
                  ON CONFLICT DO NOTHING",
         )?
-        .execute(params![id.bytes(), user.id.bytes(), user.name])?;
+        .execute(params![
+            id.bytes(),
+            user.id.bytes(),
+            user.name,
+            Role::Member.number()
+        ])?;
     Ok(())
 }
 
@@ -232,88 +274,6 @@ pub(super) fn raise_marks(
     Ok(changed > 0)
 }
 
-/// What an event did to the members.
-enum Change {
-    Created { title: String, members: Vec<User> },
-    Added(Vec<User>),
-    Removed(UserId),
-}
-
-impl Change {
-    fn of(content: Option<&v1::EventContent>, sender: Option<UserId>) -> Option<Self> {
-        use v1::event_content::Kind;
-        let users = |users: &[v1::User]| {
-            let users = users.iter().cloned();
-            users.filter_map(events::user).collect()
-        };
-        Some(match content?.kind.as_ref()? {
-            Kind::Message(_)
-            | Kind::MessageEdited(_)
-            | Kind::MessageDeleted(_)
-            | Kind::Reacted(_) => return None,
-            Kind::GroupCreated(it) => Self::Created {
-                title: it.title.clone(),
-                members: users(&it.members),
-            },
-            Kind::MembersAdded(it) => Self::Added(users(&it.members)),
-            Kind::MemberRemoved(it) => Self::Removed(it.member.clone().and_then(events::user)?.id),
-            Kind::MemberLeft(_) => Self::Removed(sender?),
-        })
-    }
-
-    /// How many members more there are behind it.
-    fn count(&self) -> i64 {
-        match self {
-            Self::Created { members, .. } | Self::Added(members) => {
-                i64::try_from(members.len()).unwrap_or(i64::MAX)
-            }
-            Self::Removed(_) => -1,
-        }
-    }
-
-    /// Changes the list; a second time changes nothing.
-    fn apply(&self, transaction: &Transaction<'_>, id: ConversationId) -> Result<(), LocalError> {
-        match self {
-            Self::Created { members, .. } | Self::Added(members) => {
-                for user in members {
-                    add(transaction, id, user)?;
-                }
-            }
-            Self::Removed(user) => remove(transaction, id, *user)?,
-        }
-        Ok(())
-    }
-}
-
-/// The stored changes of the members above a seq, in order.
-fn changes_above(
-    transaction: &Transaction<'_>,
-    id: ConversationId,
-    above: Seq,
-) -> Result<Vec<Change>, LocalError> {
-    let raw: Vec<Vec<u8>> = transaction
-        .prepare_cached(
-            "SELECT raw FROM events
-              WHERE conversation = ?1 AND seq > ?2 AND kind BETWEEN ?3 AND ?4 ORDER BY seq",
-        )?
-        .query_map(
-            params![
-                id.bytes(),
-                stored(above),
-                events::GROUP_CREATED,
-                events::MEMBER_LEFT
-            ],
-            |row| row.get(0),
-        )?
-        .collect::<Result<_, _>>()?;
-    let changes = raw.into_iter().filter_map(|raw| {
-        let event = raw::event(&Bytes::from(raw));
-        let sender = event.sender.clone().and_then(events::user);
-        Change::of(event.content.as_ref(), sender.map(|user| user.id))
-    });
-    Ok(changes.collect())
-}
-
 /// Takes a change of the members over from its event, unless a later description
 /// has it already.
 pub(super) fn follow(
@@ -343,7 +303,7 @@ pub(super) fn follow(
     for later in changes_above(transaction, id, event.seq)? {
         later.apply(transaction, id)?;
     }
-    let is_me = matches!(change, Change::Removed(user) if user == me.user);
+    let is_me = matches!(change, Change::Removed(user, _) if user == me.user);
     transaction
         .prepare_cached(
             "UPDATE conversations
@@ -415,7 +375,7 @@ pub(super) fn all(
 ) -> Result<Vec<Member>, LocalError> {
     let members = connection
         .prepare_cached(
-            "SELECT user_id, name, delivered_seq, read_seq FROM members
+            "SELECT user_id, name, delivered_seq, read_seq, role FROM members
               WHERE conversation = ?1 AND (?2 IS NULL OR user_id = ?2) ORDER BY name",
         )?
         .query_map(params![conversation.bytes(), only], |row| {
@@ -426,6 +386,7 @@ pub(super) fn all(
                 },
                 delivered_seq: seq_at(row, 2)?,
                 read_seq: seq_at(row, 3)?,
+                role: Role::from_number(row.get(4)?),
             })
         })?
         .collect::<Result<_, _>>()?;

@@ -11,11 +11,12 @@ use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
 
 use super::{
     Database, account, conversation_at, conversations, message_id_at,
-    requests::{body, decode, encode, target},
+    requests::{body, decode, encode, target, target_seq},
     seq_at, stored,
 };
 use crate::{
     error::LocalError,
+    message::MessagePlace,
     model::Refusal,
     request::{Acceptance, NewRequest, Outcome},
 };
@@ -137,15 +138,14 @@ impl Database {
         )?;
         let outcome = ask.query_row([id.bytes()], |row| {
             let (conversation, seq) = (conversation_at(row, 1)?, seq_at(row, 2)?);
-            let accepted = row.get::<_, i64>(0)? == ACCEPTED;
-            Ok(if accepted {
-                Outcome::Accepted(Acceptance {
+            Ok(match row.get::<_, i64>(0)? {
+                ACCEPTED => Outcome::Accepted(Acceptance {
                     conversation,
                     seq,
                     committed_at_ms: row.get(3)?,
-                })
-            } else {
-                Outcome::Read { conversation, seq }
+                }),
+                NOTHING_TO_DO => Outcome::NothingToDo(MessagePlace { conversation, seq }),
+                _ => Outcome::Read { conversation, seq },
             })
         });
         Ok(outcome.optional()?)
@@ -154,6 +154,7 @@ impl Database {
 
 pub(super) const ACCEPTED: i64 = 1;
 const READ: i64 = 2;
+const NOTHING_TO_DO: i64 = 3;
 
 /// Waiting requests behind `place`, at most `limit`, in the person's order.
 pub(super) fn waiting(
@@ -254,6 +255,34 @@ pub(super) fn refused(
     Ok(changed == 1)
 }
 
+/// A request was refused because it is so already. If it is about a message (somebody else,
+/// or another device of the user, was first), then what the person wanted is done: takes it
+/// out of the outbox. Returns whether it was such a one.
+pub(super) fn nothing_to_do(
+    transaction: &Transaction<'_>,
+    id: MessageId,
+) -> Result<bool, LocalError> {
+    let place: Option<(ConversationId, Seq)> = transaction
+        .prepare_cached(
+            "DELETE FROM outbox WHERE id = ?1 AND code IS NULL AND target IS NOT NULL
+             RETURNING conversation, target",
+        )?
+        .query_row([id.bytes()], |row| {
+            Ok((conversation_at(row, 0)?, seq_at(row, 1)?))
+        })
+        .optional()?;
+    let Some((conversation, seq)) = place else {
+        return Ok(false);
+    };
+    let at = Acceptance {
+        conversation,
+        seq,
+        committed_at_ms: 0,
+    };
+    keep_outcome(transaction, id, NOTHING_TO_DO, at)?;
+    Ok(true)
+}
+
 /// Whether this device has sent it, and was told that it is accepted.
 pub(super) fn was_accepted(
     transaction: &Transaction<'_>,
@@ -265,26 +294,44 @@ pub(super) fn was_accepted(
     Ok(found)
 }
 
-/// Queues requests (id, frame, time) in front of all others, in their order: what
-/// became of them before is void.
+/// A request that was done, and is to be done again.
+#[derive(Debug)]
+pub(super) struct Again {
+    pub(super) id: MessageId,
+    pub(super) body: Body,
+    pub(super) queued_at_ms: i64,
+}
+
+/// Queues requests of a conversation in front of all others, in their order: what became
+/// of them before is void.
 pub(super) fn put_in_front(
     transaction: &Transaction<'_>,
-    requests: &[(MessageId, Vec<u8>, i64)],
+    conversation: ConversationId,
+    requests: Vec<Again>,
 ) -> Result<(), LocalError> {
     let first: i64 = transaction
         .prepare_cached("SELECT coalesce(min(place), 1) FROM outbox")?
         .query_row([], |row| row.get(0))?;
     let count = i64::try_from(requests.len()).unwrap_or(i64::MAX);
-    for (place, (id, frame, queued_at_ms)) in (first.saturating_sub(count)..).zip(requests) {
+    for (place, again) in (first.saturating_sub(count)..).zip(requests) {
+        let id = again.id.bytes();
         transaction
             .prepare_cached("DELETE FROM outcomes WHERE id = ?1")?
-            .execute([id.bytes()])?;
+            .execute([id])?;
+        let target = target_seq(&again.body);
         transaction
             .prepare_cached(
-                "INSERT INTO outbox (place, id, frame, queued_at_ms) VALUES (?1, ?2, ?3, ?4)
-                 ON CONFLICT (id) DO NOTHING",
+                "INSERT INTO outbox (place, id, frame, queued_at_ms, conversation, target)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (id) DO NOTHING",
             )?
-            .execute(params![place, id.bytes(), frame, queued_at_ms])?;
+            .execute(params![
+                place,
+                id,
+                encode(again.body),
+                again.queued_at_ms,
+                target.map(|_| conversation.bytes()),
+                target.map(stored),
+            ])?;
     }
     Ok(())
 }

@@ -78,49 +78,66 @@ pub(super) fn body(id: MessageId, request: NewRequest) -> Result<Body, (Recipien
             message_id,
             conversation_id: conversation.to_wire(),
         }),
+        NewRequest::SetRole {
+            conversation,
+            name,
+            role,
+        } => Body::SetRole(v1::SetRole {
+            message_id,
+            conversation_id: conversation.to_wire(),
+            user_name: name.as_str().to_owned(),
+            role: role.to_wire().into(),
+        }),
         NewRequest::MarkRead { to, seq } => return Err((to, seq)),
     })
 }
 
-/// The message that a request is about: which it changes, or answers.
+/// The message that a request is about, which it changes or answers, and where that is, if
+/// it is known here.
 pub(super) fn target(
     transaction: &Transaction<'_>,
     body: &Body,
 ) -> Result<Option<(ConversationId, Seq)>, LocalError> {
-    let (id, seq) = if let Body::EditMessage(it) = body {
-        (&it.conversation_id, it.seq)
-    } else if let Body::DeleteMessage(it) = body {
-        (&it.conversation_id, it.seq)
-    } else if let Body::React(it) = body {
-        (&it.conversation_id, it.seq)
-    } else if let Body::SendMessage(it) = body {
-        return answered(transaction, it);
-    } else {
+    use v1::send_message::To;
+    let Some(seq) = target_seq(body) else {
         return Ok(None);
     };
-    let id = ConversationId::try_from(id.as_ref()).ok();
-    Ok(id.map(|id| (id, Seq::new(seq))))
+    let by_id = |id: &[u8]| ConversationId::try_from(id).ok();
+    let id = if let Body::EditMessage(it) = body {
+        by_id(&it.conversation_id)
+    } else if let Body::DeleteMessage(it) = body {
+        by_id(&it.conversation_id)
+    } else if let Body::React(it) = body {
+        by_id(&it.conversation_id)
+    } else if let Body::SendMessage(it) = body {
+        match &it.to {
+            Some(To::ConversationId(id)) => by_id(id),
+            Some(To::UserName(name)) => match UserName::parse(name) {
+                Ok(name) => conversations::resolve(transaction, &Recipient::User(name))?,
+                Err(_) => None,
+            },
+            None => None,
+        }
+    } else {
+        None
+    };
+    Ok(id.map(|id| (id, seq)))
 }
 
-/// The event that a message answers.
-fn answered(
-    transaction: &Transaction<'_>,
-    it: &v1::SendMessage,
-) -> Result<Option<(ConversationId, Seq)>, LocalError> {
-    use v1::send_message::To;
-    let seq = it.message.as_ref().map_or(0, |it| it.reply_to_seq);
-    let to = match &it.to {
-        Some(To::ConversationId(id)) => ConversationId::try_from(id.as_ref())
-            .ok()
-            .map(Recipient::Conversation),
-        Some(To::UserName(name)) => UserName::parse(name).ok().map(Recipient::User),
-        None => None,
+/// The seq of the message that a request changes or answers.
+pub(super) fn target_seq(body: &Body) -> Option<Seq> {
+    let seq = if let Body::EditMessage(it) = body {
+        it.seq
+    } else if let Body::DeleteMessage(it) = body {
+        it.seq
+    } else if let Body::React(it) = body {
+        it.seq
+    } else if let Body::SendMessage(it) = body {
+        it.message.as_ref().map_or(0, |it| it.reply_to_seq)
+    } else {
+        0
     };
-    let Some(to) = to.filter(|_| seq > 0) else {
-        return Ok(None);
-    };
-    let id = conversations::resolve(transaction, &to)?;
-    Ok(id.map(|id| (id, Seq::new(seq))))
+    Some(Seq::new(seq)).filter(|seq| *seq > Seq::ZERO)
 }
 
 pub(super) fn encode(body: Body) -> Vec<u8> {

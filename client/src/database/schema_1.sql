@@ -68,6 +68,8 @@ CREATE TABLE members (
     name TEXT NOT NULL,
     delivered_seq INTEGER NOT NULL DEFAULT 0,
     read_seq INTEGER NOT NULL DEFAULT 0,
+    -- As in magpie.v1.Role.
+    role INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (conversation, user_id)
 ) STRICT, WITHOUT ROWID;
 
@@ -77,7 +79,7 @@ CREATE TABLE events (
     message_id BLOB,
     sender BLOB,
     committed_at_ms INTEGER NOT NULL,
-    -- The field of EventContent: 1 a message, 6 edited, 7 deleted, 8 reacted; 9 the
+    -- The field of EventContent: 1 a message, 6 edited, 7 deleted, 8 reacted; but 9 is the
     -- place of a message that was deleted.
     kind INTEGER NOT NULL,
     -- 0: history that was fetched on demand.
@@ -150,7 +152,7 @@ CREATE TABLE reads (
 -- What became of requests that were done.
 CREATE TABLE outcomes (
     id BLOB NOT NULL PRIMARY KEY,
-    -- 1: accepted. 2: a read mark, taken.
+    -- 1: accepted. 2: a read mark, taken. 3: the message was so already.
     kind INTEGER NOT NULL,
     conversation BLOB NOT NULL,
     seq INTEGER NOT NULL,

@@ -20,7 +20,7 @@ use super::{
     NewEvent,
     account::{self, Me},
     epochs,
-    events::{DELETED, EDITED},
+    events::{BLANK, DELETED, EDITED},
     gaps,
     requests::decode,
     seq_at, stored,
@@ -117,7 +117,8 @@ pub(super) fn follow(transaction: &Transaction<'_>, event: &NewEvent) -> Result<
         | Kind::GroupCreated(_)
         | Kind::MembersAdded(_)
         | Kind::MemberRemoved(_)
-        | Kind::MemberLeft(_) => Ok(()),
+        | Kind::MemberLeft(_)
+        | Kind::RoleChanged(_) => Ok(()),
     }
 }
 
@@ -171,41 +172,55 @@ fn blank(transaction: &Transaction<'_>, id: ConversationId, seq: Seq) -> Result<
 }
 
 /// Nothing above `above` is there any more, and what it did to what is below is
-/// undone: messages that it deleted are fetched again.
+/// undone: messages that it deleted are fetched again. So is whatever came blank, unless
+/// the deletion is at or below `above`: it may be above, and not be stored here.
 pub(super) fn undo(
     transaction: &Transaction<'_>,
     id: ConversationId,
     above: Seq,
 ) -> Result<(), LocalError> {
-    let deleted: Vec<Seq> = transaction
-        .prepare_cached(
-            "SELECT target FROM events
-              WHERE conversation = ?1 AND seq > ?2 AND kind = ?3 AND target <= ?2",
-        )?
-        .query_map(params![id.bytes(), stored(above), DELETED], |row| {
-            seq_at(row, 0)
-        })?
-        .collect::<Result<_, _>>()?;
-    for target in deleted {
-        let lost: Vec<Seq> = transaction
-            .prepare_cached(
-                "DELETE FROM events
-                  WHERE conversation = ?1 AND seq <= ?2
-                    AND (seq = ?3 OR (target = ?3 AND kind = ?4)) RETURNING seq",
-            )?
-            .query_map(
-                params![id.bytes(), stored(above), stored(target), EDITED],
-                |row| seq_at(row, 0),
-            )?
-            .collect::<Result<_, _>>()?;
-        for seq in lost {
-            gaps::open(transaction, id, seq, seq, gaps::MISSING)?;
-        }
+    for seq in blanks_to_undo(transaction, id, above)? {
+        transaction
+            .prepare_cached("DELETE FROM events WHERE conversation = ?1 AND seq = ?2")?
+            .execute(params![id.bytes(), stored(seq)])?;
+        gaps::open(transaction, id, seq, seq, gaps::MISSING)?;
     }
     transaction
         .prepare_cached("DELETE FROM states WHERE conversation = ?1 AND (seq > ?2 OR upto > ?2)")?
         .execute(params![id.bytes(), stored(above)])?;
     Ok(())
+}
+
+/// What is blank at or below `above`, messages and edits, and is not known to be so by an
+/// event there.
+fn blanks_to_undo(
+    transaction: &Transaction<'_>,
+    id: ConversationId,
+    above: Seq,
+) -> Result<Vec<Seq>, LocalError> {
+    let mut ask = transaction.prepare_cached(
+        "SELECT seq, raw FROM events e
+          WHERE conversation = ?1 AND seq <= ?2 AND kind IN (?3, ?4)
+            AND NOT EXISTS (SELECT 1 FROM events d
+                             WHERE d.conversation = ?1 AND d.kind = ?5 AND d.seq <= ?2
+                               AND d.target = CASE e.kind WHEN ?3 THEN e.seq ELSE e.target END)
+          ORDER BY seq",
+    )?;
+    let params = params![id.bytes(), stored(above), BLANK, EDITED, DELETED];
+    let mut rows = ask.query(params)?;
+    let mut blanks = Vec::new();
+    while let Some(row) = rows.next()? {
+        let raw: Vec<u8> = row.get(1)?;
+        let content = raw::event(&raw.into()).content;
+        let says_something = match content.and_then(|content| content.kind) {
+            Some(Kind::MessageEdited(it)) => it.message.is_some(),
+            _ => false,
+        };
+        if !says_something {
+            blanks.push(seq_at(row, 0)?);
+        }
+    }
+    Ok(blanks)
 }
 
 /// Says of each message what became of it.
@@ -261,7 +276,8 @@ fn state(
                 | Kind::GroupCreated(_)
                 | Kind::MembersAdded(_)
                 | Kind::MemberRemoved(_)
-                | Kind::MemberLeft(_),
+                | Kind::MemberLeft(_)
+                | Kind::RoleChanged(_),
             )
             | None => {}
         }

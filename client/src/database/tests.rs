@@ -1,5 +1,6 @@
 //! Stories of the local database.
 
+mod again;
 mod epochs;
 mod members;
 mod messages;

@@ -53,6 +53,9 @@ impl Connection<'_> {
         for (id, refusal) in changes.refused {
             notices.push(Event::Failed { id, refusal });
         }
+        for id in changes.nothing_to_do {
+            notices.push(Event::NothingToDo { id });
+        }
         for id in changes.read {
             notices.push(Event::Read { id });
         }

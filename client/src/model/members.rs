@@ -2,6 +2,7 @@
 
 use magpie_protocol::{
     id::{ConversationId, UserId},
+    role::Role,
     seq::Seq,
 };
 
@@ -16,6 +17,9 @@ pub struct Member {
     pub delivered_seq: Seq,
     /// How far they have read.
     pub read_seq: Seq,
+    /// What they may do in a group; `None` in a direct conversation, and in a group that the
+    /// user is no longer in.
+    pub role: Option<Role>,
 }
 
 /// The members of a conversation, as far as they are listed in the local database.

@@ -82,6 +82,7 @@ pub(super) fn sent_message_id(body: &v1::client_frame::Body) -> Bytes {
         Body::AddMembers(it) => it.message_id.clone(),
         Body::RemoveMember(it) => it.message_id.clone(),
         Body::LeaveGroup(it) => it.message_id.clone(),
+        Body::SetRole(it) => it.message_id.clone(),
         Body::EditMessage(it) => it.message_id.clone(),
         Body::DeleteMessage(it) => it.message_id.clone(),
         Body::React(it) => it.message_id.clone(),

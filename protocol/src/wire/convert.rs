@@ -5,6 +5,7 @@ use bytes::Bytes;
 use super::{
     account::{ChangePassword, Report},
     fetch::{FetchHistory, FetchMembers, parse_conversations, parse_history, parse_members},
+    groups::{SetRole, parse_set_role},
     messages::{
         DeleteMessage, EditMessage, React, SendMessage, parse_delete, parse_edit, parse_react,
         parse_send,
@@ -175,6 +176,8 @@ pub enum Request {
         /// Which group.
         conversation: ConversationId,
     },
+    /// Give a member of a group a role.
+    SetRole(SetRole),
     /// Move the read mark forward.
     MarkRead {
         /// In which conversation.
@@ -225,7 +228,8 @@ impl Request {
             | Self::CreateGroup(CreateGroup { id, .. })
             | Self::AddMembers(AddMembers { id, .. })
             | Self::RemoveMember { id, .. }
-            | Self::LeaveGroup { id, .. } => Some(*id),
+            | Self::LeaveGroup { id, .. }
+            | Self::SetRole(SetRole { id, .. }) => Some(*id),
             Self::MarkRead { .. }
             | Self::FetchHistory(_)
             | Self::FetchConversations { .. }
@@ -263,6 +267,7 @@ pub fn parse_request(body: v1::client_frame::Body) -> Option<Result<Request, Inv
         Body::AddMembers(it) => parse_add(it),
         Body::RemoveMember(it) => parse_remove(it),
         Body::LeaveGroup(it) => parse_leave(it),
+        Body::SetRole(it) => parse_set_role(&it),
         Body::MarkRead(it) => conversation_id(&it.conversation_id).map(|conversation| {
             let seq = Seq::new(it.seq);
             Request::MarkRead { conversation, seq }

@@ -6,6 +6,7 @@ mod convert;
 pub mod elements;
 mod encoded;
 mod fetch;
+mod groups;
 mod messages;
 
 pub use self::{
@@ -13,6 +14,7 @@ pub use self::{
     convert::{AddMembers, CreateGroup, Hello, InvalidRequest, Request, device_id, parse_request},
     encoded::{EncodedHistory, EncodedPage, write_frame},
     fetch::{FetchHistory, FetchMembers, HistoryFrom},
+    groups::SetRole,
     messages::{DeleteMessage, EditMessage, React, SendMessage, Target},
 };
 

@@ -216,7 +216,8 @@ fn message_told(event: v1::Event) -> MessageTold {
             | Kind::MemberRemoved(_)
             | Kind::MemberLeft(_)
             | Kind::MessageDeleted(_)
-            | Kind::Reacted(_),
+            | Kind::Reacted(_)
+            | Kind::RoleChanged(_),
         )
         | None => String::new(),
     };

@@ -24,6 +24,7 @@ pub(super) fn cost(request: &Request) -> Cost<'_> {
         Request::CreateGroup(it) => (true, it.title.as_str().len(), it.names.as_slice()),
         Request::AddMembers(it) => (true, 0, it.names.as_slice()),
         Request::RemoveMember { name, .. } => (true, 0, from_ref(name)),
+        Request::SetRole(it) => (true, 0, from_ref(&it.name)),
         Request::LeaveGroup { .. } => (true, 0, [].as_slice()),
         Request::MarkRead { .. }
         | Request::FetchHistory(_)
@@ -66,6 +67,7 @@ pub(super) const fn kind(request: &Request) -> &'static str {
         Request::AddMembers(_) => "add_members",
         Request::RemoveMember { .. } => "remove_member",
         Request::LeaveGroup { .. } => "leave_group",
+        Request::SetRole(_) => "set_role",
         Request::MarkRead { .. } => "mark_read",
         Request::FetchHistory(_) => "fetch_history",
         Request::FetchConversations { .. } => "fetch_conversations",

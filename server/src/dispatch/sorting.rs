@@ -8,7 +8,7 @@ use magpie_protocol::{
     text::Password,
     wire::{
         AddMembers, ChangePassword, CreateGroup, FetchHistory, FetchMembers, Report, Request,
-        SendMessage,
+        SendMessage, SetRole,
     },
 };
 
@@ -69,6 +69,7 @@ pub const fn is_of_one_history(request: &Request) -> bool {
         | Request::AddMembers(_)
         | Request::RemoveMember { .. }
         | Request::LeaveGroup { .. }
+        | Request::SetRole(_)
         | Request::MarkRead { .. } => true,
         Request::FetchHistory(_)
         | Request::FetchConversations { .. }
@@ -140,6 +141,19 @@ pub(super) fn to_append(
             name,
         } => (id, Command::RemoveMember { conversation, name }),
         Request::LeaveGroup { id, conversation } => (id, Command::LeaveGroup { conversation }),
+        Request::SetRole(SetRole {
+            id,
+            conversation,
+            name,
+            role,
+        }) => (
+            id,
+            Command::SetRole {
+                conversation,
+                name,
+                role,
+            },
+        ),
         Request::MarkRead { conversation, seq } => {
             return Err(Other::MarkRead { conversation, seq });
         }

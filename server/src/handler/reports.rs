@@ -3,7 +3,10 @@
 use magpie_protocol::{
     id::{ConversationId, UserId},
     seq::Seq,
-    wire::{FetchHistory, HistoryFrom, Report, Reported, v1},
+    wire::{
+        FetchHistory, HistoryFrom, Report, Reported,
+        v1::{self, event_content::Kind},
+    },
 };
 use prost::Message as _;
 
@@ -52,7 +55,8 @@ impl Reports {
         self.store.add_report(&report).await
     }
 
-    /// The event at this place, if the user may read it.
+    /// The event at this place, if the user may read it. A message says what its
+    /// newest edit says.
     async fn event(
         &self,
         user: UserId,
@@ -64,14 +68,23 @@ impl Reports {
             from: HistoryFrom::After(Seq::new(seq.get().saturating_sub(1))),
             limit: 1,
         };
-        let page = self.store.history(user, request).await?;
-        let event = page.and_then(|page| page.events.into_iter().next());
-        let Some(event) = event.filter(|event| event.seq == seq) else {
+        let Some(page) = self.store.history(user, request).await? else {
             return Ok(None);
         };
-        let event = v1::Event::decode(event.encoded).map_err(|reason| StoreError::Corrupt {
+        let mut events = page.events.into_iter();
+        let Some(event) = events.next().filter(|event| event.seq == seq) else {
+            return Ok(None);
+        };
+        let mut event = v1::Event::decode(event.encoded).map_err(|reason| StoreError::Corrupt {
             what: format!("an event that cannot be decoded: {reason}"),
         })?;
+        let mut states = page.states.into_iter();
+        let edited = states.find(|state| state.seq == seq.get());
+        if let (Some(content), Some(message)) =
+            (&mut event.content, edited.and_then(|state| state.message))
+        {
+            content.kind = Some(Kind::Message(message));
+        }
         Ok(Some(event))
     }
 }

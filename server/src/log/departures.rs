@@ -2,17 +2,19 @@
 //!
 //! Who is deleted is derived from the store, some at a time, so neither a crash nor a
 //! large number of groups is in the way: what is not done is found again. All nodes do
-//! it, each departure under the same id, so that it is done once.
+//! it: who has left already is not there any more for the others. Each try has a random
+//! id, because nobody can have used that for something else before they were deleted.
 
 use std::{sync::Arc, time::Duration};
 
-use magpie_protocol::id::DeviceId;
+use magpie_protocol::id::{DeviceId, MessageId};
 use tokio_util::sync::CancellationToken;
 
 use super::router::Router;
 use crate::{
     clock::{Clock, within},
-    store::{Actor, Append, Command, Departure, Outcome, Shard, SharedStore, StoreError},
+    random::Random,
+    store::{Actor, Append, Command, Departure, Outcome, Refusal, Shard, SharedStore, StoreError},
 };
 
 /// How often it is looked for departures of which no bell told.
@@ -26,16 +28,18 @@ pub struct Departures {
     store: SharedStore,
     router: Arc<Router>,
     clock: Clock,
+    random: Random,
 }
 
 impl Departures {
     /// Nobody has left yet.
     #[must_use]
-    pub fn new(store: SharedStore, router: Arc<Router>, clock: Clock) -> Self {
+    pub fn new(store: SharedStore, router: Arc<Router>, clock: Clock, random: Random) -> Self {
         Self {
             store,
             router,
             clock,
+            random,
         }
     }
 
@@ -57,49 +61,60 @@ impl Departures {
 
     /// Lets everybody leave who is deleted.
     async fn look(&self) -> Result<(), StoreError> {
+        let mut after = None;
         loop {
-            let departures = self.store.departures(BATCH_MAX).await?;
-            if departures.is_empty() {
+            // Past those who may not leave: they are not in the way of the others.
+            let departures = self.store.departures(after, BATCH_MAX).await?;
+            after = departures.last().copied();
+            if after.is_none() {
                 return Ok(());
             }
-            let batch: Vec<Append> = departures.iter().map(leave).collect();
+            let batch = departures.iter().map(|departure| self.leave(departure));
+            let batch: Vec<Append> = batch.collect::<Result<_, _>>()?;
             let shards = self.store.shards_of(&batch).await?;
-            let mut left = 0;
             for shard in Shard::all(self.store.shard_count()) {
                 let of_shard = batch.iter().zip(&shards).filter(|(_, of)| **of == shard);
                 let part: Arc<[Append]> = of_shard.map(|(append, _)| append.clone()).collect();
-                left += self.append(shard, part).await?;
+                self.append(shard, part).await?;
             }
             self.router.look();
-            if left == 0 {
-                tracing::error!("deleted users may not leave their groups");
-                return Ok(());
-            }
         }
     }
 
-    /// Returns how many have left.
-    async fn append(&self, shard: Shard, part: Arc<[Append]>) -> Result<usize, StoreError> {
+    async fn append(&self, shard: Shard, part: Arc<[Append]>) -> Result<(), StoreError> {
         if part.is_empty() {
-            return Ok(0);
+            return Ok(());
         }
         let committed = self.store.append(shard, part, self.clock.wall_ms()).await?;
-        let outcomes = committed.outcomes.iter();
-        let left = outcomes.filter(|it| matches!(it, Outcome::Accepted { .. }));
-        Ok(left.count())
+        for outcome in committed.outcomes {
+            match outcome {
+                // Another node was faster.
+                Outcome::Accepted { .. } | Outcome::Refused(Refusal::NotFound) => {}
+                Outcome::Refused(refusal) => {
+                    tracing::error!(%refusal, "a deleted user may not leave a group");
+                }
+            }
+        }
+        Ok(())
     }
-}
 
-fn leave(departure: &Departure) -> Append {
-    Append {
-        actor: Actor {
-            user: departure.user,
-            // The server itself.
-            device: DeviceId::new([0; 16]),
-        },
-        id: departure.message_id(),
-        command: Command::LeaveGroup {
-            conversation: departure.conversation,
-        },
+    fn leave(&self, departure: &Departure) -> Result<Append, StoreError> {
+        let id = self
+            .random
+            .bytes()
+            .map_err(|none| StoreError::Unavailable {
+                reason: none.to_string(),
+            })?;
+        Ok(Append {
+            actor: Actor {
+                user: departure.user,
+                // The server itself.
+                device: DeviceId::new([0; 16]),
+            },
+            id: MessageId::new(id),
+            command: Command::LeaveGroup {
+                conversation: departure.conversation,
+            },
+        })
     }
 }

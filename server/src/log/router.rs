@@ -6,7 +6,7 @@
 //! in between). Both end here, and `published` says how far all live connections
 //! were served. The doorbell is the speed; the tailer is the correctness.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use magpie_protocol::{
     id::{ConversationId, UserId},
@@ -27,8 +27,8 @@ use crate::{
     clock::{Clock, within},
     hub::{Ending, Hub, Mailbox, Wakeups},
     store::{
-        ChangedDevice, LogEvent, LogState, Membership, Positions, ReadLimit, Shard, SharedStore,
-        StoreError, UserMark,
+        ChangedDevice, LogEvent, LogState, Membership, MembershipChange, Positions, ReadLimit,
+        Shard, SharedStore, StoreError, UserMark,
     },
     tokens::Tokens,
 };
@@ -57,6 +57,21 @@ pub(super) struct News {
     pub(super) events: Vec<(Arc<LogEvent>, Option<Arc<Mailbox>>)>,
     pub(super) marks: Vec<UserMark>,
     pub(super) devices: Vec<ChangedDevice>,
+    /// Users who were deleted.
+    pub(super) deleted: Vec<UserId>,
+}
+
+impl News {
+    /// Who leaves, and at which position.
+    fn left(&self) -> HashMap<(ConversationId, UserId), Position> {
+        let left = self.events.iter().filter_map(|(event, _)| {
+            let Some(MembershipChange::Left(user)) = &event.change else {
+                return None;
+            };
+            Some(((event.conversation, *user), event.position))
+        });
+        left.collect()
+    }
 }
 
 /// The router of one process.
@@ -237,6 +252,7 @@ impl Router {
                 events: events.map(|event| (Arc::new(event), None)).collect(),
                 marks: stretch.marks,
                 devices: stretch.devices,
+                deleted: stretch.deleted,
             };
             let mut wakeups = Wakeups::default();
             let done = self.route(routed, &mut routing, &news, &mut wakeups).await;
@@ -288,14 +304,15 @@ impl Router {
         news: &News,
         wakeups: &mut Wakeups,
     ) -> Result<(), StoreError> {
+        let left = news.left();
         for changed in &news.devices {
             self.tokens.forget(changed.device);
             if changed.is_revoked {
                 self.hub.end(changed.user, changed.device, Ending::Revoked);
             }
-            if changed.is_users_end {
-                self.deletions.notify_one();
-            }
+        }
+        if !news.deleted.is_empty() {
+            self.deletions.notify_one();
         }
         // Before the events, whose pages' cursors pass them.
         for mark in &news.marks {
@@ -303,7 +320,14 @@ impl Router {
             let members = self
                 .audience(routed, routing, mark.conversation, wakeups)
                 .await?;
-            self.put_mark(&members, mark.user, &mark.to_wire(), wakeups);
+            // The audience is as before this stretch, in which they may have left.
+            let told = members.iter().filter(|it| {
+                let leaving = (mark.conversation, it.user);
+                left.get(&leaving).is_none_or(|at| mark.position < *at)
+            });
+            let is_small = members.len() <= MARKED_MEMBERS_MAX;
+            let told = told.filter(|_| is_small);
+            self.put_mark(told, mark.user, &mark.to_wire(), wakeups);
         }
         if !news.events.is_empty() {
             self.news.notify_one();
@@ -425,25 +449,25 @@ impl Router {
         if members.len() > MARKED_MEMBERS_MAX {
             return Ok(());
         }
-        self.put_mark(&members, user, &mark, &mut wakeups);
+        self.put_mark(members.iter(), user, &mark, &mut wakeups);
         wakeups.ring();
         Ok(())
     }
 
-    /// Who else is told learns how far the user has come, and not what is there for
-    /// them.
-    fn put_mark(
+    /// Tells a user's mark to those of these who are members still (D10): how far the user
+    /// has come, and not what is there for them.
+    fn put_mark<'a>(
         &self,
-        members: &[Membership],
+        members: impl Iterator<Item = &'a Membership>,
         user: UserId,
         mark: &v1::Mark,
         wakeups: &mut Wakeups,
     ) {
-        let is_small = members.len() <= MARKED_MEMBERS_MAX;
         // Who left may still read, and has other devices.
         let own = std::iter::once(user);
-        let others = members.iter().map(|member| member.user);
-        let others = others.filter(|other| is_small && *other != user);
+        let members = members.filter(|member| member.to_seq.is_none());
+        let others = members.map(|member| member.user);
+        let others = others.filter(|other| *other != user);
         let told = v1::Mark {
             read_counts: None,
             ..mark.clone()

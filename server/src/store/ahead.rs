@@ -54,31 +54,45 @@ impl Looked {
 
 /// The look-ups of the snapshots that went on lately.
 #[derive(Debug, Default)]
-pub(super) struct Ahead(Mutex<VecDeque<(UserId, SnapshotPlace, Looked)>>);
+pub(super) struct Ahead(Mutex<Held>);
+
+#[derive(Debug, Default)]
+struct Held {
+    served: Served,
+    looked: VecDeque<(UserId, SnapshotPlace, Looked)>,
+}
+
+/// Which of the histories that were served, one after the other, is looked up in.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) struct Served(u64);
 
 impl Ahead {
-    /// What was looked up for the page at this place.
-    pub(super) fn take(&self, user: UserId, place: &SnapshotPlace) -> Option<Looked> {
-        let mut all = self.0.lock();
-        let index = all.iter().position(|it| it.0 == user && it.1 == *place)?;
-        all.remove(index).map(|(.., looked)| looked)
+    /// What was looked up for the page at this place, and in which history what is
+    /// looked up from now on is.
+    pub(super) fn take(&self, user: UserId, place: &SnapshotPlace) -> (Served, Option<Looked>) {
+        let Held { served, looked } = &mut *self.0.lock();
+        let index = looked.iter().position(|it| it.0 == user && it.1 == *place);
+        let taken = index.and_then(|index| looked.remove(index));
+        (*served, taken.map(|(.., looked)| looked))
     }
 
-    /// Keeps what is left for the page at this place.
-    pub(super) fn put(&self, user: UserId, place: SnapshotPlace, looked: Looked) {
-        if looked.upcoming.is_empty() {
+    /// Keeps what is left for the page at this place, if that history is served still.
+    pub(super) fn put(&self, during: Served, user: UserId, place: SnapshotPlace, left: Looked) {
+        let Held { served, looked } = &mut *self.0.lock();
+        if left.upcoming.is_empty() || during != *served {
             return;
         }
-        let mut all = self.0.lock();
-        if all.len() >= SNAPSHOTS_MAX {
-            all.pop_front();
+        if looked.len() >= SNAPSHOTS_MAX {
+            looked.pop_front();
         }
-        all.push_back((user, place, looked));
+        looked.push_back((user, place, left));
     }
 
     /// Another history is served: the same places are others in it.
     pub(super) fn clear(&self) {
-        self.0.lock().clear();
+        let Held { served, looked } = &mut *self.0.lock();
+        served.0 = served.0.wrapping_add(1);
+        looked.clear();
     }
 }
 
@@ -118,13 +132,27 @@ mod tests {
     fn the_oldest_look_up_is_forgotten_when_there_are_too_many() {
         let (ahead, alice) = (Ahead::default(), UserId::new([1; 16]));
         for at in 0..=SNAPSHOTS_MAX as u64 {
-            ahead.put(alice, place(at), looked(1));
+            ahead.put(Served::default(), alice, place(at), looked(1));
         }
-        assert!(ahead.take(alice, &place(0)).is_none());
-        assert!(ahead.take(UserId::new([2; 16]), &place(1)).is_none());
-        assert!(ahead.take(alice, &place(1)).is_some());
-        assert!(ahead.take(alice, &place(1)).is_none(), "taken once");
+        let found = |user, at| ahead.take(user, &place(at)).1.is_some();
+        assert!(!found(alice, 0));
+        assert!(!found(UserId::new([2; 16]), 1));
+        assert!(found(alice, 1));
+        assert!(!found(alice, 1), "taken once");
         ahead.clear();
-        assert!(ahead.take(alice, &place(2)).is_none());
+        assert!(!found(alice, 2));
+    }
+
+    /// D11.
+    #[test]
+    fn what_was_looked_up_in_another_history_is_not_kept() {
+        let (ahead, alice) = (Ahead::default(), UserId::new([1; 16]));
+        let (before, _) = ahead.take(alice, &place(1));
+        ahead.clear();
+        ahead.put(before, alice, place(1), looked(1));
+        let (now, found) = ahead.take(alice, &place(1));
+        assert!(found.is_none());
+        ahead.put(now, alice, place(1), looked(1));
+        assert!(ahead.take(alice, &place(1)).1.is_some());
     }
 }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use magpie_protocol::{
     id::{ConversationId, DeviceId, MessageId, UserId},
     message::{Edit, Emoji, NewMessage},
+    role::Role,
     seq::{Position, Seq},
     text::{Title, UserName},
     wire::Target,
@@ -96,6 +97,15 @@ pub enum Command {
         /// Which group.
         conversation: ConversationId,
     },
+    /// Give another member of a group a role. That of the owner is handed over.
+    SetRole {
+        /// Which group.
+        conversation: ConversationId,
+        /// Whom.
+        name: UserName,
+        /// Which one.
+        role: Role,
+    },
 }
 
 impl Command {
@@ -116,7 +126,8 @@ impl Command {
             | Self::CreateGroup { .. }
             | Self::AddMembers { .. }
             | Self::RemoveMember { .. }
-            | Self::LeaveGroup { .. } => None,
+            | Self::LeaveGroup { .. }
+            | Self::SetRole { .. } => None,
         }
     }
 
@@ -127,7 +138,8 @@ impl Command {
                 to: Target::User(name),
                 ..
             }
-            | Self::RemoveMember { name, .. } => std::slice::from_ref(name),
+            | Self::RemoveMember { name, .. }
+            | Self::SetRole { name, .. } => std::slice::from_ref(name),
             Self::CreateGroup { names, .. } | Self::AddMembers { names, .. } => names,
             Self::SendMessage {
                 to: Target::Conversation(_),
@@ -170,15 +182,16 @@ pub enum Refusal {
     #[error("the group is full")]
     GroupFull,
     /// It is as asked already: everybody named is a member, the message is deleted,
-    /// the reaction is set or not.
+    /// the reaction is set or not, the member has the role.
     #[error("it is as asked already")]
     NothingToDo,
-    /// A direct conversation has no members to add or remove, oneself is not removed
-    /// but leaves, and only messages are edited, deleted and reacted to.
+    /// A direct conversation has no members to add or remove, and no roles; oneself is
+    /// not removed but leaves, and is given no role; and only messages are edited, deleted and reacted to.
     #[error("not possible in this conversation, or with this event")]
     NotPossible,
-    /// The actor may read it, and somebody else may do this with it.
-    #[error("only the sender may do this")]
+    /// The actor may read it, and somebody else may do this with it: its sender, or a
+    /// member with a higher role.
+    #[error("only its sender, or a member with a higher role, may do this")]
     NotAllowed,
     /// The message was deleted.
     #[error("the message was deleted")]

@@ -26,6 +26,8 @@ pub(super) mod messages;
 pub(super) mod model;
 pub(super) mod operators;
 pub(super) mod pages;
+pub(super) mod reactions;
+pub(super) mod roles;
 pub(super) mod syncs;
 pub(super) mod wakes;
 
@@ -377,13 +379,23 @@ macro_rules! suite {
                 a_message_is_edited_for_so_long_and_so_often
                 a_deleted_message_keeps_its_place_and_says_nothing
                 a_deleted_message_is_not_changed_any_more
-                a_reaction_is_set_and_taken_back_once
-                so_many_different_reactions_stand_at_a_message
                 nobody_changes_what_they_may_not_read
                 who_left_learns_of_no_later_change
                 history_leaves_out_what_does_not_fit_with_its_state
                 changes_wake_nobody_and_previews_follow_them
                 the_id_of_a_message_is_not_that_of_a_change
+            }
+            reactions {
+                a_reaction_is_set_and_taken_back_once
+                so_many_different_reactions_stand_at_a_message
+                a_user_reacts_to_a_message_so_often
+            }
+            roles {
+                a_group_is_its_creators_until_it_is_handed_over
+                each_role_may_what_it_may
+                an_owner_who_leaves_has_an_heir
+                who_left_does_not_learn_who_has_which_role
+                in_a_direct_conversation_there_are_no_roles
             }
             accounts {
                 a_name_is_given_once
@@ -401,6 +413,7 @@ macro_rules! suite {
                 no_device_is_made_by_who_proved_another_password
                 who_is_suspended_has_no_device_until_they_are_resumed
                 who_is_deleted_leaves_a_place_without_a_name
+                a_users_end_is_learnt_also_without_a_device
                 a_deleted_users_name_is_given_to_nobody
                 who_is_deleted_leaves_their_groups_once
                 who_is_deleted_gets_no_wake

@@ -33,6 +33,8 @@ pub(super) enum EventKind {
     MessageDeleted,
     /// The sender reacted to a message, or took that back.
     Reacted,
+    /// A member was given a role.
+    RoleChanged,
 }
 
 impl EventKind {
@@ -48,6 +50,7 @@ impl EventKind {
             Self::MessageEdited => 6,
             Self::MessageDeleted => 7,
             Self::Reacted => 8,
+            Self::RoleChanged => 30,
         }
     }
 
@@ -63,6 +66,7 @@ impl EventKind {
             6 => Self::MessageEdited,
             7 => Self::MessageDeleted,
             8 => Self::Reacted,
+            30 => Self::RoleChanged,
             _ => return None,
         })
     }
@@ -156,7 +160,8 @@ pub(super) fn stored_change(
         EventKind::Message
         | EventKind::MessageEdited
         | EventKind::MessageDeleted
-        | EventKind::Reacted => return Ok(None),
+        | EventKind::Reacted
+        | EventKind::RoleChanged => return Ok(None),
         EventKind::MemberLeft => return Ok(Some(MembershipChange::Left(sender))),
         EventKind::GroupCreated | EventKind::MembersAdded | EventKind::MemberRemoved => {}
     }
@@ -175,7 +180,8 @@ pub(super) fn stored_change(
             | Kind::MemberLeft(_)
             | Kind::MessageEdited(_)
             | Kind::MessageDeleted(_)
-            | Kind::Reacted(_),
+            | Kind::Reacted(_)
+            | Kind::RoleChanged(_),
         )
         | None => {
             return Err(StoreError::Corrupt {
@@ -235,7 +241,8 @@ pub(super) fn stored_message(body: &[u8]) -> Result<Option<v1::Message>, StoreEr
             | Kind::MemberRemoved(_)
             | Kind::MemberLeft(_)
             | Kind::MessageDeleted(_)
-            | Kind::Reacted(_),
+            | Kind::Reacted(_)
+            | Kind::RoleChanged(_),
         )
         | None => None,
     })
@@ -265,7 +272,9 @@ mod tests {
     #[test]
     fn an_encoded_event_is_an_event_on_the_wire() {
         let content = v1::EventContent {
-            kind: Some(v1::event_content::Kind::MemberLeft(v1::MemberLeft {})),
+            kind: Some(v1::event_content::Kind::MemberLeft(
+                v1::MemberLeft::default(),
+            )),
         };
         let event = v1::Event {
             conversation_id: vec![1; 16].into(),
@@ -302,7 +311,7 @@ mod tests {
 
     #[test]
     fn a_kind_is_found_by_its_number() {
-        for number in 1..=8 {
+        for number in (1..=8).chain([30]) {
             let kind = EventKind::from_number(number).unwrap();
             assert_eq!(i64::from(kind.number()), number);
         }

@@ -48,7 +48,8 @@ pub(super) fn destination(
         | Command::React { conversation, .. }
         | Command::AddMembers { conversation, .. }
         | Command::RemoveMember { conversation, .. }
-        | Command::LeaveGroup { conversation } => Some(*conversation),
+        | Command::LeaveGroup { conversation }
+        | Command::SetRole { conversation, .. } => Some(*conversation),
     }
 }
 
@@ -123,6 +124,15 @@ pub(super) fn request_digest(conversation: ConversationId, command: &Command) ->
             context.update(name.as_str().as_bytes());
         }
         Command::LeaveGroup { conversation: _ } => context.update(b"leave"),
+        Command::SetRole {
+            conversation: _,
+            name,
+            role,
+        } => {
+            context.update(b"role");
+            context.update(&[role.number()]);
+            context.update(name.as_str().as_bytes());
+        }
     }
     finish(context)
 }

@@ -1,10 +1,8 @@
 //! What becomes of accounts after they were made, and what operators do and read.
 
 use async_trait::async_trait;
-use aws_lc_rs::digest::{SHA256, digest};
 use magpie_protocol::{
-    id::{ConversationId, DeviceId, MessageId, UserId},
-    seq::Seq,
+    id::{ConversationId, DeviceId, UserId},
     text::{ReportText, UserName},
     wire::{ReportReason, v1},
 };
@@ -106,31 +104,12 @@ impl AccountChange {
 }
 
 /// A deleted user who is still a member of a group.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Departure {
     /// Who.
     pub user: UserId,
     /// Which group.
     pub conversation: ConversationId,
-    /// Where the membership began.
-    pub from_seq: Seq,
-}
-
-impl Departure {
-    /// The id of the request that ends the membership: the same whoever makes it,
-    /// so that it is done once.
-    #[must_use]
-    pub fn message_id(&self) -> MessageId {
-        let mut told = b"magpie departure".to_vec();
-        told.extend(self.user.bytes());
-        told.extend(self.conversation.bytes());
-        told.extend(self.from_seq.get().to_be_bytes());
-        let mut id = [0; 16];
-        for (byte, hashed) in id.iter_mut().zip(digest(&SHA256, &told).as_ref()) {
-            *byte = *hashed;
-        }
-        MessageId::new(id)
-    }
 }
 
 /// Something that a user tells the operators.
@@ -207,9 +186,9 @@ pub struct Statistics {
 #[async_trait]
 pub trait OperatorStore {
     /// Changes an account, and revokes devices with it: in one transaction, which
-    /// takes a position if there are any. `proven` is the hash that the user's
-    /// password was compared with: if it is another one by now, or the user is
-    /// suspended, nothing changes. Operators prove nothing.
+    /// takes a position if there are any, or if the user is deleted. `proven` is the
+    /// hash that the user's password was compared with: if it is another one by now,
+    /// or the user is suspended, nothing changes. Operators prove nothing.
     ///
     /// Returns the devices that were revoked; `None` if nothing has changed.
     async fn change_account(
@@ -219,9 +198,14 @@ pub trait OperatorStore {
         change: &AccountChange,
     ) -> Result<Option<Vec<DeviceId>>, StoreError>;
 
-    /// Some deleted users who are still members of groups, at most `count`. The log
-    /// takes a [`super::Command::LeaveGroup`] of theirs from any device.
-    async fn departures(&self, count: usize) -> Result<Vec<Departure>, StoreError>;
+    /// Deleted users who are still members of groups, in their order, at most `count`
+    /// behind `after`. The log takes a [`super::Command::LeaveGroup`] of theirs from
+    /// any device.
+    async fn departures(
+        &self,
+        after: Option<Departure>,
+        count: usize,
+    ) -> Result<Vec<Departure>, StoreError>;
 
     /// Keeps a report.
     async fn add_report(&self, report: &NewReport) -> Result<(), StoreError>;

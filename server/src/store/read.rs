@@ -21,6 +21,8 @@ pub struct Stretch {
     pub marks: Vec<UserMark>,
     /// Devices whose credential changed in it and not again since.
     pub devices: Vec<ChangedDevice>,
+    /// Users who were deleted in it.
+    pub deleted: Vec<UserId>,
     /// Everything up to here is in this stretch: the head, or the last event if
     /// there were more than the limit.
     pub upto: Position,
@@ -110,8 +112,6 @@ pub struct ChangedDevice {
     pub device: DeviceId,
     /// It may not connect any more.
     pub is_revoked: bool,
-    /// Nor may its user, who is deleted.
-    pub is_users_end: bool,
 }
 
 /// How much to read at once. At least one event is read, however large.

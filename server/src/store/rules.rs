@@ -12,12 +12,14 @@
 
 mod groups;
 mod messages;
+mod roles;
 
 use std::sync::Arc;
 
 use magpie_protocol::{
     id::{ConversationId, UserId},
     message::NewMessage,
+    role::Role,
     seq::Seq,
     text::{Title, UserName},
     wire::{
@@ -27,10 +29,12 @@ use magpie_protocol::{
 };
 
 pub(super) use self::{
-    groups::{Count, add_members, create_group, each_once, leave, remove_member},
+    groups::{Count, add_members, create_group, each_once, leave, may_add, remove_member},
     messages::{
-        Change, Reacted, Subject, begin_direct, change, may_post, mentioned, message, post,
+        Change, Reacted, Subject, begin_direct, change, least_role, may_post, mentioned, message,
+        post,
     },
+    roles::{set_role, stored_role},
 };
 use super::{
     Append, Command, MembershipChange, Outcome, Refusal, StoreError,
@@ -149,11 +153,20 @@ pub(super) fn to_do(asked: Option<Asked>, known: Option<&Known>) -> Result<Asked
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Standing {
     /// The device is the user's and not revoked.
-    pub(super) may_act: bool,
+    pub(super) has_device: bool,
+    /// The user is deleted; need not be known if the device may act.
+    pub(super) is_deleted: bool,
     /// The conversation that the request goes to.
     pub(super) place: Option<Place>,
-    /// The actor is a member of it now.
-    pub(super) is_member: bool,
+    /// What the actor is in it, if they are a member now.
+    pub(super) role: Option<Role>,
+}
+
+/// A conversation of which the actor is a member, and what they are there.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Joined {
+    pub(super) place: Place,
+    pub(super) role: Role,
 }
 
 /// What the actor may do, and what must be found for it.
@@ -164,15 +177,17 @@ pub(super) enum Permit<'a> {
     /// Make the direct conversation with this user: see [`begin_direct`].
     BeginDirect(&'a UserName, &'a NewMessage),
     /// Change what the event at this seq says: see [`change`].
-    Change(Place, Seq, Change<'a>),
+    Change(Joined, Seq, Change<'a>),
     /// See [`create_group`].
     CreateGroup(&'a Title, &'a [UserName]),
     /// See [`add_members`].
     AddMembers(Place, &'a [UserName]),
     /// See [`remove_member`].
-    RemoveMember(Place, &'a UserName),
+    RemoveMember(Joined, &'a UserName),
     /// See [`leave`].
-    Leave(Place),
+    Leave(Joined),
+    /// See [`set_role`].
+    SetRole(Joined, &'a UserName, Role),
 }
 
 /// Whether the actor may do this at all: every command passes here, once.
@@ -181,13 +196,21 @@ pub(super) fn permit<'a>(
     asked: &Asked,
     standing: &Standing,
 ) -> Result<Permit<'a>, Refusal> {
-    if !standing.may_act {
+    // For who is deleted the server acts, and leaves their groups.
+    let is_departure = standing.is_deleted && matches!(append.command, Command::LeaveGroup { .. });
+    if !standing.has_device && !is_departure {
         return Err(Refusal::DeviceRevoked);
     }
-    let change = |seq, change| Ok(Permit::Change(joined_place(standing)?, seq, change));
+    let change = |seq, change| Ok(Permit::Change(joined(standing)?, seq, change));
     match (&append.command, standing.place) {
         (Command::SendMessage { to: _, message }, Some(place)) => {
-            may_post(standing.may_act, standing.is_member, place.head, message)?;
+            may_post(
+                standing.has_device,
+                standing.role,
+                place.kind,
+                place.head,
+                message,
+            )?;
             Ok(Permit::Post(place, message))
         }
         (Command::SendMessage { to, message }, None) => match to {
@@ -221,23 +244,32 @@ pub(super) fn permit<'a>(
             Ok(Permit::CreateGroup(title, names))
         }
         (Command::CreateGroup { .. }, _) => Err(Refusal::Conflict),
-        (Command::AddMembers { names, .. }, _) => Ok(Permit::AddMembers(group(standing)?, names)),
+        (Command::AddMembers { names, .. }, _) => {
+            let Joined { place, role } = group(standing)?;
+            may_add(role)?;
+            Ok(Permit::AddMembers(place, names))
+        }
         (Command::RemoveMember { name, .. }, _) => Ok(Permit::RemoveMember(group(standing)?, name)),
         (Command::LeaveGroup { .. }, _) => Ok(Permit::Leave(group(standing)?)),
+        (Command::SetRole { name, role, .. }, _) => {
+            Ok(Permit::SetRole(group(standing)?, name, *role))
+        }
     }
 }
 
 /// The conversation of which the actor is a member.
-fn joined_place(standing: &Standing) -> Result<Place, Refusal> {
-    let place = standing.place.filter(|_| standing.is_member);
-    place.ok_or(Refusal::NotFound)
+fn joined(standing: &Standing) -> Result<Joined, Refusal> {
+    match (standing.place, standing.role) {
+        (Some(place), Some(role)) => Ok(Joined { place, role }),
+        (_, None) | (None, _) => Err(Refusal::NotFound),
+    }
 }
 
 /// The group of which the actor is a member.
-fn group(standing: &Standing) -> Result<Place, Refusal> {
-    let place = joined_place(standing)?;
-    match place.kind {
-        ConversationKind::Group => Ok(place),
+fn group(standing: &Standing) -> Result<Joined, Refusal> {
+    let joined = joined(standing)?;
+    match joined.place.kind {
+        ConversationKind::Group => Ok(joined),
         ConversationKind::Direct => Err(Refusal::NotPossible),
     }
 }
@@ -266,21 +298,27 @@ pub(super) enum Scene {
 pub(super) enum Members {
     /// Who was before.
     Same,
-    /// These too.
-    Join(Vec<Arc<Person>>),
-    /// Not this one: it is the last event that they may read.
-    Leave(Arc<Person>),
+    /// These too, each in a role; in a direct conversation in none.
+    Join(Vec<(Arc<Person>, Option<Role>)>),
+    /// Not this one: it is the last event that they may read. If the group was theirs, it is
+    /// the heir's from here on.
+    Leave {
+        person: Arc<Person>,
+        heir: Option<Arc<Person>>,
+    },
+    /// The same, and these have another role.
+    SetRoles(Vec<(Arc<Person>, Role)>),
 }
 
 impl Members {
     pub(super) fn change(&self) -> Option<MembershipChange> {
         match self {
-            Self::Same => None,
+            Self::Same | Self::SetRoles(_) => None,
             Self::Join(people) => {
-                let ids = people.iter().map(|person| person.id).collect();
+                let ids = people.iter().map(|(person, _)| person.id).collect();
                 Some(MembershipChange::Joined(ids))
             }
-            Self::Leave(person) => Some(MembershipChange::Left(person.id)),
+            Self::Leave { person, .. } => Some(MembershipChange::Left(person.id)),
         }
     }
 }

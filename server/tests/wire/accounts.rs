@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use magpie_protocol::wire::v1::{
-    self, Action, ErrorCode, client_frame::Body, server_frame::Body as Answer,
+    self, Action, ErrorCode, client_frame::Body, event_content::Kind, server_frame::Body as Answer,
 };
 use magpie_server::{config::Limits, store::AccountChange};
 
@@ -222,6 +222,36 @@ async fn a_report_is_kept_if_the_reporter_may_read_what_it_is_about() {
         .map(|it| (it.reporter.as_str(), it.user.1.as_str(), it.event.is_some()))
         .collect();
     assert_eq!(about, [("bob", "alice", true), ("bob", "eve", false)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_report_keeps_what_the_message_said_when_it_was_reported() {
+    let world = World::start().await;
+    let (alice, bob) = (world.register("alice").await, world.register("bob").await);
+    let (mut a, _) = world.connect(&alice, Bytes::new()).await;
+    let accepted = a.send(text_to("bob", "kind")).await;
+    let edit = Body::EditMessage(v1::EditMessage {
+        message_id: Bytes::copy_from_slice(&[9; 16]),
+        conversation_id: accepted.conversation_id.clone(),
+        seq: 1,
+        message: Some(v1::Message {
+            text: "rude".to_owned(),
+            ..Default::default()
+        }),
+    });
+    assert!(matches!(ask(&mut a, edit).await, Answer::Accepted(_)));
+    let (mut b, _) = world.connect(&bob, Bytes::new()).await;
+    let place = v1::report::About::Event(v1::EventPlace {
+        conversation_id: accepted.conversation_id,
+        seq: 1,
+    });
+    is_done(&mut b, report(place)).await;
+    let reports = world.store.reports(0, 10).await.unwrap();
+    let content = reports[0].event.clone().unwrap().content.unwrap();
+    let Some(Kind::Message(message)) = content.kind else {
+        panic!("{content:?}")
+    };
+    assert_eq!(message.text, "rude");
 }
 
 #[tokio::test(flavor = "multi_thread")]

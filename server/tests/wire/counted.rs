@@ -124,7 +124,7 @@ pass_on! {
 pass_on! {
     OperatorStore {}
     change_account(user: UserId, proven: Option<&str>, change: &AccountChange) -> Option<Vec<DeviceId>>;
-    departures(count: usize) -> Vec<Departure>;
+    departures(after: Option<Departure>, count: usize) -> Vec<Departure>;
     add_report(report: &NewReport) -> ();
     reports(after: u64, count: usize) -> Vec<Report>;
     close_report(id: u64, at_ms: i64) -> bool;

@@ -3,11 +3,16 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use magpie_protocol::wire::v1::{
-    self, ErrorCode, client_frame::Body, event_content::Kind, server_frame,
+use magpie_protocol::{
+    seq::Seq,
+    text::UserName,
+    wire::v1::{self, ErrorCode, client_frame::Body, event_content::Kind, server_frame},
 };
 
-use magpie_server::config::Limits;
+use magpie_server::{
+    config::Limits,
+    store::{Actor, Append, Command, MarkRead, Shard},
+};
 
 use crate::peer::{Peer, World, all_events, fresh_id, text_to};
 
@@ -145,4 +150,57 @@ async fn who_edits_too_late_is_told_so() {
         }
     }
     panic!("50 edits in one millisecond");
+}
+
+/// D10. Another node removed her, and then he read there: this one learns of both at
+/// once.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_was_removed_is_not_told_who_reads_after_that() {
+    let world = World::start().await;
+    let (alice, bob) = (world.register("alice").await, world.register("bob").await);
+    let carol = world.register("carol").await;
+    let (mut a, _) = world.connect(&alice, Bytes::new()).await;
+    let create = Body::CreateGroup(v1::CreateGroup {
+        message_id: fresh_id(),
+        title: "Tea".to_owned(),
+        user_names: vec!["bob".to_owned(), "carol".to_owned()],
+    });
+    let number = a.request(create).await;
+    let server_frame::Body::Accepted(group) = a.answer(number).await else {
+        panic!("not made")
+    };
+    let (mut c, _) = world.connect(&carol, Bytes::new()).await;
+    let conversation = group.conversation_id.as_ref().try_into().unwrap();
+    let actor = Actor {
+        user: alice.user_id.as_ref().try_into().unwrap(),
+        device: alice.id.as_ref().try_into().unwrap(),
+    };
+    let remove = Append {
+        actor,
+        id: fresh_id().as_ref().try_into().unwrap(),
+        command: Command::RemoveMember {
+            conversation,
+            name: UserName::parse("carol").unwrap(),
+        },
+    };
+    let (store, shard) = (&world.store, Shard::FIRST);
+    store.append(shard, [remove].into(), 1).await.unwrap();
+    let read = MarkRead {
+        user: bob.user_id.as_ref().try_into().unwrap(),
+        conversation,
+        seq: Seq::new(1),
+    };
+    store.mark_read(shard, &[read]).await.unwrap();
+    let mut marks = Vec::new();
+    loop {
+        if let server_frame::Body::Page(page) = c.body().await {
+            c.ack().await;
+            marks.extend(page.marks);
+            if !page.events.is_empty() {
+                break;
+            }
+        }
+    }
+    marks.retain(|mark| mark.read_seq > 0);
+    assert_eq!(marks, []);
 }

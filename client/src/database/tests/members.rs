@@ -3,6 +3,7 @@
 use magpie_protocol::{
     id::UserId,
     limits::MARKED_MEMBERS_MAX,
+    role::Role,
     seq::Seq,
     wire::v1::{self, event_content::Kind},
 };
@@ -233,4 +234,70 @@ fn a_small_group_is_listed_whole_however_large_it_grows() {
     assert!(MembersPage::parse(place, page).is_none(), "no way on");
     let marks = device.database.members(CHAT).unwrap().members;
     assert!(marks.iter().all(|member| member.delivered_seq == Seq::ZERO));
+}
+
+/// The numbers of the members with a role.
+fn with_role(device: &mut Device, role: Role) -> Vec<u8> {
+    let members = device.database.members(CHAT).unwrap().members;
+    let found = members.iter().filter(|it| it.role == Some(role));
+    found.map(|it| it.user.id.bytes()[0]).collect()
+}
+
+fn given(seq: u64, who: u8, role: Role) -> v1::Event {
+    let changed = v1::RoleChanged {
+        member: Some(wire(who)),
+        role: role.to_wire().into(),
+    };
+    change(seq, Kind::RoleChanged(changed))
+}
+
+fn left(seq: u64, who: u8, heir: Option<u8>) -> v1::Event {
+    let heir = heir.map(wire);
+    v1::Event {
+        sender: Some(wire(who)),
+        ..change(seq, Kind::MemberLeft(v1::MemberLeft { heir }))
+    }
+}
+
+#[test]
+fn roles_are_followed_whatever_crosses() {
+    let mut device = device();
+    device.page(described(crowd(1, CROWD), [event(1)]));
+    let first = rest(&mut device).unwrap();
+    let page = |place, who: &[(u8, Role)], complete, at_seq| {
+        let members = who.iter().map(|(number, role)| v1::Member {
+            user: Some(wire(*number)),
+            role: role.to_wire().into(),
+            ..Default::default()
+        });
+        let page = v1::Members {
+            members: members.collect(),
+            complete,
+            at_seq,
+            ..Default::default()
+        };
+        let page = MembersPage::parse(place, page).unwrap();
+        Work::Members { page, ask: 7 }
+    };
+    use Role::{Admin, Member, Owner};
+    // Of the moment before 2 and 3.
+    device.page(page_of([given(2, 5, Admin), given(3, 5, Owner)]));
+    let of_one = [(1, Owner), (2, Member)];
+    device.work(vec![page(first, &of_one, false, 1)]);
+    assert_eq!(with_role(&mut device, Admin), [1]);
+    let next = rest(&mut device).unwrap();
+    device.work(vec![page(next, &[(5, Admin), (6, Member)], true, 2)]);
+    assert_eq!(with_role(&mut device, Owner), [5]);
+    // Late, and then again.
+    device.page(page_of([given(5, 2, Owner)]));
+    device.page(page_of([given(4, 1, Member), added(6, &[9])]));
+    device.page(page_of([given(4, 1, Member), given(5, 2, Owner)]));
+    assert_eq!(with_role(&mut device, Owner), [2]);
+    assert_eq!(with_role(&mut device, Admin), [5]);
+    assert_eq!(with_role(&mut device, Member), [1, 6, 9]);
+    device.page(page_of([left(7, 2, Some(6)), left(8, 5, None)]));
+    let mut device = device.reopen();
+    assert_eq!(with_role(&mut device, Owner), [6]);
+    assert_eq!(with_role(&mut device, Admin), []);
+    assert_eq!(line(&mut device).member_count, CROWD - 1);
 }

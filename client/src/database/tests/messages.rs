@@ -293,6 +293,40 @@ fn a_refused_edit_is_not_shown() {
     assert_eq!(device.outbox().len(), 3);
 }
 
+/// D12. What another device of the user did first is done, and no failure.
+#[test]
+fn what_is_so_already_is_done_and_leaves_the_outbox() {
+    let (mut device, ids) = queued();
+    let refusal = Refusal {
+        code: v1::ErrorCode::NothingToDo,
+        action: v1::Action::Never,
+        after: std::time::Duration::ZERO,
+        message: String::new(),
+    };
+    let invite = NewRequest::AddMembers {
+        conversation: CHAT,
+        names: vec!["bob".parse_name()],
+    };
+    let invite = device.queue(invite);
+    let refused = [ids[0], ids[2], invite].map(|id| Work::Refused {
+        id,
+        refusal: refusal.clone(),
+    });
+    let changes = device.work(refused.into());
+    assert_eq!(changes.nothing_to_do, [ids[0], ids[2]]);
+    let left: Vec<_> = device.outbox().iter().map(|entry| entry.id).collect();
+    assert_eq!(left, [ids[1], invite]);
+    for (id, seq) in [(ids[0], 1), (ids[2], 3)] {
+        let outcome = device.database.outcome(id).unwrap();
+        assert_eq!(outcome, Some(Outcome::NothingToDo(place(seq))));
+    }
+    // About no message: somebody is to know.
+    let outcome = device.database.outcome(invite).unwrap();
+    assert_eq!(outcome, Some(Outcome::Failed(refusal)));
+    // Until its event comes.
+    assert_eq!(device.state(1), MessageState::default());
+}
+
 /// D3. What was shown while it waited is not counted again when its event comes.
 #[test]
 fn an_accepted_change_counts_once() {

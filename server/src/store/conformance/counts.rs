@@ -147,15 +147,17 @@ pub(in crate::store) async fn mentions_are_there_for_those_who_are_meant(world: 
     world.append(&batch).await;
     assert_eq!(
         [of(&alice).await, of(&bob).await, of(&carol).await],
-        [1, 2, 1]
+        [0, 3, 1]
     );
-    world.accept(naming_all(&world, &alice, tea)).await;
+    world
+        .accept(naming(&world, &bob, tea, &[&alice, &carol]))
+        .await;
     assert_eq!(
         [of(&alice).await, of(&bob).await, of(&carol).await],
         [1, 3, 2]
     );
     let mark = read(&world, &bob, tea, 3).await;
-    assert_eq!(mark.counts, counts(1, 1));
+    assert_eq!(mark.counts, counts(2, 2));
     // A repeat counts for nobody, and strangers are mentioned in vain.
     let stranger = world.player("dave").await;
     let again = [batch[0].clone(), naming(&world, &alice, tea, &[&stranger])];

@@ -3,10 +3,12 @@
 
 use std::path::Path;
 
+use magpie_protocol::role::Role;
+
 use super::model::{self, History, Step};
 use crate::{clock::Blocking, store::embedded};
 
-/// Somebody (of four) does one of seven things with somebody, or in one of the
+/// Somebody (of four) does one of eight things with somebody, or in one of the
 /// groups that were made.
 pub type Deed = (u8, u8, u8, u8);
 
@@ -21,13 +23,18 @@ pub fn compare(directory: &Path, batches: &[Vec<Deed>], count: u8, since: u8, at
     let step = |&(who, what, whom, group): &Deed| {
         let (seq, deed) = (u64::from(whom / 4 % 16), usize::from(group / 3 % 4));
         let (whom, group) = (usize::from(whom % 4), usize::from(group % 3));
-        let step = match what % 7 {
+        let step = match what % 8 {
             0 => Step::Write { to: whom },
             1 => Step::WriteToGroup { group },
             2 => Step::Create { with: whom },
             3 => Step::Add { who: whom, group },
             4 => Step::Remove { who: whom, group },
             5 => Step::Leave { group },
+            6 => Step::SetRole {
+                who: whom,
+                group,
+                role: Role::ALL[deed % 3],
+            },
             _ => Step::Change {
                 group,
                 seq,

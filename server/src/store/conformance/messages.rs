@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use magpie_protocol::{
     id::{ConversationId, MessageId},
-    limits::{BODY_SIZE_MAX, EDITS_MAX, REACTIONS_MAX, SERVER_FRAME_SIZE_MAX},
+    limits::{BODY_SIZE_MAX, EDITS_MAX, SERVER_FRAME_SIZE_MAX},
     message::{Emoji, NewMessage},
     wire::{
         FetchHistory, HistoryFrom, Target,
@@ -44,7 +44,7 @@ pub(super) fn delete(conversation: ConversationId, at: u64) -> Command {
     }
 }
 
-fn react(conversation: ConversationId, at: u64, emoji: &str) -> Command {
+pub(super) fn react(conversation: ConversationId, at: u64, emoji: &str) -> Command {
     Command::React {
         conversation,
         seq: seq(at),
@@ -53,7 +53,7 @@ fn react(conversation: ConversationId, at: u64, emoji: &str) -> Command {
     }
 }
 
-fn unreact(conversation: ConversationId, at: u64, emoji: &str) -> Command {
+pub(super) fn unreact(conversation: ConversationId, at: u64, emoji: &str) -> Command {
     Command::React {
         conversation,
         seq: seq(at),
@@ -62,21 +62,21 @@ fn unreact(conversation: ConversationId, at: u64, emoji: &str) -> Command {
     }
 }
 
-fn kind(event: &LogEvent) -> Kind {
+pub(super) fn kind(event: &LogEvent) -> Kind {
     decoded(event).content.unwrap().kind.unwrap()
 }
 
 impl World {
-    async fn make(&self, by: &Player, command: Command) -> u64 {
+    pub(super) async fn make(&self, by: &Player, command: Command) -> u64 {
         self.accept(self.request(by, command)).await.1
     }
 
-    async fn refused(&self, by: &Player, command: Command) -> Refusal {
+    pub(super) async fn refused(&self, by: &Player, command: Command) -> Refusal {
         self.refuse(self.request(by, command)).await
     }
 
     /// All that a user may read of a conversation.
-    async fn all(&self, of: &Player, conversation: ConversationId) -> HistoryPage {
+    pub(super) async fn all(&self, of: &Player, conversation: ConversationId) -> HistoryPage {
         let request = FetchHistory {
             conversation,
             from: HistoryFrom::After(seq(0)),
@@ -284,59 +284,6 @@ pub(in crate::store) async fn a_deleted_message_is_not_changed_any_more(world: W
     ] {
         assert_eq!(world.refused(by, command).await, refusal);
     }
-}
-
-/// D3.
-pub(in crate::store) async fn a_reaction_is_set_and_taken_back_once(world: World) {
-    let (alice, bob) = (world.player("alice").await, world.player("bob").await);
-    let tea = world.group(&alice, &[&bob]).await;
-    world.accept(world.post(&alice, tea, "cake?")).await;
-    let counts = async |of: &Player| {
-        let page = world.all(of, tea).await;
-        let reactions = page.states.into_iter().flat_map(|state| state.reactions);
-        let counts = reactions.map(|it| (it.emoji, it.count, it.own));
-        counts.collect::<Vec<_>>()
-    };
-    let is = |emoji: &str, count, own| (emoji.to_owned(), count, own);
-    let bobs = world.request(&bob, react(tea, 2, "👍"));
-    assert_eq!(world.accept(bobs.clone()).await.1, 3);
-    assert_eq!(
-        world.refused(&bob, react(tea, 2, "👍")).await,
-        Refusal::NothingToDo
-    );
-    world.make(&alice, react(tea, 2, "❤")).await;
-    world.make(&alice, react(tea, 2, "👍")).await;
-    assert_eq!(counts(&bob).await, [is("👍", 2, true), is("❤", 1, false)]);
-    world.make(&bob, unreact(tea, 2, "👍")).await;
-    assert_eq!(
-        world.refused(&bob, unreact(tea, 2, "👍")).await,
-        Refusal::NothingToDo
-    );
-    // The first one again: it was done, and is not done again.
-    assert_eq!(world.accept(bobs).await.1, 3);
-    assert_eq!(counts(&bob).await, [is("❤", 1, false), is("👍", 1, false)]);
-    world.make(&bob, react(tea, 2, "👍")).await;
-    assert_eq!(counts(&alice).await, [is("❤", 1, true), is("👍", 2, true)]);
-}
-
-/// D9.
-pub(in crate::store) async fn so_many_different_reactions_stand_at_a_message(world: World) {
-    let (alice, bob) = (world.player("alice").await, world.player("bob").await);
-    let tea = world.group(&alice, &[&bob]).await;
-    world.accept(world.post(&alice, tea, "cake?")).await;
-    for number in 0..REACTIONS_MAX {
-        world
-            .make(&alice, react(tea, 2, &format!("+{number}")))
-            .await;
-    }
-    let one_more = react(tea, 2, "👍");
-    assert_eq!(
-        world.refused(&bob, one_more.clone()).await,
-        Refusal::TooMany
-    );
-    world.make(&bob, react(tea, 2, "+7")).await;
-    world.make(&alice, unreact(tea, 2, "+9")).await;
-    world.make(&bob, one_more).await;
 }
 
 /// D10.

@@ -2,6 +2,7 @@
 //! goes through the whole log and asks of each event who was there.
 
 mod changes;
+mod roles;
 
 use std::{
     cmp::Reverse,
@@ -10,6 +11,7 @@ use std::{
 
 use magpie_protocol::{
     id::{ConversationId, UserId},
+    role::Role,
     seq::{Position, Seq},
     wire::{FetchHistory, HistoryFrom, v1},
 };
@@ -31,13 +33,36 @@ use crate::store::{
 /// One step: who does what, with whom, in which of the groups that were made.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::store) enum Step {
-    Write { to: usize },
-    WriteToGroup { group: usize },
-    Create { with: usize },
-    Add { who: usize, group: usize },
-    Remove { who: usize, group: usize },
-    Leave { group: usize },
-    Change { group: usize, seq: u64, deed: Deed },
+    Write {
+        to: usize,
+    },
+    WriteToGroup {
+        group: usize,
+    },
+    Create {
+        with: usize,
+    },
+    Add {
+        who: usize,
+        group: usize,
+    },
+    Remove {
+        who: usize,
+        group: usize,
+    },
+    Leave {
+        group: usize,
+    },
+    Change {
+        group: usize,
+        seq: u64,
+        deed: Deed,
+    },
+    SetRole {
+        who: usize,
+        group: usize,
+        role: Role,
+    },
 }
 
 #[cfg(test)]
@@ -51,6 +76,9 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0..3_usize).prop_map(|group| Step::Leave { group }),
         5 => (0..3_usize, 1..9_u64, 0..4_usize).prop_map(|(group, seq, deed)| {
             Step::Change { group, seq, deed: Deed::ALL[deed] }
+        }),
+        3 => (0..4_usize, 0..3_usize, 0..3_usize).prop_map(|(who, group, role)| {
+            Step::SetRole { who, group, role: Role::ALL[role] }
         }),
     ]
 }
@@ -99,6 +127,7 @@ pub(in crate::store) async fn compare(opened: Opened, history: &History) {
         model.compare_snapshots(player, *count, *since, *at).await;
         model.compare_history(player, *count).await;
         model.compare_counts(player).await;
+        model.compare_roles(player).await;
     }
 }
 
@@ -124,6 +153,7 @@ struct Model {
     players: Vec<Player>,
     groups: Vec<ConversationId>,
     members: BTreeMap<ConversationId, BTreeSet<UserId>>,
+    roles: BTreeMap<ConversationId, roles::Roles>,
     /// Each event and who may read it.
     log: Vec<(LogEvent, BTreeSet<UserId>)>,
 }
@@ -139,6 +169,7 @@ impl Model {
             players,
             groups: Vec::new(),
             members: BTreeMap::new(),
+            roles: BTreeMap::new(),
             log: Vec::new(),
         }
     }
@@ -188,6 +219,15 @@ impl Model {
                 seq,
                 deed,
             } => deed.command(group(number)?, seq),
+            Step::SetRole {
+                who,
+                group: number,
+                role,
+            } => Command::SetRole {
+                conversation: group(number)?,
+                name: self.players[who].name(),
+                role,
+            },
         };
         let request = self.world.request(player, command);
         if let Step::Create { .. } = step {
@@ -235,8 +275,22 @@ impl Model {
                 names,
             } => is_member(conversation, actor) && !is_member(conversation, id_of(&names[0])),
             Command::RemoveMember { conversation, name } => {
+                let of = |user| self.role(*conversation, user);
+                match (of(actor), of(id_of(name))) {
+                    (Some(own), Some(other)) => own > Role::Member && own > other,
+                    (_, None) | (None, _) => false,
+                }
+            }
+            Command::SetRole {
+                conversation,
+                name,
+                role,
+            } => {
                 let who = id_of(name);
-                is_member(conversation, actor) && who != actor && is_member(conversation, who)
+                let from = self.role(*conversation, who);
+                self.role(*conversation, actor) == Some(Role::Owner)
+                    && who != actor
+                    && from.is_some_and(|from| from != *role)
             }
             Command::LeaveGroup { conversation } => is_member(conversation, actor),
         }
@@ -248,6 +302,7 @@ impl Model {
 
     fn take(&mut self, event: LogEvent) {
         self.follow(&event);
+        self.follow_roles(&event);
         let members = self.members.entry(event.conversation).or_default();
         if let Some(MembershipChange::Joined(joined)) = &event.change {
             members.extend(joined);

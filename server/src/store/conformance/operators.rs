@@ -1,16 +1,16 @@
 //! What becomes of accounts after they were made, and what operators do and read.
 
 use magpie_protocol::{
-    id::DeviceId,
+    id::{DeviceId, MessageId},
     push::{AppId, Platform, PushAddress, PushToken},
     seq::Seq,
     wire::{FetchHistory, HistoryFrom, ReportReason, v1},
 };
 
-use super::{NOON, Player, World, decoded, seqs};
+use super::{ALL, NOON, Player, World, decoded};
 use crate::store::{
     Account, AccountChange, AdminAct, Append, Command, CreateUser, Departure, NewDevice, NewReport,
-    PutDevice, ReadLimit, Refusal, SignOut, Standing, Statistics,
+    Outcome, PutDevice, Refusal, SignOut, Standing, Statistics,
 };
 
 /// More than there are.
@@ -56,17 +56,14 @@ pub(in crate::store) async fn a_changed_password_ends_the_devices_that_it_should
     assert_eq!(world.change(&alice, others).await, Some(vec![phone]));
     assert_eq!(world.device_ids(&alice).await, [tablet]);
     assert!(world.store.device(phone).await.unwrap().is_none());
-    let limit = ReadLimit {
-        count: MANY,
-        size: 1 << 20,
-    };
-    let stretch = world.store.stretch(before, limit).await.unwrap();
+    let stretch = world.store.stretch(before, ALL).await.unwrap();
     let learnt: Vec<_> = stretch
         .devices
         .iter()
-        .map(|it| (it.user, it.device, it.is_revoked, it.is_users_end))
+        .map(|it| (it.user, it.device, it.is_revoked))
         .collect();
-    assert_eq!(learnt, [(alice.id(), phone, true, false)]);
+    assert_eq!(learnt, [(alice.id(), phone, true)]);
+    assert_eq!(stretch.deleted, []);
 
     let all = password("three", SignOut::Everybody);
     assert_eq!(world.change(&alice, all).await, Some(vec![tablet]));
@@ -175,6 +172,25 @@ pub(in crate::store) async fn who_is_deleted_leaves_a_place_without_a_name(world
     world.accept(world.post(&bob, direct, "farewell")).await;
 }
 
+pub(in crate::store) async fn a_users_end_is_learnt_also_without_a_device(world: World) {
+    let alice = world.new_account("alice");
+    let created = world.store.create_user(&alice, None, NOON).await;
+    assert_eq!(created, Ok(CreateUser::Done));
+    let bob = world.player("bob").await;
+    for (user, devices) in [(alice.user.id, vec![]), (bob.id(), vec![bob.actor.device])] {
+        let before = world.head().await;
+        let delete = &AccountChange::Delete;
+        let deleted = world.store.change_account(user, None, delete).await;
+        assert_eq!(deleted, Ok(Some(devices.clone())));
+        let stretch = world.store.stretch(before, ALL).await.unwrap();
+        assert_eq!(stretch.deleted, [user]);
+        let revoked: Vec<_> = stretch.devices.iter().map(|it| it.device).collect();
+        assert_eq!(revoked, devices);
+        let later = world.store.stretch(stretch.upto, ALL).await.unwrap();
+        assert_eq!(later.deleted, []);
+    }
+}
+
 pub(in crate::store) async fn a_deleted_users_name_is_given_to_nobody(world: World) {
     let alice = world.player("alice").await;
     let carol = world.player("carol").await;
@@ -199,10 +215,17 @@ pub(in crate::store) async fn who_is_deleted_leaves_their_groups_once(world: Wor
     world
         .accept(world.to(&alice, &bob, "a direct one stays"))
         .await;
-    assert_eq!(world.store.departures(MANY).await, Ok(vec![]));
+    assert_eq!(world.store.departures(None, MANY).await, Ok(vec![]));
     world.change(&alice, AccountChange::Delete).await;
-    assert_eq!(world.store.departures(1).await.unwrap().len(), 1);
-    let departures = world.store.departures(MANY).await.unwrap();
+    let departures = world.store.departures(None, MANY).await.unwrap();
+    for (count, departure) in departures.iter().enumerate() {
+        let rest = world.store.departures(Some(*departure), MANY).await;
+        assert_eq!(rest.unwrap(), departures[count + 1..]);
+    }
+    assert_eq!(
+        world.store.departures(None, 1).await.unwrap(),
+        departures[..1]
+    );
     let mut groups: Vec<_> = departures.iter().map(|it| it.conversation).collect();
     groups.sort();
     let mut expected = [tea, chess];
@@ -215,7 +238,7 @@ pub(in crate::store) async fn who_is_deleted_leaves_their_groups_once(world: Wor
             user: departure.user,
             device: nobody,
         },
-        id: departure.message_id(),
+        id: MessageId::new(world.fresh()),
         command: Command::LeaveGroup {
             conversation: departure.conversation,
         },
@@ -226,22 +249,23 @@ pub(in crate::store) async fn who_is_deleted_leaves_their_groups_once(world: Wor
     for event in &appended.events {
         assert_eq!(decoded(event).sender.unwrap().name, "");
     }
+    let batch: Vec<Append> = departures.iter().map(leave).collect();
     let again = world.append(&batch).await;
-    assert_eq!(
-        again.outcomes, appended.outcomes,
-        "another node does it too"
-    );
-    assert_eq!(seqs(&again.events), Vec::<u64>::new());
-    assert_eq!(world.store.departures(MANY).await, Ok(vec![]));
+    let refused = Outcome::Refused(Refusal::NotFound);
+    assert_eq!(again.outcomes, [refused.clone(), refused], "another node");
+    assert_eq!(world.store.departures(None, MANY).await, Ok(vec![]));
     let described = world.described(&bob, tea).await;
     assert_eq!(described.members.len(), 1);
+    // What was theirs is somebody else's.
+    let described = world.described(&bob, chess).await;
+    assert_eq!(described.members[0].role(), v1::Role::Owner);
     // It is the server's right alone, and that for who is deleted.
     let forged = Append {
         actor: crate::store::Actor {
             user: bob.id(),
             device: nobody,
         },
-        id: departures[0].message_id(),
+        id: MessageId::new(world.fresh()),
         command: Command::LeaveGroup { conversation: tea },
     };
     assert_eq!(world.refuse(forged).await, Refusal::DeviceRevoked);

@@ -133,7 +133,6 @@ pub(in crate::store) async fn the_tailer_reads_marks_and_changed_devices(world: 
     expected.sort_by_key(|mark| mark.user);
     assert_eq!(found, expected);
     let changed = |device, is_revoked| ChangedDevice {
-        is_users_end: false,
         user: bob.id(),
         device,
         is_revoked,

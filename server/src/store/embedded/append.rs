@@ -3,12 +3,12 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use magpie_protocol::text::UserName;
+use magpie_protocol::{role::Role, text::UserName};
 
 use super::{log::Log, rows, writer::Writer};
 use crate::store::{
-    Append, Command, Committed, Outcome, Refusal, StoreError,
-    rules::{self, Asked, Change, Effect, Permit, Person, Place, Reacted, Standing},
+    Append, Committed, Outcome, Refusal, StoreError,
+    rules::{self, Asked, Change, Effect, Joined, Permit, Person, Place, Reacted, Standing},
 };
 
 /// Appends a batch. See [`crate::store::Store::append`].
@@ -99,17 +99,18 @@ impl Log<'_> {
         sender: &Person,
     ) -> Result<Standing, StoreError> {
         let (device, user) = (append.actor.device, append.actor.user);
-        let may_act = self.caches.may_act(self.connection, device, user)?
-            || self.is_departure(append, sender)?;
+        let has_device = self.caches.may_act(self.connection, device, user)?;
+        let is_deleted = !has_device && rows::is_deleted(self.connection, sender.key)?;
         let place = self.caches.place(self.connection, asked.conversation)?;
-        let is_member = match place {
-            Some(place) => self.is_member(place, sender)?,
-            None => false,
+        let role = match place {
+            Some(place) => self.role(place, sender)?,
+            None => None,
         };
         Ok(Standing {
-            may_act,
+            has_device,
+            is_deleted,
             place,
-            is_member,
+            role,
         })
     }
 
@@ -121,7 +122,8 @@ impl Log<'_> {
                 let peer = self.caches.named(self.connection, peer)?;
                 rules::begin_direct(sender, &peer.ok_or(Refusal::NotFound)?, message)
             }
-            Permit::Change(place, seq, change) => {
+            Permit::Change(joined, seq, change) => {
+                let place = joined.place;
                 let subject = self.subject(place, seq, sender)?;
                 let reacted = match change {
                     Change::React(emoji) | Change::Unreact(emoji) => {
@@ -130,7 +132,7 @@ impl Log<'_> {
                     Change::Edit(..) | Change::Delete => Reacted::default(),
                 };
                 let facts = (subject, reacted);
-                rules::change((place, seq), change, sender, facts, self.committed_at_ms)?
+                rules::change((joined, seq), change, sender, facts, self.committed_at_ms)?
             }
             Permit::CreateGroup(title, names) => {
                 let people = self.people(names)?;
@@ -140,7 +142,7 @@ impl Log<'_> {
                 let people = self.people(names)?;
                 let mut present = HashSet::new();
                 for person in &people {
-                    if self.is_member(place, person)? {
+                    if self.role(place, person)?.is_some() {
                         present.insert(person.key);
                     }
                 }
@@ -150,24 +152,38 @@ impl Log<'_> {
                 };
                 rules::add_members(place, people, &present, count)?
             }
-            Permit::RemoveMember(place, name) => {
-                let person = self.caches.named(self.connection, name)?;
-                let person = person.ok_or(Refusal::NotFound)?;
-                let is_member = self.is_member(place, &person)?;
-                rules::remove_member(place, sender, person, is_member)?
+            Permit::RemoveMember(joined, name) => {
+                let (person, role) = self.member(joined.place, name)?;
+                rules::remove_member(joined, sender, person, role)?
             }
-            Permit::Leave(place) => rules::leave(place, sender),
+            Permit::Leave(Joined { place, role }) => {
+                let heir = match role {
+                    Role::Owner => self.heir(place)?,
+                    Role::Member | Role::Admin => None,
+                };
+                rules::leave(place, sender, heir)
+            }
+            Permit::SetRole(joined, name, role) => {
+                let (person, from) = self.member(joined.place, name)?;
+                rules::set_role(joined, sender, person, from, role)?
+            }
         })
     }
 
-    /// Whether somebody who is deleted leaves a group: the server does that for them.
-    fn is_departure(&self, append: &Append, sender: &Person) -> Result<bool, StoreError> {
-        Ok(matches!(append.command, Command::LeaveGroup { .. })
-            && rows::is_deleted(self.connection, sender.key)?)
+    fn role(&mut self, place: Place, user: &Person) -> Result<Option<Role>, StoreError> {
+        self.caches.role(self.connection, place.key, user.key)
     }
 
-    fn is_member(&mut self, place: Place, user: &Person) -> Result<bool, StoreError> {
-        self.caches.is_member(self.connection, place.key, user.key)
+    /// The user with this name, and what they are there if they are a member.
+    fn member(
+        &mut self,
+        place: Place,
+        name: &UserName,
+    ) -> Result<(Arc<Person>, Option<Role>), Stop> {
+        let person = self.caches.named(self.connection, name)?;
+        let person = person.ok_or(Refusal::NotFound)?;
+        let role = self.role(place, &person)?;
+        Ok((person, role))
     }
 
     /// The people with these names, each once.

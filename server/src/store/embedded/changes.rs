@@ -24,18 +24,32 @@ pub(super) const FIND_SUBJECT: &str = "
                     WHERE m.user = ?3 AND m.conversation = ?1
                       AND ?2 BETWEEN m.from_seq AND m.to_seq)";
 
-/// Whether the user's reaction stands, anybody's does, and, if not, how many others.
+/// Whether the user's reaction stands, anybody's does, how many others if not, and how often
+/// the user has reacted. What stands is counted from one to the next: there may be
+/// many of each.
 pub(super) const FIND_REACTED: &str = "
-    SELECT own, there,
-           CASE WHEN there THEN 0 ELSE (
-               SELECT count(DISTINCT r.emoji) FROM reactions r
-                WHERE r.conversation = ?1 AND r.seq = ?2 AND r.removed_seq = ?5) END
+    SELECT own, there, CASE WHEN there THEN 0 ELSE (
+               WITH RECURSIVE standing (emoji) AS (
+                   SELECT (SELECT r.emoji FROM reactions r
+                            WHERE r.conversation = ?1 AND r.seq = ?2
+                              AND r.removed_seq = 9223372036854775807
+                            ORDER BY r.emoji LIMIT 1)
+                   UNION ALL
+                   SELECT (SELECT r.emoji FROM reactions r
+                            WHERE r.conversation = ?1 AND r.seq = ?2
+                              AND r.removed_seq = 9223372036854775807 AND r.emoji > s.emoji
+                            ORDER BY r.emoji LIMIT 1)
+                     FROM standing s WHERE s.emoji IS NOT NULL)
+               SELECT count(emoji) FROM standing) END,
+           own_count
       FROM (SELECT EXISTS (SELECT 1 FROM reactions r
-                            WHERE r.conversation = ?1 AND r.seq = ?2 AND r.emoji = ?4
-                              AND r.user = ?3 AND r.removed_seq = ?5) AS own,
+                            WHERE r.conversation = ?1 AND r.seq = ?2 AND r.user = ?3
+                              AND r.emoji = ?4 AND r.removed_seq = 9223372036854775807) AS own,
                    EXISTS (SELECT 1 FROM reactions r
                             WHERE r.conversation = ?1 AND r.seq = ?2 AND r.emoji = ?4
-                              AND r.removed_seq = ?5) AS there)";
+                              AND r.removed_seq = 9223372036854775807) AS there,
+                   (SELECT count(*) FROM reactions r
+                     WHERE r.conversation = ?1 AND r.seq = ?2 AND r.user = ?3) AS own_count)";
 
 const INSERT_EDIT: &str = "
     INSERT INTO edits (conversation, seq, edit_seq) VALUES (?1, ?2, ?3)";
@@ -99,12 +113,13 @@ impl Log<'_> {
         emoji: &str,
     ) -> Result<Reacted, StoreError> {
         let mut statement = self.connection.prepare_cached(FIND_REACTED)?;
-        let params = params![place.key, signed(seq.get()), user.key, emoji, OPEN_END];
+        let params = params![place.key, signed(seq.get()), user.key, emoji];
         Ok(statement.query_row(params, |row| {
             Ok(Reacted {
                 is_own: row.get(0)?,
                 is_there: row.get(1)?,
                 count: unsigned(row.get(2)?),
+                own_count: unsigned(row.get(3)?),
             })
         })?)
     }

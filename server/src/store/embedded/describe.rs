@@ -67,7 +67,8 @@ impl Interval {
 ///
 /// Who was removed does not learn who came later.
 const FIND_MEMBERS: &str = "
-    SELECT u.user_id, u.name, m.from_seq, coalesce(d.position, 0), coalesce(k.read_seq, 0)
+    SELECT u.user_id, u.name, m.from_seq, coalesce(d.position, 0), coalesce(k.read_seq, 0),
+           m.role
       FROM members m
       JOIN users u ON u.key = m.user
       LEFT JOIN delivered d ON d.user = m.user
@@ -77,10 +78,10 @@ const FIND_MEMBERS: &str = "
 
 /// The same of one member alone, in a conversation of many.
 const FIND_SELF: &str = "
-    SELECT u.user_id, u.name, 0, 0, coalesce(k.read_seq, 0)
-      FROM users u
-      LEFT JOIN marks k ON k.user = u.key AND k.conversation = ?1
-     WHERE u.key = ?2";
+    SELECT u.user_id, u.name, 0, 0, coalesce(k.read_seq, 0), m.role
+      FROM members m JOIN users u ON u.key = m.user
+      LEFT JOIN marks k ON k.user = m.user AND k.conversation = m.conversation
+     WHERE m.user = ?2 AND m.conversation = ?1 AND m.from_seq = ?3";
 
 /// How many were left behind a membership that ended.
 const FIND_LEFT_COUNT: &str = "
@@ -160,7 +161,12 @@ fn members(
         let from_seq: i64 = row.get(2)?;
         let delivered = places.newest_at(row.get(3)?)?;
         let delivered = if delivered < from_seq { 0 } else { delivered };
-        members.push(member(row, delivered, head)?);
+        let mut member = member(row, delivered, head)?;
+        if !interval.is_open() {
+            // As it is now, and they left before.
+            member.role = 0;
+        }
+        members.push(member);
     }
     Ok(members)
 }
@@ -173,11 +179,12 @@ fn oneself(
     head: i64,
 ) -> Result<Vec<v1::Member>, StoreError> {
     let mut statement = connection.prepare_cached(FIND_SELF)?;
-    let member = statement.query_row([interval.conversation, user], |row| member(row, 0, head))?;
+    let membership = [interval.conversation, user, interval.from_seq];
+    let member = statement.query_row(membership, |row| member(row, 0, head))?;
     Ok(vec![member])
 }
 
-/// A member from a row of user id, name, (two that are the caller's) and read mark.
+/// A member from a row of user id, name, (two that are the caller's), read mark and role.
 pub(super) fn member(row: &Row<'_>, delivered: i64, head: i64) -> rusqlite::Result<v1::Member> {
     let read: i64 = row.get(4)?;
     Ok(v1::Member {
@@ -187,6 +194,7 @@ pub(super) fn member(row: &Row<'_>, delivered: i64, head: i64) -> rusqlite::Resu
         }),
         delivered_seq: unsigned(delivered),
         read_seq: unsigned(read.min(head)),
+        role: row.get(5)?,
     })
 }
 

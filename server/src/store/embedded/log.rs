@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use magpie_protocol::{
     id::{ConversationId, MessageId},
+    role::Role,
     seq::{Position, Seq},
     wire::v1::{self, event_content::Kind},
 };
@@ -14,7 +15,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::{
     changes, counts,
     rows::{OPEN_END, member_count, signed, unsigned},
-    writer::Caches,
+    writer::{Caches, find_person},
 };
 use crate::store::{
     Append, LogEvent, MembershipChange, StoreError,
@@ -54,8 +55,19 @@ const INSERT_EVENT: &str = "
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
 
 const INSERT_MEMBER: &str = "
-    INSERT INTO members (user, conversation, from_seq, from_position, to_seq, to_position)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?5)";
+    INSERT INTO members (user, conversation, from_seq, from_position, to_seq, to_position, role)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?5, ?6)";
+
+const SET_ROLE: &str = "
+    UPDATE members SET role = ?4
+     WHERE user = ?1 AND conversation = ?2 AND to_position = ?3";
+
+/// Who of those with a role has been in the group for longest.
+pub(super) const FIND_ELDEST: &str = "
+    SELECT u.key, u.user_id, u.name
+      FROM members m JOIN users u ON u.key = m.user
+     WHERE m.conversation = ?1 AND m.role = ?2 AND m.to_position = 9223372036854775807
+     ORDER BY m.from_position, m.user LIMIT 1";
 
 const END_MEMBERSHIP: &str = "
     UPDATE members
@@ -118,7 +130,17 @@ impl Log<'_> {
         match members {
             Members::Same => {}
             Members::Join(joining) => self.join(place, seq, &joining)?,
-            Members::Leave(leaving) => self.leave(place, seq, &leaving)?,
+            Members::Leave { person, heir } => {
+                self.leave(place, seq, &person)?;
+                if let Some(heir) = heir {
+                    self.set_role(place, &heir, Role::Owner)?;
+                }
+            }
+            Members::SetRoles(roles) => {
+                for (person, role) in roles {
+                    self.set_role(place, &person, role)?;
+                }
+            }
         }
         changes::write(self.connection, (place, seq), sender, aside)?;
         Ok(seq)
@@ -199,17 +221,24 @@ impl Log<'_> {
     }
 
     /// From the event just written, at `seq`, these users are members.
-    fn join(&mut self, place: Place, seq: Seq, joining: &[Arc<Person>]) -> Result<(), StoreError> {
+    fn join(
+        &mut self,
+        place: Place,
+        seq: Seq,
+        joining: &[(Arc<Person>, Option<Role>)],
+    ) -> Result<(), StoreError> {
         let mut statement = self.connection.prepare_cached(INSERT_MEMBER)?;
-        for person in joining {
+        for (person, role) in joining {
             statement.execute(params![
                 person.key,
                 place.key,
                 signed(seq.get()),
                 signed(self.head.get()),
                 OPEN_END,
+                role.map_or(0, Role::number),
             ])?;
-            self.caches.joined(place.key, person.key);
+            let role = role.unwrap_or(Role::Member);
+            self.caches.is_now(place.key, person.key, role);
         }
         let count = signed(joining.len() as u64);
         let mut counted = self.connection.prepare_cached(COUNT_JOINED)?;
@@ -236,6 +265,26 @@ impl Log<'_> {
         Err(StoreError::Corrupt {
             what: format!("{ended} open memberships of one user in one conversation"),
         })
+    }
+
+    /// This member has another role now.
+    fn set_role(&mut self, place: Place, person: &Person, role: Role) -> Result<(), StoreError> {
+        self.caches.is_now(place.key, person.key, role);
+        let mut statement = self.connection.prepare_cached(SET_ROLE)?;
+        statement.execute(params![person.key, place.key, OPEN_END, role.number()])?;
+        Ok(())
+    }
+
+    /// Whose the group is when its owner leaves.
+    pub(super) fn heir(&self, place: Place) -> Result<Option<Arc<Person>>, StoreError> {
+        for role in [Role::Admin, Role::Member] {
+            let params = params![place.key, role.number()];
+            let heir = find_person(self.connection, FIND_ELDEST, params)?;
+            if heir.is_some() {
+                return Ok(heir);
+            }
+        }
+        Ok(None)
     }
 
     /// How many members the conversation has.

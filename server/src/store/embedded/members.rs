@@ -26,7 +26,7 @@ const FIND_PLACE: &str = "
 
 /// Members in the order of their keys, which no client sees.
 pub(super) const FIND_PAGE: &str = "
-    SELECT u.user_id, u.name, 0, 0, coalesce(k.read_seq, 0)
+    SELECT u.user_id, u.name, 0, 0, coalesce(k.read_seq, 0), m.role
       FROM members m
       JOIN users u ON u.key = m.user
       LEFT JOIN marks k ON k.user = m.user AND k.conversation = m.conversation

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use magpie_protocol::{
     id::{ConversationId, DeviceId, UserId},
-    seq::{Position, Seq},
+    seq::Position,
 };
 use prost::Message as _;
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -24,28 +24,29 @@ const SET_PASSWORD: &str = "UPDATE users SET password_hash = ?2 WHERE key = ?1";
 const SET_STATE: &str = "UPDATE users SET state = ?2 WHERE key = ?1";
 
 const BLANK_USER: &str = "
-    UPDATE users SET name = '', password_hash = '', state = ?2 WHERE key = ?1";
+    UPDATE users SET name = '', password_hash = '', state = ?2, deleted_position = ?3
+     WHERE key = ?1";
 
 const FIND_DEVICES: &str = "
     SELECT device_id FROM devices WHERE user = ?1 AND NOT is_revoked AND device_id <> ?2";
 
-/// Revokes all devices of a user but one. If the user is deleted those change once
-/// more that were revoked already: that they are gone must be learnt.
+/// Revokes all devices of a user but one.
 const REVOKE_DEVICES: &str = "
     UPDATE devices SET is_revoked = 1, changed_position = ?3
-     WHERE user = ?1 AND device_id <> ?2
-       AND (NOT is_revoked OR (SELECT state FROM users WHERE key = ?1) = 2)";
+     WHERE user = ?1 AND device_id <> ?2 AND NOT is_revoked";
 
 const FORGET_PUSH_ADDRESSES: &str = "
     DELETE FROM push_addresses
      WHERE device IN (SELECT key FROM devices WHERE user = ?1 AND is_revoked)";
 
 const FIND_DEPARTURES: &str = "
-    SELECT u.user_id, c.conversation_id, m.from_seq
+    SELECT u.user_id, c.conversation_id
       FROM users u INDEXED BY users_by_deletion
       JOIN members m ON m.user = u.key AND m.to_position = ?1
       JOIN conversations c ON c.key = m.conversation AND c.kind = 2
-     WHERE u.state = 2 LIMIT ?2";
+     WHERE u.deleted_position IS NOT NULL
+       AND (?2 IS NULL OR (u.user_id, c.conversation_id) > (?2, ?3))
+     ORDER BY u.user_id, c.conversation_id LIMIT ?4";
 
 const INSERT_REPORT: &str = "
     INSERT INTO reports (reporter, user, event, reason, text, at_ms)
@@ -83,25 +84,37 @@ impl OperatorStore for Embedded {
                     None => undeleted_key(connection, user)?,
                 };
                 let Some(key) = key else { return Ok(None) };
-                carry_out(connection, key, &change)?;
-                if change == AccountChange::Delete {
+                // The change and the revocations take one position together.
+                let position = rows::log_head(connection)?.position.next();
+                carry_out(connection, key, &change, position)?;
+                let revoked = sign_out(connection, caches, key, change.sign_out(), position)?;
+                let is_end = change == AccountChange::Delete;
+                if is_end {
                     caches.unnamed(user);
                 }
-                let revoked = sign_out(connection, caches, key, change.sign_out())?;
+                if is_end || !revoked.is_empty() {
+                    rows::move_head(connection, position)?;
+                }
                 Ok(Some(revoked))
             })
         })
         .await
     }
 
-    async fn departures(&self, count: usize) -> Result<Vec<Departure>, StoreError> {
+    async fn departures(
+        &self,
+        after: Option<Departure>,
+        count: usize,
+    ) -> Result<Vec<Departure>, StoreError> {
         self.read(move |connection| {
             let mut statement = connection.prepare_cached(FIND_DEPARTURES)?;
-            let departures = statement.query_map(params![OPEN_END, limit(count)], |row| {
+            let user = after.map(|after| after.user.bytes());
+            let group = after.map(|after| after.conversation.bytes());
+            let params = params![OPEN_END, user, group, limit(count)];
+            let departures = statement.query_map(params, |row| {
                 Ok(Departure {
                     user: UserId::new(row.get(0)?),
                     conversation: ConversationId::new(row.get(1)?),
-                    from_seq: Seq::new(unsigned(row.get(2)?)),
                 })
             })?;
             Ok(departures.collect::<Result<_, _>>()?)
@@ -211,7 +224,12 @@ fn undeleted_key(connection: &Connection, user: UserId) -> Result<Option<i64>, S
     Ok(key.optional()?)
 }
 
-fn carry_out(connection: &Connection, key: i64, change: &AccountChange) -> Result<(), StoreError> {
+fn carry_out(
+    connection: &Connection,
+    key: i64,
+    change: &AccountChange,
+    position: Position,
+) -> Result<(), StoreError> {
     let set_state = |sql, state: State| {
         let mut statement = connection.prepare_cached(sql)?;
         statement.execute(params![key, state.number()])
@@ -222,17 +240,22 @@ fn carry_out(connection: &Connection, key: i64, change: &AccountChange) -> Resul
             .execute(params![key, hash])?,
         AccountChange::Suspend => set_state(SET_STATE, State::Here(Standing::Suspended))?,
         AccountChange::Resume => set_state(SET_STATE, State::Here(Standing::Active))?,
-        AccountChange::Delete => set_state(BLANK_USER, State::Deleted)?,
+        AccountChange::Delete => {
+            let state = State::Deleted.number();
+            let blanked = params![key, state, signed(position.get())];
+            connection.prepare_cached(BLANK_USER)?.execute(blanked)?
+        }
     };
     Ok(())
 }
 
-/// Revokes devices of a user. They take one position together.
+/// Revokes devices of a user, all at one position.
 fn sign_out(
     connection: &Connection,
     caches: &mut Caches,
     user: i64,
     whom: SignOut,
+    position: Position,
 ) -> Result<Vec<DeviceId>, StoreError> {
     let kept = match whom {
         SignOut::Nobody => return Ok(Vec::new()),
@@ -243,18 +266,13 @@ fn sign_out(
     let mut statement = connection.prepare_cached(FIND_DEVICES)?;
     let devices = statement.query_map(params![user, kept], |row| row.get(0).map(DeviceId::new))?;
     let devices: Vec<DeviceId> = devices.collect::<Result<_, _>>()?;
-    let position: Position = rows::log_head(connection)?.position.next();
-    let changed = connection.prepare_cached(REVOKE_DEVICES)?.execute(params![
-        user,
-        kept,
-        signed(position.get())
-    ])?;
-    if changed > 0 {
-        connection
-            .prepare_cached(FORGET_PUSH_ADDRESSES)?
-            .execute([user])?;
-        rows::move_head(connection, position)?;
-    }
+    let revoked = params![user, kept, signed(position.get())];
+    connection
+        .prepare_cached(REVOKE_DEVICES)?
+        .execute(revoked)?;
+    connection
+        .prepare_cached(FORGET_PUSH_ADDRESSES)?
+        .execute([user])?;
     for device in &devices {
         caches.revoked(*device);
     }

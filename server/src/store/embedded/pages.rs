@@ -80,9 +80,12 @@ const FIND_MOVED_MARKS: &str = "
      ORDER BY k.read_position LIMIT ?3";
 
 const FIND_CHANGED_DEVICES: &str = "
-    SELECT u.user_id, d.device_id, d.is_revoked, u.state = 2
+    SELECT u.user_id, d.device_id, d.is_revoked
       FROM devices d JOIN users u ON u.key = d.user
      WHERE d.changed_position > ?1 AND d.changed_position <= ?2";
+
+const FIND_DELETED_USERS: &str = "
+    SELECT user_id FROM users WHERE deleted_position > ?1 AND deleted_position <= ?2";
 
 pub(super) fn stretch(
     connection: &Connection,
@@ -95,6 +98,7 @@ pub(super) fn stretch(
         events: Vec::new(),
         marks: moved_marks(connection, after, head)?,
         devices: Vec::new(),
+        deleted: Vec::new(),
         upto: head,
         complete: true,
     };
@@ -110,6 +114,7 @@ pub(super) fn stretch(
         stretch.events.push(event);
     }
     stretch.devices = changed_devices(connection, after, stretch.upto)?;
+    stretch.deleted = deleted_users(connection, after, stretch.upto)?;
     Ok(stretch)
 }
 
@@ -157,10 +162,20 @@ fn changed_devices(
             user: UserId::new(row.get(0)?),
             device: DeviceId::new(row.get(1)?),
             is_revoked: row.get(2)?,
-            is_users_end: row.get(3)?,
         })
     })?;
     Ok(devices.collect::<Result<_, _>>()?)
+}
+
+fn deleted_users(
+    connection: &Connection,
+    after: Position,
+    upto: Position,
+) -> Result<Vec<UserId>, StoreError> {
+    let mut statement = connection.prepare_cached(FIND_DELETED_USERS)?;
+    let range = [signed(after.get()), signed(upto.get())];
+    let users = statement.query_map(range, |row| row.get(0).map(UserId::new))?;
+    Ok(users.collect::<Result<_, _>>()?)
 }
 
 pub(super) fn user_page(

@@ -198,7 +198,8 @@ pub(super) fn log_event(connection: &Connection, row: &Row<'_>) -> Result<LogEve
         | EventKind::MemberLeft
         | EventKind::MessageEdited
         | EventKind::MessageDeleted
-        | EventKind::Reacted => stored_change(kind, sender, body)?,
+        | EventKind::Reacted
+        | EventKind::RoleChanged => stored_change(kind, sender, body)?,
     };
     let encoded = encode_event(&EventParts {
         conversation,

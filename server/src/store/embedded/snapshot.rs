@@ -47,7 +47,8 @@ pub(super) fn snapshot_page(
     };
     let common = held.map(|held| common(connection, held)).transpose()?;
     let since = signed(place.since.in_shard(Shard::FIRST).get());
-    let mut looked = match ahead.take(of, &place) {
+    let (served, taken) = ahead.take(of, &place);
+    let mut looked = match taken {
         Some(looked) => looked,
         None => Looked::of(changed(connection, user, place)?),
     };
@@ -76,7 +77,7 @@ pub(super) fn snapshot_page(
     if !looked.upcoming.is_empty() || !looked.is_all {
         let next = SnapshotPlace { below, ..place };
         page.next = Some(next);
-        ahead.put(of, next, looked);
+        ahead.put(served, of, next, looked);
     }
     Ok(page)
 }

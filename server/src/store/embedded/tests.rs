@@ -7,8 +7,8 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 
 use super::{
-    Embedded, OpenError, checkpoint, counts, due, history, log, migrations, migrations::Migration,
-    open, open::DATABASE_FILE, pages,
+    Embedded, OpenError, changes, checkpoint, counts, due, history, log, migrations,
+    migrations::Migration, open, open::DATABASE_FILE, pages,
 };
 use crate::{
     clock::Blocking,
@@ -265,6 +265,33 @@ async fn the_write_ahead_log_is_emptied_behind_the_writer() {
         size()
     );
     checkpoint::start(shared, Blocking::Inline).await;
+}
+
+/// D9. Under the log's lock nobody reads what others took back, or all that stands.
+#[test]
+fn how_a_reaction_stands_is_found_by_an_index() {
+    let dir = closed();
+    let database = Connection::open(dir.path().join(DATABASE_FILE)).unwrap();
+    let sql = format!("EXPLAIN QUERY PLAN {}", changes::FIND_REACTED);
+    let mut plan = database.prepare(&sql).unwrap();
+    let lines = plan.query_map([1; 4], |row| row.get::<_, String>(3));
+    let lines: Vec<_> = lines.unwrap().map(Result::unwrap).collect();
+    let reads = |line: &&String| line.contains(" r ");
+    let mut found = Vec::new();
+    for line in lines.iter().filter(reads) {
+        let rest = line.strip_prefix("SEARCH r USING ").unwrap();
+        found.push(rest.trim_start_matches("COVERING "));
+    }
+    found.sort_unstable();
+    let standing = "INDEX reactions_standing (conversation=? AND seq=?";
+    let expected = [
+        format!("{standing} AND emoji=? AND user=?)"),
+        format!("{standing} AND emoji=?)"),
+        format!("{standing} AND emoji>?)"),
+        format!("{standing})"),
+        "PRIMARY KEY (conversation=? AND seq=? AND user=?)".to_owned(),
+    ];
+    assert_eq!(found, expected, "{lines:#?}");
 }
 
 /// No question that is asked all the time may go through all events.

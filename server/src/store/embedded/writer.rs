@@ -1,12 +1,10 @@
 //! The one connection that writes, and what it remembers.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-};
+use std::{collections::HashMap, sync::Arc};
 
 use magpie_protocol::{
     id::{ConversationId, DeviceId, UserId},
+    role::Role,
     seq::Seq,
     text::UserName,
 };
@@ -15,7 +13,7 @@ use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 use super::rows::{OPEN_END, unsigned};
 use crate::store::{
     StoreError,
-    rules::{ConversationKind, Person, Place},
+    rules::{ConversationKind, Person, Place, stored_role},
 };
 
 /// Entries of one of the writer's caches; a full one is emptied. About 20 MB.
@@ -114,8 +112,8 @@ pub(super) struct Caches {
     /// Devices that are not revoked, and whose they are.
     devices: HashMap<DeviceId, UserId>,
     places: HashMap<ConversationId, Place>,
-    /// Open memberships: conversation and user.
-    members: HashSet<(i64, i64)>,
+    /// Open memberships: conversation and user, and what they are there.
+    members: HashMap<(i64, i64), Role>,
 }
 
 impl Caches {
@@ -232,31 +230,33 @@ impl Caches {
         self.places.insert(id, place);
     }
 
-    /// Whether the user is a member of the conversation now.
-    pub(super) fn is_member(
+    /// What the user is in the conversation, if they are a member now.
+    pub(super) fn role(
         &mut self,
         connection: &Connection,
         conversation: i64,
         user: i64,
-    ) -> Result<bool, StoreError> {
-        if self.members.contains(&(conversation, user)) {
-            return Ok(true);
+    ) -> Result<Option<Role>, StoreError> {
+        if let Some(role) = self.members.get(&(conversation, user)) {
+            return Ok(Some(*role));
         }
         let sql = "
-            SELECT 1 FROM members
+            SELECT role FROM members
              WHERE user = ?1 AND conversation = ?2 AND to_position = ?3";
         let mut statement = connection.prepare_cached(sql)?;
-        let is_member = statement.exists(params![user, conversation, OPEN_END])?;
-        if is_member {
-            self.joined(conversation, user);
-        }
-        Ok(is_member)
+        let found = statement.query_row(params![user, conversation, OPEN_END], |row| row.get(0));
+        let Some(number) = found.optional()? else {
+            return Ok(None);
+        };
+        let role = stored_role(number)?;
+        self.is_now(conversation, user, role);
+        Ok(Some(role))
     }
 
-    /// The user is a member now.
-    pub(super) fn joined(&mut self, conversation: i64, user: i64) {
+    /// The user is a member now, in this role.
+    pub(super) fn is_now(&mut self, conversation: i64, user: i64, role: Role) {
         make_room(self.members.len(), || self.members.clear());
-        self.members.insert((conversation, user));
+        self.members.insert((conversation, user), role);
     }
 
     /// The user is no member any more.
@@ -271,7 +271,7 @@ fn make_room(count: usize, clear: impl FnOnce()) {
     }
 }
 
-fn find_person(
+pub(super) fn find_person(
     connection: &Connection,
     sql: &str,
     params: &[&dyn rusqlite::ToSql],

@@ -26,14 +26,15 @@ use super::{
     committer::Ended,
     counts::Mentions,
     known::Known,
-    log::Log,
+    log::{Log, role},
     rows::{LOCK_HEAD, number},
     session::{Failure, Session, UnderLock, get, get_count, signed, uuid},
 };
 use crate::store::{
     Append, Command, Committed, LogEvent, Outcome, Refusal, Shard,
     event::{EventParts, encode_event},
-    rules::{self, Asked, Person},
+    identity::is_direct_shaped,
+    rules::{self, Asked, ConversationKind, Person},
 };
 
 /// Looks up, authorises, numbers and writes messages.
@@ -49,9 +50,9 @@ const WRITE_MESSAGES: &str = "
                (SELECT true FROM devices d
                  WHERE d.device_id = l.device AND d.user_key + 0 = l.sender
                    AND NOT d.is_revoked LIMIT 1) IS TRUE AS may_act,
-               (SELECT true FROM members m
+               (SELECT m.role FROM members m
                  WHERE m.user_key = l.sender AND m.conversation_key = l.conversation
-                   AND m.to_position = 9223372036854775807 LIMIT 1) IS TRUE AS is_member,
+                   AND m.to_position = 9223372036854775807 LIMIT 1) AS role,
                coalesce((SELECT e.seq FROM events e WHERE e.conversation_key = l.conversation
                           ORDER BY e.seq DESC LIMIT 1), 0) AS last_seq,
                coalesce((SELECT e.message_count FROM events e
@@ -64,13 +65,14 @@ const WRITE_MESSAGES: &str = "
           FROM unnest($1::bigint[], $2::uuid[], $3::bigint[])
                WITH ORDINALITY AS l (sender, device, conversation, stream)
     ), judged AS MATERIALIZED (
-        SELECT a.number, a.id, a.digest, a.body, a.reply_to,
-               l.sender, l.conversation, l.may_act, l.is_member, l.last_seq,
+        SELECT a.number, a.id, a.digest, a.body, a.reply_to, a.least_role,
+               l.sender, l.conversation, l.may_act, l.role, l.last_seq,
                l.message_count, l.sender_count,
                k.seq AS known_seq, k.committed_at_ms AS known_at_ms,
                k.digest = a.digest AS is_same
-          FROM unnest($4::bigint[], $5::uuid[], $6::bytea[], $7::bytea[], $10::bigint[])
-               WITH ORDINALITY AS a (stream, id, digest, body, reply_to, number)
+          FROM unnest($4::bigint[], $5::uuid[], $6::bytea[], $7::bytea[], $10::bigint[],
+                      $11::smallint[])
+               WITH ORDINALITY AS a (stream, id, digest, body, reply_to, least_role, number)
           JOIN streams l USING (stream)
           LEFT JOIN LATERAL (
               SELECT e.seq, e.committed_at_ms, e.digest FROM events e
@@ -86,7 +88,7 @@ const WRITE_MESSAGES: &str = "
                (SELECT position FROM log_head WHERE shard = $9)
                    + row_number() OVER (ORDER BY j.number) AS position
           FROM judged j
-         WHERE j.known_seq IS NULL AND j.may_act AND j.is_member
+         WHERE j.known_seq IS NULL AND j.may_act AND j.role >= j.least_role
            AND j.reply_to <= j.last_seq
         WINDOW of_place AS (PARTITION BY j.conversation ORDER BY j.number)
     ), written AS (
@@ -103,7 +105,7 @@ const WRITE_MESSAGES: &str = "
                committed_at_ms = greatest($8, committed_at_ms)
          WHERE shard = $9 AND EXISTS (SELECT FROM fresh)
     )
-    SELECT j.known_seq, j.known_at_ms, j.is_same IS TRUE, j.may_act, j.is_member,
+    SELECT j.known_seq, j.known_at_ms, j.is_same IS TRUE, j.may_act, j.role,
            j.last_seq, f.seq, f.position
       FROM judged j LEFT JOIN fresh f USING (number)
      ORDER BY j.number";
@@ -163,6 +165,17 @@ struct MessageRow<'a> {
     mentioned: Vec<(Option<UserId>, i64)>,
     /// Encoded [`v1::EventContent`].
     body: Vec<u8>,
+}
+
+impl MessageRow<'_> {
+    /// What the conversation is, of which nothing was read: its id says so.
+    fn kind(&self) -> ConversationKind {
+        let is_direct = |asked: &Asked| is_direct_shaped(asked.conversation);
+        match self.asked.as_ref().is_some_and(is_direct) {
+            true => ConversationKind::Direct,
+            false => ConversationKind::Group,
+        }
+    }
 }
 
 /// Splits a batch into parts that are done one after the other.
@@ -241,6 +254,8 @@ struct Columns<'a> {
     bodies: Vec<&'a [u8]>,
     /// 0 of one that answers nothing.
     replies: Vec<i64>,
+    /// Of who may write it; 0 if any member may.
+    least_roles: Vec<i16>,
     at_ms: i64,
     shard: i32,
 }
@@ -271,11 +286,14 @@ impl<'a> Columns<'a> {
             columns.bodies.push(&row.body);
             let reply_to = row.message.reply_to().map_or(0, Seq::get);
             columns.replies.push(signed(reply_to));
+            let least = rules::least_role(row.kind(), row.message);
+            let least = least.map_or(0, |role| role.number().into());
+            columns.least_roles.push(least);
         }
         columns
     }
 
-    fn params(&self) -> [&(dyn tokio_postgres::types::ToSql + Sync); 10] {
+    fn params(&self) -> [&(dyn tokio_postgres::types::ToSql + Sync); 11] {
         [
             &self.senders,
             &self.devices,
@@ -287,6 +305,7 @@ impl<'a> Columns<'a> {
             &self.at_ms,
             &self.shard,
             &self.replies,
+            &self.least_roles,
         ]
     }
 }
@@ -352,7 +371,8 @@ impl Progress {
             Err(outcome) => return Ok(outcome),
         };
         let head = Seq::new(get_count(row, 5)?);
-        let may_post = rules::may_post(get(row, 3)?, get(row, 4)?, head, message.message);
+        let (may_act, role) = (get(row, 3)?, role(row, 4)?);
+        let may_post = rules::may_post(may_act, role, message.kind(), head, message.message);
         if let Err(refusal) = may_post {
             return Ok(Outcome::Refused(refusal));
         }

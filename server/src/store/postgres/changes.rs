@@ -23,20 +23,33 @@ const FIND_SUBJECT: &str = "
                     WHERE m.user_key = $3 AND m.conversation_key = $1
                       AND e.seq BETWEEN m.from_seq AND m.to_seq)";
 
-/// Whether the user's reaction stands, anybody's does, and, if not, how many others.
-const FIND_REACTED: &str = "
-    SELECT own, there,
-           CASE WHEN there THEN 0 ELSE (
-               SELECT count(DISTINCT r.emoji) FROM reactions r
-                WHERE r.conversation_key = $1 AND r.seq = $2
-                  AND r.removed_seq = 9223372036854775807) END
+/// Whether the user's reaction stands, anybody's does, how many others if not, and how often
+/// the user has reacted. What stands is counted from one to the next: there may be
+/// many of each.
+pub(super) const FIND_REACTED: &str = "
+    SELECT own, there, CASE WHEN there THEN 0 ELSE (
+               WITH RECURSIVE standing (emoji) AS (
+                   SELECT (SELECT r.emoji FROM reactions r
+                            WHERE r.conversation_key = $1 AND r.seq = $2
+                              AND r.removed_seq = 9223372036854775807
+                            ORDER BY r.emoji LIMIT 1)
+                   UNION ALL
+                   SELECT (SELECT r.emoji FROM reactions r
+                            WHERE r.conversation_key = $1 AND r.seq = $2
+                              AND r.removed_seq = 9223372036854775807 AND r.emoji > s.emoji
+                            ORDER BY r.emoji LIMIT 1)
+                     FROM standing s WHERE s.emoji IS NOT NULL)
+               SELECT count(emoji) FROM standing) END,
+           own_count
       FROM (SELECT EXISTS (SELECT FROM reactions r
-                            WHERE r.conversation_key = $1 AND r.seq = $2 AND r.emoji = $4
-                              AND r.user_key = $3
-                              AND r.removed_seq = 9223372036854775807) AS own,
+                            WHERE r.conversation_key = $1 AND r.seq = $2 AND r.user_key = $3
+                              AND r.emoji = $4 AND r.removed_seq = 9223372036854775807) AS own,
                    EXISTS (SELECT FROM reactions r
                             WHERE r.conversation_key = $1 AND r.seq = $2 AND r.emoji = $4
-                              AND r.removed_seq = 9223372036854775807) AS there) one";
+                              AND r.removed_seq = 9223372036854775807) AS there,
+                   (SELECT count(*) FROM reactions r
+                     WHERE r.conversation_key = $1 AND r.seq = $2
+                       AND r.user_key = $3) AS own_count) one";
 
 const INSERT_EDIT: &str = "
     INSERT INTO edits (conversation_key, seq, edit_seq) VALUES ($1, $2, $3)";
@@ -106,6 +119,7 @@ impl Log<'_> {
             is_own: get(&row, 0)?,
             is_there: get(&row, 1)?,
             count: get_count(&row, 2)?,
+            own_count: get_count(&row, 3)?,
         })
     }
 

@@ -3,34 +3,35 @@
 
 use std::sync::Arc;
 
-use magpie_protocol::{id::ConversationId, seq::Seq, text::UserName};
+use magpie_protocol::{id::ConversationId, role::Role, seq::Seq, text::UserName};
 use tokio_postgres::Row;
 
 use super::{
-    log::{Log, Request},
+    log::{Log, Request, role},
     session::{Failure, get, get_count, uuid},
 };
 use crate::store::{
-    Append, Command, LogEvent, Outcome, Refusal,
+    Append, LogEvent, Outcome, Refusal,
     rules::{
-        self, Asked, Change, ConversationKind, Effect, Known, Permit, Person, Place, Reacted,
-        Standing,
+        self, Asked, Change, ConversationKind, Effect, Joined, Known, Permit, Person, Place,
+        Reacted, Standing,
     },
 };
 
 /// What a request with the same id became before, and how the actor stands: whether
-/// the device may act, the conversation, whether the actor is a member, and the
-/// newest event's seq. For a deleted user the server acts, and leaves groups.
+/// the device may act, the conversation, the actor's role if they are a member, the newest
+/// event's seq, and whether the actor is deleted.
 const JUDGE: &str = "
     SELECT k.seq, k.committed_at_ms, k.digest,
            EXISTS (SELECT FROM devices d
-                    WHERE d.device_id = $3 AND d.user_key = $1 AND NOT d.is_revoked)
-               OR ($5 AND EXISTS (SELECT FROM users u WHERE u.key = $1 AND u.state = 2)),
+                    WHERE d.device_id = $3 AND d.user_key = $1 AND NOT d.is_revoked),
            c.key, c.kind,
-           EXISTS (SELECT FROM members m
-                    WHERE m.user_key = $1 AND m.conversation_key = c.key
-                      AND m.to_position = 9223372036854775807),
-           coalesce(last.seq, 0), coalesce(last.message_count, 0)
+           (SELECT m.role FROM members m
+             WHERE m.user_key = $1 AND m.conversation_key = c.key
+               AND m.to_position = 9223372036854775807 LIMIT 1),
+           coalesce(last.seq, 0),
+           EXISTS (SELECT FROM users u WHERE u.key = $1 AND u.state = 2),
+           coalesce(last.message_count, 0)
       FROM (SELECT 1) one
       LEFT JOIN LATERAL (
           SELECT e.seq, e.committed_at_ms, e.digest FROM events e
@@ -79,14 +80,15 @@ fn standing(row: &Row) -> Result<Standing, Failure> {
             key,
             kind: ConversationKind::from_number(get::<i16>(row, 5)?.into())?,
             head: Seq::new(get_count(row, 7)?),
-            messages: get_count(row, 8)?,
+            messages: get_count(row, 9)?,
         }),
         None => None,
     };
     Ok(Standing {
-        may_act: get(row, 3)?,
+        has_device: get(row, 3)?,
+        is_deleted: get(row, 8)?,
         place,
-        is_member: get(row, 6)?,
+        role: role(row, 6)?,
     })
 }
 
@@ -121,7 +123,6 @@ impl<'a> Log<'a> {
                     &uuid(append.id.bytes()),
                     &uuid(append.actor.device.bytes()),
                     &uuid(conversation.bytes()),
-                    &matches!(append.command, Command::LeaveGroup { .. }),
                 ],
             )
             .await?;
@@ -154,7 +155,8 @@ impl<'a> Log<'a> {
                 let peer = self.known.named(peer).ok_or(Refusal::NotFound)?;
                 rules::begin_direct(sender, peer, message)
             }
-            Permit::Change(place, seq, change) => {
+            Permit::Change(joined, seq, change) => {
+                let place = joined.place;
                 let subject = self.subject(place, seq, sender).await?;
                 let reacted = match change {
                     Change::React(emoji) | Change::Unreact(emoji) => {
@@ -163,7 +165,7 @@ impl<'a> Log<'a> {
                     Change::Edit(..) | Change::Delete => Reacted::default(),
                 };
                 let facts = (subject, reacted);
-                rules::change((place, seq), change, sender, facts, self.committed_at_ms)?
+                rules::change((joined, seq), change, sender, facts, self.committed_at_ms)?
             }
             Permit::CreateGroup(title, names) => {
                 let members_max = self.known.members_max;
@@ -171,21 +173,41 @@ impl<'a> Log<'a> {
             }
             Permit::AddMembers(place, names) => {
                 let people = self.people(names)?;
-                let present = self.present(place, &people).await?;
+                let present = self.roles(place, &people).await?;
+                let present = present.into_keys().collect();
                 let count = rules::Count {
                     count: self.member_count(place).await?,
                     members_max: self.known.members_max,
                 };
                 rules::add_members(place, people, &present, count)?
             }
-            Permit::RemoveMember(place, name) => {
-                let person = self.known.named(name).ok_or(Refusal::NotFound)?;
-                let present = self.present(place, std::slice::from_ref(person)).await?;
-                let is_member = present.contains(&person.key);
-                rules::remove_member(place, sender, Arc::clone(person), is_member)?
+            Permit::RemoveMember(joined, name) => {
+                let (person, role) = self.member(joined.place, name).await?;
+                rules::remove_member(joined, sender, person, role)?
             }
-            Permit::Leave(place) => rules::leave(place, sender),
+            Permit::Leave(Joined { place, role }) => {
+                let heir = match role {
+                    Role::Owner => self.heir(place).await?,
+                    Role::Member | Role::Admin => None,
+                };
+                rules::leave(place, sender, heir)
+            }
+            Permit::SetRole(joined, name, role) => {
+                let (person, from) = self.member(joined.place, name).await?;
+                rules::set_role(joined, sender, person, from, role)?
+            }
         })
+    }
+
+    /// The user with this name, and what they are there if they are a member.
+    async fn member(
+        &self,
+        place: Place,
+        name: &UserName,
+    ) -> Result<(Arc<Person>, Option<Role>), Stop> {
+        let person = self.known.named(name).ok_or(Refusal::NotFound)?;
+        let roles = self.roles(place, std::slice::from_ref(person)).await?;
+        Ok((Arc::clone(person), roles.get(&person.key).copied()))
     }
 
     /// The people with these names, each once.

@@ -79,9 +79,11 @@ const DESCRIBE: &str = "
 const FIND_MEMBERS: &str = "
     SELECT m.number, m.user_id, m.name, m.from_seq, m.read_seq,
            CASE WHEN m.delivered >= m.head_position THEN m.head
-                ELSE seq_at(m.conversation, m.head, m.delivered) END
+                ELSE seq_at(m.conversation, m.head, m.delivered) END, m.role
       FROM (SELECT i.number, i.conversation, i.head, i.head_position, m.user_key, m.from_seq,
                    u.user_id, u.name, coalesce(k.read_seq, 0) AS read_seq,
+                   -- Who has left is not told what it is now.
+                   CASE WHEN i.at = 9223372036854775806 THEN m.role ELSE 0::smallint END AS role,
                    coalesce(d.positions[i.shard + 1], 0) AS delivered
               FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::integer[],
                           $6::bigint[])
@@ -96,9 +98,11 @@ const FIND_MEMBERS: &str = "
 
 /// One user as a member of conversations of many members.
 const FIND_SELF: &str = "
-    SELECT i.number, u.user_id, u.name, 0::bigint, coalesce(k.read_seq, 0), 0::bigint
+    SELECT i.number, u.user_id, u.name, 0::bigint, coalesce(k.read_seq, 0), 0::bigint, m.role
       FROM unnest($2::bigint[], $3::bigint[]) AS i (conversation, number)
       JOIN users u ON u.key = $1
+      JOIN members m ON m.user_key = $1 AND m.conversation_key = i.conversation
+                    AND m.to_position = 9223372036854775807
       LEFT JOIN marks k ON k.user_key = $1 AND k.conversation_key = i.conversation";
 
 /// Describes conversations as this user may see them by these memberships of theirs.
@@ -265,8 +269,8 @@ pub(super) async fn compare(
     Ok(())
 }
 
-/// A member from a row of (the caller's), user id, name, first seq, read mark and
-/// delivered mark.
+/// A member from a row of (the caller's), user id, name, first seq, read mark,
+/// delivered mark and role.
 pub(super) fn member(row: &Row, head: u64) -> Result<v1::Member, Failure> {
     let delivered = get_count(row, 5)?;
     Ok(v1::Member {
@@ -280,6 +284,7 @@ pub(super) fn member(row: &Row, head: u64) -> Result<v1::Member, Failure> {
             delivered
         },
         read_seq: get_count(row, 4)?.min(head),
+        role: get::<i16>(row, 6)?.into(),
     })
 }
 

@@ -164,7 +164,7 @@ impl Known {
     }
 }
 
-fn person(row: &Row) -> Result<Person, Failure> {
+pub(super) fn person(row: &Row) -> Result<Person, Failure> {
     Ok(Person {
         key: get(row, 0)?,
         id: UserId::new(get_id(row, 1)?),

@@ -1,25 +1,36 @@
 //! The log under its head's lock: the statements of one command. What may be
 //! written is decided in `rules`.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{collections::HashMap, sync::Arc};
 
 use magpie_protocol::{
     id::ConversationId,
+    role::Role,
     seq::{Position, Seq},
     wire::v1::{self, event_content::Kind},
 };
 use prost::Message as _;
+use tokio_postgres::Row;
 
 use super::{
     counts::Mentions,
-    known::Known,
-    session::{Failure, Session, get, get_count, signed, uuid},
+    known::{Known, person},
+    session::{Failure, Params, Session, get, get_count, signed, uuid},
 };
 use crate::store::{
     Append, LogEvent, MembershipChange,
     event::{EventKind, EventParts, encode_event},
-    rules::{self, Asked, ConversationKind, Effect, Members, Person, Place, Scene},
+    rules::{self, Asked, ConversationKind, Effect, Members, Person, Place, Scene, stored_role},
 };
+
+/// What a user is in a conversation, from a column that is absent if they are no member.
+pub(super) fn role(row: &Row, column: usize) -> Result<Option<Role>, Failure> {
+    let number: Option<i16> = get(row, column)?;
+    Ok(match number {
+        Some(number) => Some(stored_role(number.into())?),
+        None => None,
+    })
+}
 
 const INSERT_CONVERSATION: &str = "
     INSERT INTO conversations (conversation_id, kind, title) VALUES ($1, $2, $3) RETURNING key";
@@ -43,9 +54,25 @@ const INSERT_MEMBERS: &str = "
         UPDATE conversations SET member_count = member_count + cardinality($1::bigint[])
          WHERE key = $2
     )
-    INSERT INTO members (user_key, conversation_key, from_seq, from_position, to_seq, to_position)
-    SELECT user_key, $2, $3, $4, 9223372036854775807, 9223372036854775807
-      FROM unnest($1::bigint[]) AS joining (user_key)";
+    INSERT INTO members (user_key, conversation_key, from_seq, from_position, to_seq, to_position,
+                         role)
+    SELECT user_key, $2, $3, $4, 9223372036854775807, 9223372036854775807, role
+      FROM unnest($1::bigint[], $5::smallint[]) AS joining (user_key, role)";
+
+const SET_ROLES: &str = "
+    UPDATE members m SET role = given.role
+      FROM unnest($1::bigint[], $2::smallint[]) AS given (user_key, role)
+     WHERE m.user_key = given.user_key AND m.conversation_key = $3
+       AND m.to_position = 9223372036854775807";
+
+/// Who of those with a role has been in the group for longest.
+pub(super) const FIND_ELDEST: &str = "
+    SELECT u.key, u.user_id, u.name
+      FROM (SELECT m.user_key FROM members m
+             WHERE m.conversation_key = $1 AND m.role = $2
+               AND m.to_position = 9223372036854775807
+             ORDER BY m.from_position, m.user_key LIMIT 1) eldest
+      JOIN users u ON u.key = eldest.user_key";
 
 const END_MEMBERSHIP: &str = "
     WITH counted AS (
@@ -56,9 +83,9 @@ const END_MEMBERSHIP: &str = "
        SET to_seq = $3, to_position = $4, left_count = (SELECT member_count FROM counted)
      WHERE user_key = $1 AND conversation_key = $2 AND to_position = 9223372036854775807";
 
-/// Which of these users are members.
+/// Which of these users are members, and in which role.
 const FIND_MEMBERS: &str = "
-    SELECT user_key FROM members
+    SELECT user_key, role FROM members
      WHERE conversation_key = $1 AND user_key = ANY($2) AND to_position = 9223372036854775807";
 
 const COUNT_MEMBERS: &str = "
@@ -89,18 +116,34 @@ struct NewEvent {
 }
 
 impl<'a> Log<'a> {
-    /// Which of them are members now.
-    pub(super) async fn present(
+    /// Which of them are members now, by their keys, and in which role.
+    pub(super) async fn roles(
         &self,
         place: Place,
         people: &[Arc<Person>],
-    ) -> Result<HashSet<i64>, Failure> {
+    ) -> Result<HashMap<i64, Role>, Failure> {
         let keys: Vec<i64> = people.iter().map(|person| person.key).collect();
         let rows = self
             .session
             .rows(FIND_MEMBERS, &[&place.key, &keys])
             .await?;
-        rows.iter().map(|row| get(row, 0)).collect()
+        let roles = rows.iter().map(|row| {
+            let number: i16 = get(row, 1)?;
+            Ok((get(row, 0)?, stored_role(number.into())?))
+        });
+        roles.collect()
+    }
+
+    /// Whose the group is when its owner leaves.
+    pub(super) async fn heir(&self, place: Place) -> Result<Option<Arc<Person>>, Failure> {
+        for role in [Role::Admin, Role::Member] {
+            let number = i16::from(role.number());
+            let params: Params<'_> = &[&place.key, &number];
+            if let Some(row) = self.session.first(FIND_ELDEST, params).await? {
+                return Ok(Some(Arc::new(person(&row)?)));
+            }
+        }
+        Ok(None)
     }
 
     /// How many members the conversation has.
@@ -138,7 +181,13 @@ impl<'a> Log<'a> {
         match members {
             Members::Same => {}
             Members::Join(joining) => self.join(place, &event, &joining).await?,
-            Members::Leave(leaving) => self.leave(place, &event, &leaving).await?,
+            Members::Leave { person, heir } => {
+                self.leave(place, &event, &person).await?;
+                if let Some(heir) = heir {
+                    self.set_roles(place, &[(heir, Role::Owner)]).await?;
+                }
+            }
+            Members::SetRoles(roles) => self.set_roles(place, &roles).await?,
         }
         self.write_aside(place, &event, request.sender, aside)
             .await?;
@@ -224,12 +273,28 @@ impl<'a> Log<'a> {
         &self,
         place: Place,
         event: &LogEvent,
-        joining: &[Arc<Person>],
+        joining: &[(Arc<Person>, Option<Role>)],
     ) -> Result<(), Failure> {
-        let keys: Vec<i64> = joining.iter().map(|person| person.key).collect();
+        let keys: Vec<i64> = joining.iter().map(|(person, _)| person.key).collect();
+        let roles = joining.iter().map(|(_, role)| role.map_or(0, Role::number));
+        let roles: Vec<i16> = roles.map(i16::from).collect();
         let (seq, position) = (signed(event.seq.get()), signed(event.position.get()));
         self.session
-            .execute(INSERT_MEMBERS, &[&keys, &place.key, &seq, &position])
+            .execute(
+                INSERT_MEMBERS,
+                &[&keys, &place.key, &seq, &position, &roles],
+            )
+            .await?;
+        Ok(())
+    }
+
+    /// These members have other roles now.
+    async fn set_roles(&self, place: Place, given: &[(Arc<Person>, Role)]) -> Result<(), Failure> {
+        let keys: Vec<i64> = given.iter().map(|(person, _)| person.key).collect();
+        let roles = given.iter().map(|(_, role)| i16::from(role.number()));
+        let roles: Vec<i16> = roles.collect();
+        self.session
+            .execute(SET_ROLES, &[&keys, &roles, &place.key])
             .await?;
         Ok(())
     }

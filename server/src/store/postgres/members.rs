@@ -29,8 +29,8 @@ const FIND_PLACE: &str = "
 
 /// Members in the order of their keys, which no client sees.
 const FIND_PAGE: &str = "
-    SELECT m.user_key, u.user_id, u.name, 0::bigint, coalesce(k.read_seq, 0), 0::bigint
-      FROM (SELECT user_key FROM members
+    SELECT m.user_key, u.user_id, u.name, 0::bigint, coalesce(k.read_seq, 0), 0::bigint, m.role
+      FROM (SELECT user_key, role FROM members
              WHERE conversation_key = $1 AND to_position = 9223372036854775807
                AND user_key > $2
              ORDER BY user_key LIMIT $3) m

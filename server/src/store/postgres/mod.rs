@@ -204,7 +204,7 @@ impl Store for Postgres {
         let mut taken = self.connections.take().await?;
         let snapshot = snapshot(&mut taken).await?;
         let stretch = pages::stretch(Session::of(&snapshot), after, limit).await?;
-        if stretch.devices.iter().any(|changed| changed.is_users_end) {
+        if !stretch.deleted.is_empty() {
             self.learn_deletion();
         }
         Ok(stretch)

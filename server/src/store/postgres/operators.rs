@@ -2,12 +2,9 @@
 
 use async_trait::async_trait;
 use deadpool_postgres::Object;
-use magpie_protocol::{
-    id::{ConversationId, DeviceId, UserId},
-    seq::Seq,
-};
+use magpie_protocol::id::{ConversationId, DeviceId, UserId};
 use prost::Message as _;
-use tokio_postgres::Row;
+use tokio_postgres::{Row, types::ToSql};
 
 use super::{
     Postgres,
@@ -32,24 +29,30 @@ const CHANGE_USER: &str = "
                 ELSE password_hash = $2 AND state = 0 END
     RETURNING key";
 
-/// Revokes all devices of a user but one. If the user is deleted those change once
-/// more that were revoked already: that they are gone must be learnt. Under the locks
-/// of all heads, as one device is revoked; all take one position together.
+/// Revokes all devices of a user but one. Under the locks of all heads, as one device
+/// is revoked; all take one position together, and with them the user's end, which
+/// must be learnt also of who has no device.
 const REVOKE_DEVICES: &str = "
     WITH heads AS MATERIALIZED (
         SELECT shard, position FROM log_head ORDER BY shard FOR NO KEY UPDATE
     ), revoked AS (
         UPDATE devices d SET is_revoked = true, changed_position = heads.position + 1
-          FROM heads, users u
-         WHERE heads.shard = 0 AND u.key = $1 AND d.user_key = u.key
-           AND d.device_id IS DISTINCT FROM $2 AND (NOT d.is_revoked OR u.state = 2)
-        RETURNING d.key, d.device_id, d.changed_position
+          FROM heads
+         WHERE heads.shard = 0 AND d.user_key = $1
+           AND d.device_id IS DISTINCT FROM $2 AND NOT d.is_revoked
+        RETURNING d.key, d.device_id
+    ), deleted AS (
+        UPDATE users u SET deleted_position = heads.position + 1
+          FROM heads
+         WHERE heads.shard = 0 AND u.key = $1 AND u.state = 2
+        RETURNING u.key
     ), unaddressed AS (
         DELETE FROM push_addresses p USING revoked r WHERE p.device_key = r.key
     ), moved AS (
-        UPDATE log_head h SET position = r.position
-          FROM (SELECT max(changed_position) AS position FROM revoked) r
-         WHERE h.shard = 0 AND r.position IS NOT NULL
+        UPDATE log_head h SET position = heads.position + 1
+          FROM heads
+         WHERE h.shard = 0 AND heads.shard = 0
+           AND (EXISTS (SELECT FROM revoked) OR EXISTS (SELECT FROM deleted))
     )
     SELECT device_id FROM revoked";
 
@@ -59,11 +62,13 @@ const HAS_PASSWORD: &str = "
     SELECT EXISTS (SELECT FROM users WHERE user_id = $1 AND password_hash = $2)";
 
 const FIND_DEPARTURES: &str = "
-    SELECT u.user_id, c.conversation_id, m.from_seq
+    SELECT u.user_id, c.conversation_id
       FROM users u
       JOIN members m ON m.user_key = u.key AND m.to_position = 9223372036854775807
       JOIN conversations c ON c.key = m.conversation_key AND c.kind = 2
-     WHERE u.state = 2 LIMIT $1";
+     WHERE u.deleted_position IS NOT NULL
+       AND ($1::uuid IS NULL OR (u.user_id, c.conversation_id) > ($1, $2))
+     ORDER BY u.user_id, c.conversation_id LIMIT $3";
 
 const INSERT_REPORT: &str = "
     INSERT INTO reports (reporter_key, user_key, event, reason, text, at_ms)
@@ -111,15 +116,21 @@ impl OperatorStore for Postgres {
         Ok(changed?)
     }
 
-    async fn departures(&self, count: usize) -> Result<Vec<Departure>, StoreError> {
+    async fn departures(
+        &self,
+        after: Option<Departure>,
+        count: usize,
+    ) -> Result<Vec<Departure>, StoreError> {
         let taken = self.connections.take().await?;
         let session = Session::over(&taken);
-        let found = session.rows(FIND_DEPARTURES, &[&limit(count)]).await?;
+        let user = after.map(|after| uuid(after.user.bytes()));
+        let group = after.map(|after| uuid(after.conversation.bytes()));
+        let params: [&(dyn ToSql + Sync); 3] = [&user, &group, &limit(count)];
+        let found = session.rows(FIND_DEPARTURES, &params).await?;
         let departure = |row: &Row| -> Result<_, Failure> {
             Ok(Departure {
                 user: UserId::new(get_id(row, 0)?),
                 conversation: ConversationId::new(get_id(row, 1)?),
-                from_seq: Seq::new(get_count(row, 2)?),
             })
         };
         let departures: Result<_, Failure> = found.iter().map(departure).collect();

@@ -9,6 +9,7 @@ use magpie_protocol::{
 };
 use prost::Message as _;
 use tokio_postgres::Row;
+use uuid::Uuid;
 
 use super::{
     counts::read_mark,
@@ -140,10 +141,14 @@ const FIND_MOVED_MARKS: &str = "
       JOIN conversations c ON c.key = k.conversation_key
      ORDER BY k.read_position";
 
-const FIND_CHANGED_DEVICES: &str = "
-    SELECT u.user_id, d.device_id, d.is_revoked, u.state = 2
+/// Changed devices, and deleted users, without a device.
+const FIND_CHANGED_ACCOUNTS: &str = "
+    SELECT u.user_id, d.device_id, d.is_revoked
       FROM devices d JOIN users u ON u.key = d.user_key
-     WHERE d.changed_position > $1 AND d.changed_position <= $2";
+     WHERE d.changed_position > $1 AND d.changed_position <= $2
+     UNION ALL
+    SELECT user_id, NULL, true FROM users
+     WHERE deleted_position > $1 AND deleted_position <= $2";
 
 /// Whether all that was found is in `rows`, which are at most `wanted` and one.
 pub(super) fn is_all(rows: &[Row], taken: usize, wanted: usize) -> Result<bool, Failure> {
@@ -170,6 +175,7 @@ pub(super) async fn stretch(
         events: Vec::new(),
         marks: moved_marks(session, after, head).await?,
         devices: Vec::new(),
+        deleted: Vec::new(),
         upto: head,
         complete: true,
     };
@@ -189,7 +195,7 @@ pub(super) async fn stretch(
     if !is_all(&rows, stretch.events.len(), limit.count.max(1))? {
         stretch.cut_at(stretch.events.last().map_or(after, |event| event.position));
     }
-    stretch.devices = changed_devices(session, after, stretch.upto).await?;
+    find_changed_accounts(session, after, &mut stretch).await?;
     Ok(stretch)
 }
 
@@ -212,22 +218,27 @@ async fn moved_marks(
     rows.iter().map(mark).collect()
 }
 
-async fn changed_devices(
+async fn find_changed_accounts(
     session: Session<'_>,
     after: Position,
-    upto: Position,
-) -> Result<Vec<ChangedDevice>, Failure> {
-    let (after, upto) = (signed(after.get()), signed(upto.get()));
-    let device = |row: &Row| {
-        Ok(ChangedDevice {
-            user: UserId::new(get_id(row, 0)?),
-            device: DeviceId::new(get_id(row, 1)?),
-            is_revoked: get(row, 2)?,
-            is_users_end: get(row, 3)?,
-        })
-    };
-    let rows = session.rows(FIND_CHANGED_DEVICES, &[&after, &upto]).await?;
-    rows.iter().map(device).collect()
+    stretch: &mut Stretch,
+) -> Result<(), Failure> {
+    let (after, upto) = (signed(after.get()), signed(stretch.upto.get()));
+    for row in session
+        .rows(FIND_CHANGED_ACCOUNTS, &[&after, &upto])
+        .await?
+    {
+        let user = UserId::new(get_id(&row, 0)?);
+        match get::<Option<Uuid>>(&row, 1)? {
+            Some(device) => stretch.devices.push(ChangedDevice {
+                user,
+                device: DeviceId::new(device.into_bytes()),
+                is_revoked: get(&row, 2)?,
+            }),
+            None => stretch.deleted.push(user),
+        }
+    }
+    Ok(())
 }
 
 pub(super) async fn user_page(

@@ -78,7 +78,8 @@ pub(super) async fn snapshot_page(
     let Some(user) = user_key(session, of).await? else {
         return Ok(page);
     };
-    let mut looked = match ahead.take(of, &place) {
+    let (served, taken) = ahead.take(of, &place);
+    let mut looked = match taken {
         Some(looked) => looked,
         None => look_up(session, user, &place).await?,
     };
@@ -113,7 +114,7 @@ pub(super) async fn snapshot_page(
     if !looked.upcoming.is_empty() || !looked.is_all {
         let next = SnapshotPlace { below, ..place };
         page.next = Some(next);
-        ahead.put(of, next, looked);
+        ahead.put(served, of, next, looked);
     }
     Ok(page)
 }

@@ -3,11 +3,15 @@
 use std::{collections::HashSet, sync::Arc};
 
 use magpie_protocol::{
+    role::Role,
     text::Title,
     wire::v1::{self, event_content::Kind},
 };
 
-use super::{Aside, ConversationKind, Effect, Members, Person, Place, Scene};
+use super::{
+    Aside, ConversationKind, Effect, Joined, Members, Person, Place, Scene,
+    roles::{Action, may},
+};
 use crate::store::{Refusal, event::EventKind};
 
 /// How many members a group has, and how many it may have.
@@ -32,7 +36,7 @@ pub(in crate::store) fn each_once(
     Ok(people)
 }
 
-/// A group of the sender and these people, each once: at most `members_max`.
+/// A group of the sender, whose it is, and these people, each once: at most `members_max`.
 pub(in crate::store) fn create_group(
     sender: &Arc<Person>,
     title: &Title,
@@ -52,9 +56,17 @@ pub(in crate::store) fn create_group(
             title,
             members: wire_users(&members),
         }),
-        members: Members::Join(members),
+        members: Members::Join(in_roles(members, Some(sender))),
         aside: Aside::Nothing,
     })
+}
+
+/// Whether somebody with this role may add others.
+pub(in crate::store) fn may_add(role: Role) -> Result<(), Refusal> {
+    match may(role, Action::Add) {
+        true => Ok(()),
+        false => Err(Refusal::NotAllowed),
+    }
 }
 
 /// These people, each once, are members besides those who are; there may be
@@ -77,43 +89,65 @@ pub(in crate::store) fn add_members(
         scene: Scene::In(place),
         kind: EventKind::MembersAdded,
         content: Kind::MembersAdded(v1::MembersAdded { members }),
-        members: Members::Join(joining),
+        members: Members::Join(in_roles(joining, None)),
         aside: Aside::Nothing,
     })
 }
 
-/// Another member is removed, if they are one.
+/// Another member is removed, if they are one and have this role.
 pub(in crate::store) fn remove_member(
-    place: Place,
+    joined: Joined,
     sender: &Person,
     person: Arc<Person>,
-    is_member: bool,
+    role: Option<Role>,
 ) -> Result<Effect, Refusal> {
     if person.key == sender.key {
         return Err(Refusal::NotPossible);
     }
-    if !is_member {
-        return Err(Refusal::NotFound);
+    let role = role.ok_or(Refusal::NotFound)?;
+    if !may(joined.role, Action::Remove(role)) {
+        return Err(Refusal::NotAllowed);
     }
     let member = Some(person.to_wire());
     Ok(Effect {
-        scene: Scene::In(place),
+        scene: Scene::In(joined.place),
         kind: EventKind::MemberRemoved,
         content: Kind::MemberRemoved(v1::MemberRemoved { member }),
-        members: Members::Leave(person),
+        members: Members::Leave { person, heir: None },
         aside: Aside::Nothing,
     })
 }
 
-/// The sender leaves.
-pub(in crate::store) fn leave(place: Place, sender: &Arc<Person>) -> Effect {
+/// The sender leaves. Of an owner, `heir` is the admin who has been in the group for longest,
+/// or, without one, the member: a group is never without an owner, however they go.
+pub(in crate::store) fn leave(
+    place: Place,
+    sender: &Arc<Person>,
+    heir: Option<Arc<Person>>,
+) -> Effect {
+    let content = v1::MemberLeft {
+        heir: heir.as_ref().map(|heir| heir.to_wire()),
+    };
     Effect {
         scene: Scene::In(place),
         kind: EventKind::MemberLeft,
-        content: Kind::MemberLeft(v1::MemberLeft {}),
-        members: Members::Leave(Arc::clone(sender)),
+        content: Kind::MemberLeft(content),
+        members: Members::Leave {
+            person: Arc::clone(sender),
+            heir,
+        },
         aside: Aside::Nothing,
     }
+}
+
+/// Members all, but for the owner.
+fn in_roles(people: Vec<Arc<Person>>, owner: Option<&Person>) -> Vec<(Arc<Person>, Option<Role>)> {
+    let people = people.into_iter().map(|person| {
+        let is_owner = owner.is_some_and(|owner| owner.key == person.key);
+        let role = if is_owner { Role::Owner } else { Role::Member };
+        (person, Some(role))
+    });
+    people.collect()
 }
 
 fn wire_users(people: &[Arc<Person>]) -> Vec<v1::User> {

@@ -4,13 +4,17 @@ use std::{sync::Arc, time::Duration};
 
 use magpie_protocol::{
     id::UserId,
-    limits::{EDITS_MAX, REACTIONS_MAX},
+    limits::{EDITS_MAX, OWN_REACTIONS_MAX, REACTIONS_MAX},
     message::{Edit, Emoji, NewMessage},
+    role::Role,
     seq::Seq,
     wire::v1::{self, event_content::Kind},
 };
 
-use super::{Aside, ConversationKind, Effect, Members, Person, Place, Scene};
+use super::{
+    Aside, ConversationKind, Effect, Joined, Members, Person, Place, Scene,
+    roles::{Action, may_in},
+};
 use crate::store::{Refusal, event::EventKind};
 
 /// What is done to a message that is there.
@@ -31,17 +35,16 @@ pub(in crate::store) enum Change<'a> {
 /// `head`.
 pub(in crate::store) fn may_post(
     may_act: bool,
-    is_member: bool,
+    role: Option<Role>,
+    kind: ConversationKind,
     head: Seq,
     message: &NewMessage,
 ) -> Result<(), Refusal> {
     if !may_act {
         return Err(Refusal::DeviceRevoked);
     }
-    if !is_member {
-        return Err(Refusal::NotFound);
-    }
-    may_mention(message)?;
+    let role = role.ok_or(Refusal::NotFound)?;
+    may_mention(kind, role, message)?;
     // Who reads the answer may have joined after what it answers: they learn its
     // seq, and nothing of what it says (D10).
     match message.reply_to() {
@@ -50,10 +53,22 @@ pub(in crate::store) fn may_post(
     }
 }
 
-/// Whether the actor may mention whom the message mentions. Any member may mention
-/// everybody.
-const fn may_mention(_message: &NewMessage) -> Result<(), Refusal> {
-    Ok(())
+/// The lowest role of who may write this message; `None`: any member may.
+pub(in crate::store) fn least_role(kind: ConversationKind, message: &NewMessage) -> Option<Role> {
+    if !message.mentions_everybody() {
+        return None;
+    }
+    let may = |role: &Role| may_in(kind, *role, Action::MentionEverybody);
+    let least = Role::ALL.into_iter().find(may);
+    least.filter(|role| *role > Role::Member)
+}
+
+/// Whether the actor may mention whom the message mentions.
+fn may_mention(kind: ConversationKind, role: Role, message: &NewMessage) -> Result<(), Refusal> {
+    match least_role(kind, message) {
+        Some(least) if role < least => Err(Refusal::NotAllowed),
+        Some(_) | None => Ok(()),
+    }
 }
 
 /// The content of a message's event.
@@ -114,11 +129,13 @@ pub(in crate::store) struct Reacted {
     pub(in crate::store) is_there: bool,
     /// How many different ones stand; need not be known if this one does.
     pub(in crate::store) count: u64,
+    /// How often the actor has reacted to it, also if they took it back.
+    pub(in crate::store) own_count: u64,
 }
 
 /// A change of the message at `seq` of a place, by its sender or anybody.
 pub(in crate::store) fn change(
-    (place, seq): (Place, Seq),
+    (joined, seq): (Joined, Seq),
     change: Change<'_>,
     sender: &Person,
     (subject, reacted): (Option<Subject>, Reacted),
@@ -131,6 +148,7 @@ pub(in crate::store) fn change(
     let (kind, content, aside) = match change {
         Change::Edit(edit, within) => {
             may_edit(&subject, sender, within, now_ms)?;
+            may_mention(joined.place.kind, joined.role, edit.message())?;
             let message = Some(edit.message().as_wire().clone());
             let content = v1::MessageEdited {
                 seq: seq.get(),
@@ -140,7 +158,7 @@ pub(in crate::store) fn change(
             (EventKind::MessageEdited, content, Aside::Edit(seq))
         }
         Change::Delete => {
-            may_delete(&subject, sender)?;
+            may_delete(joined, &subject, sender)?;
             let content = Kind::MessageDeleted(v1::MessageDeleted { seq: seq.get() });
             (EventKind::MessageDeleted, content, Aside::Delete(seq))
         }
@@ -160,7 +178,7 @@ pub(in crate::store) fn change(
         }
     };
     Ok(Effect {
-        scene: Scene::In(place),
+        scene: Scene::In(joined.place),
         kind,
         content,
         members: Members::Same,
@@ -192,9 +210,10 @@ fn may_edit(
     Ok(())
 }
 
-/// Only its sender may delete a message.
-fn may_delete(subject: &Subject, sender: &Person) -> Result<(), Refusal> {
-    if subject.sender != sender.key {
+/// Its sender may delete a message, and who looks after the group.
+fn may_delete(joined: Joined, subject: &Subject, sender: &Person) -> Result<(), Refusal> {
+    let is_own = subject.sender == sender.key;
+    if !is_own && !may_in(joined.place.kind, joined.role, Action::DeleteOthers) {
         return Err(Refusal::NotAllowed);
     }
     if subject.is_deleted {
@@ -211,7 +230,8 @@ fn may_react(subject: &Subject, reacted: &Reacted) -> Result<(), Refusal> {
     if reacted.is_own {
         return Err(Refusal::NothingToDo);
     }
-    if !reacted.is_there && reacted.count >= REACTIONS_MAX {
+    let are_full = !reacted.is_there && reacted.count >= REACTIONS_MAX;
+    if are_full || reacted.own_count >= OWN_REACTIONS_MAX {
         return Err(Refusal::TooMany);
     }
     Ok(())
@@ -241,7 +261,7 @@ pub(in crate::store) fn begin_direct(
         scene: Scene::New(ConversationKind::Direct, String::new()),
         kind: EventKind::Message,
         content: self::message(message),
-        members: Members::Join(members),
+        members: Members::Join(members.into_iter().map(|member| (member, None)).collect()),
         aside: Aside::Nothing,
     }
 }

@@ -26,7 +26,7 @@ enum Names {
     Device(fn(Bytes) -> client_frame::Body),
 }
 
-const ROWS: [&str; 26] = [
+const ROWS: [&str; 27] = [
     "hello",
     "register",
     "sign_in",
@@ -40,6 +40,7 @@ const ROWS: [&str; 26] = [
     "add_members",
     "remove_member",
     "leave_group",
+    "set_role",
     "mark_read",
     "fetch_history",
     "fetch_conversations",
@@ -72,6 +73,7 @@ fn kind(name: &str) -> client_frame::Body {
         "add_members" => Body::AddMembers(Default::default()),
         "remove_member" => Body::RemoveMember(Default::default()),
         "leave_group" => Body::LeaveGroup(Default::default()),
+        "set_role" => Body::SetRole(Default::default()),
         "mark_read" => Body::MarkRead(Default::default()),
         "fetch_history" => Body::FetchHistory(Default::default()),
         "fetch_conversations" => Body::FetchConversations(Default::default()),
@@ -127,6 +129,14 @@ fn row(name: &str) -> Names {
                 message_id: fresh_id(),
                 conversation_id,
                 user_name: "alice".to_owned(),
+            })
+        }),
+        Body::SetRole(_) => Names::Conversation(|conversation_id| {
+            Body::SetRole(v1::SetRole {
+                message_id: fresh_id(),
+                conversation_id,
+                user_name: "bob".to_owned(),
+                role: v1::Role::Admin.into(),
             })
         }),
         Body::LeaveGroup(_) => Names::Conversation(|conversation_id| {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use magpie_protocol::{
     id::{ConversationId, UserId},
     message::Emoji,
+    role::Role,
     wire::v1::{self, event_content::Kind},
 };
 use prost::Message as _;
@@ -63,7 +64,8 @@ fn target(event: &LogEvent) -> Option<u64> {
         | Kind::GroupCreated(_)
         | Kind::MembersAdded(_)
         | Kind::MemberRemoved(_)
-        | Kind::MemberLeft(_) => None,
+        | Kind::MemberLeft(_)
+        | Kind::RoleChanged(_) => None,
     }
 }
 
@@ -109,7 +111,11 @@ impl Model {
         let reacts = reacting(self.of(conversation), at).contains(&actor);
         is_there
             && match deed {
-                Deed::Edit | Deed::Delete => is_own,
+                Deed::Edit => is_own,
+                Deed::Delete => {
+                    let role = self.role(conversation, actor);
+                    is_own || role.is_some_and(|role| role > Role::Member)
+                }
                 Deed::React => !reacts,
                 Deed::Unreact => reacts,
             }

@@ -36,17 +36,19 @@ CREATE TABLE names (
 -- Who is deleted keeps the row, because events refer to it, and nothing else: name
 -- and hash are empty.
 CREATE TABLE users (
-    key           INTEGER PRIMARY KEY,
-    user_id       BLOB NOT NULL UNIQUE,
-    name          TEXT NOT NULL,
-    password_hash TEXT NOT NULL,
-    created_at_ms INTEGER NOT NULL,
+    key              INTEGER PRIMARY KEY,
+    user_id          BLOB NOT NULL UNIQUE,
+    name             TEXT NOT NULL,
+    password_hash    TEXT NOT NULL,
+    created_at_ms    INTEGER NOT NULL,
     -- 0 active, 1 suspended, 2 deleted.
-    state         INTEGER NOT NULL DEFAULT 0
+    state            INTEGER NOT NULL DEFAULT 0,
+    -- The position that their deletion took.
+    deleted_position INTEGER
 ) STRICT;
 
 CREATE INDEX users_by_name ON users (name);
-CREATE INDEX users_by_deletion ON users (key) WHERE state = 2;
+CREATE INDEX users_by_deletion ON users (deleted_position) WHERE deleted_position IS NOT NULL;
 
 -- How far any of a user's devices has ever stored: never falls. Narrow, because
 -- it is written all the time.
@@ -145,7 +147,7 @@ CREATE TABLE events (
     seq             INTEGER NOT NULL,
     sender          INTEGER NOT NULL,
     -- 1 message, 2 group created, 3 members added, 4 member removed, 5 member left,
-    -- 6 message edited, 7 message deleted, 8 reacted.
+    -- 6 message edited, 7 message deleted, 8 reacted, 30 role changed.
     kind            INTEGER NOT NULL,
     committed_at_ms INTEGER NOT NULL,
     message_id      BLOB NOT NULL,
@@ -193,8 +195,12 @@ CREATE TABLE reactions (
     user         INTEGER NOT NULL,
     added_seq    INTEGER NOT NULL,
     removed_seq  INTEGER NOT NULL,
-    PRIMARY KEY (conversation, seq, emoji, user, added_seq)
+    PRIMARY KEY (conversation, seq, user, emoji, added_seq)
 ) STRICT, WITHOUT ROWID;
+
+-- Which stand, however often others were taken back.
+CREATE INDEX reactions_standing ON reactions (conversation, seq, emoji)
+ WHERE removed_seq = 9223372036854775807;
 
 -- Who may read what: the events from `from_seq` to `to_seq`. While the user is a
 -- member, both ends above are 9223372036854775807. Who comes back gets another
@@ -208,8 +214,15 @@ CREATE TABLE members (
     to_position   INTEGER NOT NULL,
     -- How many members were left when it ended.
     left_count    INTEGER,
+    -- 1 member, 2 admin, 3 owner: of one that ended, the last. 0 in a direct
+    -- conversation, where there are none.
+    role          INTEGER NOT NULL,
     PRIMARY KEY (user, conversation, from_seq)
 ) STRICT, WITHOUT ROWID;
+
+-- Open memberships by role, those of old first: whose a group is when its owner leaves.
+CREATE INDEX members_by_role ON members (conversation, role, from_position)
+ WHERE to_position = 9223372036854775807;
 
 -- Open memberships by user: a long list is read in pages.
 CREATE INDEX members_by_conversation ON members (conversation, to_position, user);

@@ -61,17 +61,19 @@ CREATE TABLE names (
 -- Who is deleted keeps the row, because events refer to it, and nothing else: name
 -- and hash are empty.
 CREATE TABLE users (
-    key           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    user_id       uuid NOT NULL UNIQUE,
-    name          text COLLATE "C" NOT NULL,
-    password_hash text NOT NULL,
-    created_at_ms bigint NOT NULL,
+    key              bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    user_id          uuid NOT NULL UNIQUE,
+    name             text COLLATE "C" NOT NULL,
+    password_hash    text NOT NULL,
+    created_at_ms    bigint NOT NULL,
     -- 0 active, 1 suspended, 2 deleted.
-    state         smallint NOT NULL DEFAULT 0
+    state            smallint NOT NULL DEFAULT 0,
+    -- The position that their deletion took.
+    deleted_position bigint
 );
 
 CREATE INDEX users_by_name ON users (name);
-CREATE INDEX users_by_deletion ON users (key) WHERE state = 2;
+CREATE INDEX users_by_deletion ON users (deleted_position) WHERE deleted_position IS NOT NULL;
 
 -- How far any of a user's devices has ever stored: never falls. Narrow, and with
 -- room on its pages, because it is written all the time.
@@ -171,7 +173,7 @@ CREATE TABLE events (
     committed_at_ms  bigint NOT NULL,
     message_id       uuid NOT NULL,
     -- 1 message, 2 group created, 3 members added, 4 member removed, 5 member left,
-    -- 6 message edited, 7 message deleted, 8 reacted.
+    -- 6 message edited, 7 message deleted, 8 reacted, 30 role changed.
     kind             smallint NOT NULL,
     -- Of the request: tells a repeat from a conflict for ever, even if the body
     -- is blanked.
@@ -241,8 +243,12 @@ CREATE TABLE reactions (
     user_key         bigint NOT NULL,
     added_seq        bigint NOT NULL,
     removed_seq      bigint NOT NULL,
-    PRIMARY KEY (conversation_key, seq, emoji, user_key, added_seq)
+    PRIMARY KEY (conversation_key, seq, user_key, emoji, added_seq)
 );
+
+-- Which stand, however often others were taken back.
+CREATE INDEX reactions_standing ON reactions (conversation_key, seq, emoji)
+ WHERE removed_seq = 9223372036854775807;
 
 -- Who may read what: the events from `from_seq` to `to_seq`. While the user is a
 -- member, both ends above are 9223372036854775807. Who comes back gets another
@@ -256,8 +262,15 @@ CREATE TABLE members (
     to_position      bigint NOT NULL,
     -- How many members were left when it ended.
     left_count       bigint,
+    -- 1 member, 2 admin, 3 owner: of one that ended, the last. 0 in a direct
+    -- conversation, where there are none.
+    role             smallint NOT NULL,
     PRIMARY KEY (user_key, conversation_key, from_seq)
 );
+
+-- Open memberships by role, those of old first: whose a group is when its owner leaves.
+CREATE INDEX members_by_role ON members (conversation_key, role, from_position, user_key)
+ WHERE to_position = 9223372036854775807;
 
 -- Open memberships by user: a long list is read in pages.
 CREATE INDEX members_by_conversation ON members (conversation_key, to_position, user_key);

@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use super::{cluster, open};
 use crate::store::{
-    Append, Outcome, Shard, SharedStore, StoreError,
+    AccountChange, Append, Outcome, Refusal, Shard, SharedStore, StoreError,
     conformance::{ALL, NOON, Player, World, decoded, send},
 };
 
@@ -88,6 +88,33 @@ async fn write_from_three_nodes(shards: usize) {
     assert!(killer.await.unwrap() > 0, "no backend was ever killed");
     // Its idle connections may be dead without knowing it.
     check(&node().await, &answers).await;
+}
+
+/// A name that another node has lately looked up is nobody's there either, once it
+/// has read on; that its user had no device does not matter.
+#[tokio::test]
+async fn another_node_learns_that_somebody_without_a_device_is_deleted() {
+    if postgres::is_skipped() {
+        return;
+    }
+    let url = cluster().create_database().await.unwrap();
+    let node = async || {
+        let store: SharedStore = open(&url, Some(1), [5; 32]).await.unwrap();
+        store
+    };
+    let one = node().await;
+    let world = World::new((node().await, Box::new(())));
+    let (alice, bob) = (world.player("alice").await, world.player("bob").await);
+    let revoked = one.revoke_device(alice.id(), alice.actor.device).await;
+    assert_eq!(revoked, Ok(true));
+    world.accept(world.to(&bob, &alice, "hello")).await;
+
+    let before = world.head().await;
+    let deleted = one.change_account(alice.id(), None, &AccountChange::Delete);
+    assert_eq!(deleted.await, Ok(Some(vec![])));
+    world.store.stretch(before, ALL).await.unwrap();
+    let refused = world.refuse(world.to(&bob, &alice, "hello?")).await;
+    assert_eq!(refused, Refusal::NotFound);
 }
 
 /// Ends a backend of the database now and then. Returns how many.

@@ -11,7 +11,7 @@ use magpie_sim::postgres;
 use tokio::time::{Instant, sleep};
 use tokio_postgres::Client;
 
-use super::{cluster, open_at};
+use super::{super::changes, cluster, open_at};
 use crate::store::{
     Attachment, CandidatePlace, Confirm, Connect, Positions, ReadLimit, Recency, Shard,
     SharedStore, SnapshotPlace,
@@ -26,8 +26,10 @@ const MAKE_GROUPS: &str = "
 
 const MAKE_MEMBERS: &str = "
     WITH counted AS (UPDATE conversations SET member_count = 2 WHERE kind = 2)
-    INSERT INTO members (user_key, conversation_key, from_seq, from_position, to_seq, to_position)
-    SELECT u.key, c.key, 1, (SELECT position FROM log_head) + c.key, 9223372036854775807, 9223372036854775807
+    INSERT INTO members (user_key, conversation_key, from_seq, from_position, to_seq, to_position,
+                         role)
+    SELECT u.key, c.key, 1, (SELECT position FROM log_head) + c.key, 9223372036854775807,
+           9223372036854775807, 1
       FROM users u, conversations c WHERE c.kind = 2";
 
 /// The first message of each group, then the second, then the third.
@@ -188,6 +190,41 @@ async fn no_statement_reads_a_whole_table() {
     client.query_one(whole_table, &[]).await.unwrap();
     flush_statistics(&client).await;
     assert!(count().await.0 > whole_now);
+}
+
+/// D9. Under the log's lock nobody reads what others took back, or all that stands.
+#[tokio::test]
+async fn how_a_reaction_stands_is_found_by_an_index() {
+    if postgres::is_skipped() {
+        return;
+    }
+    let url = cluster().create_database().await.unwrap();
+    let client = cluster().connect(url.rsplit('/').next().unwrap()).await;
+    let client = client.unwrap();
+    drop(open_at(&url).await);
+    // Of 1,000 people, each with 20 that were taken back and one that stands.
+    let react = "
+        INSERT INTO reactions (conversation_key, seq, emoji, user_key, added_seq, removed_seq)
+        SELECT 1, 2, 'x' || round, person, person * 100 + round,
+               CASE round WHEN 7 THEN 9223372036854775807 ELSE person * 100 + round + 1 END
+          FROM generate_series(1, 1000) person, generate_series(1, 21) round";
+    for sql in [react, "ANALYZE"] {
+        client.batch_execute(sql).await.unwrap();
+    }
+    let explain = format!("EXPLAIN ANALYZE {}", changes::FIND_REACTED);
+    let (key, seq, user, emoji) = (1_i64, 2_i64, 700_i64, "y");
+    let rows = client.query(&explain, &[&key, &seq, &user, &emoji]).await;
+    let lines = rows.unwrap().into_iter().map(|row| row.get(0));
+    let lines: Vec<String> = lines.collect();
+    let scans: Vec<_> = lines.iter().filter(|line| line.contains("Scan")).collect();
+    let read = scans.iter().filter(|line| line.contains("reactions_"));
+    assert!(read.count() >= 4, "{lines:#?}");
+    for scan in scans {
+        let (_, actual) = scan.split_once("(actual").unwrap_or_default();
+        let rows = actual.split_once("rows=").unwrap_or_default().1;
+        let count: f64 = rows.split(' ').next().unwrap().parse().unwrap_or(0.0);
+        assert!(count <= 25.0, "{lines:#?}");
+    }
 }
 
 /// So that what this connection did does not count as the store's.

@@ -1,0 +1,137 @@
+//! Requests, and what becomes of them, as a person reads them.
+
+use std::fmt::{self, Write as _};
+
+use magpie_client::{MessagePlace, Operation, OutboxEntry, OutboxState, date::rfc3339};
+
+use super::{Line, OutboxFields, Shown, people::aside, role_name};
+use crate::paint::{Painter, Part};
+
+impl Line {
+    pub(crate) fn outbox(entry: OutboxEntry) -> Self {
+        let of = |place: MessagePlace| Some(place.conversation.to_string());
+        let (kind, to, users, text) = match entry.operation {
+            Operation::Send { to, message } => {
+                ("send", Some(to.to_string()), None, Some(message.text))
+            }
+            Operation::Edit { place, message } => ("edit", of(place), None, Some(message.text)),
+            Operation::Delete { place } => ("delete", of(place), None, None),
+            Operation::React { place, emoji, .. } => ("react", of(place), None, Some(emoji)),
+            Operation::CreateGroup { title, names } => {
+                ("create_group", None, Some(names), Some(title))
+            }
+            Operation::AddMembers {
+                conversation,
+                names,
+            } => (
+                "add_members",
+                Some(conversation.to_string()),
+                Some(names),
+                None,
+            ),
+            Operation::RemoveMember { conversation, name } => (
+                "remove_member",
+                Some(conversation.to_string()),
+                Some(vec![name]),
+                None,
+            ),
+            Operation::Leave { conversation } => {
+                ("leave", Some(conversation.to_string()), None, None)
+            }
+            Operation::SetRole {
+                conversation,
+                name,
+                role,
+            } => (
+                "set_role",
+                Some(conversation.to_string()),
+                Some(vec![name]),
+                Some(role_name(role).to_owned()),
+            ),
+            Operation::MarkRead { conversation, .. } => {
+                ("mark_read", Some(conversation.to_string()), None, None)
+            }
+        };
+        let (state, code) = match entry.state {
+            OutboxState::Pending => ("pending", None),
+            OutboxState::Failed(refusal) => ("failed", Some(refusal.code_name())),
+        };
+        Self::Outbox(OutboxFields {
+            message_id: Shown(entry.id),
+            state,
+            kind,
+            to,
+            users,
+            text,
+            queued_at: rfc3339(entry.queued_at_ms),
+            code,
+        })
+    }
+
+    /// What became of a request.
+    pub(super) fn paint_request(&self, to: &mut Painter) -> fmt::Result {
+        if let Self::Queued { message_id } = self {
+            to.paint(Part::Waits, "queued")?;
+            aside(to, format_args!(" {message_id}"))?;
+        }
+        if let Self::Discarded { message_id } = self {
+            write!(to, "discarded {message_id}")?;
+        }
+        if let Self::Accepted {
+            conversation_id,
+            seq,
+            ..
+        } = self
+        {
+            to.paint(Part::Done, "accepted")?;
+            write!(to, ": {seq}")?;
+            aside(to, format_args!(" in {conversation_id}"))?;
+        }
+        if let Self::Pending { message_id } = self {
+            to.paint(Part::Waits, "pending")?;
+            write!(to, ": it stays queued")?;
+            aside(to, format_args!(" as {message_id}"))?;
+        }
+        if let Self::NothingToDo { seq, .. } = self {
+            to.paint(Part::Done, "done already")?;
+            write!(to, ": {seq}")?;
+        }
+        if let Self::Read { seq, .. } = self {
+            write!(to, "read up to {seq}")?;
+        }
+        if let Self::Error { message, .. } = self {
+            to.paint(Part::Wrong, "refused")?;
+            write!(to, ": {message}")?;
+        }
+        Ok(())
+    }
+}
+
+impl OutboxFields {
+    pub(super) fn paint(&self, to: &mut Painter) -> fmt::Result {
+        aside(to, &self.message_id)?;
+        to.write_str("  ")?;
+        let part = if self.code.is_some() {
+            Part::Wrong
+        } else {
+            Part::Waits
+        };
+        to.column(part, self.state, "pending".len())?;
+        write!(to, "  {:13}", self.kind)?;
+        if let Some(whom) = &self.to {
+            write!(to, " to ")?;
+            to.paint(Part::Place, whom)?;
+        }
+        if let Some(users) = &self.users {
+            write!(to, " {}", users.join(", "))?;
+        }
+        if let Some(text) = &self.text {
+            write!(to, ": {text}")?;
+        }
+        if let Some(code) = &self.code {
+            to.write_str("  ")?;
+            to.paint(Part::Wrong, format_args!("({code})"))?;
+        }
+        Ok(())
+    }
+}
