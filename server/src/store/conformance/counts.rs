@@ -140,7 +140,7 @@ pub(in crate::store) async fn mentions_are_there_for_those_who_are_meant(world: 
     let of = async |who: &Player| seen(&world, who, tea).await.0.mentions;
     let batch = [
         naming(&world, &alice, tea, &[&bob, &bob, &alice]),
-        naming_all(&world, &bob, tea),
+        naming_all(&world, &alice, tea),
         world.post(&alice, tea, "nobody"),
         naming(&world, &carol, tea, &[&bob]),
     ];
