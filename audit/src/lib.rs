@@ -9,6 +9,7 @@
 //! - [`compare`](compare::compare) holds one device's copy of a conversation
 //!   against the server's log. `magpie audit` is a loop around it, and so is
 //!   [`judge`] for each device.
+//! - [`unread`] holds what is said to be unread against that log.
 //!
 //! Ids are unique and every event carries its seq, so the order is visible and
 //! need not be searched for: all of it is sorting and hashing, O(n log n).
@@ -18,6 +19,7 @@ pub mod compare;
 mod digest;
 mod fingerprint;
 mod history;
+pub mod unread;
 
 pub use self::{
     check::{Invariant, Kind, Verdict, Violation, judge},

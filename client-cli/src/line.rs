@@ -1,6 +1,7 @@
 //! Every line that this program prints, once for people and once for programs.
 //! `docs/cli.md` describes them; fields may be added, never renamed.
 
+mod conversations;
 mod message;
 mod people;
 mod requests;
@@ -231,6 +232,7 @@ pub(crate) struct AuditFields {
     pub(crate) missing: u64,
     pub(crate) extra: u64,
     pub(crate) different: u64,
+    pub(crate) miscounted: u64,
     pub(crate) unfetched: u64,
 }
 
@@ -283,6 +285,7 @@ pub(crate) struct ConversationFields {
     last_seq: Option<u64>,
     head_seq: u64,
     unread: u64,
+    unread_mentions: u64,
     last_event_at: Option<String>,
     notify: &'static str,
     notify_until: Option<String>,
@@ -458,6 +461,7 @@ impl Line {
             last_seq: line.last_seq.map(magpie_client::Seq::get),
             head_seq: line.head_seq.get(),
             unread: line.unread,
+            unread_mentions: line.unread_mentions,
             last_event_at: line.last_event_at_ms.map(rfc3339),
             notify: line.notify.level.name(),
             notify_until: line.notify.until_ms.map(rfc3339),

@@ -105,8 +105,12 @@ pub struct ConversationLine {
     pub head_seq: Seq,
     /// The server's commit time of the newest stored event.
     pub last_event_at_ms: Option<i64>,
-    /// Stored messages of others above the user's read mark.
+    /// Messages of others that the user has not read, those that were deleted or hidden included;
+    /// the same on all devices, whatever is stored on them.
     pub unread: u64,
+    /// So many of them mention the user, or everybody. One that was deleted does not where
+    /// it is stored.
+    pub unread_mentions: u64,
     /// For what of it the user is woken; besides, what holds in all conversations does
     /// ([`Home::notify`](crate::Home::notify)).
     pub notify: Notify,
@@ -289,8 +293,8 @@ pub struct HistoryPage {
 /// Conversations as the server has them.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ConversationPage {
-    /// In ascending order of their ids. `unread` is 0 and `last_event_at_ms`
-    /// `None`: the server does not say.
+    /// In ascending order of their ids. `last_event_at_ms` is `None`: the server does
+    /// not say.
     pub conversations: Vec<ConversationLine>,
     /// There are no more behind the last of these.
     pub complete: bool,

@@ -206,6 +206,8 @@ impl Example {
             first_seq: 1,
             last_seq: 0,
             head_seq: 1,
+            counts: Some(v1::Counts::default()),
+            read_counts: Some(v1::Counts::default()),
             common_seq: None,
             member_count: 2,
             ..Default::default()

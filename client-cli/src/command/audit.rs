@@ -6,10 +6,11 @@ use std::{collections::BTreeMap, time::Duration};
 use magpie_audit::{
     Digest,
     compare::{self, Difference, Entry, compare},
+    unread::{Counted, Said, miscounted},
 };
 use magpie_client::{
-    AuditConversation, AuditLine, Client, ConversationId, ErrorCode, From as HistoryFrom,
-    RequestError, Seq, StoredEvent,
+    AuditConversation, AuditLine, Client, Content, ConversationId, ConversationLine, ErrorCode,
+    From as HistoryFrom, Operation, RequestError, Seq, StoredEvent, User, UserId,
 };
 use tokio::time::{Instant, sleep};
 
@@ -31,6 +32,8 @@ const ARRIVAL_MAX: Duration = Duration::from_secs(5);
 struct Readable {
     first: Seq,
     head: Seq,
+    /// What it says is unread, of a member.
+    said: Option<Said>,
 }
 
 pub(crate) async fn run(context: &Context) -> Result<Exit, Failure> {
@@ -38,8 +41,10 @@ pub(crate) async fn run(context: &Context) -> Result<Exit, Failure> {
     let patience = Patience::new(context.timeout());
     carrier.until_caught_up(&patience).await?;
     let mut totals = Totals::default();
+    let me = context.home.account()?.map(|account| account.user_id);
     let audited = Auditing {
         context,
+        me,
         client: carrier.client()?,
         totals: &mut totals,
     }
@@ -54,6 +59,7 @@ pub(crate) async fn run(context: &Context) -> Result<Exit, Failure> {
 
 struct Auditing<'run> {
     context: &'run Context,
+    me: Option<UserId>,
     client: &'run Client,
     totals: &'run mut Totals,
 }
@@ -69,14 +75,17 @@ impl Auditing<'_> {
             .into_iter()
             .map(|conversation| (conversation.id, conversation))
             .collect();
+        let shown = self.shown()?;
         for (id, readable) in &server {
-            self.conversation(*id, *readable, local.remove(id)).await?;
+            let log = self.conversation(*id, *readable, local.remove(id)).await?;
+            self.unread(*id, &log, [readable.said, shown.get(id).copied()])?;
         }
         // What the server does not list is compared with what it gives.
         for (id, conversation) in local {
             let readable = Readable {
                 first: conversation.first_seq,
                 head: Seq::ZERO,
+                said: None,
             };
             self.conversation(id, readable, Some(conversation)).await?;
         }
@@ -93,7 +102,8 @@ impl Auditing<'_> {
             for line in &page.conversations {
                 let head = line.last_seq.unwrap_or(line.head_seq);
                 let first = line.first_seq;
-                readable.insert(line.id, Readable { first, head });
+                let said = self.said(line);
+                readable.insert(line.id, Readable { first, head, said });
             }
             after = page.conversations.last().map(|line| line.id);
             if page.complete || after.is_none() {
@@ -132,14 +142,15 @@ impl Auditing<'_> {
         id: ConversationId,
         readable: Readable,
         local: Option<AuditConversation>,
-    ) -> Result<(), Failure> {
+    ) -> Result<Vec<StoredEvent>, Failure> {
         let stored = local
             .as_ref()
             .and_then(|local| local.events.last())
             .map_or(Seq::ZERO, |line| line.seq);
         // What came after both sides were asked belongs to neither.
         let head = readable.head.max(stored);
-        let server = self.fetch(id, readable.first, head).await?;
+        let log = self.fetch(id, readable.first, head).await?;
+        let server: Vec<Entry> = log.iter().map(server_entry).collect();
         let (events, gaps) = local.map_or_else(Default::default, |local| {
             let events: Vec<Entry> = local.events.iter().map(local_entry).collect();
             let gaps: Vec<compare::Gap> = local
@@ -161,7 +172,81 @@ impl Auditing<'_> {
                 .output
                 .line(&self.totals.difference(id, difference))?;
         }
+        Ok(log)
+    }
+
+    /// What this device says is unread. A mark that waits in the outbox is one that the
+    /// members' list does not show yet.
+    fn shown(&self) -> Result<BTreeMap<ConversationId, Said>, Failure> {
+        for entry in self.context.home.outbox() {
+            if matches!(entry?.operation, Operation::MarkRead { .. }) {
+                return Ok(BTreeMap::new());
+            }
+        }
+        let lines = self.context.home.conversations()?;
+        let said = lines.iter().map(|line| (line.id, self.said(line)));
+        Ok(said.filter_map(|(id, said)| Some((id, said?))).collect())
+    }
+
+    /// What a line says is unread; `None` if the user is no member any more.
+    fn said(&self, line: &ConversationLine) -> Option<Said> {
+        let mut members = line.members.iter();
+        let own = members.find(|member| Some(member.user.id) == self.me)?;
+        Some(Said {
+            read: own.read_seq,
+            head: line.head_seq,
+            unread: line.unread,
+        })
+    }
+
+    /// What the server and the device say is unread, against the log.
+    fn unread(
+        &mut self,
+        id: ConversationId,
+        log: &[StoredEvent],
+        said: [Option<Said>; 2],
+    ) -> Result<(), Failure> {
+        let counted: Vec<Counted> = log.iter().map(|event| self.counted(event)).collect();
+        let end = log.last().map_or(Seq::ZERO, |event| event.seq);
+        for (said, who) in said.into_iter().zip(["the server", "this device"]) {
+            // What came meanwhile was not fetched.
+            let Some(said) = said.filter(|said| said.head <= end) else {
+                continue;
+            };
+            if let Some(unread) = miscounted(&counted, said) {
+                self.totals.0.miscounted += 1;
+                self.context.output.line(&Line::Difference {
+                    kind: "miscounted",
+                    conversation_id: Shown(id),
+                    seq: said.read.get(),
+                    message_id: None,
+                    message: format!(
+                        "{who} says that {} are unread behind seq {}, the log has {unread}",
+                        said.unread, said.read
+                    ),
+                })?;
+            }
+        }
         Ok(())
+    }
+
+    fn counted(&self, event: &StoredEvent) -> Counted {
+        let is_me = |user: &User| Some(user.id) == self.me;
+        let is_message = matches!(event.content, Content::Message(_) | Content::DeletedMessage);
+        let (Content::GroupCreated { members, .. } | Content::MembersAdded { members }) =
+            &event.content
+        else {
+            return Counted {
+                seq: event.seq,
+                counts: is_message && !event.sender.as_ref().is_some_and(is_me),
+                begins: false,
+            };
+        };
+        Counted {
+            seq: event.seq,
+            counts: false,
+            begins: members.iter().any(is_me),
+        }
     }
 
     /// The server's events from `first` to `head`.
@@ -170,8 +255,8 @@ impl Auditing<'_> {
         id: ConversationId,
         first: Seq,
         head: Seq,
-    ) -> Result<Vec<Entry>, Failure> {
-        let mut entries: Vec<Entry> = Vec::new();
+    ) -> Result<Vec<StoredEvent>, Failure> {
+        let mut events: Vec<StoredEvent> = Vec::new();
         let mut after = first.previous();
         while after < head {
             let asking = self
@@ -183,14 +268,14 @@ impl Auditing<'_> {
                 page => page?,
             };
             let last = page.events.last().map(|event| event.seq);
-            let wanted = page.events.iter().filter(|event| event.seq <= head);
-            entries.extend(wanted.map(server_entry));
+            let wanted = page.events.into_iter().filter(|event| event.seq <= head);
+            events.extend(wanted);
             match last {
                 Some(last) if !page.complete && last > after => after = last,
                 Some(_) | None => break,
             }
         }
-        Ok(entries)
+        Ok(events)
     }
 }
 
@@ -254,7 +339,14 @@ impl Totals {
     }
 
     const fn exit(&self) -> Exit {
-        if self.0.missing == 0 && self.0.extra == 0 && self.0.different == 0 {
+        let AuditFields {
+            missing,
+            extra,
+            different,
+            miscounted,
+            ..
+        } = self.0;
+        if missing + extra + different + miscounted == 0 {
             Exit::Done
         } else {
             Exit::Refused

@@ -5,9 +5,7 @@ use std::fmt::{self, Display, Write};
 use magpie_client::{ConversationKind, ConversationLine, date::short};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-use super::{
-    AccountFields, AuditFields, ConversationFields, DeviceFields, DroppedFields, EventFields, Line,
-};
+use super::{AccountFields, AuditFields, DeviceFields, DroppedFields, EventFields, Line};
 use crate::{
     paint::{Painter, Part},
     printable::Printable,
@@ -18,7 +16,7 @@ use crate::{
 pub(super) const NAME_WIDTH: usize = 10;
 const PLACE_WIDTH: usize = 14;
 const SEQ_WIDTH: usize = 4;
-const MOMENT_WIDTH: usize = 19;
+pub(super) const MOMENT_WIDTH: usize = 19;
 
 /// Columns of a title in `listen`; the rest of a longer one is left out.
 const PLACE_WIDTH_MAX: usize = 24;
@@ -216,7 +214,8 @@ impl AuditFields {
         write!(to, "{conversations} conversations, {events} events: ")?;
         count_of_wrong(to, self.missing, "missing, ")?;
         count_of_wrong(to, self.extra, "extra, ")?;
-        count_of_wrong(to, self.different, "different; ")?;
+        count_of_wrong(to, self.different, "different, ")?;
+        count_of_wrong(to, self.miscounted, "miscounted; ")?;
         write!(to, "{} not fetched yet", self.unfetched)
     }
 }
@@ -300,38 +299,6 @@ impl EventFields {
     }
 }
 
-impl ConversationFields {
-    fn paint(&self, to: &mut Painter) -> fmt::Result {
-        let at = self
-            .last_event_at
-            .as_deref()
-            .map_or_else(String::new, short);
-        let unread = match self.unread {
-            0 => String::new(),
-            unread => format!("{unread} unread"),
-        };
-        aside(to, &self.conversation_id)?;
-        to.write_str("  ")?;
-        to.column(Part::Aside, at, MOMENT_WIDTH)?;
-        to.write_str("  ")?;
-        to.column(Part::Waits, unread, "100 unread".len())?;
-        to.write_str("  ")?;
-        let sign = if self.kind == "direct" { "@" } else { "" };
-        to.paint(Part::Place, format_args!("{sign}{}", self.title))?;
-        self.paint_settings(to)?;
-        if self.kind == "group" {
-            aside(
-                to,
-                format_args!("  {}", members(self.member_count, self.member_count)),
-            )?;
-        }
-        if self.last_seq.is_some() {
-            aside(to, "  no longer a member")?;
-        }
-        Ok(())
-    }
-}
-
 fn gap(to: &mut Painter, from_seq: u64, to_seq: u64) -> fmt::Result {
     aside(
         to,
@@ -339,7 +306,8 @@ fn gap(to: &mut Painter, from_seq: u64, to_seq: u64) -> fmt::Result {
     )
 }
 
-fn members(count: u64, listed: u64) -> String {
+/// How many members there are, and whether all of them are listed.
+pub(super) fn members(count: u64, listed: u64) -> String {
     match count {
         1 => "1 member".to_owned(),
         _ if listed < count => format!("{listed} of {count} members are here"),
@@ -463,6 +431,7 @@ mod tests {
             head_seq: magpie_client::Seq::ZERO,
             last_event_at_ms: None,
             unread: 0,
+            unread_mentions: 0,
             notify: magpie_client::Notify::default(),
             contact: None,
         }

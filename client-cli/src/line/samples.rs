@@ -261,6 +261,7 @@ fn conversations() -> [Line; 4] {
             last_seq: Some(7),
             head_seq: 9,
             unread: 2,
+            unread_mentions: 1,
             last_event_at: Some(MOMENT.to_owned()),
             notify: "none",
             notify_until: Some(MOMENT.to_owned()),

@@ -22,6 +22,56 @@ fn a_second_device_shows_what_was_said_before() {
     assert_eq!(number(&audit[0], "missing"), 0);
 }
 
+/// Of sixty messages the new device holds fifty, and none of those that are read.
+#[test]
+fn all_devices_show_the_same_number_of_unread_messages() {
+    let world = World::with_alice_and_bob();
+    let unread = |home: &str| {
+        world.magpie(home, ["sync"]).done();
+        let lines = world.magpie(home, ["conversations"]).done();
+        ["unread", "unread_mentions"].map(|field| number(&lines[0], field))
+    };
+    let say = |seqs: std::ops::Range<u32>| {
+        let input: String = seqs.map(|line| format!("{line}\n")).collect();
+        world
+            .magpie_with_input("alice", ["send", "@bob"], &input)
+            .done();
+    };
+    say(1..5);
+    assert_eq!(unread("bob"), [4, 0]);
+    world.magpie("bob", ["read", "@alice"]).done();
+    say(5..60);
+    world.magpie("alice", ["send", "@bob", "look, @bob"]).done();
+    world.log_in("bob2", "bob");
+    world.magpie("bob", ["send", "@alice", "mine"]).done();
+    for home in ["bob", "bob2"] {
+        assert_eq!(unread(home), [56, 1]);
+        let audit = world.magpie(home, ["audit"]).done();
+        assert_eq!(number(&audit[0], "miscounted"), 0);
+    }
+    world.magpie("bob2", ["read", "@alice"]).done();
+    assert_eq!([unread("bob2"), unread("bob")], [[0, 0], [0, 0]]);
+    assert_eq!(unread("alice"), [1, 0]);
+}
+
+#[test]
+fn an_audit_finds_a_number_that_drifted() {
+    let world = World::with_alice_and_bob();
+    world
+        .magpie_with_input("alice", ["send", "@bob"], "one\ntwo\n")
+        .done();
+    world.log_in("bob2", "bob");
+    world.magpie("bob2", ["sync"]).done();
+    let database = rusqlite::Connection::open(world.home("bob2").join("magpie.db")).unwrap();
+    let drift = "UPDATE conversations SET messages = messages + 1";
+    assert_eq!(database.execute(drift, []).unwrap(), 1);
+    drop(database);
+    let audit = world.magpie("bob2", ["audit"]).with_code(1);
+    let difference = of_type(&audit, "difference")[0];
+    assert_eq!(text(difference, "kind"), "miscounted");
+    assert_eq!(number(&audit[audit.len() - 1], "miscounted"), 1);
+}
+
 #[test]
 fn a_revoked_device_is_told_to_sign_in() {
     let world = World::with_alice_and_bob();
@@ -76,7 +126,7 @@ fn an_audit_of_an_honest_copy_finds_nothing() {
     assert_eq!(audit.len(), 1);
     let expected = serde_json::json!({
         "type": "audit", "conversations": 1, "events": 2,
-        "missing": 0, "extra": 0, "different": 0, "unfetched": 0,
+        "missing": 0, "extra": 0, "different": 0, "miscounted": 0, "unfetched": 0,
     });
     assert_eq!(audit[0], expected);
 }

@@ -156,7 +156,7 @@ impl Verdict {
         // A difference, which it tells by its exit code, is told below.
         let (_, audited) = home.ended(&["audit"]);
         let last = audited.last().cloned().unwrap_or_default();
-        for field in ["missing", "extra", "different", "unfetched"] {
+        for field in ["missing", "extra", "different", "miscounted", "unfetched"] {
             if last[field] != 0 {
                 self.found
                     .push(format!("{}: audit says {last}", home.device));

@@ -11,11 +11,9 @@ use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
 use super::{
     Database,
     account::{self, Me},
-    conversation_at,
-    events::{self, MESSAGE},
-    gaps, members, seq_at,
+    conversation_at, events, gaps, members, seq_at,
     settings::{self, ACCOUNT},
-    stored,
+    stored, unread,
 };
 use crate::{
     error::LocalError,
@@ -216,7 +214,8 @@ pub(super) fn describe(
             it.description,
             it.announcement_only,
         ])?;
-    members::describe(transaction, id, it, before)
+    members::describe(transaction, id, it, before)?;
+    unread::describe(transaction, me, id, it)
 }
 
 fn peer_name(me: &Me, it: &v1::Conversation) -> String {
@@ -240,6 +239,7 @@ pub(crate) fn line(me: UserId, it: v1::Conversation) -> Option<ConversationLine>
     let id = ConversationId::try_from(it.conversation_id.as_ref()).ok()?;
     let number = i64::from(it.kind);
     let (first_seq, last_seq) = (Seq::new(it.first_seq), Seq::new(it.last_seq));
+    let (unread, unread_mentions) = unread::described(&it);
     let members = it.members.into_iter();
     let members: Vec<Member> = members.filter_map(members::member).collect();
     let peer = members.iter().find(|member| member.user.id != me);
@@ -259,7 +259,8 @@ pub(crate) fn line(me: UserId, it: v1::Conversation) -> Option<ConversationLine>
         last_seq: (last_seq > Seq::ZERO).then_some(last_seq),
         head_seq: Seq::new(it.head_seq),
         last_event_at_ms: None,
-        unread: 0,
+        unread,
+        unread_mentions,
         notify: Notify::default(),
         contact: None,
     })
@@ -281,20 +282,11 @@ fn line_at(row: &Row<'_>) -> rusqlite::Result<ConversationLine> {
         head_seq: seq_at(row, 5)?,
         last_event_at_ms: row.get(6)?,
         unread: 0,
+        unread_mentions: 0,
         notify: Notify::default(),
         contact: None,
     })
 }
-
-/// How far the user has read, what is not confirmed yet included.
-const UNREAD: &str = "
-    SELECT count(*) FROM events
-     WHERE conversation = ?1 AND kind = ?3 AND sender IS NOT ?2
-       AND NOT EXISTS (SELECT 1 FROM settings
-                        WHERE settings.kind = 2 AND about = ?1 AND about_seq = events.seq)
-       AND seq > max(
-           coalesce((SELECT read_seq FROM members WHERE conversation = ?1 AND user_id = ?2), 0),
-           coalesce((SELECT max(seq) FROM reads WHERE conversation = ?1 AND code IS NULL), 0))";
 
 impl Database {
     pub(crate) fn conversations(&mut self) -> Result<Vec<ConversationLine>, LocalError> {
@@ -314,12 +306,9 @@ impl Database {
             .collect::<Result<_, _>>()?;
         for line in &mut lines {
             line.members = members::few(&view, &me, line)?;
-            let unread: i64 = view
-                .prepare_cached(UNREAD)?
-                .query_row(params![line.id.bytes(), me.user.bytes(), MESSAGE], |row| {
-                    row.get(0)
-                })?;
-            line.unread = unread.unsigned_abs();
+            let unread = unread::of(&view, &me, line.id)?;
+            line.unread = unread.messages.unsigned_abs();
+            line.unread_mentions = unread.mentions.unsigned_abs();
             line.notify = settings::notify(&view, Some(line.id))?;
             let mut others = line.members.iter().filter(|it| it.user.id != me.user);
             if let (ConversationKind::Direct, Some(peer)) = (line.kind, others.next()) {

@@ -19,7 +19,7 @@ use crate::{
     request::Acceptance,
 };
 
-/// Events of this kind count as unread.
+/// A message. Like [`BLANK`], it counts as unread.
 pub(super) const MESSAGE: i64 = 1;
 /// A message that was edited.
 pub(super) const EDITED: i64 = 6;
@@ -110,6 +110,19 @@ impl NewEvent {
         }
     }
 
+    /// Whether it is a message of somebody else that mentions this user, or everybody.
+    fn mentions(&self, user: UserId) -> bool {
+        use v1::event_content::Kind;
+        let content = self.event.content.as_ref();
+        let Some(Kind::Message(message)) = content.and_then(|content| content.kind.as_ref()) else {
+            return false;
+        };
+        let mut named = message.mentions.iter();
+        let is_named =
+            message.mentions_everybody || named.any(|it| it.user_id.as_ref() == user.bytes());
+        is_named && self.sender != Some(user)
+    }
+
     /// The message that it is about, besides itself.
     pub(super) fn target(&self) -> Option<Seq> {
         use v1::event_content::Kind;
@@ -145,8 +158,8 @@ pub(super) fn insert(
     let inserted = transaction
         .prepare_cached(
             "INSERT INTO events (conversation, seq, message_id, sender, committed_at_ms, kind,
-                                 printable, epoch, raw, target)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT DO NOTHING",
+                                 printable, epoch, raw, target, mentions_me)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) ON CONFLICT DO NOTHING",
         )?
         .execute(params![
             event.conversation.bytes(),
@@ -159,6 +172,7 @@ pub(super) fn insert(
             me.epoch,
             event.raw.as_ref(),
             event.target().map(stored),
+            event.mentions(me.user),
         ])?;
     Ok(inserted == 1)
 }

@@ -25,6 +25,7 @@ mod states;
 #[cfg(test)]
 mod tests;
 mod turn;
+mod unread;
 
 use std::path::{Path, PathBuf};
 

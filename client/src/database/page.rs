@@ -9,12 +9,23 @@ use magpie_protocol::{
 
 use super::NewEvent;
 
+/// How far a member has come.
+#[derive(Clone, Debug)]
+pub(super) struct NewMark {
+    pub(super) conversation: ConversationId,
+    pub(super) user: UserId,
+    pub(super) delivered: Seq,
+    pub(super) read: Seq,
+    /// Of the user's own.
+    pub(super) read_counts: Option<v1::Counts>,
+}
+
 /// What of a page has a place.
 #[derive(Clone, Debug)]
 pub(crate) struct NewPage {
     pub(super) descriptions: Vec<(ConversationId, v1::Conversation)>,
     pub(super) events: Vec<NewEvent>,
-    pub(super) marks: Vec<(ConversationId, UserId, Seq, Seq)>,
+    pub(super) marks: Vec<NewMark>,
     /// Empty: unchanged.
     pub(super) cursor: Bytes,
     pub(super) caught_up: bool,
@@ -38,9 +49,13 @@ impl NewPage {
             .marks
             .into_iter()
             .filter_map(|it| {
-                let user = UserId::try_from(it.user_id.as_ref()).ok()?;
-                let (delivered, read) = (Seq::new(it.delivered_seq), Seq::new(it.read_seq));
-                Some((conversation(&it.conversation_id)?, user, delivered, read))
+                Some(NewMark {
+                    conversation: conversation(&it.conversation_id)?,
+                    user: UserId::try_from(it.user_id.as_ref()).ok()?,
+                    delivered: Seq::new(it.delivered_seq),
+                    read: Seq::new(it.read_seq),
+                    read_counts: it.read_counts,
+                })
             })
             .collect();
         let (events, unplaced_count) = NewEvent::parse_all(page.events, raw)?;

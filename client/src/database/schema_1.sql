@@ -52,7 +52,14 @@ CREATE TABLE conversations (
     members_complete INTEGER NOT NULL DEFAULT 0,
     -- The last one whom a page of a long list has brought.
     members_after BLOB,
-    printed_seq INTEGER NOT NULL DEFAULT 0
+    printed_seq INTEGER NOT NULL DEFAULT 0,
+    -- magpie.v1.Counts: what there is for the user up to `head_seq`; and up to the read
+    -- mark `counted_seq`, the newest that the server has told with its counts.
+    messages INTEGER NOT NULL DEFAULT 0,
+    mentions INTEGER NOT NULL DEFAULT 0,
+    counted_seq INTEGER NOT NULL DEFAULT 0,
+    read_messages INTEGER NOT NULL DEFAULT 0,
+    read_mentions INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 
 CREATE INDEX conversations_by_title ON conversations (title) WHERE kind = 1;
@@ -86,6 +93,8 @@ CREATE TABLE events (
     raw BLOB NOT NULL,
     -- The message that it is about, if it is about one.
     target INTEGER,
+    -- A message of somebody else that mentions the user, or everybody.
+    mentions_me INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (conversation, seq)
 ) STRICT;
 

@@ -158,7 +158,7 @@ fn blank(transaction: &Transaction<'_>, id: ConversationId, seq: Seq) -> Result<
         let Some(event) = event else { continue };
         transaction
             .prepare_cached(
-                "UPDATE events SET raw = ?3, kind = ?4 WHERE conversation = ?1 AND seq = ?2",
+                "UPDATE events SET raw = ?3, kind = ?4, mentions_me = 0 WHERE conversation = ?1 AND seq = ?2",
             )?
             .execute(params![
                 id.bytes(),

@@ -6,6 +6,7 @@ mod members;
 mod messages;
 mod printed;
 mod settings;
+mod unread;
 
 use bytes::Bytes;
 use magpie_protocol::{

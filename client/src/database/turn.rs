@@ -24,6 +24,7 @@ use super::{
     outbox::{self, Waiting},
     settings,
     states::{self, States},
+    unread,
 };
 use crate::{
     error::LocalError,
@@ -276,10 +277,9 @@ impl Worker<'_> {
             self.take_over(event.conversation, Seq::ZERO)?;
             self.take(event, Origin::Page)?;
         }
-        for (conversation, user, delivered, read) in page.marks {
-            let id = conversation;
-            if members::raise_marks(self.transaction, id, user, delivered, read)? {
-                self.changes.marks.push(id);
+        for mark in &page.marks {
+            if unread::take_mark(self.transaction, &self.me, mark)? {
+                self.changes.marks.push(mark.conversation);
             }
         }
         if !page.cursor.is_empty() {

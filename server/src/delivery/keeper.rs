@@ -319,6 +319,7 @@ impl Keeper {
             user_id: user.to_wire(),
             delivered_seq: seq.get(),
             read_seq: 0,
+            read_counts: None,
         };
         self.router.announce(user, conversation, mark).await
     }

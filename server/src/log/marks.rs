@@ -17,7 +17,7 @@ use super::router::{News, Router};
 use crate::{
     clock::within,
     hub::Wakeups,
-    store::{MarkRead, Marked, Shard, SharedStore, StoreError, UserMark},
+    store::{MarkRead, Marked, ReadMark, Shard, SharedStore, StoreError, UserMark},
 };
 
 /// From one batch of marks to the next.
@@ -26,7 +26,7 @@ const INTERVAL: Duration = Duration::from_millis(100);
 /// Marks in one transaction.
 const BATCH_MAX: usize = 500;
 
-type Moved = Result<Option<magpie_protocol::seq::Seq>, StoreError>;
+type Moved = Result<Option<ReadMark>, StoreError>;
 
 /// Marks of one shard that wait. Each connection has only a few.
 #[derive(Default)]
@@ -138,7 +138,7 @@ impl Marks {
                 position: marked.head,
                 user: mark.user,
                 conversation: mark.conversation,
-                seq: (*now)?,
+                read: (*now)?,
             })
         });
         let news = News {

@@ -454,7 +454,8 @@ impl Router {
         Ok(())
     }
 
-    /// Tells a user's mark to those of these who are members still (D10).
+    /// Tells a user's mark to those of these who are members still (D10): how far the user
+    /// has come, and not what is there for them.
     fn put_mark<'a>(
         &self,
         members: impl Iterator<Item = &'a Membership>,
@@ -467,9 +468,15 @@ impl Router {
         let members = members.filter(|member| member.to_seq.is_none());
         let others = members.map(|member| member.user);
         let others = others.filter(|other| *other != user);
+        let told = v1::Mark {
+            read_counts: None,
+            ..mark.clone()
+        };
         for member in own.chain(others) {
+            let is_own = member == user;
+            let mark = if is_own { mark } else { &told };
             self.hub.each_of(member, |mailbox| {
-                wakeups.note(mailbox, mailbox.put_mark(mark, member == user));
+                wakeups.note(mailbox, mailbox.put_mark(mark, is_own));
             });
         }
     }

@@ -18,6 +18,7 @@
 pub(super) mod accounts;
 pub(super) mod append;
 pub(super) mod broadcasts;
+pub(super) mod counts;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 pub(super) mod groups;
@@ -276,7 +277,7 @@ impl World {
         };
         let marked = self.store.mark_read(shard, &[mark]).await.unwrap();
         assert!(marked.head >= marked.after);
-        marked.marks[0].map(Seq::get)
+        marked.marks[0].map(|mark| mark.seq.get())
     }
 
     /// The description of a conversation as this user has it.
@@ -429,6 +430,12 @@ macro_rules! suite {
                 history_is_read_both_ways
                 a_snapshot_has_the_newest_events_of_each_conversation
                 a_user_without_conversations_has_caught_up
+            }
+            counts {
+                messages_of_others_are_there_for_each
+                who_joins_has_read_what_came_before
+                a_mark_says_what_there_is_up_to_it
+                mentions_are_there_for_those_who_are_meant
             }
             wakes {
                 a_push_token_has_one_device

@@ -46,8 +46,8 @@ pub use self::{
         Statistics,
     },
     read::{
-        ChangedDevice, HistoryPage, Membership, ReadLimit, Recency, SnapshotPage, SnapshotPlace,
-        Stretch, UserMark, UserPage,
+        ChangedDevice, Counts, HistoryPage, Membership, ReadLimit, ReadMark, Recency, SnapshotPage,
+        SnapshotPlace, Stretch, UserMark, UserPage,
     },
     shard::{Positions, SHARDS_MAX, Shard},
     syncs::{DueSync, SYNC_PAUSE_MS, SyncStore},
@@ -150,7 +150,7 @@ pub struct Marked {
     pub head: Position,
     /// For each, the mark as it is now; `None` if there is no such conversation
     /// for this user.
-    pub marks: Vec<Option<Seq>>,
+    pub marks: Vec<Option<ReadMark>>,
 }
 
 /// What an engine must do. All of it is durable when it returns.

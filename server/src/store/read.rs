@@ -40,18 +40,49 @@ pub struct UserMark {
     /// What.
     pub conversation: ConversationId,
     /// The last event that they have read.
-    pub seq: Seq,
+    pub read: ReadMark,
 }
 
 impl UserMark {
-    /// As members are told.
+    /// As the user's own devices are told; nobody else learns the counts.
     #[must_use]
     pub fn to_wire(&self) -> v1::Mark {
         v1::Mark {
             conversation_id: self.conversation.to_wire(),
             user_id: self.user.to_wire(),
             delivered_seq: 0,
-            read_seq: self.seq.get(),
+            read_seq: self.read.seq.get(),
+            read_counts: Some(self.read.counts.to_wire()),
+        }
+    }
+}
+
+/// A read mark, and what there is for its user up to it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct ReadMark {
+    /// The last event that the user has read.
+    pub seq: Seq,
+    /// Up to there.
+    pub counts: Counts,
+}
+
+/// How many messages of others than a user a conversation has up to an event, deleted
+/// ones too. Every one was numbered when it was written, so this never changes.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Counts {
+    /// All of them.
+    pub messages: u64,
+    /// Those that mention the user, or everybody.
+    pub mentions: u64,
+}
+
+impl Counts {
+    /// For the user's devices.
+    #[must_use]
+    pub const fn to_wire(self) -> v1::Counts {
+        v1::Counts {
+            messages: self.messages,
+            mentions: self.mentions,
         }
     }
 }

@@ -37,7 +37,8 @@ pub(super) use self::{
         update_group,
     },
     messages::{
-        Change, Reacted, Subject, begin_direct, change, least_role, may_post, message, post,
+        Change, Reacted, Subject, begin_direct, change, least_role, may_post, mentioned, message,
+        post,
     },
     roles::{set_role, stored_role},
 };
@@ -113,6 +114,8 @@ pub(super) struct Place {
     pub(super) head: Seq,
     /// A group in which not every member writes.
     pub(super) announcement_only: bool,
+    /// How many messages there are, deleted ones too.
+    pub(super) messages: u64,
 }
 
 /// Where a request goes, and what it asks for.

@@ -15,6 +15,11 @@ fn snapshot(common: u64, seqs: impl IntoIterator<Item = u64>) -> v1::Page {
     let head = page.events.last().map_or(common, |event| event.seq);
     page.conversations = vec![v1::Conversation {
         common_seq: Some(common),
+        // All are Bob's, and Alice has read none in this history.
+        counts: Some(v1::Counts {
+            messages: head,
+            mentions: 0,
+        }),
         ..description(head)
     }];
     page
@@ -279,6 +284,7 @@ fn a_read_mark_goes_no_further_than_what_the_histories_share() {
             user_id: ALICE.to_wire(),
             delivered_seq: 6,
             read_seq: 4,
+            ..v1::Mark::default()
         }],
         ..Default::default()
     };

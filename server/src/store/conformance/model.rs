@@ -14,7 +14,7 @@ use magpie_protocol::{
     role::Role,
     seq::{Position, Seq},
     setting::Setting,
-    wire::{FetchHistory, HistoryFrom},
+    wire::{FetchHistory, HistoryFrom, v1},
 };
 #[cfg(test)]
 use proptest::{
@@ -129,6 +129,7 @@ pub(in crate::store) async fn compare(opened: Opened, history: &History) {
         model.compare_pages(player, *count, *since).await;
         model.compare_snapshots(player, *count, *since, *at).await;
         model.compare_history(player, *count).await;
+        model.compare_counts(player).await;
         model.compare_roles(player).await;
     }
 }
@@ -140,6 +141,14 @@ fn behind(end: &Positions, count: u64) -> Positions {
         Position::new(origin + count).min(end)
     });
     Positions::from_each(&each.collect::<Vec<_>>()).unwrap()
+}
+
+fn is_message(event: &v1::Event) -> bool {
+    let content = event.content.as_ref();
+    matches!(
+        content.and_then(|it| it.kind.as_ref()),
+        Some(v1::event_content::Kind::Message(_))
+    )
 }
 
 struct Model {
@@ -424,6 +433,24 @@ impl Model {
             .map(|(id, run)| (id, new(run)))
             .map(|(id, run)| (id, run[run.len().saturating_sub(50)..].to_vec()))
             .collect()
+    }
+
+    /// How many messages of others there are up to the last event that they may read.
+    async fn compare_counts(&self, player: &Player) {
+        let described = self.world.store.conversations(player.id(), None, ALL);
+        for described in described.await.unwrap().0 {
+            let id = conversation_id(&described);
+            let upto = self.log.iter().map(|(event, _)| event);
+            let upto = upto.filter(|it| it.conversation == id);
+            let of_others = upto
+                .filter(|it| it.seq.get() <= described.head_seq)
+                .map(decoded)
+                .filter(|it| {
+                    is_message(it) && it.sender.as_ref().unwrap().user_id != player.id().to_wire()
+                });
+            let counts = described.counts.unwrap();
+            assert_eq!(counts.messages, of_others.count() as u64);
+        }
     }
 
     async fn compare_history(&self, player: &Player, count: usize) {

@@ -8,8 +8,8 @@ use magpie_protocol::{
 
 use super::{ALL, Player, World, seq, seqs};
 use crate::store::{
-    Append, ChangedDevice, Command, Confirm, Connect, LogEvent, MarkRead, NewDevice, Positions,
-    ReadLimit, Recency, Shard, SnapshotPlace, UserMark, read::MARK_COUNT_MAX,
+    Append, ChangedDevice, Command, Confirm, Connect, Counts, LogEvent, MarkRead, NewDevice,
+    Positions, ReadLimit, ReadMark, Recency, Shard, SnapshotPlace, UserMark, read::MARK_COUNT_MAX,
 };
 
 pub(in crate::store) async fn a_page_describes_what_begins_in_it(world: World) {
@@ -115,15 +115,21 @@ pub(in crate::store) async fn the_tailer_reads_marks_and_changed_devices(world: 
 
     let stretch = world.store.stretch(after, ALL).await.unwrap();
     assert_eq!((stretch.upto, stretch.complete), (world.head().await, true));
-    let mark = |of: &Player, to| UserMark {
+    let mark = |of: &Player, to, messages| UserMark {
         position: marked.head,
         user: of.id(),
         conversation: direct,
-        seq: seq(to),
+        read: ReadMark {
+            seq: seq(to),
+            counts: Counts {
+                messages,
+                mentions: 0,
+            },
+        },
     };
     let mut found = stretch.marks;
     found.sort_by_key(|mark| mark.user);
-    let mut expected = [mark(&alice, 2), mark(&bob, 2)];
+    let mut expected = [mark(&alice, 2, 0), mark(&bob, 2, 2)];
     expected.sort_by_key(|mark| mark.user);
     assert_eq!(found, expected);
     let changed = |device, is_revoked| ChangedDevice {

@@ -12,10 +12,13 @@ use prost::Message as _;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{
+    counts,
     rows::{self, OPEN_END, conversation_head, member_count, signed, unsigned},
     writer::Writer,
 };
-use crate::store::{MarkRead, Marked, Membership, ReadLimit, StoreError, rules::ConversationKind};
+use crate::store::{
+    MarkRead, Marked, Membership, ReadLimit, ReadMark, StoreError, rules::ConversationKind,
+};
 
 /// One stretch of a conversation that a user may read.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -121,6 +124,9 @@ pub(super) fn describe(
         (head, member_count, then)
     };
     let member_count = unsigned(member_count);
+    let read = read_seq(connection, user, interval.conversation)?;
+    let read = read.min(head).max(interval.from_seq - 1);
+    let upto = |seq| counts::upto(connection, user, interval.conversation, seq);
     let members = if member_count <= MARKED_MEMBERS_MAX as u64 {
         members(connection, interval, head)?
     } else if interval.is_open() {
@@ -136,6 +142,8 @@ pub(super) fn describe(
         head_seq: unsigned(head),
         common_seq: None,
         member_count,
+        counts: Some(upto(head)?.to_wire()),
+        read_counts: Some(upto(read)?.to_wire()),
         ..said
     })
 }
@@ -362,7 +370,7 @@ fn mark_one(
     connection: &Connection,
     mark: &MarkRead,
     position: Position,
-) -> Result<(Option<Seq>, bool), StoreError> {
+) -> Result<(Option<ReadMark>, bool), StoreError> {
     let user = rows::user_key(connection, mark.user)?;
     let conversation = rows::conversation_key(connection, mark.conversation)?;
     let (Some(user), Some(conversation)) = (user, conversation) else {
@@ -378,12 +386,22 @@ fn mark_one(
         let mut advance = connection.prepare_cached(ADVANCE_READ_MARK)?;
         has_moved = advance.execute([user, conversation, seq, position])? > 0;
     }
+    let seq = read_seq(connection, user, conversation)?;
+    let mark = ReadMark {
+        seq: Seq::new(unsigned(seq)),
+        counts: counts::upto(connection, user, conversation, seq)?,
+    };
+    Ok((Some(mark), has_moved))
+}
+
+/// How far a user has read a conversation.
+fn read_seq(connection: &Connection, user: i64, conversation: i64) -> Result<i64, StoreError> {
     let sql = "SELECT read_seq FROM marks WHERE user = ?1 AND conversation = ?2";
     let mark: Option<i64> = connection
         .prepare_cached(sql)?
         .query_row([user, conversation], |row| row.get(0))
         .optional()?;
-    Ok((Some(Seq::new(unsigned(mark.unwrap_or(0)))), has_moved))
+    Ok(mark.unwrap_or(0))
 }
 
 fn latest_interval(

@@ -13,7 +13,7 @@ use prost::Message as _;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
-    changes,
+    changes, counts,
     rows::{OPEN_END, member_count, signed, unsigned},
     writer::{Caches, find_person},
 };
@@ -51,8 +51,8 @@ pub(super) const FIND_KNOWN: &str = "
 
 const INSERT_EVENT: &str = "
     INSERT INTO events (position, conversation, seq, sender, kind, committed_at_ms,
-                        message_id, digest, body)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+                        message_id, digest, body, message_count, sender_count)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
 
 const INSERT_MEMBER: &str = "
     INSERT INTO members (user, conversation, from_seq, from_position, to_seq, to_position, role)
@@ -165,12 +165,12 @@ impl Log<'_> {
         let sql = "INSERT INTO conversations (conversation_id, kind, title) VALUES (?1, ?2, ?3)";
         let mut statement = self.connection.prepare_cached(sql)?;
         let key = statement.insert(params![id.bytes(), kind.number(), title])?;
-        let head = Seq::ZERO;
         Ok(Place {
             key,
             kind,
-            head,
+            head: Seq::ZERO,
             announcement_only: false,
+            messages: 0,
         })
     }
 
@@ -183,10 +183,13 @@ impl Log<'_> {
         event: NewEvent,
     ) -> Result<Seq, StoreError> {
         let (position, seq) = (self.head.next(), place.head.next());
+        let to = (place, seq);
+        counts::write_mentions(self.connection, self.caches, to, &event.content, sender.id)?;
         let content = v1::EventContent {
             kind: Some(event.content),
         };
         let body = content.encode_to_vec();
+        let (messages, own) = counts::next(self.connection, place, event.kind, sender)?;
         let mut statement = self.connection.prepare_cached(INSERT_EVENT)?;
         statement.execute(params![
             signed(position.get()),
@@ -198,6 +201,8 @@ impl Log<'_> {
             event.id.bytes(),
             asked.digest,
             body,
+            signed(messages),
+            signed(own),
         ])?;
         let encoded = encode_event(&EventParts {
             conversation: asked.conversation,
@@ -209,7 +214,11 @@ impl Log<'_> {
             body: &body,
         });
         self.head = position;
-        let place = Place { head: seq, ..place };
+        let place = Place {
+            head: seq,
+            messages,
+            ..place
+        };
         self.caches.placed(asked.conversation, place);
         self.events.push(LogEvent {
             position,

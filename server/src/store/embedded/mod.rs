@@ -11,6 +11,7 @@ mod append;
 mod broadcasts;
 mod changes;
 mod checkpoint;
+mod counts;
 mod describe;
 mod due;
 mod history;

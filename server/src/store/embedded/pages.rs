@@ -14,6 +14,7 @@ use prost::Message as _;
 use rusqlite::{Connection, params};
 
 use super::{
+    counts,
     describe::{Interval, Places, describe},
     rows::{
         self, AFTER_EVENT, conversation_head, event_columns, event_joins, log_event, log_head,
@@ -21,7 +22,7 @@ use super::{
     },
 };
 use crate::store::{
-    ChangedDevice, LogEvent, ReadLimit, StoreError, Stretch, UserMark, UserPage,
+    ChangedDevice, LogEvent, ReadLimit, ReadMark, StoreError, Stretch, UserMark, UserPage,
     read::{
         FAR_FACTOR, MARK_COUNT_MAX, NEAR_COUNT, Room, STRETCH_MARKS_MAX, WINDOW_COUNT,
         end_for_marks,
@@ -67,13 +68,13 @@ const FIND_EVENT: &str = concat!(
 );
 
 const FIND_MARKS: &str = "
-    SELECT k.read_position, c.conversation_id, k.read_seq
+    SELECT k.read_position, c.conversation_id, k.read_seq, k.conversation
       FROM marks k JOIN conversations c ON c.key = k.conversation
      WHERE k.user = ?1 AND k.read_position > ?2 AND k.read_position <= ?3
      ORDER BY k.read_position LIMIT ?4";
 
 const FIND_MOVED_MARKS: &str = "
-    SELECT k.read_position, u.user_id, c.conversation_id, k.read_seq
+    SELECT k.read_position, u.user_id, c.conversation_id, k.read_seq, k.user, k.conversation
       FROM marks k JOIN users u ON u.key = k.user JOIN conversations c ON c.key = k.conversation
      WHERE k.read_position > ?1 AND k.read_position <= ?2
      ORDER BY k.read_position LIMIT ?3";
@@ -124,16 +125,29 @@ fn moved_marks(
 ) -> Result<Vec<UserMark>, StoreError> {
     let mut statement = connection.prepare_cached(FIND_MOVED_MARKS)?;
     let count = i64::try_from(STRETCH_MARKS_MAX).unwrap_or(i64::MAX);
-    let range = [signed(after.get()), signed(upto.get()), count];
-    let marks = statement.query_map(range, |row| {
-        Ok(UserMark {
+    let mut rows = statement.query([signed(after.get()), signed(upto.get()), count])?;
+    let mut marks = Vec::new();
+    while let Some(row) = rows.next()? {
+        marks.push(UserMark {
             position: Position::new(unsigned(row.get(0)?)),
             user: UserId::new(row.get(1)?),
             conversation: ConversationId::new(row.get(2)?),
-            seq: Seq::new(unsigned(row.get(3)?)),
-        })
-    })?;
-    Ok(marks.collect::<Result<_, _>>()?)
+            read: read_mark(connection, row.get(4)?, row.get(5)?, row.get(3)?)?,
+        });
+    }
+    Ok(marks)
+}
+
+fn read_mark(
+    connection: &Connection,
+    user: i64,
+    conversation: i64,
+    seq: i64,
+) -> Result<ReadMark, StoreError> {
+    Ok(ReadMark {
+        seq: Seq::new(unsigned(seq)),
+        counts: counts::upto(connection, user, conversation, seq)?,
+    })
 }
 
 fn changed_devices(
@@ -335,13 +349,15 @@ fn marks(
     let count = signed(MARK_COUNT_MAX as u64);
     let range = params![key, signed(after.get()), signed(upto.get()), count];
     let mut statement = connection.prepare_cached(FIND_MARKS)?;
-    let marks = statement.query_map(range, |row| {
-        Ok(UserMark {
+    let mut rows = statement.query(range)?;
+    let mut marks = Vec::new();
+    while let Some(row) = rows.next()? {
+        marks.push(UserMark {
             position: Position::new(unsigned(row.get(0)?)),
             user,
             conversation: ConversationId::new(row.get(1)?),
-            seq: Seq::new(unsigned(row.get(2)?)),
-        })
-    })?;
-    Ok(marks.collect::<Result<_, _>>()?)
+            read: read_mark(connection, key, row.get(3)?, row.get(2)?)?,
+        });
+    }
+    Ok(marks)
 }

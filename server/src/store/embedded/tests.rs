@@ -7,8 +7,8 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 
 use super::{
-    Embedded, OpenError, changes, checkpoint, due, history, log, migrations, migrations::Migration,
-    open, open::DATABASE_FILE, pages,
+    Embedded, OpenError, changes, checkpoint, counts, due, history, log, migrations,
+    migrations::Migration, open, open::DATABASE_FILE, pages,
 };
 use crate::{
     clock::Blocking,
@@ -303,6 +303,9 @@ fn no_query_scans_the_log() {
         log::FIND_KNOWN,
         pages::FIND_STRETCH,
         pages::FIND_USER_EVENTS,
+        counts::FIND_MESSAGES,
+        counts::FIND_OWN,
+        counts::FIND_MENTIONS,
         due::FIND_NEXT,
         due::FIND_NEXT_IN,
         history::FIND_EVENTS_DOWN,

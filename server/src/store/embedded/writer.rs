@@ -10,7 +10,7 @@ use magpie_protocol::{
 };
 use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 
-use super::rows::{OPEN_END, conversation_head, unsigned};
+use super::rows::{OPEN_END, unsigned};
 use crate::store::{
     StoreError,
     rules::{ConversationKind, Person, Place, stored_role},
@@ -209,12 +209,20 @@ impl Caches {
         let Some((key, kind, announcement_only)) = found else {
             return Ok(None);
         };
-        let (head, _) = conversation_head(connection, key)?;
+        let sql = "
+            SELECT seq, message_count FROM events
+             WHERE conversation = ?1 ORDER BY seq DESC LIMIT 1";
+        let last: Option<(i64, i64)> = connection
+            .prepare_cached(sql)?
+            .query_row([key], |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()?;
+        let (head, messages) = last.unwrap_or((0, 0));
         let place = Place {
             key,
             kind: ConversationKind::from_number(kind)?,
             head: Seq::new(unsigned(head)),
             announcement_only,
+            messages: unsigned(messages),
         };
         self.placed(id, place);
         Ok(Some(place))

@@ -9,7 +9,7 @@
 
 use bytes::Bytes;
 use magpie_protocol::{
-    id::ConversationId,
+    id::{ConversationId, UserId},
     message::NewMessage,
     role::Role,
     seq::{Position, Seq},
@@ -25,6 +25,7 @@ use uuid::Uuid;
 
 use super::{
     committer::Ended,
+    counts::Mentions,
     known::Known,
     log::{Log, role},
     rows::{LOCK_HEAD, number},
@@ -56,12 +57,20 @@ const WRITE_MESSAGES: &str = "
                (SELECT c.announcement_only FROM conversations c
                  WHERE c.key = l.conversation LIMIT 1) IS TRUE AS announcement_only,
                coalesce((SELECT e.seq FROM events e WHERE e.conversation_key = l.conversation
-                          ORDER BY e.seq DESC LIMIT 1), 0) AS last_seq
+                          ORDER BY e.seq DESC LIMIT 1), 0) AS last_seq,
+               coalesce((SELECT e.message_count FROM events e
+                          WHERE e.conversation_key = l.conversation
+                          ORDER BY e.seq DESC LIMIT 1), 0) AS message_count,
+               coalesce((SELECT e.sender_count FROM events e
+                          WHERE e.conversation_key = l.conversation
+                            AND e.sender_key = l.sender AND e.kind = 1
+                          ORDER BY e.seq DESC LIMIT 1), 0) AS sender_count
           FROM unnest($1::bigint[], $2::uuid[], $3::bigint[])
                WITH ORDINALITY AS l (sender, device, conversation, stream)
     ), judged AS MATERIALIZED (
         SELECT a.number, a.id, a.digest, a.body, a.reply_to, a.least_role,
                l.sender, l.conversation, l.may_act, l.role, l.announcement_only, l.last_seq,
+               l.message_count, l.sender_count,
                k.seq AS known_seq, k.committed_at_ms AS known_at_ms,
                k.digest = a.digest AS is_same
           FROM unnest($4::bigint[], $5::uuid[], $6::bytea[], $7::bytea[], $10::bigint[],
@@ -74,20 +83,24 @@ const WRITE_MESSAGES: &str = "
           ) k ON true
     ), fresh AS MATERIALIZED (
         SELECT j.number, j.sender, j.id, j.digest, j.conversation, j.body,
-               j.last_seq
-                   + row_number() OVER (PARTITION BY j.conversation ORDER BY j.number) AS seq,
+               j.last_seq + row_number() OVER of_place AS seq,
+               j.message_count + row_number() OVER of_place AS message_count,
+               j.sender_count
+                   + row_number() OVER (PARTITION BY j.conversation, j.sender ORDER BY j.number)
+                   AS sender_count,
                (SELECT position FROM log_head WHERE shard = $9)
                    + row_number() OVER (ORDER BY j.number) AS position
           FROM judged j
          WHERE j.known_seq IS NULL AND j.may_act AND j.role >= j.least_role
            AND (j.role >= 2 OR NOT j.announcement_only)
            AND j.reply_to <= j.last_seq
+        WINDOW of_place AS (PARTITION BY j.conversation ORDER BY j.number)
     ), written AS (
         INSERT INTO events (position, conversation_key, seq, sender_key, committed_at_ms,
-                            message_id, kind, digest, body)
+                            message_id, kind, digest, body, message_count, sender_count)
         SELECT f.position, f.conversation, f.seq, f.sender,
                greatest($8, (SELECT committed_at_ms FROM log_head WHERE shard = $9)),
-               f.id, 1, f.digest, f.body
+               f.id, 1, f.digest, f.body, f.message_count, f.sender_count
           FROM fresh f
          ORDER BY f.position
     ), moved AS (
@@ -113,7 +126,9 @@ pub(super) async fn append(
     let parts = split(known, shard, batch);
     let shard = shard.shard;
     match parts.as_slice() {
-        [Part::Messages(messages)] => append_at_once(session, shard, messages, at_ms).await,
+        [Part::Messages(messages)] if messages.iter().all(|it| it.mentioned.is_empty()) => {
+            append_at_once(session, shard, messages, at_ms).await
+        }
         parts => append_in_parts(session, known, shard, parts, at_ms).await,
     }
 }
@@ -150,6 +165,8 @@ struct MessageRow<'a> {
     place: Option<i64>,
     /// `None` if it goes to nobody.
     asked: Option<Asked>,
+    /// See [`rules::mentioned`].
+    mentioned: Vec<(Option<UserId>, i64)>,
     /// Encoded [`v1::EventContent`].
     body: Vec<u8>,
 }
@@ -166,6 +183,8 @@ impl MessageRow<'_> {
             },
             head,
             announcement_only,
+            // The statement numbers messages itself.
+            messages: 0,
         }
     }
 }
@@ -223,8 +242,10 @@ fn message_row<'a>(
     if place.is_none() && may_be_made {
         return None;
     }
+    let content = rules::message(message);
+    let mentioned = rules::mentioned(&content, append.actor.user);
     let content = v1::EventContent {
-        kind: Some(rules::message(message)),
+        kind: Some(content),
     };
     Some(MessageRow {
         append,
@@ -232,6 +253,7 @@ fn message_row<'a>(
         sender: known.person(append.actor.user).cloned(),
         place,
         asked,
+        mentioned,
         body: content.encode_to_vec(),
     })
 }
@@ -315,6 +337,8 @@ struct Progress {
     committed_at_ms: i64,
     outcomes: Vec<Outcome>,
     events: Vec<LogEvent>,
+    /// Of the messages since they were written down last.
+    mentions: Mentions,
 }
 
 impl Progress {
@@ -325,6 +349,7 @@ impl Progress {
             committed_at_ms: at_ms.max(get(row, 1)?),
             outcomes: Vec::new(),
             events: Vec::new(),
+            mentions: Mentions::default(),
         })
     }
 
@@ -384,13 +409,15 @@ impl Progress {
             committed_at_ms: self.committed_at_ms,
             body: &message.body,
         });
-        self.events.push(LogEvent {
+        let event = LogEvent {
             position: Position::new(position),
             conversation,
             seq,
             encoded,
             change: None,
-        });
+        };
+        self.mentions.add(&event, &message.mentioned);
+        self.events.push(event);
         Ok(Outcome::Accepted {
             conversation,
             seq,
@@ -459,6 +486,9 @@ async fn append_in_parts(
                 let columns = Columns::of(messages, shard, progress.committed_at_ms);
                 let rows = session.rows(WRITE_MESSAGES, &columns.params()).await?;
                 progress.take(messages, &rows)?;
+                std::mem::take(&mut progress.mentions)
+                    .write(session)
+                    .await?;
             }
             Part::Single(append) => {
                 let mut log = Log {

@@ -29,16 +29,20 @@ const JUDGE: &str = "
            (SELECT m.role FROM members m
              WHERE m.user_key = $1 AND m.conversation_key = c.key
                AND m.to_position = 9223372036854775807 LIMIT 1),
-           coalesce((SELECT e.seq FROM events e WHERE e.conversation_key = c.key
-                      ORDER BY e.seq DESC LIMIT 1), 0),
+           coalesce(last.seq, 0),
            EXISTS (SELECT FROM users u WHERE u.key = $1 AND u.state = 2),
+           coalesce(last.message_count, 0),
            c.announcement_only
       FROM (SELECT 1) one
       LEFT JOIN LATERAL (
           SELECT e.seq, e.committed_at_ms, e.digest FROM events e
            WHERE e.sender_key = $1 AND e.message_id = $2 LIMIT 1
       ) k ON true
-      LEFT JOIN conversations c ON c.conversation_id = $4";
+      LEFT JOIN conversations c ON c.conversation_id = $4
+      LEFT JOIN LATERAL (
+          SELECT e.seq, e.message_count FROM events e WHERE e.conversation_key = c.key
+           ORDER BY e.seq DESC LIMIT 1
+      ) last ON true";
 
 /// Why a command ends early. Until its effect is decided a command may stop with a
 /// refusal; behind that only with a failure, which undoes the whole batch.
@@ -77,7 +81,8 @@ fn standing(row: &Row) -> Result<Standing, Failure> {
             key,
             kind: ConversationKind::from_number(get::<i16>(row, 5)?.into())?,
             head: Seq::new(get_count(row, 7)?),
-            announcement_only: get(row, 9)?,
+            messages: get_count(row, 9)?,
+            announcement_only: get(row, 10)?,
         }),
         None => None,
     };

@@ -13,6 +13,7 @@ use uuid::Uuid;
 use super::{
     accounts::{ATTEMPTS, until_known},
     connections::Connections,
+    counts::{counts, read_mark},
     rows::{self, OPEN_END, each_signed, number},
     session::{Failure, Params, Session, get, get_count, get_id, limit as row_limit, signed, uuid},
 };
@@ -59,9 +60,11 @@ const DESCRIBE: &str = "
            CASE WHEN i.to_position = 9223372036854775807 THEN c.member_count
                 ELSE coalesce(ended.left_count, 0) END,
            CASE WHEN i.to_position = 9223372036854775807 THEN c.description ELSE '' END,
-           i.to_position = 9223372036854775807 AND c.announcement_only
-      FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) WITH ORDINALITY
-        AS i (conversation, to_seq, to_position, number)
+           i.to_position = 9223372036854775807 AND c.announcement_only,
+           messages_upto($4, c.key, head.seq), mentions_upto($4, c.key, head.seq),
+           messages_upto($4, c.key, read.seq), mentions_upto($4, c.key, read.seq)
+      FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $5::bigint[]) WITH ORDINALITY
+        AS i (conversation, to_seq, to_position, from_seq, number)
       JOIN conversations c ON c.key = i.conversation
       LEFT JOIN LATERAL (
            SELECT e.seq, e.position FROM events e WHERE e.conversation_key = c.key
@@ -70,6 +73,10 @@ const DESCRIBE: &str = "
            SELECT m.left_count, m.left_title FROM members m
             WHERE m.conversation_key = i.conversation AND m.to_position = i.to_position
             LIMIT 1) ended ON i.to_position < 9223372036854775807
+     CROSS JOIN LATERAL (SELECT coalesce(last.seq, i.to_seq) AS seq) head
+      LEFT JOIN marks k ON k.user_key = $4 AND k.conversation_key = c.key
+     CROSS JOIN LATERAL (
+           SELECT greatest(least(coalesce(k.read_seq, 0), head.seq), i.from_seq - 1) AS seq) read
      ORDER BY i.number";
 
 /// Members when a membership ended, or now if it has not, with how far they have
@@ -114,7 +121,9 @@ pub(super) async fn describe(
     let keys: Vec<i64> = intervals.iter().map(|it| it.conversation).collect();
     let ends: Vec<i64> = intervals.iter().map(|it| it.to_seq).collect();
     let until: Vec<i64> = intervals.iter().map(|it| it.to_position).collect();
-    let rows = session.rows(DESCRIBE, &[&keys, &ends, &until]).await?;
+    let begins: Vec<i64> = intervals.iter().map(|it| it.from_seq).collect();
+    let params: Params<'_> = &[&keys, &ends, &until, &user, &begins];
+    let rows = session.rows(DESCRIBE, params).await?;
     if rows.len() != intervals.len() {
         return Err(Failure::corrupt("a membership of no conversation"));
     }
@@ -142,6 +151,8 @@ pub(super) async fn describe(
             member_count,
             description: get(row, 6)?,
             announcement_only: get(row, 7)?,
+            counts: Some(counts(row, 8)?.to_wire()),
+            read_counts: Some(counts(row, 10)?.to_wire()),
         });
     }
     let mut rows = small.members(session).await?;
@@ -392,10 +403,13 @@ const ADVANCE_READ_MARKS: &str = "
         UPDATE log_head SET position = position + 1
          WHERE shard = $1 AND EXISTS (SELECT FROM advanced)
     )
-    SELECT l.number, greatest(a.read_seq, k.read_seq, 0), EXISTS (SELECT FROM advanced)
-      FROM latest l
-      LEFT JOIN advanced a USING (user_key, conversation_key)
-      LEFT JOIN marks k USING (user_key, conversation_key)";
+    SELECT n.number, n.seq, messages_upto(n.user_key, n.conversation_key, n.seq),
+           mentions_upto(n.user_key, n.conversation_key, n.seq), EXISTS (SELECT FROM advanced)
+      FROM (SELECT l.number, user_key, conversation_key,
+                   greatest(a.read_seq, k.read_seq, 0) AS seq
+              FROM latest l
+              LEFT JOIN advanced a USING (user_key, conversation_key)
+              LEFT JOIN marks k USING (user_key, conversation_key)) n";
 
 pub(super) async fn mark_read(
     connections: &Connections,
@@ -430,9 +444,9 @@ async fn try_mark_read(
     for row in &rows {
         let number = usize::try_from(get::<i64>(row, 0)? - 1).ok();
         if let Some(mark) = number.and_then(|number| marked.marks.get_mut(number)) {
-            *mark = Some(Seq::new(get_count(row, 1)?));
+            *mark = Some(read_mark(row, 1)?);
         }
-        if get(row, 2)? {
+        if get(row, 4)? {
             marked.head = after.next();
         }
     }

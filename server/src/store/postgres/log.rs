@@ -13,13 +13,16 @@ use prost::Message as _;
 use tokio_postgres::Row;
 
 use super::{
+    counts::Mentions,
     known::{Known, person},
     session::{Failure, Params, Session, get, get_count, signed, uuid},
 };
 use crate::store::{
     Append, LogEvent, MembershipChange,
     event::{EventKind, EventParts, encode_event},
-    rules::{Asked, ConversationKind, Effect, Members, Person, Place, Said, Scene, stored_role},
+    rules::{
+        self, Asked, ConversationKind, Effect, Members, Person, Place, Said, Scene, stored_role,
+    },
 };
 
 /// What a user is in a conversation, from a column that is absent if they are no member.
@@ -34,14 +37,19 @@ pub(super) fn role(row: &Row, column: usize) -> Result<Option<Role>, Failure> {
 const INSERT_CONVERSATION: &str = "
     INSERT INTO conversations (conversation_id, kind, title) VALUES ($1, $2, $3) RETURNING key";
 
-/// Writes an event, and the new head with it.
+/// Writes an event, and the new head with it. $10 is how many messages there are up to
+/// it; a message has one more of its sender's than their last one.
 const INSERT_EVENT: &str = "
     WITH moved AS (
         UPDATE log_head SET position = $1, committed_at_ms = $6 WHERE shard = $1::bigint >> 56
     )
     INSERT INTO events (position, conversation_key, seq, sender_key, kind, committed_at_ms,
-                        message_id, digest, body)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+                        message_id, digest, body, message_count, sender_count)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10,
+            CASE WHEN $5::smallint = 1 THEN 1 + coalesce((
+                SELECT e.sender_count FROM events e
+                 WHERE e.conversation_key = $2 AND e.sender_key = $4 AND e.kind = 1
+                 ORDER BY e.seq DESC LIMIT 1), 0) ELSE 0 END)";
 
 const INSERT_MEMBERS: &str = "
     WITH counted AS (
@@ -216,6 +224,7 @@ impl<'a> Log<'a> {
             kind,
             head: Seq::ZERO,
             announcement_only: false,
+            messages: 0,
         })
     }
 
@@ -227,10 +236,12 @@ impl<'a> Log<'a> {
         event: NewEvent,
     ) -> Result<LogEvent, Failure> {
         let (position, seq) = (self.head.next(), place.head.next());
+        let mentioned = rules::mentioned(&event.content, request.sender.id);
         let content = v1::EventContent {
             kind: Some(event.content),
         };
         let body = content.encode_to_vec();
+        let messages = place.messages + u64::from(event.kind == EventKind::Message);
         self.session
             .execute(
                 INSERT_EVENT,
@@ -244,6 +255,7 @@ impl<'a> Log<'a> {
                     &uuid(request.append.id.bytes()),
                     &request.asked.digest.as_slice(),
                     &body,
+                    &signed(messages),
                 ],
             )
             .await?;
@@ -257,13 +269,17 @@ impl<'a> Log<'a> {
             committed_at_ms: self.committed_at_ms,
             body: &body,
         });
-        Ok(LogEvent {
+        let event = LogEvent {
             position,
             conversation: request.asked.conversation,
             seq,
             encoded,
             change: event.change,
-        })
+        };
+        let mut mentions = Mentions::default();
+        mentions.add(&event, &mentioned);
+        mentions.write(self.session).await?;
+        Ok(event)
     }
 
     /// From this event on these users are members.

@@ -12,6 +12,7 @@ mod changes;
 mod command;
 mod committer;
 mod connections;
+mod counts;
 mod describe;
 mod due;
 mod epoch;

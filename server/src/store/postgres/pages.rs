@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use magpie_protocol::{
     id::{ConversationId, DeviceId, UserId},
-    seq::{Position, Seq},
+    seq::Position,
     wire::v1,
 };
 use prost::Message as _;
@@ -12,6 +12,7 @@ use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::{
+    counts::read_mark,
     describe::{Interval, describe},
     rows::{
         self, AFTER_EVENT, FOUND_COUNT, bounded, event_columns, event_joins, head, heads, log_event,
@@ -123,13 +124,17 @@ const COUNT_INTERVALS: &str = "
         SELECT FROM members WHERE user_key = $1 AND to_position > $2 LIMIT $3) m";
 
 const FIND_MARKS: &str = "
-    SELECT k.read_position, c.conversation_id, k.read_seq
+    SELECT k.read_position, c.conversation_id, k.read_seq,
+           messages_upto(k.user_key, k.conversation_key, k.read_seq),
+           mentions_upto(k.user_key, k.conversation_key, k.read_seq)
       FROM marks k JOIN conversations c ON c.key = k.conversation_key
      WHERE k.user_key = $1 AND k.read_position > $2 AND k.read_position <= $3
      ORDER BY k.read_position LIMIT $4";
 
 const FIND_MOVED_MARKS: &str = "
-    SELECT k.read_position, u.user_id, c.conversation_id, k.read_seq
+    SELECT k.read_position, u.user_id, c.conversation_id, k.read_seq,
+           messages_upto(k.user_key, k.conversation_key, k.read_seq),
+           mentions_upto(k.user_key, k.conversation_key, k.read_seq)
       FROM (SELECT * FROM marks WHERE read_position > $1 AND read_position <= $2
              ORDER BY read_position LIMIT $3) k
       JOIN users u ON u.key = k.user_key
@@ -206,7 +211,7 @@ async fn moved_marks(
             position: Position::new(get_count(row, 0)?),
             user: UserId::new(get_id(row, 1)?),
             conversation: ConversationId::new(get_id(row, 2)?),
-            seq: Seq::new(get_count(row, 3)?),
+            read: read_mark(row, 3)?,
         })
     };
     let rows = session.rows(FIND_MOVED_MARKS, params).await?;
@@ -332,7 +337,7 @@ impl Filling<'_> {
                 position: Position::new(get_count(row, 0)?),
                 user: self.user,
                 conversation: ConversationId::new(get_id(row, 1)?),
-                seq: Seq::new(get_count(row, 2)?),
+                read: read_mark(row, 2)?,
             })
         };
         let rows = self.session.rows(FIND_MARKS, params).await?;

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use magpie_protocol::{
+    id::UserId,
     limits::{EDITS_MAX, OWN_REACTIONS_MAX, REACTIONS_MAX},
     message::{Edit, Emoji, NewMessage},
     role::Role,
@@ -76,6 +77,26 @@ fn may_write(place: Place, role: Role, message: &NewMessage) -> Result<(), Refus
 /// The content of a message's event.
 pub(in crate::store) fn message(message: &NewMessage) -> Kind {
     Kind::Message(message.as_wire().clone())
+}
+
+/// For whom an event changes how many messages mention them, and by how much. `None` is
+/// everybody: whoever mentions everybody does not mean themself, so theirs is less by
+/// one. Nobody counts twice.
+pub(in crate::store) fn mentioned(content: &Kind, sender: UserId) -> Vec<(Option<UserId>, i64)> {
+    let Kind::Message(message) = content else {
+        return Vec::new();
+    };
+    if message.mentions_everybody {
+        return vec![(None, 1), (Some(sender), -1)];
+    }
+    let named = message.mentions.iter();
+    let mut named: Vec<UserId> = named
+        .filter_map(|it| UserId::try_from(it.user_id.as_ref()).ok())
+        .filter(|user| *user != sender)
+        .collect();
+    named.sort_unstable();
+    named.dedup();
+    named.into_iter().map(|user| (Some(user), 1)).collect()
 }
 
 /// A message into a conversation that exists.

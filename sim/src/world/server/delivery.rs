@@ -191,6 +191,7 @@ fn marks(log: &Log, user: UserId, newest: &BTreeMap<ConversationId, u64>) -> Vec
             user_id: other.to_wire(),
             delivered_seq: *seq,
             read_seq: 0,
+            read_counts: None,
         })
         .collect()
 }

@@ -160,11 +160,27 @@ CREATE TABLE events (
     digest          BLOB NOT NULL,
     -- Encoded EventContent. Of a message that was deleted, and of its edits,
     -- without what they said.
-    body            BLOB NOT NULL
+    body            BLOB NOT NULL,
+    -- How many messages the conversation has up to here; and of a message, how many
+    -- its sender has there. Deleted ones count, so no number ever changes.
+    message_count   INTEGER NOT NULL,
+    sender_count    INTEGER NOT NULL
 ) STRICT;
 
 CREATE UNIQUE INDEX events_by_seq ON events (conversation, seq);
 CREATE UNIQUE INDEX events_by_message_id ON events (sender, message_id);
+-- How many messages a user has in a conversation is written in their last one.
+CREATE INDEX events_by_sender ON events (conversation, sender, seq) WHERE kind = 1;
+
+-- How many messages of others mention a user, up to the one at `seq`. The user 0 is
+-- everybody: what mentions all is counted there, and, as one less, for its sender.
+CREATE TABLE mentions (
+    conversation INTEGER NOT NULL,
+    user         INTEGER NOT NULL,
+    seq          INTEGER NOT NULL,
+    count        INTEGER NOT NULL,
+    PRIMARY KEY (conversation, user, seq)
+) STRICT, WITHOUT ROWID;
 
 -- Which events are edits of which messages: the last one is what is said now.
 CREATE TABLE edits (

@@ -184,11 +184,50 @@ CREATE TABLE events (
     -- Encoded EventContent. Of a message that was deleted, and of its edits,
     -- without what they said.
     body             bytea NOT NULL,
+    -- How many messages the conversation has up to here; and of a message, how many
+    -- its sender has there. Deleted ones count, so no number ever changes.
+    message_count    bigint NOT NULL,
+    sender_count     bigint NOT NULL,
     PRIMARY KEY (conversation_key, seq)
 );
 
 CREATE UNIQUE INDEX events_by_position ON events (position);
 CREATE UNIQUE INDEX events_by_message_id ON events (sender_key, message_id);
+-- How many messages a user has in a conversation is written in their last one.
+CREATE INDEX events_by_sender ON events (conversation_key, sender_key, seq) WHERE kind = 1;
+
+-- How many messages of others mention a user, up to the one at `seq`. The user 0 is
+-- everybody: what mentions all is counted there, and, as one less, for its sender.
+CREATE TABLE mentions (
+    conversation_key bigint NOT NULL,
+    user_key         bigint NOT NULL,
+    seq              bigint NOT NULL,
+    count            bigint NOT NULL,
+    PRIMARY KEY (conversation_key, user_key, seq)
+);
+
+-- What there is for a user up to an event: messages of others, and those of them that
+-- mention the user.
+CREATE FUNCTION messages_upto(reader bigint, conversation bigint, upto bigint) RETURNS bigint
+LANGUAGE sql STABLE AS $$
+    SELECT coalesce((SELECT e.message_count FROM events e
+                      WHERE e.conversation_key = conversation AND e.seq <= upto
+                      ORDER BY e.seq DESC LIMIT 1), 0)
+         - coalesce((SELECT e.sender_count FROM events e
+                      WHERE e.conversation_key = conversation AND e.sender_key = reader
+                        AND e.kind = 1 AND e.seq <= upto
+                      ORDER BY e.seq DESC LIMIT 1), 0)
+$$;
+
+CREATE FUNCTION mentions_upto(reader bigint, conversation bigint, upto bigint) RETURNS bigint
+LANGUAGE sql STABLE AS $$
+    SELECT coalesce((SELECT m.count FROM mentions m
+                      WHERE m.conversation_key = conversation AND m.user_key = 0
+                        AND m.seq <= upto ORDER BY m.seq DESC LIMIT 1), 0)
+         + coalesce((SELECT m.count FROM mentions m
+                      WHERE m.conversation_key = conversation AND m.user_key = reader
+                        AND m.seq <= upto ORDER BY m.seq DESC LIMIT 1), 0)
+$$;
 
 -- Which events are edits of which messages: the last one is what is said now.
 CREATE TABLE edits (

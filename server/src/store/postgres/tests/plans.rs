@@ -35,9 +35,10 @@ const MAKE_MEMBERS: &str = "
 /// The first message of each group, then the second, then the third.
 const MAKE_EVENTS: &str = "
     INSERT INTO events (position, conversation_key, seq, sender_key, committed_at_ms, message_id,
-                        kind, digest, body)
+                        kind, digest, body, message_count, sender_count)
     SELECT (SELECT position FROM log_head) + (round.seq - 1) * (SELECT max(key) FROM conversations) + c.key,
-           c.key, round.seq, (SELECT min(key) FROM users), 0, gen_random_uuid(), 1, 'digest', 'body'
+           c.key, round.seq, (SELECT min(key) FROM users), 0, gen_random_uuid(), 1, 'digest', 'body',
+           round.seq, round.seq
       FROM conversations c, generate_series(1, 3) AS round (seq) WHERE c.kind = 2";
 
 const MOVE_HEAD: &str = "UPDATE log_head SET position = (SELECT max(position) FROM events)";
