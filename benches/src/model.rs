@@ -225,6 +225,7 @@ impl Peer {
             | Request::FetchHistory(_)
             | Request::FetchConversations { .. }
             | Request::FetchMembers(_)
+            | Request::CountReaders(_)
             | Request::SetPush(_)
             | Request::ClearPush
             | Request::Detach

@@ -238,6 +238,13 @@ pub(crate) enum Command {
 
     Receipts(setting::Receipts),
 
+    /// Show who has read a message
+    ///
+    /// Of a group of more than 64 members: how many. Those who hide their read receipts are
+    /// not among them, and whoever hides theirs is not told.
+    #[command(after_help = "Example:\n  magpie readers @bob 7")]
+    Readers(message::Which),
+
     /// List your favourites and whom you gave another name (works offline)
     #[command(after_help = "Example:\n  magpie contacts")]
     Contacts,

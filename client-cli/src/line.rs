@@ -14,7 +14,7 @@ mod torture;
 use std::fmt;
 
 pub(crate) use self::{
-    members::role_name,
+    members::{ReadersFields, role_name},
     message::MessageFields,
     people::place,
     torture::{BegunFields, FaultFields, HealedFields, StruckFields, TortureFields},
@@ -142,6 +142,7 @@ pub(crate) enum Line {
         failed: u64,
     },
     Conversation(ConversationFields),
+    Readers(ReadersFields),
     Receipts {
         hidden: bool,
     },

@@ -81,7 +81,7 @@ pub use self::{
     model::{
         Account, AuditConversation, AuditLine, Contact, Content, ConversationKind,
         ConversationLine, ConversationPage, DeviceLine, Dropped, Gap, History, HistoryPage,
-        LocalHistory, LocalMembers, Member, MembersPlace, Refusal, StoredEvent, User,
+        LocalHistory, LocalMembers, Member, MembersPlace, Readers, Refusal, StoredEvent, User,
     },
     request::{
         Acceptance, InvalidRecipient, NewRequest, Operation, OutboxEntry, OutboxState, Outcome,

@@ -14,7 +14,7 @@ use magpie_protocol::{
     wire::v1::{Action, ErrorCode},
 };
 
-pub use self::members::{LocalMembers, Member, MembersPlace};
+pub use self::members::{LocalMembers, Member, MembersPlace, Readers};
 use crate::message::{Message, MessageState};
 
 /// The account that a home's device belongs to.

@@ -67,6 +67,10 @@ fn requests() -> Vec<client_frame::Body> {
             after_user_id: id(4),
             limit: 300,
         }),
+        Body::CountReaders(v1::CountReaders {
+            conversation_id: id(2),
+            seqs: vec![3, 300],
+        }),
         Body::FetchDevices(v1::FetchDevices {}),
         Body::RevokeDevice(v1::RevokeDevice { device_id: id(3) }),
         Body::SignOut(v1::SignOut {}),

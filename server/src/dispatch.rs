@@ -22,7 +22,7 @@ use v1::{Action, ErrorCode};
 use self::{
     cost::{cost, kind},
     parting::{goodbye, limited_goodbye},
-    replies::{rate_limited, refused},
+    replies::{rate_limited, reader_counts, refused},
     sorting::{Other, to_append},
 };
 pub use self::{
@@ -197,6 +197,11 @@ impl Dispatch {
                     Some(members) => Reply::Members(members),
                     None => Reply::Error(refused(Refusal::NotFound)),
                 })
+            }
+            Other::CountReaders(request) => {
+                let seqs = request.seqs.clone();
+                let counts = self.store.count_readers(from.user, request).await?;
+                Ok(reader_counts(&seqs, counts))
             }
             Other::FetchDevices => self.devices(from).await,
             Other::Push(request) => {

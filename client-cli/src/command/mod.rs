@@ -17,6 +17,7 @@ mod offline;
 mod outbox;
 mod push;
 mod read;
+mod readers;
 mod report;
 mod send;
 mod setting;
@@ -75,6 +76,7 @@ async fn with_home(context: &Context, command: Command) -> Result<Exit, Failure>
         Command::Unmute(asked) => setting::unmute(context, asked).await,
         Command::Contact(asked) => setting::contact(context, asked).await,
         Command::Contacts => setting::contacts(context),
+        Command::Readers(which) => readers::run(context, &which).await,
         Command::Receipts(asked) => setting::receipts(context, asked).await,
         Command::Chat { to } => chat::run(context, to).await,
         Command::Listen { until_idle } => listen::run(context, until_idle).await,

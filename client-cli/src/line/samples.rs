@@ -6,6 +6,7 @@ use super::{
     AccountFields, AuditFields, BegunFields, ConversationFields, DeviceFields, DroppedFields,
     EventFields, FaultFields, HealedFields, Line, MessageFields, OutboxFields, Shown, StruckFields,
     TortureFields,
+    members::ReadersFields,
     message::{MoreFields, ReactionFields},
     setting::SettingFields,
 };
@@ -248,7 +249,7 @@ fn torture() -> Vec<Line> {
     ]
 }
 
-fn conversations() -> [Line; 5] {
+fn conversations() -> [Line; 6] {
     [
         Line::Conversation(ConversationFields {
             conversation_id: conversation_id(),
@@ -270,6 +271,11 @@ fn conversations() -> [Line; 5] {
             nickname: hostile(),
         }),
         Line::Receipts { hidden: true },
+        Line::Readers(ReadersFields {
+            read: Some(vec![hostile()]),
+            delivered: Some(vec![hostile()]),
+            ..ReadersFields::default()
+        }),
         Line::Contact {
             user: hostile(),
             user_id: Shown(magpie_client::UserId::new([3; 16])),

@@ -69,6 +69,8 @@ pub enum Reply {
     Conversations(v1::Conversations),
     /// Members of a conversation.
     Members(v1::Members),
+    /// How many have read messages.
+    ReaderCounts(v1::ReaderCounts),
     /// The user's devices.
     Devices(v1::Devices),
 }
@@ -97,6 +99,7 @@ pub(super) fn sent_message_id(body: &v1::client_frame::Body) -> Bytes {
         | Body::FetchHistory(_)
         | Body::FetchConversations(_)
         | Body::FetchMembers(_)
+        | Body::CountReaders(_)
         | Body::FetchDevices(_)
         | Body::RevokeDevice(_)
         | Body::SignOut(_)

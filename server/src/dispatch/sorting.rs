@@ -7,8 +7,8 @@ use magpie_protocol::{
     seq::Seq,
     text::Password,
     wire::{
-        AddMembers, ChangePassword, CreateGroup, EditMessage, FetchHistory, FetchMembers, React,
-        Report, Request, SendMessage, SetRole, UpdateGroup,
+        AddMembers, ChangePassword, CountReaders, CreateGroup, EditMessage, FetchHistory,
+        FetchMembers, React, Report, Request, SendMessage, SetRole, UpdateGroup,
     },
 };
 
@@ -31,6 +31,7 @@ pub(super) enum Other {
         limit: u32,
     },
     FetchMembers(FetchMembers),
+    CountReaders(CountReaders),
     FetchDevices,
     RevokeDevice(DeviceId),
     Push(PushRequest),
@@ -48,6 +49,7 @@ impl Other {
             Self::FetchHistory(_)
             | Self::FetchConversations { .. }
             | Self::FetchMembers(_)
+            | Self::CountReaders(_)
             | Self::FetchDevices
             | Self::RevokeDevice(_)
             | Self::Push(_)
@@ -84,8 +86,8 @@ pub const fn is_of_one_history(request: &Request) -> bool {
         | Request::Detach
         | Request::ChangePassword(_)
         | Request::DeleteAccount(_) => false,
-        // Of a message by its place in it.
-        Request::Report(_) => true,
+        // Of messages by their places in it.
+        Request::Report(_) | Request::CountReaders(_) => true,
     }
 }
 
@@ -130,6 +132,7 @@ pub(super) fn to_append(
             return Err(Other::FetchConversations { after, limit });
         }
         Request::FetchMembers(request) => return Err(Other::FetchMembers(request)),
+        Request::CountReaders(request) => return Err(Other::CountReaders(request)),
         Request::FetchDevices => return Err(Other::FetchDevices),
         Request::RevokeDevice(device) => return Err(Other::RevokeDevice(device)),
         Request::SignOut => return Err(Other::RevokeDevice(from.device)),

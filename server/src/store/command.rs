@@ -211,6 +211,9 @@ pub enum Refusal {
     /// member with a higher role.
     #[error("it is somebody else's, or your role in this group does not allow it")]
     NotAllowed,
+    /// Who hides their read receipts is not told those of others.
+    #[error("you hide your read receipts, so you are not told those of others")]
+    ReceiptsHidden,
     /// The message was deleted.
     #[error("the message was deleted")]
     Deleted,

@@ -356,6 +356,8 @@ macro_rules! suite {
             receipts {
                 hidden_receipts_are_told_to_nobody
                 who_hides_receipts_is_told_nobodys
+                readers_are_counted_of_each_message
+                readers_are_told_to_who_may_read_it
                 the_last_word_on_receipts_holds
                 receipts_stay_hidden_when_their_user_is_deleted
             }

@@ -15,7 +15,7 @@ use magpie_protocol::{
     id::{ConversationId, DeviceId, UserId},
     seq::{Position, Seq},
     text::UserName,
-    wire::{FetchHistory, FetchMembers, v1},
+    wire::{CountReaders, FetchHistory, FetchMembers, v1},
 };
 
 mod account;
@@ -279,6 +279,16 @@ pub trait Store:
         user: UserId,
         request: FetchMembers,
     ) -> Result<Option<v1::Members>, StoreError>;
+
+    /// How many have read each of these messages: members since it was sent, without its
+    /// sender and without those who hide read receipts. Refused to who is no member, or may
+    /// not read one of them ([`Refusal::NotFound`]), or hides their own
+    /// ([`Refusal::ReceiptsHidden`]).
+    async fn count_readers(
+        &self,
+        user: UserId,
+        request: CountReaders,
+    ) -> Result<Result<Vec<u64>, Refusal>, StoreError>;
 
     /// Those of these users who hide their read receipts now.
     async fn hiding_receipts(&self, users: &[UserId]) -> Result<HashSet<UserId>, StoreError>;

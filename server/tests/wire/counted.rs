@@ -11,15 +11,16 @@ use magpie_protocol::{
     push::{PushAddress, PushToken},
     seq::Position,
     text::UserName,
-    wire::{FetchHistory, FetchMembers, v1},
+    wire::{CountReaders, FetchHistory, FetchMembers, v1},
 };
 use magpie_server::store::{
     Account, AccountChange, Addressed, AdminAct, Append, Broadcast, BroadcastStore, CandidatePage,
     CandidatePlace, Committed, Confirm, Connect, CreateUser, Departure, Device, DeviceLine,
     DueSync, DueWake, Generation, HistoryPage, LogState, MarkRead, Marked, Membership,
     NewBroadcast, NewDevice, NewReport, NewWake, OperatorStore, Positions, Preview, PutDevice,
-    ReadLimit, Recipient, Report, Schedule, Shard, SharedStore, SnapshotPage, SnapshotPlace,
-    Statistics, Store, StoreError, Stretch, SyncStore, UserPage, WakeStore, WorthyStretch,
+    ReadLimit, Recipient, Refusal, Report, Schedule, Shard, SharedStore, SnapshotPage,
+    SnapshotPlace, Statistics, Store, StoreError, Stretch, SyncStore, UserPage, WakeStore,
+    WorthyStretch,
 };
 use tokio::sync::RwLock;
 
@@ -135,6 +136,7 @@ pass_on! {
     snapshot_page(user: UserId, place: SnapshotPlace, held: Option<u64>, limit: ReadLimit) -> SnapshotPage;
     memberships(conversation: ConversationId, ended_after: Position) -> Vec<Membership>;
     members(user: UserId, request: FetchMembers) -> Option<v1::Members>;
+    count_readers(user: UserId, request: CountReaders) -> Result<Vec<u64>, Refusal>;
     hiding_receipts(users: &[UserId]) -> HashSet<UserId>;
     history(user: UserId, request: FetchHistory) -> Option<HistoryPage>;
     conversations(

@@ -99,9 +99,12 @@ async fn what_is_stored_is_told_of_who_hides_what_is_read() {
     let (alice, bob) = (world.register("alice").await, world.register("bob").await);
     let (mut a, _) = world.connect(&alice, Bytes::new()).await;
     let (mut b, _) = world.connect(&bob, Bytes::new()).await;
-    hide(&mut b, true).await;
+    let tablet = world.sign_in("bob").await;
+    let (mut of_bob, _) = world.connect(&tablet, Bytes::new()).await;
+    hide(&mut of_bob, true).await;
     a.send(text_to("bob", "one")).await;
-    b.events(1).await;
+    // The setting comes first.
+    b.events(2).await;
     let stored = a.mark(|mark| mark.user_id == bob.user_id).await;
     assert_eq!((stored.delivered_seq, stored.read_seq), (1, 0));
 }

@@ -49,7 +49,7 @@ use magpie_protocol::{
     id::{ConversationId, DeviceId, UserId},
     seq::Position,
     text::UserName,
-    wire::{FetchHistory, FetchMembers, v1},
+    wire::{CountReaders, FetchHistory, FetchMembers, v1},
 };
 use parking_lot::Mutex;
 use rusqlite::Connection;
@@ -59,7 +59,7 @@ use self::{checkpoint::Checkpoints, readers::Readers, writer::Writer};
 use super::{
     Account, Append, Committed, Confirm, Connect, CreateUser, Device, DeviceLine, Generation,
     HistoryPage, LogState, MarkRead, Marked, Membership, NewDevice, Positions, PutDevice,
-    ReadLimit, Shard, SnapshotPage, SnapshotPlace, Store, StoreError, Stretch, UserPage,
+    ReadLimit, Refusal, Shard, SnapshotPage, SnapshotPlace, Store, StoreError, Stretch, UserPage,
     ahead::Ahead,
     seen::{Seen, went_back},
 };
@@ -276,6 +276,15 @@ impl Store for Embedded {
         request: FetchMembers,
     ) -> Result<Option<v1::Members>, StoreError> {
         self.read(move |connection| members::members(connection, user, request))
+            .await
+    }
+
+    async fn count_readers(
+        &self,
+        user: UserId,
+        request: CountReaders,
+    ) -> Result<Result<Vec<u64>, Refusal>, StoreError> {
+        self.read(move |connection| receipts::count_readers(connection, user, &request))
             .await
     }
 

@@ -30,7 +30,7 @@ enum Names {
     Device(fn(Bytes) -> client_frame::Body),
 }
 
-const ROWS: [&str; 29] = [
+const ROWS: [&str; 30] = [
     "hello",
     "register",
     "sign_in",
@@ -50,6 +50,7 @@ const ROWS: [&str; 29] = [
     "fetch_history",
     "fetch_conversations",
     "fetch_members",
+    "count_readers",
     "fetch_devices",
     "revoke_device",
     "sign_out",
@@ -85,6 +86,7 @@ fn kind(name: &str) -> client_frame::Body {
         "fetch_history" => Body::FetchHistory(Default::default()),
         "fetch_conversations" => Body::FetchConversations(Default::default()),
         "fetch_members" => Body::FetchMembers(Default::default()),
+        "count_readers" => Body::CountReaders(Default::default()),
         "fetch_devices" => Body::FetchDevices(Default::default()),
         "revoke_device" => Body::RevokeDevice(Default::default()),
         "sign_out" => Body::SignOut(Default::default()),
@@ -162,6 +164,13 @@ fn row(name: &str) -> Names {
                 conversation_id,
                 limit: 10,
                 ..Default::default()
+            })
+        }),
+        Body::CountReaders(_) => Names::Conversation(|conversation_id| {
+            // One that those who are gone could read as long as they were there.
+            Body::CountReaders(v1::CountReaders {
+                conversation_id,
+                seqs: vec![1],
             })
         }),
         Body::Report(_) => Names::Conversation(report),

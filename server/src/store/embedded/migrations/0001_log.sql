@@ -245,6 +245,8 @@ CREATE TABLE marks (
 
 CREATE INDEX marks_by_user ON marks (user, read_position);
 CREATE INDEX marks_by_change ON marks (read_position);
+-- Who has read how much of a conversation.
+CREATE INDEX marks_by_conversation ON marks (conversation, read_seq, user);
 
 -- For what users are woken, as their account logs say.
 CREATE TABLE notify (

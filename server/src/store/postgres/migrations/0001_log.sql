@@ -292,6 +292,8 @@ CREATE TABLE marks (
 
 CREATE INDEX marks_by_user ON marks (user_key, read_position);
 CREATE INDEX marks_by_change ON marks (read_position);
+-- Who has read how much of a conversation.
+CREATE INDEX marks_by_conversation ON marks (conversation_key, read_seq, user_key);
 
 -- For what users are woken, as their account logs say.
 CREATE TABLE notify (

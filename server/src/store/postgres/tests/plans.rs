@@ -5,13 +5,16 @@ use std::time::Duration;
 use magpie_protocol::{
     id::ConversationId,
     seq::Position,
-    wire::{FetchHistory, FetchMembers, HistoryFrom},
+    wire::{CountReaders, FetchHistory, FetchMembers, HistoryFrom},
 };
 use magpie_sim::postgres;
 use tokio::time::{Instant, sleep};
 use tokio_postgres::Client;
 
-use super::{super::changes, cluster, open_at};
+use super::{
+    super::{changes, receipts},
+    cluster, open_at,
+};
 use crate::store::{
     Attachment, CandidatePlace, Confirm, Connect, Positions, ReadLimit, Recency, Shard,
     SharedStore, SnapshotPlace,
@@ -99,6 +102,13 @@ async fn ask_everything(world: &World, alice: &Player, bob: &Player) {
         limit: 10,
     };
     store.members(bob.id(), members).await.unwrap().unwrap();
+    let readers = CountReaders {
+        conversation: tea,
+        seqs: vec![seq(4)],
+    };
+    let counted = store.count_readers(bob.id(), readers).await.unwrap();
+    counted.unwrap();
+    store.hiding_receipts(&[bob.id()]).await.unwrap();
     let few = ReadLimit { count: 10, ..ALL };
     for (after, limit) in [(heads, few), (Positions::origin(1), ALL)] {
         store.user_page(bob.id(), after, limit).await.unwrap();
@@ -225,6 +235,47 @@ async fn how_a_reaction_stands_is_found_by_an_index() {
         let count: f64 = rows.split(' ').next().unwrap().parse().unwrap_or(0.0);
         assert!(count <= 25.0, "{lines:#?}");
     }
+}
+
+/// D9. Of 10,000 members who have read, among 200,000 marks of others: by indexes alone.
+#[tokio::test]
+async fn the_readers_of_a_large_group_are_counted_by_an_index() {
+    if postgres::is_skipped() {
+        return;
+    }
+    let url = cluster().create_database().await.unwrap();
+    let client = cluster().connect(url.rsplit('/').next().unwrap()).await;
+    let client = client.unwrap();
+    drop(open_at(&url).await);
+    for sql in [
+        "INSERT INTO users (user_id, name, password_hash, created_at_ms)
+         SELECT gen_random_uuid(), 'user' || n, '', 0 FROM generate_series(1, 10000) n",
+        "INSERT INTO conversations (conversation_id, kind, title)
+         SELECT gen_random_uuid(), 2, 'group' FROM generate_series(1, 21)",
+        "INSERT INTO members (user_key, conversation_key, from_seq, from_position, to_seq,
+                              to_position, role)
+         SELECT u.key, c.key, 1, c.key, 9223372036854775807, 9223372036854775807, 1
+           FROM users u, conversations c",
+        "INSERT INTO marks (user_key, conversation_key, read_seq, read_position)
+         SELECT u.key, c.key, u.key % 100 + 1, c.key FROM users u, conversations c",
+        "INSERT INTO hidden_receipts (user_key) SELECT key FROM users WHERE key % 100 = 7",
+        "VACUUM ANALYZE",
+    ] {
+        client.batch_execute(sql).await.unwrap();
+    }
+    let explain = format!("EXPLAIN (ANALYZE, BUFFERS) {}", receipts::COUNT_READERS);
+    let (key, seqs, first) = (2_i64, vec![10_i64, 50, 90], 10_i64);
+    let rows = client.query(&explain, &[&key, &seqs, &first]).await;
+    let lines: Vec<String> = rows.unwrap().into_iter().map(|row| row.get(0)).collect();
+    let scans = lines.iter().filter(|line| line.contains("Scan")).count();
+    let marks = lines
+        .iter()
+        .filter(|line| line.contains("marks_by_conversation"));
+    assert!(marks.count() == 1 && scans >= 2, "{lines:#?}");
+    assert!(
+        !lines.iter().any(|line| line.contains("Seq Scan on m")),
+        "{lines:#?}"
+    );
 }
 
 /// So that what this connection did does not count as the store's.
