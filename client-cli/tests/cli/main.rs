@@ -19,6 +19,7 @@ mod sharing;
 mod sleeping;
 #[cfg(test)] // as above
 mod terminal;
+mod tour;
 #[cfg(test)] // as above
 mod waking;
 #[cfg(test)] // as above
