@@ -79,6 +79,8 @@ impl Tour {
         if arguments != ["sync"] || code != 0 {
             let printed = self.normal(&printed);
             for line in printed.lines() {
+                // Who has stored it is told to devices that are connected when it happens.
+                let line = line.split("; on devices of").next().unwrap_or(line);
                 writeln!(self.page, "{}", line.trim_end()).unwrap();
             }
         }

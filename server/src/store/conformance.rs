@@ -51,7 +51,7 @@ use magpie_protocol::{
 use prost::Message as _;
 
 use super::{
-    Account, Actor, Append, Command, CreateUser, LogEvent, MarkRead, NewDevice, Outcome, Positions,
+    Account, Actor, Append, Command, CreateUser, LogEvent, NewDevice, Outcome, Positions,
     ReadLimit, Refusal, Shard, SharedStore, Standing, User, UserPage,
 };
 
@@ -266,19 +266,6 @@ impl World {
     ) -> UserPage {
         let after = after.into();
         self.store.user_page(of.id(), after, limit).await.unwrap()
-    }
-
-    /// Moves a mark. Where it is now.
-    pub(super) async fn mark(&self, of: &Player, id: ConversationId, to: u64) -> Option<u64> {
-        let shard = Shard::of_conversation(id, self.store.shard_count());
-        let mark = MarkRead {
-            user: of.id(),
-            conversation: id,
-            seq: seq(to),
-        };
-        let marked = self.store.mark_read(shard, &[mark]).await.unwrap();
-        assert!(marked.head >= marked.after);
-        marked.marks[0].map(|mark| mark.seq.get())
     }
 
     /// The description of a conversation as this user has it.

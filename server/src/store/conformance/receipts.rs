@@ -10,7 +10,27 @@ use magpie_protocol::{
 };
 
 use super::{ALL, Player, World, seq};
-use crate::store::{Append, Command, Positions, Recency, Refusal, SnapshotPlace};
+use crate::store::{Append, Command, MarkRead, Positions, Recency, Refusal, Shard, SnapshotPlace};
+
+impl World {
+    /// Moves a mark. Where it is now.
+    pub(in crate::store) async fn mark(
+        &self,
+        of: &Player,
+        id: ConversationId,
+        to: u64,
+    ) -> Option<u64> {
+        let shard = Shard::of_conversation(id, self.store.shard_count());
+        let mark = MarkRead {
+            user: of.id(),
+            conversation: id,
+            seq: seq(to),
+        };
+        let marked = self.store.mark_read(shard, &[mark]).await.unwrap();
+        assert!(marked.head >= marked.after);
+        marked.marks[0].map(|mark| mark.seq.get())
+    }
+}
 
 fn receipts(world: &World, of: &Player, hidden: bool) -> Append {
     let setting = Setting::Receipts { hidden };
