@@ -12,6 +12,7 @@ mod limited;
 mod manual;
 mod queueing;
 mod roles;
+#[cfg(test)] // as above
 mod settings;
 #[cfg(test)] // as above
 mod sharing;
@@ -19,6 +20,7 @@ mod sharing;
 mod sleeping;
 #[cfg(test)] // as above
 mod terminal;
+#[cfg(test)] // as above
 mod tour;
 #[cfg(test)] // as above
 mod waking;

@@ -99,13 +99,13 @@ impl Tour {
                 let count = self.ids.len() + 1;
                 let new = || format!("00000000-0000-7000-8000-{count:012}");
                 normal.push_str(self.ids.entry(id.to_owned()).or_insert_with(new));
-                rest = &rest[ID_SIZE..];
+                rest = rest.get(ID_SIZE..).unwrap_or_default();
             } else if rest.get(..TIME.len()).is_some_and(is_time) {
                 normal.push_str(TIME);
-                rest = &rest[TIME.len()..];
+                rest = rest.get(TIME.len()..).unwrap_or_default();
             } else {
                 normal.push(next);
-                rest = &rest[next.len_utf8()..];
+                rest = rest.get(next.len_utf8()..).unwrap_or_default();
             }
         }
         normal

@@ -166,18 +166,20 @@ fn row(name: &str) -> Names {
                 ..Default::default()
             })
         }),
-        Body::CountReaders(_) => Names::Conversation(|conversation_id| {
-            // One that those who are gone could read as long as they were there.
-            Body::CountReaders(v1::CountReaders {
-                conversation_id,
-                seqs: vec![1],
-            })
-        }),
+        Body::CountReaders(_) => Names::Conversation(count_readers),
         Body::Report(_) => Names::Conversation(report),
         Body::RevokeDevice(_) => {
             Names::Device(|device_id| Body::RevokeDevice(v1::RevokeDevice { device_id }))
         }
     }
+}
+
+fn count_readers(conversation_id: Bytes) -> client_frame::Body {
+    // One that those who are gone could read as long as they were there.
+    client_frame::Body::CountReaders(v1::CountReaders {
+        conversation_id,
+        seqs: vec![1],
+    })
 }
 
 fn update_group(conversation_id: Bytes) -> client_frame::Body {

@@ -102,13 +102,7 @@ async fn ask_everything(world: &World, alice: &Player, bob: &Player) {
         limit: 10,
     };
     store.members(bob.id(), members).await.unwrap().unwrap();
-    let readers = CountReaders {
-        conversation: tea,
-        seqs: vec![seq(4)],
-    };
-    let counted = store.count_readers(bob.id(), readers).await.unwrap();
-    counted.unwrap();
-    store.hiding_receipts(&[bob.id()]).await.unwrap();
+    ask_for_readers(world, bob, tea).await;
     let few = ReadLimit { count: 10, ..ALL };
     for (after, limit) in [(heads, few), (Positions::origin(1), ALL)] {
         store.user_page(bob.id(), after, limit).await.unwrap();
@@ -133,6 +127,16 @@ async fn ask_everything(world: &World, alice: &Player, bob: &Player) {
     }
     ask_for_wakes(world, bob, direct).await;
     store.revoke_device(bob.id(), device.id).await.unwrap();
+}
+
+async fn ask_for_readers(world: &World, of: &Player, conversation: ConversationId) {
+    let readers = CountReaders {
+        conversation,
+        seqs: vec![seq(4)],
+    };
+    let counted = world.store.count_readers(of.id(), readers).await.unwrap();
+    counted.unwrap();
+    world.store.hiding_receipts(&[of.id()]).await.unwrap();
 }
 
 async fn ask_for_wakes(world: &World, bob: &Player, of: ConversationId) {
