@@ -236,7 +236,11 @@ pub(crate) enum Command {
 
     Contact(setting::Contact),
 
-    /// List your favourites and whom you gave another name (works offline)
+    Block(setting::Block),
+
+    Unblock(setting::Unblock),
+
+    /// List your favourites, whom you gave another name and whom you block (works offline)
     #[command(after_help = "Example:\n  magpie contacts")]
     Contacts,
 

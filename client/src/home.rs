@@ -162,7 +162,7 @@ impl Home {
         self.database.lock().notify(None)
     }
 
-    /// Those who are favourites, or have a nickname.
+    /// Those who are favourites, have a nickname, or are blocked.
     ///
     /// # Errors
     ///

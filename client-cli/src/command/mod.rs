@@ -74,6 +74,8 @@ async fn with_home(context: &Context, command: Command) -> Result<Exit, Failure>
         Command::Mute(asked) => setting::mute(context, asked).await,
         Command::Unmute(asked) => setting::unmute(context, asked).await,
         Command::Contact(asked) => setting::contact(context, asked).await,
+        Command::Block(asked) => setting::block(context, asked).await,
+        Command::Unblock(asked) => setting::unblock(context, asked).await,
         Command::Contacts => setting::contacts(context),
         Command::Chat { to } => chat::run(context, to).await,
         Command::Listen { until_idle } => listen::run(context, until_idle).await,

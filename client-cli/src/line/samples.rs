@@ -66,6 +66,7 @@ fn event(kind: &'static str) -> Line {
             about: Some(hostile()),
             level: Some("none"),
             until: Some(MOMENT.to_owned()),
+            blocked: Some(true),
             favourite: Some(true),
             nickname: Some(hostile()),
         },
@@ -76,6 +77,7 @@ fn event(kind: &'static str) -> Line {
 /// Whatever a message can have.
 fn more() -> MoreFields {
     MoreFields {
+        blocked: false,
         deleted: false,
         reply_to_seq: Some(3),
         forwarded_from: Some(hostile()),
@@ -266,6 +268,7 @@ fn conversations() -> [Line; 4] {
             notify: "none",
             notify_until: Some(MOMENT.to_owned()),
             favourite: true,
+            blocked: true,
             nickname: hostile(),
         }),
         Line::Contact {
@@ -273,6 +276,7 @@ fn conversations() -> [Line; 4] {
             user_id: Shown(magpie_client::UserId::new([3; 16])),
             favourite: true,
             nickname: hostile(),
+            blocked: true,
         },
         Line::Member {
             conversation_id: conversation_id(),
@@ -306,6 +310,7 @@ pub(crate) fn all() -> Vec<Line> {
             "message_deleted",
             "reacted",
             "account_changed",
+            "hidden",
             "unknown",
         ]
         .map(event),

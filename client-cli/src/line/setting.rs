@@ -14,7 +14,7 @@ use crate::paint::{Painter, Part};
 /// What an event of the account log sets.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct SettingFields {
-    /// `notify`, `hide` or `contact`.
+    /// `notify`, `hide`, `contact` or `block`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) setting: Option<&'static str>,
     /// The conversation that it is about.
@@ -28,6 +28,8 @@ pub(crate) struct SettingFields {
     pub(super) favourite: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) nickname: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) blocked: Option<bool>,
 }
 
 /// What a change of the user's own does.
@@ -69,6 +71,15 @@ pub(super) fn changed(setting: Option<Setting>) -> EventFields {
             };
             (fields, None)
         }
+        Some(Setting::Block { user, blocked }) => {
+            let fields = SettingFields {
+                setting: Some("block"),
+                about: Some(user.to_string()),
+                blocked: Some(blocked),
+                ..SettingFields::default()
+            };
+            (fields, None)
+        }
         None => (SettingFields::default(), None),
     };
     EventFields {
@@ -98,6 +109,10 @@ pub(super) fn queued(
             ("notify", to, None, Some(level))
         }
         Setting::Hide { conversation, .. } => ("hide", Some(conversation.to_string()), None, None),
+        Setting::Block { user, blocked } => {
+            let kind = if blocked { "block" } else { "unblock" };
+            (kind, None, Some(vec![user.to_string()]), None)
+        }
         Setting::Contact { user, nickname, .. } => {
             let nickname = nickname.as_str().to_owned();
             (
@@ -117,6 +132,7 @@ impl Line {
             user_id: Shown(contact.user.id),
             favourite: contact.favourite,
             nickname: contact.nickname,
+            blocked: contact.blocked,
         }
     }
 
@@ -127,6 +143,7 @@ impl Line {
             user_id,
             favourite,
             nickname,
+            blocked,
         } = self
         else {
             return Ok(());
@@ -138,6 +155,9 @@ impl Line {
         }
         if !nickname.is_empty() {
             write!(to, "  {nickname}")?;
+        }
+        if *blocked {
+            aside(to, "  blocked")?;
         }
         Ok(())
     }
@@ -151,6 +171,9 @@ impl ConversationFields {
         }
         if self.favourite {
             to.write_str("  *")?;
+        }
+        if self.blocked {
+            aside(to, "  blocked")?;
         }
         let what = match self.notify {
             "none" => "muted",

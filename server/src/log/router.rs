@@ -6,7 +6,7 @@
 //! in between). Both end here, and `published` says how far all live connections
 //! were served. The doorbell is the speed; the tailer is the correctness.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, collections::HashSet, sync::Arc, time::Duration};
 
 use magpie_protocol::{
     id::{ConversationId, UserId},
@@ -315,6 +315,7 @@ impl Router {
             self.deletions.notify_one();
         }
         // Before the events, whose pages' cursors pass them.
+        let silent = self.silent(news.marks.iter().map(|it| it.user)).await?;
         for mark in &news.marks {
             routed.latest.note(mark.user, mark.position);
             let members = self
@@ -326,7 +327,8 @@ impl Router {
                 left.get(&leaving).is_none_or(|at| mark.position < *at)
             });
             let is_small = members.len() <= MARKED_MEMBERS_MAX;
-            let told = told.filter(|_| is_small);
+            let is_silent = silent.contains(&(mark.user, mark.conversation));
+            let told = told.filter(|_| is_small && !is_silent);
             self.put_mark(told, mark.user, &mark.to_wire(), wakeups);
         }
         if !news.events.is_empty() {
@@ -425,6 +427,18 @@ impl Router {
             .memberships(conversation, routed.published())
             .await?;
         Ok(routing.audiences.insert(conversation, members))
+    }
+
+    /// See [`crate::store::Store::silent`].
+    pub async fn silent(
+        &self,
+        users: impl Iterator<Item = UserId>,
+    ) -> Result<HashSet<(UserId, ConversationId)>, StoreError> {
+        let users: Vec<UserId> = users.collect();
+        if users.is_empty() {
+            return Ok(HashSet::new());
+        }
+        Ok(self.store.silent(&users).await?.into_iter().collect())
     }
 
     /// Tells the members who are connected how far one of them has come, unless they

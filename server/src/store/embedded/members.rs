@@ -26,10 +26,11 @@ const FIND_PLACE: &str = "
 
 /// Members in the order of their keys, which no client sees.
 pub(super) const FIND_PAGE: &str = "
-    SELECT u.user_id, u.name, 0, 0, coalesce(k.read_seq, 0), m.role
+    SELECT u.user_id, u.name, 0, 0, coalesce(k.read_seq, 0), m.role, b.delivered_seq, b.read_seq
       FROM members m
       JOIN users u ON u.key = m.user
       LEFT JOIN marks k ON k.user = m.user AND k.conversation = m.conversation
+      LEFT JOIN blocks b ON b.user = m.user AND b.blocked = ?5 AND m.role = 0
      WHERE m.conversation = ?1 AND m.to_position = ?2 AND m.user > ?3
      ORDER BY m.user LIMIT ?4";
 
@@ -50,7 +51,8 @@ pub(super) fn members(
     let limit = i64::from(request.limit);
     let mut statement = connection.prepare_cached(FIND_PAGE)?;
     // One more than asked for tells whether there is more.
-    let page = params![conversation, OPEN_END, after, limit.saturating_add(1)];
+    let more = limit.saturating_add(1);
+    let page = params![conversation, OPEN_END, after, more, user];
     let found = statement.query_map(page, |row| member(row, 0, head))?;
     let mut members: Vec<v1::Member> = found.collect::<Result<_, _>>()?;
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);

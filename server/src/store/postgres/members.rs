@@ -29,13 +29,15 @@ const FIND_PLACE: &str = "
 
 /// Members in the order of their keys, which no client sees.
 const FIND_PAGE: &str = "
-    SELECT m.user_key, u.user_id, u.name, 0::bigint, coalesce(k.read_seq, 0), 0::bigint, m.role
+    SELECT m.user_key, u.user_id, u.name, 0::bigint, coalesce(k.read_seq, 0), 0::bigint, m.role,
+           b.delivered_seq, b.read_seq
       FROM (SELECT user_key, role FROM members
              WHERE conversation_key = $1 AND to_position = 9223372036854775807
                AND user_key > $2
              ORDER BY user_key LIMIT $3) m
       JOIN users u ON u.key = m.user_key
       LEFT JOIN marks k ON k.user_key = m.user_key AND k.conversation_key = $1
+      LEFT JOIN blocks b ON b.user_key = m.user_key AND b.blocked_key = $4 AND m.role = 0
      ORDER BY m.user_key";
 
 pub(super) async fn members(
@@ -69,7 +71,7 @@ pub(super) async fn members(
     };
     let limit = i64::from(request.limit);
     // One more than asked for tells whether there is more.
-    let params: Params<'_> = &[&conversation, &after, &limit.saturating_add(1)];
+    let params: Params<'_> = &[&conversation, &after, &limit.saturating_add(1), &user];
     let rows = session.rows(FIND_PAGE, params).await?;
     let members = rows.iter().map(|row| member(row, head));
     let mut members: Vec<v1::Member> = members.collect::<Result<_, _>>()?;
