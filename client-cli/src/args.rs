@@ -240,6 +240,8 @@ pub(crate) enum Command {
 
     Unblock(setting::Unblock),
 
+    Receipts(setting::Receipts),
+
     /// List your favourites, whom you gave another name and whom you block (works offline)
     #[command(after_help = "Example:\n  magpie contacts")]
     Contacts,

@@ -44,6 +44,11 @@ pub enum Setting {
         /// They are.
         blocked: bool,
     },
+    /// Whether others learn how far the user has read, and the user how far they have.
+    Receipts {
+        /// Neither.
+        hidden: bool,
+    },
 }
 
 /// For what a user is woken, and until when. The default is what holds where nothing
@@ -143,6 +148,7 @@ impl Setting {
                 user_id: user.to_wire(),
                 blocked: *blocked,
             }),
+            Self::Receipts { hidden } => Kind::Receipts(v1::Receipts { hidden: *hidden }),
         };
         v1::AccountChange { kind: Some(kind) }
     }
@@ -194,6 +200,7 @@ impl TryFrom<v1::AccountChange> for Setting {
                 user: user(&it.user_id)?,
                 blocked: it.blocked,
             },
+            Kind::Receipts(it) => Self::Receipts { hidden: it.hidden },
         })
     }
 }
@@ -231,6 +238,8 @@ mod tests {
                 user: UserId::new([2; 16]),
                 blocked: true,
             },
+            Setting::Receipts { hidden: true },
+            Setting::Receipts { hidden: false },
         ] {
             assert_eq!(Setting::try_from(setting.to_wire()), Ok(setting));
         }

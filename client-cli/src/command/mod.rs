@@ -77,6 +77,7 @@ async fn with_home(context: &Context, command: Command) -> Result<Exit, Failure>
         Command::Block(asked) => setting::block(context, asked).await,
         Command::Unblock(asked) => setting::unblock(context, asked).await,
         Command::Contacts => setting::contacts(context),
+        Command::Receipts(asked) => setting::receipts(context, asked).await,
         Command::Chat { to } => chat::run(context, to).await,
         Command::Listen { until_idle } => listen::run(context, until_idle).await,
         Command::Sync => sync::run(context).await,

@@ -1,5 +1,5 @@
-//! `notify`, `mute`, `unmute`, `hide`, `contact`, `block`, `unblock`, `contacts`: what the user sets for
-//! themself, on all their devices; through the outbox, like messages.
+//! `notify`, `mute`, `unmute`, `hide`, `contact`, `block`, `unblock`, `contacts`, `receipts`: what
+//! the user sets for themself, on all their devices; through the outbox, like messages.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -7,7 +7,7 @@ use magpie_client::{NewRequest, Notify, NotifyLevel, Setting, UserId, UserName};
 
 use super::message::{place, queue};
 use crate::{
-    args::setting::{Block, Contact, Hide, Mute, Scope, Unblock, Unmute},
+    args::setting::{Block, Contact, Hide, Mute, Receipts, Scope, Told, Unblock, Unmute},
     context::Context,
     failure::{Exit, Failure},
     line::Line,
@@ -98,6 +98,18 @@ fn known(context: &Context, name: &UserName) -> Result<UserId, Failure> {
     user.ok_or_else(|| Failure::UnknownConversation {
         name: format!("@{name}"),
     })
+}
+
+pub(crate) async fn receipts(context: &Context, asked: Receipts) -> Result<Exit, Failure> {
+    context.signed_in()?;
+    let Some(told) = asked.told else {
+        let hidden = context.home.hides_receipts()?;
+        context.output.line(&Line::Receipts { hidden })?;
+        return Ok(Exit::Done);
+    };
+    let hidden = matches!(told, Told::Hide);
+    let setting = Setting::Receipts { hidden };
+    queue(context, NewRequest::Set(setting), asked.queue).await
 }
 
 pub(crate) fn contacts(context: &Context) -> Result<Exit, Failure> {

@@ -69,6 +69,7 @@ fn event(kind: &'static str) -> Line {
             blocked: Some(true),
             favourite: Some(true),
             nickname: Some(hostile()),
+            hidden: Some(true),
         },
         place: Some(hostile()),
     })
@@ -249,7 +250,7 @@ fn torture() -> Vec<Line> {
     ]
 }
 
-fn conversations() -> [Line; 4] {
+fn conversations() -> [Line; 5] {
     [
         Line::Conversation(ConversationFields {
             conversation_id: conversation_id(),
@@ -271,6 +272,7 @@ fn conversations() -> [Line; 4] {
             blocked: true,
             nickname: hostile(),
         }),
+        Line::Receipts { hidden: true },
         Line::Contact {
             user: hostile(),
             user_id: Shown(magpie_client::UserId::new([3; 16])),

@@ -14,7 +14,7 @@ use crate::paint::{Painter, Part};
 /// What an event of the account log sets.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct SettingFields {
-    /// `notify`, `hide`, `contact` or `block`.
+    /// `notify`, `hide`, `contact`, `block` or `receipts`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) setting: Option<&'static str>,
     /// The conversation that it is about.
@@ -30,6 +30,9 @@ pub(crate) struct SettingFields {
     pub(super) nickname: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) blocked: Option<bool>,
+    /// The user's read receipts, and those of others from them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) hidden: Option<bool>,
 }
 
 /// What a change of the user's own does.
@@ -80,6 +83,14 @@ pub(super) fn changed(setting: Option<Setting>) -> EventFields {
             };
             (fields, None)
         }
+        Some(Setting::Receipts { hidden }) => {
+            let fields = SettingFields {
+                setting: Some("receipts"),
+                hidden: Some(hidden),
+                ..SettingFields::default()
+            };
+            (fields, None)
+        }
         None => (SettingFields::default(), None),
     };
     EventFields {
@@ -121,6 +132,10 @@ pub(super) fn queued(
                 Some(vec![user.to_string()]),
                 Some(nickname),
             )
+        }
+        Setting::Receipts { hidden } => {
+            let told = if hidden { "hide" } else { "show" };
+            ("receipts", None, None, Some(told.to_owned()))
         }
     }
 }

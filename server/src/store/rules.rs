@@ -373,4 +373,6 @@ pub(super) enum Aside {
     Notify(Option<ConversationId>, Notify),
     /// The sender blocks this user from now on, or does not any more.
     Block(UserId, bool),
+    /// Whether the sender hides their read receipts from now on.
+    HideReceipts(bool),
 }

@@ -10,6 +10,7 @@
 )]
 
 mod accounts;
+mod blocks;
 mod canary;
 mod counted;
 mod crowd;
@@ -20,6 +21,7 @@ mod messages;
 mod operators;
 mod peer;
 mod process;
+mod receipts;
 mod reconnects;
 mod seen;
 mod sessions;

@@ -13,6 +13,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{
     counts,
+    receipts::read_seq_told,
     rows::{self, OPEN_END, conversation_head, member_count, signed, unsigned},
     writer::Writer,
 };
@@ -64,16 +65,18 @@ impl Interval {
 /// Members when a membership ended, or now if it has not.
 ///
 /// Who was removed does not learn who came later.
-const FIND_MEMBERS: &str = "
-    SELECT u.user_id, u.name, m.from_seq, coalesce(d.position, 0), coalesce(k.read_seq, 0),
-           m.role, b.delivered_seq, b.read_seq
+const FIND_MEMBERS: &str = concat!(
+    "SELECT u.user_id, u.name, m.from_seq, coalesce(d.position, 0),",
+    read_seq_told!("?3"),
+    ", m.role, b.delivered_seq, b.read_seq
       FROM members m
       JOIN users u ON u.key = m.user
       LEFT JOIN delivered d ON d.user = m.user
       LEFT JOIN marks k ON k.user = m.user AND k.conversation = m.conversation
       LEFT JOIN blocks b ON b.user = m.user AND b.blocked = ?3 AND m.role = 0
      WHERE m.conversation = ?1 AND m.to_position > ?2 AND m.from_position <= ?2
-     ORDER BY m.user";
+     ORDER BY m.user"
+);
 
 /// The same of one member alone, in a conversation of many.
 const FIND_SELF: &str = "

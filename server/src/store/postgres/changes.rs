@@ -10,6 +10,7 @@ use super::{
     blocks,
     log::Log,
     notify::SET_NOTIFY,
+    receipts,
     session::{Failure, Params, get, get_count, signed},
 };
 use crate::store::{
@@ -191,6 +192,7 @@ impl Log<'_> {
                     .execute(SET_NOTIFY, &[&sender.key, &of, &level, &until_ms])
                     .await?;
             }
+            Aside::HideReceipts(hidden) => receipts::set(session, sender.key, hidden).await?,
         }
         Ok(())
     }

@@ -14,6 +14,7 @@ use super::{
     accounts::{ATTEMPTS, until_known},
     connections::Connections,
     counts::{counts, read_mark},
+    receipts::read_seq_told,
     rows::{self, OPEN_END, each_signed, number},
     session::{Failure, Params, Session, get, get_count, get_id, limit as row_limit, signed, uuid},
 };
@@ -83,14 +84,16 @@ const DESCRIBE: &str = "
 /// come.
 ///
 /// Who was removed does not learn who came later.
-const FIND_MEMBERS: &str = "
-    SELECT m.number, m.user_id, m.name, m.from_seq, m.read_seq,
+const FIND_MEMBERS: &str = concat!(
+    "SELECT m.number, m.user_id, m.name, m.from_seq, m.read_seq,
            CASE WHEN m.delivered >= m.head_position THEN m.head
                 ELSE seq_at(m.conversation, m.head, m.delivered) END, m.role,
            m.most_delivered, m.most_read
       FROM (SELECT i.number, i.conversation, i.head, i.head_position, m.user_key, m.from_seq,
                    b.delivered_seq AS most_delivered, b.read_seq AS most_read,
-                   u.user_id, u.name, coalesce(k.read_seq, 0) AS read_seq,
+                   u.user_id, u.name,",
+    read_seq_told!("$7"),
+    "AS read_seq,
                    -- Who has left is not told what it is now.
                    CASE WHEN i.at = 9223372036854775806 THEN m.role ELSE 0::smallint END AS role,
                    coalesce(d.positions[i.shard + 1], 0) AS delivered
@@ -105,7 +108,8 @@ const FIND_MEMBERS: &str = "
                                AND k.conversation_key = m.conversation_key
               LEFT JOIN blocks b ON b.user_key = m.user_key AND b.blocked_key = $7
                                 AND m.role = 0) m
-     ORDER BY m.number, m.user_key";
+     ORDER BY m.number, m.user_key"
+);
 
 /// One user as a member of conversations of many members.
 const FIND_SELF: &str = "

@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::{
     describe::member,
+    receipts::read_seq_told,
     rows,
     session::{Failure, Params, Session, get, get_count, uuid},
 };
@@ -28,9 +29,10 @@ const FIND_PLACE: &str = "
                     WHERE m.user_key = u.key AND m.conversation_key = $2 AND m.to_position > $3)";
 
 /// Members in the order of their keys, which no client sees.
-const FIND_PAGE: &str = "
-    SELECT m.user_key, u.user_id, u.name, 0::bigint, coalesce(k.read_seq, 0), 0::bigint, m.role,
-           b.delivered_seq, b.read_seq
+const FIND_PAGE: &str = concat!(
+    "SELECT m.user_key, u.user_id, u.name, 0::bigint,",
+    read_seq_told!("$4"),
+    ", 0::bigint, m.role, b.delivered_seq, b.read_seq
       FROM (SELECT user_key, role FROM members
              WHERE conversation_key = $1 AND to_position = 9223372036854775807
                AND user_key > $2
@@ -38,7 +40,8 @@ const FIND_PAGE: &str = "
       JOIN users u ON u.key = m.user_key
       LEFT JOIN marks k ON k.user_key = m.user_key AND k.conversation_key = $1
       LEFT JOIN blocks b ON b.user_key = m.user_key AND b.blocked_key = $4 AND m.role = 0
-     ORDER BY m.user_key";
+     ORDER BY m.user_key"
+);
 
 pub(super) async fn members(
     session: Session<'_>,

@@ -34,6 +34,7 @@ pub(in crate::store) fn change_account(
             notify,
         } => Aside::Notify(*conversation, *notify),
         Setting::Block { user, blocked } => Aside::Block(*user, *blocked),
+        Setting::Receipts { hidden } => Aside::HideReceipts(*hidden),
         Setting::Hide { .. } | Setting::Contact { .. } => Aside::Nothing,
     };
     Ok(Effect {

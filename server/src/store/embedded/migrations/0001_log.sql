@@ -278,6 +278,11 @@ CREATE TABLE blocks (
 -- Asked for with every message.
 CREATE INDEX blocks_by_blocked ON blocks (blocked, user);
 
+-- Users who hide their read receipts, as their account logs say.
+CREATE TABLE hidden_receipts (
+    user INTEGER PRIMARY KEY REFERENCES users (key)
+) STRICT;
+
 -- What users tell the operators. A closed report holds neither text nor event.
 CREATE TABLE reports (
     key          INTEGER PRIMARY KEY,
