@@ -13,6 +13,7 @@ mod limited;
 mod manual;
 mod queueing;
 mod roles;
+#[cfg(test)] // as above
 mod settings;
 #[cfg(test)] // as above
 mod sharing;

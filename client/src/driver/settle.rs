@@ -31,11 +31,8 @@ impl Connection<'_> {
         if let Some(reads) = changes.reads.filter(|_| !holds) {
             self.reads.extend(reads);
         }
-        self.reads_held |= changes.reads_held;
-        if self.reads_held && !(changes.accepted.is_empty() && changes.refused.is_empty()) {
-            self.reads_held = false;
-            self.reads_changed = true;
-        }
+        let is_answered = !(changes.accepted.is_empty() && changes.refused.is_empty());
+        self.hold_reads(changes.reads_held, is_answered);
         if let Some(missing) = changes.missing {
             self.missing = missing.into();
             self.filling.clear();
@@ -78,6 +75,15 @@ impl Connection<'_> {
             self.caught_up = false;
             self.worked = true;
             notices.push(Event::CaughtUp);
+        }
+    }
+
+    /// Read marks that are held back are looked at again when a request was answered.
+    const fn hold_reads(&mut self, are_held: bool, is_answered: bool) {
+        self.reads_held |= are_held;
+        if self.reads_held && is_answered {
+            self.reads_held = false;
+            self.reads_changed = true;
         }
     }
 
