@@ -236,6 +236,10 @@ pub(crate) enum Command {
 
     Contact(setting::Contact),
 
+    Block(setting::Block),
+
+    Unblock(setting::Unblock),
+
     Receipts(setting::Receipts),
 
     /// Show who has read a message
@@ -245,7 +249,7 @@ pub(crate) enum Command {
     #[command(after_help = "Example:\n  magpie readers @bob 7")]
     Readers(message::Which),
 
-    /// List your favourites and whom you gave another name (works offline)
+    /// List your favourites, whom you gave another name and whom you block (works offline)
     #[command(after_help = "Example:\n  magpie contacts")]
     Contacts,
 

@@ -9,14 +9,14 @@ mod requests;
 #[cfg(test)]
 pub(crate) mod samples;
 mod setting;
+mod shown;
 mod torture;
-
-use std::fmt;
 
 pub(crate) use self::{
     members::{ReadersFields, role_name},
     message::MessageFields,
     people::place,
+    shown::Shown,
     torture::{BegunFields, FaultFields, HealedFields, StruckFields, TortureFields},
 };
 
@@ -25,31 +25,9 @@ use magpie_client::{
     DeviceLine, Dropped, Gap, MessageId, MessagePlace, Refusal, StoredEvent, User, UserId,
     date::rfc3339,
 };
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 use crate::failure::Failure;
-
-/// An id or anything else that is written as it is displayed.
-#[derive(Debug)]
-pub(crate) struct Shown<T>(pub(crate) T);
-
-impl Default for Shown<ConversationId> {
-    fn default() -> Self {
-        Self(ConversationId::new([0; 16]))
-    }
-}
-
-impl<T: fmt::Display> Serialize for Shown<T> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&self.0)
-    }
-}
-
-impl<T: fmt::Display> fmt::Display for Shown<T> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(formatter)
-    }
-}
 
 /// One line of output.
 #[derive(Debug, Serialize)]
@@ -151,6 +129,7 @@ pub(crate) enum Line {
         user_id: Shown<UserId>,
         favourite: bool,
         nickname: String,
+        blocked: bool,
     },
     Member {
         conversation_id: Shown<ConversationId>,
@@ -296,6 +275,7 @@ pub(crate) struct ConversationFields {
     notify: &'static str,
     notify_until: Option<String>,
     favourite: bool,
+    blocked: bool,
     nickname: String,
 }
 
@@ -417,6 +397,7 @@ impl Line {
                 announcement_only,
                 ..of("group_updated", title, None)
             },
+            Content::Hidden => of("hidden", None, None),
             Content::AccountChanged(setting) => setting::changed(setting),
             content @ (Content::Message(_)
             | Content::DeletedMessage
@@ -472,6 +453,7 @@ impl Line {
             notify: line.notify.level.name(),
             notify_until: line.notify.until_ms.map(rfc3339),
             favourite: line.contact.as_ref().is_some_and(|it| it.favourite),
+            blocked: line.contact.as_ref().is_some_and(|it| it.blocked),
             nickname: line.contact.map_or_else(String::new, |it| it.nickname),
         })
     }

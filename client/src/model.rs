@@ -63,6 +63,10 @@ pub struct Contact {
     pub favourite: bool,
     /// What the user calls them; may be empty.
     pub nickname: String,
+    /// The user blocks them. What they do in the direct conversation meanwhile is hidden
+    /// ([`Content::Hidden`]); what they say in groups is marked
+    /// ([`MessageState::is_blocked`]).
+    pub blocked: bool,
 }
 
 /// What a conversation is.
@@ -228,6 +232,9 @@ pub enum Content {
     /// The user has set something for themself; `None` if this version does not know
     /// what.
     AccountChanged(Option<Setting>),
+    /// What somebody did in the direct conversation with them while the user blocked them.
+    /// It has a place, and nothing else is known of it: an app shows nothing.
+    Hidden,
     /// Something that this version does not know, or cannot read. It is stored
     /// as it came.
     Unknown,

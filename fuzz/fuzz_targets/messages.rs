@@ -91,6 +91,8 @@ const TYPES: &[fn(&[u8])] = &[
     is_fixed_point::<v1::Checkpoint>,
     is_fixed_point::<v1::Goodbye>,
     is_fixed_point::<v1::Error>,
+    is_fixed_point::<v1::Block>,
+    is_fixed_point::<v1::Hidden>,
 ];
 
 fuzz_target!(|input: &[u8]| {

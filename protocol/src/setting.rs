@@ -37,6 +37,13 @@ pub enum Setting {
         /// What the user calls them; may be empty.
         nickname: Nickname,
     },
+    /// Whether another user is blocked.
+    Block {
+        /// Whom.
+        user: UserId,
+        /// They are.
+        blocked: bool,
+    },
     /// Whether others learn how far the user has read, and the user how far they have.
     Receipts {
         /// Neither.
@@ -137,6 +144,10 @@ impl Setting {
                 favourite: *favourite,
                 nickname: nickname.as_str().to_owned(),
             }),
+            Self::Block { user, blocked } => Kind::Block(v1::Block {
+                user_id: user.to_wire(),
+                blocked: *blocked,
+            }),
             Self::Receipts { hidden } => Kind::Receipts(v1::Receipts { hidden: *hidden }),
         };
         v1::AccountChange { kind: Some(kind) }
@@ -160,6 +171,11 @@ impl TryFrom<v1::AccountChange> for Setting {
             let id = ConversationId::try_from(bytes);
             id.map_err(|reason| InvalidRequest::Id { field, reason })
         };
+        let user = |bytes: &[u8]| {
+            let field = "user_id";
+            let id = UserId::try_from(bytes);
+            id.map_err(|reason| InvalidRequest::Id { field, reason })
+        };
         Ok(match it.kind.ok_or(missing("change"))? {
             Kind::Notify(it) => Self::Notify {
                 conversation: match it.conversation_id.is_empty() {
@@ -175,15 +191,15 @@ impl TryFrom<v1::AccountChange> for Setting {
                 conversation: conversation(&it.conversation_id)?,
                 seq: crate::wire::event_seq(it.seq)?,
             },
-            Kind::Contact(it) => {
-                let field = "user_id";
-                let user = UserId::try_from(it.user_id.as_ref());
-                Self::Contact {
-                    user: user.map_err(|reason| InvalidRequest::Id { field, reason })?,
-                    favourite: it.favourite,
-                    nickname: it.nickname.try_into()?,
-                }
-            }
+            Kind::Contact(it) => Self::Contact {
+                user: user(&it.user_id)?,
+                favourite: it.favourite,
+                nickname: it.nickname.try_into()?,
+            },
+            Kind::Block(it) => Self::Block {
+                user: user(&it.user_id)?,
+                blocked: it.blocked,
+            },
             Kind::Receipts(it) => Self::Receipts { hidden: it.hidden },
         })
     }
@@ -217,6 +233,10 @@ mod tests {
                 user: UserId::new([2; 16]),
                 favourite: true,
                 nickname: "Mum".to_owned().try_into().unwrap(),
+            },
+            Setting::Block {
+                user: UserId::new([2; 16]),
+                blocked: true,
             },
             Setting::Receipts { hidden: true },
             Setting::Receipts { hidden: false },

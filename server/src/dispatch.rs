@@ -168,7 +168,7 @@ impl Dispatch {
                 let Some(page) = self.store.history(from.user, request).await? else {
                     return Ok(Reply::Error(refused(Refusal::NotFound)));
                 };
-                let events = page.events.into_iter().map(|event| event.encoded);
+                let events = page.events.iter().map(|it| it.encoded_for(from.user));
                 Ok(Reply::History(EncodedHistory {
                     in_reply_to: 0,
                     events: events.collect(),

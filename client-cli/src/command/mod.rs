@@ -75,6 +75,8 @@ async fn with_home(context: &Context, command: Command) -> Result<Exit, Failure>
         Command::Mute(asked) => setting::mute(context, asked).await,
         Command::Unmute(asked) => setting::unmute(context, asked).await,
         Command::Contact(asked) => setting::contact(context, asked).await,
+        Command::Block(asked) => setting::block(context, asked).await,
+        Command::Unblock(asked) => setting::unblock(context, asked).await,
         Command::Contacts => setting::contacts(context),
         Command::Readers(which) => readers::run(context, &which).await,
         Command::Receipts(asked) => setting::receipts(context, asked).await,

@@ -67,6 +67,7 @@ fn event(kind: &'static str) -> Line {
             about: Some(hostile()),
             level: Some("none"),
             until: Some(MOMENT.to_owned()),
+            blocked: Some(true),
             favourite: Some(true),
             nickname: Some(hostile()),
             hidden: Some(true),
@@ -78,6 +79,7 @@ fn event(kind: &'static str) -> Line {
 /// Whatever a message can have.
 fn more() -> MoreFields {
     MoreFields {
+        blocked: false,
         deleted: false,
         reply_to_seq: Some(3),
         forwarded_from: Some(hostile()),
@@ -268,6 +270,7 @@ fn conversations() -> [Line; 6] {
             notify: "none",
             notify_until: Some(MOMENT.to_owned()),
             favourite: true,
+            blocked: true,
             nickname: hostile(),
         }),
         Line::Receipts { hidden: true },
@@ -281,6 +284,7 @@ fn conversations() -> [Line; 6] {
             user_id: Shown(magpie_client::UserId::new([3; 16])),
             favourite: true,
             nickname: hostile(),
+            blocked: true,
         },
         Line::Member {
             conversation_id: conversation_id(),
@@ -314,6 +318,7 @@ pub(crate) fn all() -> Vec<Line> {
             "message_deleted",
             "reacted",
             "account_changed",
+            "hidden",
             "unknown",
         ]
         .map(event),

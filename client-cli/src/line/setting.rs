@@ -14,7 +14,7 @@ use crate::paint::{Painter, Part};
 /// What an event of the account log sets.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct SettingFields {
-    /// `notify`, `hide`, `contact` or `receipts`.
+    /// `notify`, `hide`, `contact`, `block` or `receipts`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) setting: Option<&'static str>,
     /// The conversation that it is about.
@@ -28,6 +28,8 @@ pub(crate) struct SettingFields {
     pub(super) favourite: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) nickname: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) blocked: Option<bool>,
     /// The user's read receipts, and those of others from them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) hidden: Option<bool>,
@@ -72,6 +74,15 @@ pub(super) fn changed(setting: Option<Setting>) -> EventFields {
             };
             (fields, None)
         }
+        Some(Setting::Block { user, blocked }) => {
+            let fields = SettingFields {
+                setting: Some("block"),
+                about: Some(user.to_string()),
+                blocked: Some(blocked),
+                ..SettingFields::default()
+            };
+            (fields, None)
+        }
         Some(Setting::Receipts { hidden }) => {
             let fields = SettingFields {
                 setting: Some("receipts"),
@@ -109,6 +120,10 @@ pub(super) fn queued(
             ("notify", to, None, Some(level))
         }
         Setting::Hide { conversation, .. } => ("hide", Some(conversation.to_string()), None, None),
+        Setting::Block { user, blocked } => {
+            let kind = if blocked { "block" } else { "unblock" };
+            (kind, None, Some(vec![user.to_string()]), None)
+        }
         Setting::Contact { user, nickname, .. } => {
             let nickname = nickname.as_str().to_owned();
             (
@@ -132,6 +147,7 @@ impl Line {
             user_id: Shown(contact.user.id),
             favourite: contact.favourite,
             nickname: contact.nickname,
+            blocked: contact.blocked,
         }
     }
 
@@ -142,6 +158,7 @@ impl Line {
             user_id,
             favourite,
             nickname,
+            blocked,
         } = self
         else {
             return Ok(());
@@ -153,6 +170,9 @@ impl Line {
         }
         if !nickname.is_empty() {
             write!(to, "  {nickname}")?;
+        }
+        if *blocked {
+            aside(to, "  blocked")?;
         }
         Ok(())
     }
@@ -166,6 +186,9 @@ impl ConversationFields {
         }
         if self.favourite {
             to.write_str("  *")?;
+        }
+        if self.blocked {
+            aside(to, "  blocked")?;
         }
         let what = match self.notify {
             "none" => "muted",

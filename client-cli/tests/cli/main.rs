@@ -2,6 +2,7 @@
 
 #[cfg(test)] // lets the lints know that these are tests, whose way to fail is to panic
 mod account;
+mod blocking;
 mod changing;
 mod chatting;
 mod devices;

@@ -28,6 +28,7 @@ pub(super) const ACCOUNT: i64 = 3;
 const NOTIFY: i64 = 1;
 const HIDDEN: i64 = 2;
 const CONTACT: i64 = 3;
+const BLOCK: i64 = 4;
 const RECEIPTS: i64 = 30;
 
 /// What a setting is about: its kind, an id, and a seq.
@@ -43,6 +44,7 @@ fn about(setting: &Setting) -> About {
             (HIDDEN, conversation.bytes().to_vec(), stored(*seq))
         }
         Setting::Contact { user, .. } => (CONTACT, user.bytes().to_vec(), 0),
+        Setting::Block { user, .. } => (BLOCK, user.bytes().to_vec(), 0),
         Setting::Receipts { .. } => (RECEIPTS, Vec::new(), 0),
     }
 }
@@ -205,33 +207,46 @@ pub(super) fn receipts_wait(connection: &Connection) -> Result<bool, LocalError>
     Ok(wait)
 }
 
-/// What another user is to this one, if anything.
-pub(super) fn contact(connection: &Connection, user: &User) -> Result<Option<Contact>, LocalError> {
+/// What is set of a user, of one kind.
+fn of_user(
+    connection: &Connection,
+    kind: i64,
+    user: UserId,
+) -> Result<Option<Setting>, LocalError> {
     let found: Option<Vec<u8>> = connection
         .prepare_cached(
             "SELECT coalesce(queued, change) FROM settings
               WHERE kind = ?1 AND about = ?2 AND about_seq = 0",
         )?
-        .query_row(params![CONTACT, user.id.bytes()], |row| row.get(0))
+        .query_row(params![kind, user.bytes()], |row| row.get(0))
         .optional()?;
-    Ok(found.and_then(|change| contact_of(user.clone(), &change)))
+    Ok(found.and_then(|change| decoded(&change)))
 }
 
-fn contact_of(user: User, change: &[u8]) -> Option<Contact> {
-    let Some(Setting::Contact {
-        favourite,
-        nickname,
-        ..
-    }) = decoded(change)
-    else {
-        return None;
+/// Whether the user blocks another one.
+pub(super) fn is_blocked(connection: &Connection, user: UserId) -> Result<bool, LocalError> {
+    let set = of_user(connection, BLOCK, user)?;
+    Ok(matches!(set, Some(Setting::Block { blocked: true, .. })))
+}
+
+/// What another user is to this one, if anything.
+pub(super) fn contact(connection: &Connection, user: &User) -> Result<Option<Contact>, LocalError> {
+    let (favourite, nickname) = match of_user(connection, CONTACT, user.id)? {
+        Some(Setting::Contact {
+            favourite,
+            nickname,
+            ..
+        }) => (favourite, nickname.as_str().to_owned()),
+        _ => (false, String::new()),
     };
     let contact = Contact {
-        user,
+        user: user.clone(),
         favourite,
-        nickname: nickname.as_str().to_owned(),
+        nickname,
+        blocked: is_blocked(connection, user.id)?,
     };
-    (favourite || !contact.nickname.is_empty()).then_some(contact)
+    let is_something = favourite || contact.blocked || !contact.nickname.is_empty();
+    Ok(is_something.then_some(contact))
 }
 
 impl Database {
@@ -248,19 +263,18 @@ impl Database {
 
     pub(crate) fn contacts(&self) -> Result<Vec<Contact>, LocalError> {
         let mut ask = self.connection.prepare_cached(
-            "SELECT about, coalesce(queued, change),
+            "SELECT DISTINCT about,
                     coalesce((SELECT name FROM members WHERE user_id = about LIMIT 1), '')
-               FROM settings WHERE kind = ?1",
+               FROM settings WHERE kind IN (?1, ?2) ORDER BY about",
         )?;
-        let mut rows = ask.query([CONTACT])?;
+        let mut rows = ask.query([CONTACT, BLOCK])?;
         let mut contacts = Vec::new();
         while let Some(row) = rows.next()? {
-            let change: Vec<u8> = row.get(1)?;
             let user = User {
                 id: user_at(row, 0)?,
-                name: row.get(2)?,
+                name: row.get(1)?,
             };
-            contacts.extend(contact_of(user, &change));
+            contacts.extend(contact(&self.connection, &user)?);
         }
         Ok(contacts)
     }

@@ -17,6 +17,7 @@
 
 pub(super) mod accounts;
 pub(super) mod append;
+pub(super) mod blocks;
 pub(super) mod broadcasts;
 pub(super) mod counts;
 #[cfg(fuzzing)]
@@ -233,22 +234,6 @@ impl World {
         }
     }
 
-    /// Makes a group of its creator and others.
-    pub(super) async fn group(&self, creator: &Player, others: &[&Player]) -> ConversationId {
-        let request = self.request(creator, create("Tea", others));
-        let (conversation, seq) = self.accept(request).await;
-        assert_eq!(seq, 1);
-        conversation
-    }
-
-    pub(super) async fn add(&self, by: &Player, to: ConversationId, who: &[&Player]) -> u64 {
-        self.accept(self.request(by, add(to, who))).await.1
-    }
-
-    pub(super) async fn remove(&self, by: &Player, from: ConversationId, who: &Player) -> u64 {
-        self.accept(self.request(by, remove(from, who))).await.1
-    }
-
     /// The head of a log of one shard.
     pub(super) async fn head(&self) -> Position {
         self.heads().await.in_shard(Shard::FIRST)
@@ -411,6 +396,14 @@ macro_rules! suite {
                 a_wake_for_what_was_muted_since_is_not_tried_again
                 it_is_found_for_whom_a_message_is_meant
                 what_somebody_deleted_had_set_is_gone
+            }
+            blocks {
+                what_somebody_blocked_says_is_hidden_for_ever
+                the_first_words_of_somebody_blocked_are_hidden
+                what_is_hidden_is_not_there_for_the_other
+                what_takes_back_what_was_seen_is_seen
+                nobody_is_woken_by_whom_they_block
+                who_is_blocked_learns_not_how_far_the_other_has_come
             }
             pages {
                 a_page_describes_what_begins_in_it

@@ -310,6 +310,10 @@ pub trait Store:
         limit: ReadLimit,
     ) -> Result<(Vec<v1::Conversation>, bool), StoreError>;
 
+    /// In which direct conversations these users tell nothing of themselves, because they
+    /// block the other member: how far they have come is not for them.
+    async fn silent(&self, users: &[UserId]) -> Result<Vec<(UserId, ConversationId)>, StoreError>;
+
     /// Moves read marks in one shard forward, under the lock of its head.
     async fn mark_read(&self, shard: Shard, marks: &[MarkRead]) -> Result<Marked, StoreError>;
 }

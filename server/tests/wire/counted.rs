@@ -25,13 +25,14 @@ use magpie_server::store::{
 use tokio::sync::RwLock;
 
 /// What is asked all the time, and behind everybody's back.
-const BY_ITSELF: [&str; 7] = [
+const BY_ITSELF: [&str; 8] = [
     "state",
     "stretch",
     "connect",
     "confirm",
     "detach",
     "departures",
+    "silent",
     "broadcasts",
 ];
 
@@ -142,6 +143,7 @@ pass_on! {
     conversations(
         user: UserId, after: Option<ConversationId>, limit: ReadLimit
     ) -> (Vec<v1::Conversation>, bool);
+    silent(users: &[UserId]) -> Vec<(UserId, ConversationId)>;
     mark_read(shard: Shard, marks: &[MarkRead]) -> Marked;
 }
 

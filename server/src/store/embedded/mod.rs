@@ -8,6 +8,7 @@
 
 mod accounts;
 mod append;
+mod blocks;
 mod broadcasts;
 mod changes;
 mod checkpoint;
@@ -310,6 +311,12 @@ impl Store for Embedded {
         limit: ReadLimit,
     ) -> Result<(Vec<v1::Conversation>, bool), StoreError> {
         self.read(move |connection| describe::conversations(connection, user, after, limit))
+            .await
+    }
+
+    async fn silent(&self, users: &[UserId]) -> Result<Vec<(UserId, ConversationId)>, StoreError> {
+        let users = users.to_vec();
+        self.read(move |connection| blocks::silent(connection, &users))
             .await
     }
 

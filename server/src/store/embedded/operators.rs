@@ -255,6 +255,9 @@ fn carry_out(
                 .execute([log])?;
             connection
                 .prepare_cached("DELETE FROM notify WHERE user = ?1")?
+                .execute([key])?;
+            connection
+                .prepare_cached("DELETE FROM blocks WHERE user = ?1")?
                 .execute([key])?
         }
     };

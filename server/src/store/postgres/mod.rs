@@ -7,6 +7,7 @@
 
 mod accounts;
 mod batch;
+mod blocks;
 mod broadcasts;
 mod changes;
 mod command;
@@ -294,6 +295,11 @@ impl Store for Postgres {
         let mut taken = self.connections.take().await?;
         let snapshot = snapshot(&mut taken).await?;
         Ok(describe::conversations(Session::of(&snapshot), user, after, limit).await?)
+    }
+
+    async fn silent(&self, users: &[UserId]) -> Result<Vec<(UserId, ConversationId)>, StoreError> {
+        let taken = self.connections.take().await?;
+        Ok(blocks::silent(Session::over(&taken), users).await?)
     }
 
     async fn mark_read(&self, shard: Shard, marks: &[MarkRead]) -> Result<Marked, StoreError> {

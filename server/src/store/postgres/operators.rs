@@ -58,7 +58,8 @@ const REVOKE_DEVICES: &str = "
 
 /// What a user had set for themself is nobody's.
 const FORGET_SETTINGS: &str = "
-    WITH forgotten AS (DELETE FROM notify WHERE user_key = $1)
+    WITH forgotten AS (DELETE FROM notify WHERE user_key = $1),
+         unblocked AS (DELETE FROM blocks WHERE user_key = $1)
     UPDATE events SET body = ''::bytea
      WHERE conversation_key = (SELECT key FROM conversations WHERE conversation_id = $2)";
 

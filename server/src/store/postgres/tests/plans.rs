@@ -18,7 +18,7 @@ use super::{
 use crate::store::{
     Attachment, CandidatePlace, Confirm, Connect, Positions, ReadLimit, Recency, Shard,
     SharedStore, SnapshotPlace,
-    conformance::{ALL, Player, World, seq, wakes},
+    conformance::{ALL, Player, World, blocks, seq, wakes},
 };
 
 /// Alice and Bob in so many groups of two, three messages in each, by whole
@@ -38,10 +38,10 @@ const MAKE_MEMBERS: &str = "
 /// The first message of each group, then the second, then the third.
 const MAKE_EVENTS: &str = "
     INSERT INTO events (position, conversation_key, seq, sender_key, committed_at_ms, message_id,
-                        kind, digest, body, message_count, sender_count)
+                        kind, digest, body, message_count, sender_count, hidden)
     SELECT (SELECT position FROM log_head) + (round.seq - 1) * (SELECT max(key) FROM conversations) + c.key,
            c.key, round.seq, (SELECT min(key) FROM users), 0, gen_random_uuid(), 1, 'digest', 'body',
-           round.seq, round.seq
+           round.seq, round.seq, false
       FROM conversations c, generate_series(1, 3) AS round (seq) WHERE c.kind = 2";
 
 const MOVE_HEAD: &str = "UPDATE log_head SET position = (SELECT max(position) FROM events)";
@@ -125,6 +125,11 @@ async fn ask_everything(world: &World, alice: &Player, bob: &Player) {
         };
         store.history(bob.id(), request).await.unwrap();
     }
+    blocks::block(world, bob, alice).await;
+    world.accept(world.post(alice, direct, "hidden")).await;
+    world.accept(world.post(alice, tea, "tea!")).await;
+    store.silent(&[alice.id(), bob.id()]).await.unwrap();
+    blocks::unblock(world, bob, alice).await;
     ask_for_wakes(world, bob, direct).await;
     store.revoke_device(bob.id(), device.id).await.unwrap();
 }
@@ -218,9 +223,10 @@ async fn how_a_reaction_stands_is_found_by_an_index() {
     drop(open_at(&url).await);
     // Of 1,000 people, each with 20 that were taken back and one that stands.
     let react = "
-        INSERT INTO reactions (conversation_key, seq, emoji, user_key, added_seq, removed_seq)
+        INSERT INTO reactions (conversation_key, seq, emoji, user_key, added_seq, removed_seq,
+                               hidden)
         SELECT 1, 2, 'x' || round, person, person * 100 + round,
-               CASE round WHEN 7 THEN 9223372036854775807 ELSE person * 100 + round + 1 END
+               CASE round WHEN 7 THEN 9223372036854775807 ELSE person * 100 + round + 1 END, false
           FROM generate_series(1, 1000) person, generate_series(1, 21) round";
     for sql in [react, "ANALYZE"] {
         client.batch_execute(sql).await.unwrap();
