@@ -225,6 +225,8 @@ impl Peer {
             | Request::FetchHistory(_)
             | Request::FetchConversations { .. }
             | Request::FetchMembers(_)
+            | Request::FetchProfiles(_)
+            | Request::FindUsers(_)
             | Request::SetPush(_)
             | Request::ClearPush
             | Request::Detach

@@ -3,6 +3,7 @@
 mod account;
 mod group;
 pub(crate) mod message;
+pub(crate) mod people;
 mod push;
 pub(crate) mod setting;
 pub(crate) mod torture;
@@ -235,6 +236,12 @@ pub(crate) enum Command {
     Unmute(setting::Unmute),
 
     Contact(setting::Contact),
+
+    Profile(people::Profile),
+
+    Link(people::Link),
+
+    Find(people::Find),
 
     /// List your favourites and whom you gave another name (works offline)
     #[command(after_help = "Example:\n  magpie contacts")]

@@ -28,6 +28,8 @@ pub(crate) enum Noticed {
     Connected,
     /// All that the server had when the session began is stored.
     CaughtUp,
+    /// And what others say of themselves.
+    Refreshed,
     /// So many events were stored.
     Stored(u64),
     /// A request is done.
@@ -169,6 +171,7 @@ impl<'context> Carrier<'context> {
                 Noticed::Connected
             }
             Event::CaughtUp => Noticed::CaughtUp,
+            Event::Refreshed => Noticed::Refreshed,
             Event::Stored {
                 from_seq, to_seq, ..
             } => Noticed::Stored(to_seq.get().saturating_sub(from_seq.get()) + 1),
@@ -179,6 +182,7 @@ impl<'context> Carrier<'context> {
             Event::NothingToDo { .. }
             | Event::Read { .. }
             | Event::Marks { .. }
+            | Event::Profile { .. }
             | Event::Missed => Noticed::Changed,
             Event::BeganAnew => {
                 self.note("the server began a new history; everything recent comes anew");
@@ -238,6 +242,7 @@ impl<'context> Carrier<'context> {
                 Noticed::CaughtUp => return Ok(stored),
                 Noticed::Stored(count) => stored += count,
                 Noticed::Connected
+                | Noticed::Refreshed
                 | Noticed::Answered(..)
                 | Noticed::Dropped(_)
                 | Noticed::Changed

@@ -4,6 +4,7 @@
 mod conversations;
 mod message;
 mod people;
+mod profile;
 mod requests;
 #[cfg(test)]
 pub(crate) mod samples;
@@ -15,13 +16,13 @@ use std::fmt;
 pub(crate) use self::{
     message::MessageFields,
     people::place,
+    profile::ProfileFields,
     torture::{BegunFields, FaultFields, HealedFields, StruckFields, TortureFields},
 };
 
 use magpie_client::{
-    Acceptance, Account, Content, ConversationId, ConversationKind, ConversationLine, DeviceId,
-    DeviceLine, Dropped, Gap, Member, MessageId, MessagePlace, Refusal, Role, StoredEvent, User,
-    UserId, date::rfc3339,
+    Acceptance, Account, Content, ConversationId, DeviceId, DeviceLine, Dropped, Gap, Member,
+    MessageId, MessagePlace, Refusal, Role, StoredEvent, User, UserId, date::rfc3339,
 };
 use serde::{Serialize, Serializer};
 
@@ -146,10 +147,15 @@ pub(crate) enum Line {
         favourite: bool,
         nickname: String,
     },
+    Profile(ProfileFields),
+    Link {
+        link: Option<String>,
+    },
     Member {
         conversation_id: Shown<ConversationId>,
         user: String,
         user_id: Shown<UserId>,
+        display_name: String,
         role: Option<&'static str>,
         read_seq: u64,
     },
@@ -291,6 +297,7 @@ pub(crate) struct ConversationFields {
     notify_until: Option<String>,
     favourite: bool,
     nickname: String,
+    display_name: String,
 }
 
 /// What is queued and not done.
@@ -439,42 +446,16 @@ impl Line {
         self
     }
 
-    pub(crate) fn conversation(line: ConversationLine) -> Self {
-        Self::Conversation(ConversationFields {
-            conversation_id: Shown(line.id),
-            kind: match line.kind {
-                ConversationKind::Direct => "direct",
-                ConversationKind::Group => "group",
-                ConversationKind::Account => "account",
-                ConversationKind::Unknown => "unknown",
-            },
-            title: line.title,
-            description: line.description,
-            announcement_only: line.announcement_only,
-            members: line
-                .members
-                .into_iter()
-                .map(|member| member.user.name)
-                .collect(),
-            member_count: line.member_count,
-            first_seq: line.first_seq.get(),
-            last_seq: line.last_seq.map(magpie_client::Seq::get),
-            head_seq: line.head_seq.get(),
-            unread: line.unread,
-            unread_mentions: line.unread_mentions,
-            last_event_at: line.last_event_at_ms.map(rfc3339),
-            notify: line.notify.level.name(),
-            notify_until: line.notify.until_ms.map(rfc3339),
-            favourite: line.contact.as_ref().is_some_and(|it| it.favourite),
-            nickname: line.contact.map_or_else(String::new, |it| it.nickname),
-        })
-    }
-
-    pub(crate) fn member(conversation: ConversationId, member: Member) -> Self {
+    pub(crate) fn member(
+        conversation: ConversationId,
+        member: Member,
+        display_name: String,
+    ) -> Self {
         Self::Member {
             conversation_id: Shown(conversation),
             user: member.user.name,
             user_id: Shown(member.user.id),
+            display_name,
             role: member.role.map(role_name),
             read_seq: member.read_seq.get(),
         }

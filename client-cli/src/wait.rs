@@ -188,6 +188,7 @@ pub(crate) async fn until_answered(
             Ok(
                 Noticed::Connected
                 | Noticed::CaughtUp
+                | Noticed::Refreshed
                 | Noticed::Stored(_)
                 | Noticed::Dropped(_)
                 | Noticed::Disconnected,

@@ -51,6 +51,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
             | Event::Read { .. }
             | Event::Failed { .. }
             | Event::Marks { .. }
+            | Event::Refreshed
+            | Event::Profile { .. }
             | Event::BeganAnew
             | Event::Dropped(_) => {}
         }

@@ -1,11 +1,12 @@
 //! The running connection of a home.
 
 mod account;
+mod people;
 
 use std::time::Duration;
 
 use magpie_protocol::{
-    id::{ConversationId, DeviceId, MessageId},
+    id::{ConversationId, DeviceId, MessageId, UserId},
     push::PushAddress,
     seq::Seq,
     session::Answer,
@@ -119,6 +120,14 @@ pub enum Event {
     Marks {
         /// Where.
         conversation: ConversationId,
+    },
+    /// What others say of themselves is as the server has it. Comes once after every
+    /// [`Event::CaughtUp`].
+    Refreshed,
+    /// Somebody says something else of themself now: see [`Home::profile`].
+    Profile {
+        /// Who.
+        user: UserId,
     },
     /// There is no connection (any more). The driver tries again by itself.
     Disconnected {

@@ -1,5 +1,7 @@
 //! One device's directory.
 
+mod people;
+
 use std::{
     fs::{DirBuilder, File, OpenOptions, TryLockError},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
@@ -8,11 +10,10 @@ use std::{
 };
 
 use magpie_protocol::{
-    id::{ConversationId, MessageId, UserId},
+    id::{ConversationId, MessageId},
     role::Role,
     seq::Seq,
     setting::Notify,
-    text::UserName,
 };
 
 use parking_lot::Mutex;
@@ -22,8 +23,8 @@ use crate::{
     error::{HomeError, LocalError},
     message::{Mention, Message, MessagePlace},
     model::{
-        Account, AuditConversation, Contact, ConversationLine, History, LocalHistory, LocalMembers,
-        Member, StoredEvent,
+        Account, AuditConversation, ConversationLine, History, LocalHistory, LocalMembers, Member,
+        StoredEvent,
     },
     request::{NewRequest, OutboxEntry, Outcome, Recipient},
 };
@@ -160,25 +161,6 @@ impl Home {
     /// [`LocalError`].
     pub fn notify(&self) -> Result<Notify, LocalError> {
         self.database.lock().notify(None)
-    }
-
-    /// Those who are favourites, or have a nickname.
-    ///
-    /// # Errors
-    ///
-    /// [`LocalError`].
-    pub fn contacts(&self) -> Result<Vec<Contact>, LocalError> {
-        self.database.lock().contacts()
-    }
-
-    /// The id of a user who is known here: somebody with whom the user shares a
-    /// conversation.
-    ///
-    /// # Errors
-    ///
-    /// [`LocalError`].
-    pub fn user_named(&self, name: &UserName) -> Result<Option<UserId>, LocalError> {
-        self.database.lock().user_named(name)
     }
 
     /// The conversation that a recipient means; `None` if no direct conversation

@@ -17,6 +17,7 @@ pub mod link;
 pub mod message;
 pub mod moment;
 pub mod outbox;
+pub mod profile;
 pub mod push;
 pub mod role;
 pub mod seq;

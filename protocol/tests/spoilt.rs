@@ -142,6 +142,21 @@ fn accounts() -> Vec<client_frame::Body> {
                 })),
             }),
         }),
+        Body::FetchProfiles(v1::FetchProfiles {
+            known: vec![
+                v1::KnownProfile {
+                    user_id: id(4),
+                    version: 300,
+                };
+                2
+            ],
+        }),
+        Body::FindUsers(v1::FindUsers {
+            by: Some(v1::find_users::By::Link(v1::UserLink {
+                user_name: "alice".to_owned(),
+                secret: id(5),
+            })),
+        }),
         Body::Report(v1::Report {
             about: Some(v1::report::About::Event(v1::EventPlace {
                 conversation_id: id(2),

@@ -22,7 +22,7 @@ use v1::{Action, ErrorCode};
 use self::{
     cost::{cost, kind},
     parting::{goodbye, limited_goodbye},
-    replies::{rate_limited, refused},
+    replies::{profiles_reply, rate_limited, refused},
     sorting::{Other, to_append},
 };
 pub use self::{
@@ -197,6 +197,13 @@ impl Dispatch {
                     Some(members) => Reply::Members(members),
                     None => Reply::Error(refused(Refusal::NotFound)),
                 })
+            }
+            Other::FetchProfiles(known) => {
+                let profiles = self.store.profiles(from.user, &known).await?;
+                Ok(profiles_reply(profiles))
+            }
+            Other::FindUsers(by) => {
+                Ok(profiles_reply(self.store.find_users(from.user, &by).await?))
             }
             Other::FetchDevices => self.devices(from).await,
             Other::Push(request) => {

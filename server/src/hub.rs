@@ -5,6 +5,7 @@
 //! that do not fit are dropped from the mailbox, not from the log, and the
 //! connection reads on from the log when it can.
 
+mod promise;
 #[cfg(test)]
 mod tests;
 
@@ -20,12 +21,13 @@ use std::{
 use magpie_protocol::{
     id::{DeviceId, UserId},
     seq::FrameNumber,
-    session::Reply,
+    session::{Hint, Reply},
     wire::v1,
 };
 use parking_lot::Mutex;
 use tokio::sync::SetOnce;
 
+pub use self::promise::Promise;
 use crate::{
     config::Limits,
     limits::Limited,
@@ -53,6 +55,9 @@ impl Room {
 /// Marks that wait for one connection; further ones are dropped, as ephemeral
 /// frames may be.
 pub const MARKS_COUNT_MAX: usize = 256;
+
+/// Hints that wait for one connection; further ones are dropped.
+pub const HINTS_COUNT_MAX: usize = 64;
 
 /// Why a connection must end.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -106,6 +111,8 @@ pub struct Post {
     pub letters: Vec<Letter>,
     /// How far others have come: may be incomplete.
     pub marks: Vec<v1::Mark>,
+    /// What may be lost.
+    pub hints: Vec<Hint>,
     /// Why it must end, if it must.
     pub ending: Option<Ending>,
 }
@@ -136,6 +143,8 @@ pub struct Mailbox {
     pub generation: SetOnce<Generation>,
     /// Members to whom its messages went, since the last time that it was asked.
     delivered: AtomicU32,
+    /// Somebody looks at the app: hints are of use.
+    is_looked_at: AtomicBool,
 }
 
 impl Mailbox {
@@ -157,7 +166,13 @@ impl Mailbox {
             ended: AtomicBool::new(false),
             generation: SetOnce::new(),
             delivered: AtomicU32::new(0),
+            is_looked_at: AtomicBool::new(true),
         }
+    }
+
+    /// Nobody looks at the app: it gets no hints from now on.
+    pub fn looks_away(&self) {
+        self.is_looked_at.store(false, Ordering::Relaxed);
     }
 
     /// A message of this connection went to so many members.
@@ -218,6 +233,21 @@ impl Mailbox {
         } else {
             return false;
         }
+        !std::mem::replace(&mut inner.rung, true)
+    }
+
+    /// Puts a hint in, unless nobody looks at the app, or there are too many. Wake the
+    /// connection afterwards if this says so.
+    #[must_use]
+    pub fn put_hint(&self, hint: &Hint) -> bool {
+        if !self.is_looked_at.load(Ordering::Relaxed) {
+            return false;
+        }
+        let mut inner = self.inner.lock();
+        if inner.post.hints.len() >= HINTS_COUNT_MAX {
+            return false;
+        }
+        inner.post.hints.push(hint.clone());
         !std::mem::replace(&mut inner.rung, true)
     }
 
@@ -322,39 +352,6 @@ impl Inner {
         self.overflowed = true;
         self.events = Vec::new();
         self.events_size = 0;
-    }
-}
-
-/// A letter that somebody waits for. Dropped without one (its task died), it
-/// ends the connection, so that nobody waits for ever.
-#[derive(Debug)]
-pub struct Promise(Option<Arc<Mailbox>>);
-
-impl Promise {
-    /// A promise to this connection.
-    #[must_use]
-    pub fn new(mailbox: &Arc<Mailbox>) -> Self {
-        Self(Some(Arc::clone(mailbox)))
-    }
-
-    /// Keeps it.
-    pub fn keep(mut self, letter: Letter) {
-        if let Some(mailbox) = self.0.take() {
-            mailbox.deliver(letter);
-        }
-    }
-
-    /// Nobody waits any more.
-    pub fn forget(mut self) {
-        self.0 = None;
-    }
-}
-
-impl Drop for Promise {
-    fn drop(&mut self) {
-        if let Some(mailbox) = self.0.take() {
-            mailbox.end(Ending::Unavailable);
-        }
     }
 }
 

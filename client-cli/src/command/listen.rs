@@ -49,6 +49,7 @@ pub(crate) async fn run(context: &Context, until_idle: Option<u64>) -> Result<Ex
                 context.output.line(&Line::CaughtUp)?;
                 quiet_since = Some(Instant::now());
             }
+            Noticed::Refreshed => {}
             Noticed::Connected => quiet_since = None,
             Noticed::Disconnected => {
                 if quiet_since.take().is_some() {

@@ -15,6 +15,7 @@ mod members;
 mod message;
 mod offline;
 mod outbox;
+mod people;
 mod push;
 mod read;
 mod report;
@@ -74,6 +75,9 @@ async fn with_home(context: &Context, command: Command) -> Result<Exit, Failure>
         Command::Mute(asked) => setting::mute(context, asked).await,
         Command::Unmute(asked) => setting::unmute(context, asked).await,
         Command::Contact(asked) => setting::contact(context, asked).await,
+        Command::Profile(asked) => people::profile(context, asked).await,
+        Command::Link(asked) => people::link(context, &asked).await,
+        Command::Find(asked) => people::find(context, &asked).await,
         Command::Contacts => setting::contacts(context),
         Command::Chat { to } => chat::run(context, to).await,
         Command::Listen { until_idle } => listen::run(context, until_idle).await,

@@ -194,6 +194,7 @@ impl Sending<'_> {
                     Noticed::Changed => look = true,
                     Noticed::Connected
                     | Noticed::CaughtUp
+                    | Noticed::Refreshed
                     | Noticed::Stored(_)
                     | Noticed::Dropped(_)
                     | Noticed::Disconnected => {}

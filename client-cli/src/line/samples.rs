@@ -68,6 +68,9 @@ fn event(kind: &'static str) -> Line {
             until: Some(MOMENT.to_owned()),
             favourite: Some(true),
             nickname: Some(hostile()),
+            display_name: Some(hostile()),
+            status: Some(hostile()),
+            discoverable: Some(true),
         },
         place: Some(hostile()),
     })
@@ -247,7 +250,7 @@ fn torture() -> Vec<Line> {
     ]
 }
 
-fn conversations() -> [Line; 4] {
+fn conversations() -> [Line; 6] {
     [
         Line::Conversation(ConversationFields {
             conversation_id: conversation_id(),
@@ -267,7 +270,12 @@ fn conversations() -> [Line; 4] {
             notify_until: Some(MOMENT.to_owned()),
             favourite: true,
             nickname: hostile(),
+            display_name: hostile(),
         }),
+        Line::Profile(super::profile::sample(hostile())),
+        Line::Link {
+            link: Some(hostile()),
+        },
         Line::Contact {
             user: hostile(),
             user_id: Shown(magpie_client::UserId::new([3; 16])),
@@ -278,6 +286,7 @@ fn conversations() -> [Line; 4] {
             conversation_id: conversation_id(),
             user: hostile(),
             user_id: Shown(magpie_client::UserId::new([3; 16])),
+            display_name: hostile(),
             role: Some("owner"),
             read_seq: 7,
         },

@@ -14,7 +14,7 @@ use crate::paint::{Painter, Part};
 /// What an event of the account log sets.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct SettingFields {
-    /// `notify`, `hide` or `contact`.
+    /// `notify`, `hide`, `contact`, `profile`, `discoverable` or `link`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) setting: Option<&'static str>,
     /// The conversation that it is about.
@@ -28,6 +28,12 @@ pub(crate) struct SettingFields {
     pub(super) favourite: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) nickname: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) display_name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) status: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) discoverable: Option<bool>,
 }
 
 /// What a change of the user's own does.
@@ -65,6 +71,30 @@ pub(super) fn changed(setting: Option<Setting>) -> EventFields {
                 about: Some(user.to_string()),
                 favourite: Some(favourite),
                 nickname: Some(nickname.as_str().to_owned()),
+                ..SettingFields::default()
+            };
+            (fields, None)
+        }
+        Some(Setting::Profile(it)) => {
+            let fields = SettingFields {
+                setting: Some("profile"),
+                display_name: Some(it.display_name.as_str().to_owned()),
+                status: Some(it.status.as_str().to_owned()),
+                ..SettingFields::default()
+            };
+            (fields, None)
+        }
+        Some(Setting::Discoverable(discoverable)) => {
+            let fields = SettingFields {
+                setting: Some("discoverable"),
+                discoverable: Some(discoverable),
+                ..SettingFields::default()
+            };
+            (fields, None)
+        }
+        Some(Setting::Link(_)) => {
+            let fields = SettingFields {
+                setting: Some("link"),
                 ..SettingFields::default()
             };
             (fields, None)
@@ -107,6 +137,15 @@ pub(super) fn queued(
                 Some(nickname),
             )
         }
+        Setting::Profile(it) => {
+            let name = it.display_name.as_str().to_owned();
+            ("profile", None, None, Some(name))
+        }
+        Setting::Discoverable(it) => {
+            let answer = if it { "yes" } else { "no" };
+            ("discoverable", None, None, Some(answer.to_owned()))
+        }
+        Setting::Link(_) => ("link", None, None, None),
     }
 }
 
@@ -146,8 +185,13 @@ impl Line {
 impl ConversationFields {
     /// What the user has set for it, behind its name.
     pub(super) fn paint_settings(&self, to: &mut Painter) -> fmt::Result {
-        if !self.nickname.is_empty() {
-            write!(to, "  {}", self.nickname)?;
+        // What the user calls them, else what they want to be called.
+        let name = match self.nickname.is_empty() {
+            true => &self.display_name,
+            false => &self.nickname,
+        };
+        if !name.is_empty() {
+            write!(to, "  {name}")?;
         }
         if self.favourite {
             to.write_str("  *")?;

@@ -259,6 +259,8 @@ impl Device {
                 Event::Missed
                 | Event::Stored { .. }
                 | Event::CaughtUp
+                | Event::Refreshed
+                | Event::Profile { .. }
                 | Event::BeganAnew
                 | Event::Dropped(_),
             ) => {

@@ -10,6 +10,7 @@ mod holding;
 mod limited;
 #[cfg(test)] // as above
 mod manual;
+mod people;
 mod queueing;
 mod roles;
 mod settings;

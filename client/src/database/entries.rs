@@ -190,7 +190,9 @@ fn operation(body: Body) -> Option<Operation> {
         | Body::Detach(_)
         | Body::ChangePassword(_)
         | Body::DeleteAccount(_)
-        | Body::Report(_) => return None,
+        | Body::Report(_)
+        | Body::FetchProfiles(_)
+        | Body::FindUsers(_) => return None,
     })
 }
 

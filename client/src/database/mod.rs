@@ -18,6 +18,7 @@ mod outbox;
 mod outcomes;
 mod page;
 mod printed;
+mod profiles;
 mod requests;
 mod schema;
 mod settings;
@@ -43,6 +44,7 @@ pub(crate) use self::{
     members::MembersPage,
     outbox::now_ms,
     page::NewPage,
+    profiles::Wanted,
     states::States,
     turn::{Changes, Load, Turn, Work},
 };

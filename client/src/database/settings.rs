@@ -5,6 +5,7 @@
 
 use magpie_protocol::{
     id::{ConversationId, MessageId, UserId},
+    profile::{self, LinkSecret},
     seq::Seq,
     setting::{Notify, Setting},
     text::UserName,
@@ -28,6 +29,9 @@ pub(super) const ACCOUNT: i64 = 3;
 const NOTIFY: i64 = 1;
 const HIDDEN: i64 = 2;
 const CONTACT: i64 = 3;
+const PROFILE: i64 = 20;
+const DISCOVERABLE: i64 = 21;
+const LINK: i64 = 22;
 
 /// What a setting is about: its kind, an id, and a seq.
 type About = (i64, Vec<u8>, i64);
@@ -42,6 +46,9 @@ fn about(setting: &Setting) -> About {
             (HIDDEN, conversation.bytes().to_vec(), stored(*seq))
         }
         Setting::Contact { user, .. } => (CONTACT, user.bytes().to_vec(), 0),
+        Setting::Profile(_) => (PROFILE, Vec::new(), 0),
+        Setting::Discoverable(_) => (DISCOVERABLE, Vec::new(), 0),
+        Setting::Link(_) => (LINK, Vec::new(), 0),
     }
 }
 
@@ -170,37 +177,36 @@ pub(super) fn notify(
     conversation: Option<ConversationId>,
 ) -> Result<Notify, LocalError> {
     let id = conversation.map_or_else(Vec::new, |id| id.bytes().to_vec());
-    let found: Option<Vec<u8>> = connection
-        .prepare_cached(
-            "SELECT coalesce(queued, change) FROM settings
-              WHERE kind = ?1 AND about = ?2 AND about_seq = 0",
-        )?
-        .query_row(params![NOTIFY, id], |row| row.get(0))
-        .optional()?;
-    Ok(match found.and_then(|change| decoded(&change)) {
+    Ok(match found(connection, NOTIFY, &id)? {
         Some(Setting::Notify { notify, .. }) => notify,
         _ => Notify::default(),
     })
 }
 
-/// What another user is to this one, if anything.
-pub(super) fn contact(connection: &Connection, user: &User) -> Result<Option<Contact>, LocalError> {
+/// What holds of a kind of setting, about what has this id.
+fn found(connection: &Connection, kind: i64, id: &[u8]) -> Result<Option<Setting>, LocalError> {
     let found: Option<Vec<u8>> = connection
         .prepare_cached(
             "SELECT coalesce(queued, change) FROM settings
               WHERE kind = ?1 AND about = ?2 AND about_seq = 0",
         )?
-        .query_row(params![CONTACT, user.id.bytes()], |row| row.get(0))
+        .query_row(params![kind, id], |row| row.get(0))
         .optional()?;
-    Ok(found.and_then(|change| contact_of(user.clone(), &change)))
+    Ok(found.and_then(|change| decoded(&change)))
 }
 
-fn contact_of(user: User, change: &[u8]) -> Option<Contact> {
-    let Some(Setting::Contact {
+/// What another user is to this one, if anything.
+pub(super) fn contact(connection: &Connection, user: &User) -> Result<Option<Contact>, LocalError> {
+    let found = found(connection, CONTACT, &user.id.bytes())?;
+    Ok(found.and_then(|setting| contact_of(user.clone(), setting)))
+}
+
+fn contact_of(user: User, setting: Setting) -> Option<Contact> {
+    let Setting::Contact {
         favourite,
         nickname,
         ..
-    }) = decoded(change)
+    } = setting
     else {
         return None;
     };
@@ -234,9 +240,31 @@ impl Database {
                 id: user_at(row, 0)?,
                 name: row.get(2)?,
             };
-            contacts.extend(contact_of(user, &change));
+            contacts.extend(decoded(&change).and_then(|it| contact_of(user, it)));
         }
         Ok(contacts)
+    }
+
+    /// What the user says of themself.
+    pub(crate) fn own_profile(&self) -> Result<profile::Profile, LocalError> {
+        Ok(match found(&self.connection, PROFILE, &[])? {
+            Some(Setting::Profile(it)) => it,
+            _ => profile::Profile::default(),
+        })
+    }
+
+    /// Whether a search by the beginning of a name finds the user.
+    pub(crate) fn is_discoverable(&self) -> Result<bool, LocalError> {
+        let found = found(&self.connection, DISCOVERABLE, &[])?;
+        Ok(found == Some(Setting::Discoverable(true)))
+    }
+
+    /// What is in the user's link, if there is one.
+    pub(crate) fn link(&self) -> Result<Option<LinkSecret>, LocalError> {
+        Ok(match found(&self.connection, LINK, &[])? {
+            Some(Setting::Link(secret)) => secret,
+            _ => None,
+        })
     }
 
     /// The user with this name, if any conversation here has them.

@@ -13,7 +13,7 @@ use std::{
 use bytes::BytesMut;
 use magpie_protocol::{
     frame::{FrameLimits, Split, split},
-    id::{ConversationId, MessageId},
+    id::{ConversationId, MessageId, UserId},
     limits::{GOODBYE_TIMEOUT, LENGTH_SIZE, PROTOCOL_VERSION},
     moment::Moment,
     outbox::Outbox,
@@ -26,7 +26,10 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval, sleep_until, timeout},
 };
 
-use super::{Answered, Command, Device, Driver, End, Reply, Stream, connect::system_reason};
+use super::{
+    Answered, Command, Device, Driver, End, Reply, Stream, connect::system_reason,
+    profiles::Profiles,
+};
 use crate::{
     database::{Credential, Load, Turn, Work},
     error::DisconnectReason,
@@ -41,6 +44,7 @@ pub(super) enum Purpose {
     Read(ConversationId, Seq),
     Fill { gap: Gap, ask: u64 },
     Members { place: MembersPlace, ask: u64 },
+    Profiles(Vec<UserId>),
     Ask(Reply<Answered>),
     SignOut(Reply<()>),
 }
@@ -79,6 +83,7 @@ pub(super) struct Connection<'a> {
     pub(super) fill_replies: HashMap<u64, Reply<usize>>,
     pub(super) members_replies: HashMap<u64, Reply<bool>>,
     pub(super) last_ask: u64,
+    pub(super) profiles: Profiles,
 
     /// What came and is not being written yet, and the frames it came in.
     pub(super) works: Vec<Work>,
@@ -116,6 +121,7 @@ impl<'a> Connection<'a> {
             fill_replies: HashMap::new(),
             members_replies: HashMap::new(),
             last_ask: 0,
+            profiles: Profiles::default(),
             works: Vec::new(),
             numbers: Vec::new(),
             writing: Vec::new(),
@@ -293,7 +299,7 @@ impl<'a> Connection<'a> {
             .map_err(|lost| End::soon(DisconnectReason::Lost(lost)))?;
         let load = self.load();
         let has_work = !self.works.is_empty() || !self.numbers.is_empty();
-        if !self.driver.store.is_busy() && (has_work || load.reads || load.outbox.is_some()) {
+        if !self.driver.store.is_busy() && (has_work || load.any()) {
             self.start_turn(load);
         }
         self.send_what_waits();
@@ -303,6 +309,7 @@ impl<'a> Connection<'a> {
     fn start_turn(&mut self, load: Load) {
         self.more_waiting &= load.outbox.is_none();
         self.reads_changed &= !load.reads;
+        self.profiles.loading(load.profiles);
         self.writing = std::mem::take(&mut self.numbers);
         let works = std::mem::take(&mut self.works);
         self.driver.store.start(Turn { works, load });

@@ -12,6 +12,7 @@ mod ending;
 mod incoming;
 mod notice;
 mod outgoing;
+mod profiles;
 mod settle;
 mod store;
 #[cfg(test)]

@@ -66,13 +66,29 @@ impl Connection<'_> {
                 to_seq,
             });
         }
+        if changes.met {
+            self.profiles.meet();
+        }
+        if let Some((wanted, known)) = changes.wanted {
+            self.profiles.loaded(wanted, known);
+        }
+        if let Some(changed) = changes.profiles {
+            self.profiles.stored();
+            for user in changed {
+                notices.push(Event::Profile { user });
+            }
+        }
         for conversation in changes.marks {
             notices.push(Event::Marks { conversation });
         }
         if self.caught_up && self.missing.is_empty() && self.filling.is_empty() {
             self.caught_up = false;
             self.worked = true;
+            self.profiles.begin();
             notices.push(Event::CaughtUp);
+        }
+        if self.profiles.became_fresh() {
+            notices.push(Event::Refreshed);
         }
     }
 

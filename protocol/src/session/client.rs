@@ -2,7 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 
-use super::Violation;
+use super::{Hint, Violation};
 use crate::{
     frame::{Frame as _, FrameLimits},
     limits::{
@@ -31,6 +31,8 @@ pub enum Answer {
     Members(v1::Members),
     /// The user's devices.
     Devices(v1::Devices),
+    /// What others say of themselves.
+    Profiles(v1::Profiles),
 }
 
 /// What a frame from the server means.
@@ -66,6 +68,8 @@ pub enum Incoming {
     Unsupported,
     /// The server ends the session.
     Goodbye(v1::Goodbye),
+    /// What may be lost: nothing is stored or acknowledged for it.
+    Hint(Hint),
     /// Nothing for the caller to do.
     Nothing,
 }
@@ -168,6 +172,7 @@ impl ClientSession {
             Some(Body::Refused(_)) => "refused",
             Some(Body::Pong(_)) => "pong",
             Some(Body::Goodbye(_)) => "goodbye",
+            Some(Body::ProfileChanged(_)) => "a hint",
             _ => return self.handle_sequenced(frame, number, size, now),
         };
         if number != FrameNumber::ZERO {
@@ -196,6 +201,9 @@ impl ClientSession {
             (Some(Body::Pong(pong)), State::Open) => {
                 self.handle_pong(pong, now)?;
                 Ok(Incoming::Nothing)
+            }
+            (Some(Body::ProfileChanged(it)), State::Open) => {
+                Ok(Incoming::Hint(Hint::ProfileChanged(it)))
             }
             _ => Err(Violation::OutOfPlace {
                 what,
@@ -258,12 +266,14 @@ impl ClientSession {
             Some(Body::Conversations(it)) => (it.in_reply_to, Answer::Conversations(it)),
             Some(Body::Members(it)) => (it.in_reply_to, Answer::Members(it)),
             Some(Body::Devices(it)) => (it.in_reply_to, Answer::Devices(it)),
+            Some(Body::Profiles(it)) => (it.in_reply_to, Answer::Profiles(it)),
             Some(
                 Body::Welcome(_)
                 | Body::SignedIn(_)
                 | Body::Refused(_)
                 | Body::Pong(_)
-                | Body::Goodbye(_),
+                | Body::Goodbye(_)
+                | Body::ProfileChanged(_),
             ) => return Ok(Incoming::Nothing),
             None if frame.critical => return Ok(Incoming::Unsupported),
             None => {

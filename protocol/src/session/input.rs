@@ -71,6 +71,8 @@ pub enum Reply {
     Members(v1::Members),
     /// The user's devices.
     Devices(v1::Devices),
+    /// What others say of themselves.
+    Profiles(v1::Profiles),
 }
 
 /// The message id as it came, also if the rest of the request is unacceptable.
@@ -105,6 +107,8 @@ pub(super) fn sent_message_id(body: &v1::client_frame::Body) -> Bytes {
         | Body::Detach(_)
         | Body::ChangePassword(_)
         | Body::DeleteAccount(_)
-        | Body::Report(_) => Bytes::new(),
+        | Body::Report(_)
+        | Body::FetchProfiles(_)
+        | Body::FindUsers(_) => Bytes::new(),
     }
 }

@@ -7,6 +7,7 @@ use prost::Message;
 
 use super::{
     Violation,
+    hint::Hint,
     input::{Input, Reply, sent_message_id},
 };
 use crate::{
@@ -36,6 +37,8 @@ mod tag {
     pub(super) const CONVERSATIONS: u32 = 34;
     pub(super) const DEVICES: u32 = 35;
     pub(super) const MEMBERS: u32 = 40;
+    pub(super) const PROFILES: u32 = 80;
+    pub(super) const PROFILE_CHANGED: u32 = 81;
 }
 
 /// The peer was silent for too long.
@@ -358,6 +361,9 @@ impl ServerSession {
             Reply::Devices(it) => {
                 self.sequenced(tag::DEVICES, &v1::Devices { in_reply_to, ..it }, out)
             }
+            Reply::Profiles(it) => {
+                self.sequenced(tag::PROFILES, &v1::Profiles { in_reply_to, ..it }, out)
+            }
         };
     }
 
@@ -370,6 +376,13 @@ impl ServerSession {
     /// Answers a ping. The checkpoint must not name a frame that was not sent.
     pub fn pong(&mut self, id: u64, checkpoint: Option<v1::Checkpoint>, out: &mut BytesMut) {
         self.control(tag::PONG, &v1::Pong { id, checkpoint }, out);
+    }
+
+    /// Tells what may be lost; call only while [`Self::is_open`].
+    pub fn hint(&mut self, hint: &Hint, out: &mut BytesMut) {
+        match hint {
+            Hint::ProfileChanged(it) => self.control(tag::PROFILE_CHANGED, it, out),
+        }
     }
 
     /// Says goodbye; the peer has [`GOODBYE_TIMEOUT`] to close.

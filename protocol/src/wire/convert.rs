@@ -10,12 +10,14 @@ use super::{
         DeleteMessage, EditMessage, React, SendMessage, parse_delete, parse_edit, parse_react,
         parse_send,
     },
+    people::{KnownProfile, parse_find, parse_profiles},
     v1,
 };
 use crate::{
     id::{ConversationId, DeviceId, InvalidId, MessageId},
     limits::{CLIENT_NAME_SIZE_MAX, CURSOR_SIZE_MAX, NAMES_MAX},
     message::InvalidMessage,
+    profile::FindUsers,
     push::{AppId, Platform, PushAddress, PushToken},
     seq::Seq,
     text::{InvalidText, Password, Title, UserName},
@@ -218,6 +220,10 @@ pub enum Request {
     DeleteAccount(Password),
     /// Tell the operators of something.
     Report(Report),
+    /// Read what others say of themselves.
+    FetchProfiles(Vec<KnownProfile>),
+    /// Look for users.
+    FindUsers(FindUsers),
 }
 
 impl Request {
@@ -248,7 +254,9 @@ impl Request {
             | Self::Detach
             | Self::ChangePassword(_)
             | Self::DeleteAccount(_)
-            | Self::Report(_) => None,
+            | Self::Report(_)
+            | Self::FetchProfiles(_)
+            | Self::FindUsers(_) => None,
         }
     }
 }
@@ -292,6 +300,8 @@ pub fn parse_request(body: v1::client_frame::Body) -> Option<Result<Request, Inv
         Body::ChangePassword(it) => ChangePassword::try_from(it).map(Request::ChangePassword),
         Body::DeleteAccount(it) => parse_delete_account(it),
         Body::Report(it) => Report::try_from(it).map(Request::Report),
+        Body::FetchProfiles(it) => parse_profiles(it),
+        Body::FindUsers(it) => parse_find(it),
     })
 }
 

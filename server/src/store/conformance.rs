@@ -27,6 +27,7 @@ pub(super) mod messages;
 pub(super) mod model;
 pub(super) mod operators;
 pub(super) mod pages;
+pub(super) mod people;
 pub(super) mod reactions;
 mod requests;
 pub(super) mod roles;
@@ -34,7 +35,7 @@ pub(super) mod settings;
 pub(super) mod syncs;
 pub(super) mod wakes;
 
-pub(super) use self::requests::{add, create, remove, send};
+pub(super) use self::requests::{add, create, decoded, remove, send, seqs};
 
 use std::{
     any::Any,
@@ -47,7 +48,6 @@ use magpie_protocol::{
     text::{DeviceName, UserName},
     wire::{Target, v1},
 };
-use prost::Message as _;
 
 use super::{
     Account, Actor, Append, Command, CreateUser, LogEvent, MarkRead, NewDevice, Outcome, Positions,
@@ -299,16 +299,6 @@ fn account_of(user: User) -> Account {
     }
 }
 
-/// What a device gets of an event.
-pub(super) fn decoded(event: &LogEvent) -> v1::Event {
-    v1::Event::decode(event.encoded.as_ref()).unwrap()
-}
-
-/// Where events are in their conversations.
-pub(super) fn seqs(events: &[LogEvent]) -> Vec<u64> {
-    events.iter().map(|event| event.seq.get()).collect()
-}
-
 pub(super) const fn seq(number: u64) -> Seq {
     Seq::new(number)
 }
@@ -351,6 +341,13 @@ macro_rules! suite {
                 the_members_are_listed_in_pages
                 a_description_of_a_large_group_names_its_reader_alone
                 the_members_are_told_to_members_alone
+            }
+            people {
+                a_profile_is_told_to_whom_its_user_knows
+                users_are_found_as_they_allow
+                a_search_finds_so_many_and_no_more
+                of_who_is_deleted_nothing_is_told
+                acquaintances_share_a_small_conversation
             }
             messages {
                 all_of_a_message_is_stored_as_it_was_sent

@@ -5,18 +5,20 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use magpie_protocol::{
     id::{ConversationId, DeviceId, UserId},
+    profile::FindUsers,
     push::{PushAddress, PushToken},
     seq::Position,
     text::UserName,
-    wire::{FetchHistory, FetchMembers, v1},
+    wire::{FetchHistory, FetchMembers, KnownProfile, v1},
 };
 use magpie_server::store::{
     Account, AccountChange, Addressed, AdminAct, Append, Broadcast, BroadcastStore, CandidatePage,
     CandidatePlace, Committed, Confirm, Connect, CreateUser, Departure, Device, DeviceLine,
     DueSync, DueWake, Generation, HistoryPage, LogState, MarkRead, Marked, Membership,
-    NewBroadcast, NewDevice, NewReport, NewWake, OperatorStore, Positions, Preview, PutDevice,
-    ReadLimit, Recipient, Report, Schedule, Shard, SharedStore, SnapshotPage, SnapshotPlace,
-    Statistics, Store, StoreError, Stretch, SyncStore, UserPage, WakeStore, WorthyStretch,
+    NewBroadcast, NewDevice, NewReport, NewWake, OperatorStore, PeopleStore, Positions, Preview,
+    PutDevice, ReadLimit, Recipient, Report, Schedule, Shard, SharedStore, SnapshotPage,
+    SnapshotPlace, Statistics, Store, StoreError, Stretch, SyncStore, UserPage, WakeStore,
+    WorthyStretch,
 };
 use tokio::sync::RwLock;
 
@@ -176,6 +178,13 @@ pass_on! {
     due_wakes(now_ms: i64, count: usize, schedule: &Schedule) -> Vec<DueWake>;
     previews(positions: &[Position]) -> Vec<Preview>;
     postpone_wakes(wakes: &[(DeviceId, u64)], due_at_ms: i64) -> ();
+}
+
+pass_on! {
+    PeopleStore {}
+    profiles(user: UserId, known: &[KnownProfile]) -> Vec<v1::UserProfile>;
+    find_users(user: UserId, by: &FindUsers) -> Vec<v1::UserProfile>;
+    acquaintances(user: UserId, members_max: usize, count: usize) -> Vec<UserId>;
 }
 
 pass_on! {

@@ -19,6 +19,7 @@ mod limits;
 mod messages;
 mod operators;
 mod peer;
+mod people;
 mod process;
 mod reconnects;
 mod seen;

@@ -285,7 +285,8 @@ impl Local {
             | Answer::History(_)
             | Answer::Conversations(_)
             | Answer::Members(_)
-            | Answer::Devices(_) => {}
+            | Answer::Devices(_)
+            | Answer::Profiles(_) => {}
         }
         Ok(None)
     }

@@ -10,6 +10,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::{
     log::Log,
     notify::SET_NOTIFY,
+    people,
     rows::{OPEN_END, signed, unsigned},
 };
 use crate::store::{
@@ -180,6 +181,7 @@ pub(super) fn write(
             let mut set = connection.prepare_cached(SET_NOTIFY)?;
             set.execute(params![sender.key, of, notify.level.number(), until_ms])?;
         }
+        Aside::Person(said) => people::write(connection, sender, by, &said)?,
     }
     Ok(())
 }

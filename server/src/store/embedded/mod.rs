@@ -22,6 +22,7 @@ mod notify;
 mod open;
 mod operators;
 mod pages;
+mod people;
 mod previews;
 mod readers;
 mod rows;

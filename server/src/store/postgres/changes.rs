@@ -9,6 +9,7 @@ use magpie_protocol::{
 use super::{
     log::Log,
     notify::SET_NOTIFY,
+    people,
     session::{Failure, Params, get, get_count, signed},
 };
 use crate::store::{
@@ -181,6 +182,7 @@ impl Log<'_> {
                     .execute(SET_NOTIFY, &[&sender.key, &of, &level, &until_ms])
                     .await?;
             }
+            Aside::Person(said) => people::write(session, sender, by, &said).await?,
         }
         Ok(())
     }

@@ -25,6 +25,7 @@ mod notify;
 mod open;
 mod operators;
 mod pages;
+mod people;
 mod previews;
 mod routes;
 mod rows;
