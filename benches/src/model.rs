@@ -173,7 +173,7 @@ impl Peer {
                 let goodbye = v1::Goodbye::default();
                 self.session.goodbye(&goodbye, now, &mut self.out);
             }
-            Input::Nothing => {}
+            Input::Typing { .. } | Input::Nothing => {}
             Input::InvalidAuthenticate(reason) | Input::InvalidRequest { reason, .. } => {
                 panic!("{reason}")
             }

@@ -8,7 +8,8 @@
 use std::time::Duration;
 
 use magpie_client::{
-    Account, Client, ConnectionLock, DisconnectReason, Dropped, Event, MessageId, Options, Outcome,
+    Account, Client, ConnectionLock, ConversationId, DisconnectReason, Dropped, Event, MessageId,
+    Options, Outcome, UserId,
 };
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -30,6 +31,12 @@ pub(crate) enum Noticed {
     CaughtUp,
     /// And what others say of themselves.
     Refreshed,
+    /// Somebody types, or does not any more.
+    Typing {
+        conversation: ConversationId,
+        user: UserId,
+        typing: bool,
+    },
     /// So many events were stored.
     Stored(u64),
     /// A request is done.
@@ -172,6 +179,15 @@ impl<'context> Carrier<'context> {
             }
             Event::CaughtUp => Noticed::CaughtUp,
             Event::Refreshed => Noticed::Refreshed,
+            Event::Typing {
+                conversation,
+                user,
+                typing,
+            } => Noticed::Typing {
+                conversation,
+                user,
+                typing,
+            },
             Event::Stored {
                 from_seq, to_seq, ..
             } => Noticed::Stored(to_seq.get().saturating_sub(from_seq.get()) + 1),
@@ -243,6 +259,7 @@ impl<'context> Carrier<'context> {
                 Noticed::Stored(count) => stored += count,
                 Noticed::Connected
                 | Noticed::Refreshed
+                | Noticed::Typing { .. }
                 | Noticed::Answered(..)
                 | Noticed::Dropped(_)
                 | Noticed::Changed

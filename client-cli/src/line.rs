@@ -151,6 +151,14 @@ pub(crate) enum Line {
     Link {
         link: Option<String>,
     },
+    Typing {
+        conversation_id: Shown<ConversationId>,
+        user: String,
+        typing: bool,
+        /// Where it is, for people.
+        #[serde(skip)]
+        place: String,
+    },
     Member {
         conversation_id: Shown<ConversationId>,
         user: String,

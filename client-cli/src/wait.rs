@@ -189,6 +189,7 @@ pub(crate) async fn until_answered(
                 Noticed::Connected
                 | Noticed::CaughtUp
                 | Noticed::Refreshed
+                | Noticed::Typing { .. }
                 | Noticed::Stored(_)
                 | Noticed::Dropped(_)
                 | Noticed::Disconnected,

@@ -53,6 +53,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             | Event::Marks { .. }
             | Event::Refreshed
             | Event::Profile { .. }
+            | Event::Typing { .. }
             | Event::BeganAnew
             | Event::Dropped(_) => {}
         }

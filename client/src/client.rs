@@ -129,6 +129,15 @@ pub enum Event {
         /// Who.
         user: UserId,
     },
+    /// Somebody types in a conversation, or does not any more.
+    Typing {
+        /// Where.
+        conversation: ConversationId,
+        /// Who.
+        user: UserId,
+        /// They do.
+        typing: bool,
+    },
     /// There is no connection (any more). The driver tries again by itself.
     Disconnected {
         /// Why.

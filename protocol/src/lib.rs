@@ -24,4 +24,5 @@ pub mod seq;
 pub mod session;
 pub mod setting;
 pub mod text;
+pub mod typing;
 pub mod wire;

@@ -186,6 +186,15 @@ pub const HISTORY_COUNT_MAX: u32 = 200;
 /// Conversations in one answer.
 pub const CONVERSATIONS_COUNT_MAX: u32 = 100;
 
+/// How often it is told that somebody types on in a conversation.
+pub const TYPING_INTERVAL: Duration = Duration::from_secs(3);
+
+/// How long it is believed that somebody types who has said nothing since.
+pub const TYPING_TIMEOUT: Duration = Duration::from_secs(6);
+
+/// Conversations in which one device types at a time.
+pub const TYPING_CONVERSATIONS_MAX: usize = 8;
+
 /// Profiles in one request and in one answer.
 pub const PROFILES_COUNT_MAX: usize = 256;
 
@@ -213,6 +222,8 @@ const _: () = assert!(NAMES_MAX * (USER_NAME_LENGTH_MAX + 2) + 1_024 < CLIENT_FR
 const _: () = assert!(NAMES_MAX + 16 < CLIENT_ELEMENTS_MAX);
 // A password, a name and two ids fit into a frame before authentication.
 const _: () = assert!(PASSWORD_SIZE_MAX + 1_024 < FRAME_SIZE_FIRST_MAX);
+// One lost hint must not end it.
+const _: () = assert!(TYPING_INTERVAL.as_secs() * 2 <= TYPING_TIMEOUT.as_secs());
 // A request must hold the versions of the profiles that it is about, and an answer the
 // longest profiles.
 const _: () = assert!(PROFILES_COUNT_MAX * 3 + 16 < CLIENT_ELEMENTS_MAX);

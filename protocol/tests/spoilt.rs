@@ -143,13 +143,11 @@ fn accounts() -> Vec<client_frame::Body> {
             }),
         }),
         Body::FetchProfiles(v1::FetchProfiles {
-            known: vec![
-                v1::KnownProfile {
-                    user_id: id(4),
-                    version: 300,
-                };
-                2
-            ],
+            known: vec![v1::KnownProfile::default(); 2],
+        }),
+        Body::Typing(v1::Typing {
+            typing: true,
+            ..Default::default()
         }),
         Body::FindUsers(v1::FindUsers {
             by: Some(v1::find_users::By::Link(v1::UserLink {
@@ -426,7 +424,7 @@ fn a_clients_frame_is_whole_or_none_and_spoilt_it_hurts_nobody() {
     let openings = credentials().into_iter().map(|body| (body, 0, false));
     let control = |body: &client_frame::Body| {
         use client_frame::Body;
-        matches!(body, Body::Ping(_) | Body::Goodbye(_))
+        matches!(body, Body::Ping(_) | Body::Typing(_) | Body::Goodbye(_))
     };
     let requests = requests()
         .into_iter()

@@ -5,6 +5,7 @@ mod cost;
 mod parting;
 mod replies;
 mod sorting;
+mod typing;
 
 use std::sync::Arc;
 

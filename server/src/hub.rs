@@ -8,6 +8,7 @@
 mod promise;
 #[cfg(test)]
 mod tests;
+mod wakeups;
 
 use std::{
     collections::HashMap,
@@ -27,7 +28,7 @@ use magpie_protocol::{
 use parking_lot::Mutex;
 use tokio::sync::SetOnce;
 
-pub use self::promise::Promise;
+pub use self::{promise::Promise, wakeups::Wakeups};
 use crate::{
     config::Limits,
     limits::Limited,
@@ -244,6 +245,7 @@ impl Mailbox {
             return false;
         }
         let mut inner = self.inner.lock();
+        inner.post.hints.retain(|it| !is_outdone(it, hint));
         if inner.post.hints.len() >= HINTS_COUNT_MAX {
             return false;
         }
@@ -344,6 +346,19 @@ impl Mailbox {
         let post = &inner.post;
         let is_empty = inner.events.is_empty() && post.letters.is_empty() && post.marks.is_empty();
         !inner.overflowed && is_empty
+    }
+}
+
+/// Whether a hint says nothing any more behind another one.
+fn is_outdone(older: &Hint, newer: &Hint) -> bool {
+    match (older, newer) {
+        (Hint::ProfileChanged(older), Hint::ProfileChanged(newer)) => {
+            older.user_id == newer.user_id
+        }
+        (Hint::Typing(older), Hint::Typing(newer)) => {
+            (&older.conversation_id, &older.user_id) == (&newer.conversation_id, &newer.user_id)
+        }
+        (Hint::ProfileChanged(_) | Hint::Typing(_), _) => false,
     }
 }
 
@@ -469,26 +484,6 @@ impl Hub {
         });
         if let Some(mailbox) = found {
             mailbox.end(ending);
-        }
-    }
-}
-
-/// The connections to wake when a batch is done: each once.
-#[derive(Debug, Default)]
-pub struct Wakeups(Vec<Arc<Mailbox>>);
-
-impl Wakeups {
-    /// Remembers the mailbox if putting something in said that it must be woken.
-    pub fn note(&mut self, mailbox: &Arc<Mailbox>, must_wake: bool) {
-        if must_wake {
-            self.0.push(Arc::clone(mailbox));
-        }
-    }
-
-    /// Wakes those who are noted so far.
-    pub fn ring(&mut self) {
-        for mailbox in self.0.drain(..) {
-            mailbox.wake();
         }
     }
 }

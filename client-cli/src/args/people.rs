@@ -1,7 +1,7 @@
 //! Commands about what people say of themselves, and how they are found.
 
 use clap::{Args, ValueEnum};
-use magpie_client::{DisplayName, NamePrefix, StatusLine, UserLink, UserName};
+use magpie_client::{DisplayName, NamePrefix, Recipient, StatusLine, UserLink, UserName};
 
 use super::user_name;
 
@@ -54,6 +54,21 @@ pub(crate) struct Link {
     /// Only write the outbox; the next command that connects sends it
     #[arg(long)]
     pub(crate) queue: bool,
+}
+
+/// Tell the others in a conversation that you type
+///
+/// Those who are connected, if there are at most 64 members. It is forgotten after six
+/// seconds, and may be lost.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  magpie typing @bob\n  magpie typing @bob --end")]
+pub(crate) struct Typing {
+    /// @NAME or a conversation's id
+    #[arg(value_name = "WHERE")]
+    pub(crate) of: Recipient,
+    /// You do not any more
+    #[arg(long)]
+    pub(crate) end: bool,
 }
 
 /// Look for people: by a whole user name, a link, or the beginning of a name

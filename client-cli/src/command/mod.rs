@@ -80,7 +80,11 @@ async fn with_home(context: &Context, command: Command) -> Result<Exit, Failure>
         Command::Find(asked) => people::find(context, &asked).await,
         Command::Contacts => setting::contacts(context),
         Command::Chat { to } => chat::run(context, to).await,
-        Command::Listen { until_idle } => listen::run(context, until_idle).await,
+        Command::Listen {
+            until_idle,
+            ephemeral,
+        } => listen::run(context, until_idle, ephemeral).await,
+        Command::Typing(asked) => people::typing(context, &asked).await,
         Command::Sync => sync::run(context).await,
         Command::Conversations => offline::conversations(context),
         Command::Members { of } => members::run(context, &of).await,

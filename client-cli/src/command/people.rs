@@ -1,10 +1,10 @@
-//! `profile`, `link`, `find`.
+//! `profile`, `link`, `find`, `typing`.
 
 use magpie_client::{NewRequest, Setting};
 
 use super::devices::connected;
 use crate::{
-    args::people::{Answer, Find, Link, Profile},
+    args::people::{Answer, Find, Link, Profile, Typing},
     carrier::Carrier,
     context::Context,
     failure::{Exit, Failure},
@@ -90,6 +90,16 @@ pub(crate) async fn link(context: &Context, asked: &Link) -> Result<Exit, Failur
     let link = context.home.link()?.map(|link| link.to_string());
     context.output.line(&Line::Link { link })?;
     Ok(exit)
+}
+
+pub(crate) async fn typing(context: &Context, asked: &Typing) -> Result<Exit, Failure> {
+    context.signed_in()?;
+    let conversation = context.conversation(&asked.of)?;
+    let carrier = connected(context).await?;
+    let told = carrier.client()?.typing(conversation, !asked.end).await;
+    carrier.shutdown().await;
+    told?;
+    Ok(Exit::Done)
 }
 
 pub(crate) async fn find(context: &Context, asked: &Find) -> Result<Exit, Failure> {

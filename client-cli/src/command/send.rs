@@ -195,6 +195,7 @@ impl Sending<'_> {
                     Noticed::Connected
                     | Noticed::CaughtUp
                     | Noticed::Refreshed
+                    | Noticed::Typing { .. }
                     | Noticed::Stored(_)
                     | Noticed::Dropped(_)
                     | Noticed::Disconnected => {}

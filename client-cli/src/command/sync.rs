@@ -46,7 +46,7 @@ pub(crate) async fn run(context: &Context) -> Result<Exit, Failure> {
                 }
                 continue;
             }
-            Noticed::Connected | Noticed::Disconnected => continue,
+            Noticed::Connected | Noticed::Typing { .. } | Noticed::Disconnected => continue,
         }
         if let Some(progress) = &progress {
             progress.set(events + sent + failed);

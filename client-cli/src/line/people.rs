@@ -66,6 +66,7 @@ impl Line {
             Self::Outbox(fields) => fields.paint(to),
             Self::Contact { .. } => self.paint_contact(to),
             Self::Profile(fields) => fields.paint(to),
+            Self::Typing { .. } => self.paint_typing(to),
             Self::Link { link } => to.write_str(link.as_deref().unwrap_or("no link")),
             Self::Difference {
                 conversation_id,

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write as _};
 
-use magpie_client::{Profile, User, UserId};
+use magpie_client::{ConversationId, Profile, User, UserId};
 use serde::Serialize;
 
 use super::{Line, Shown, people::aside};
@@ -32,6 +32,37 @@ impl Line {
             photo_id: photo.map(|id| format!("{id:032x}")),
             discoverable,
         })
+    }
+}
+
+impl Line {
+    pub(crate) fn typing(
+        conversation: ConversationId,
+        user: String,
+        typing: bool,
+        place: String,
+    ) -> Self {
+        Self::Typing {
+            conversation_id: Shown(conversation),
+            user,
+            typing,
+            place,
+        }
+    }
+
+    /// Who types.
+    pub(super) fn paint_typing(&self, to: &mut Painter) -> fmt::Result {
+        if let Self::Typing {
+            user,
+            typing,
+            place,
+            ..
+        } = self
+        {
+            let what = if *typing { "types" } else { "types no more" };
+            aside(to, format_args!("{user} {what} in {place}"))?;
+        }
+        Ok(())
     }
 }
 

@@ -250,7 +250,7 @@ fn torture() -> Vec<Line> {
     ]
 }
 
-fn conversations() -> [Line; 6] {
+fn conversations() -> [Line; 7] {
     [
         Line::Conversation(ConversationFields {
             conversation_id: conversation_id(),
@@ -275,6 +275,12 @@ fn conversations() -> [Line; 6] {
         Line::Profile(super::profile::sample(hostile())),
         Line::Link {
             link: Some(hostile()),
+        },
+        Line::Typing {
+            conversation_id: conversation_id(),
+            user: hostile(),
+            typing: true,
+            place: hostile(),
         },
         Line::Contact {
             user: hostile(),

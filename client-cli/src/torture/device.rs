@@ -261,6 +261,7 @@ impl Device {
                 | Event::CaughtUp
                 | Event::Refreshed
                 | Event::Profile { .. }
+                | Event::Typing { .. }
                 | Event::BeganAnew
                 | Event::Dropped(_),
             ) => {

@@ -99,3 +99,20 @@ fn people_are_found_by_name_link_and_beginning() {
     let short = world.magpie("bob", ["find", "al", "--prefix"]);
     short.with_code(1);
 }
+
+#[test]
+fn who_types_is_seen_by_who_listens_for_it_and_forgotten() {
+    let world = with_bob_known();
+    let listening = world.start("bob", ["listen", "--ephemeral"]);
+    listening.until("caught_up");
+    world.magpie("alice", ["typing", "@bob"]).done();
+    let seen = listening.until("typing");
+    let begun = seen.last().unwrap();
+    assert_eq!(
+        (text(begun, "user"), &begun["typing"]),
+        ("alice", &json!(true))
+    );
+    // Nobody says that she does not any more.
+    let seen = listening.until("typing");
+    assert_eq!(seen.last().unwrap()["typing"], json!(false));
+}

@@ -1,7 +1,7 @@
 //! Other people, found.
 
 use magpie_protocol::{
-    id::UserId,
+    id::{ConversationId, UserId},
     profile::FindUsers,
     session::Answer,
     wire::v1::{self, client_frame::Body, find_users::By},
@@ -9,11 +9,32 @@ use magpie_protocol::{
 
 use super::Client;
 use crate::{
+    driver::Command,
     error::RequestError,
     model::{Profile, User},
 };
 
 impl Client {
+    /// Tells the others in a conversation of at most 64 members that the user types, or
+    /// does not any more: those who are connected. Call it as often as a key is pressed: it
+    /// is told every three seconds, and forgotten by the others after six.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError::NotConnected`]; else it may be lost as well.
+    pub async fn typing(
+        &self,
+        conversation: ConversationId,
+        typing: bool,
+    ) -> Result<(), RequestError> {
+        self.request(|reply| Command::Typing {
+            conversation,
+            typing,
+            reply,
+        })
+        .await
+    }
+
     /// Looks for users: by a whole name or a link at most one, by the beginning of a name
     /// at most 20 of those who allow it. With what they say of themselves, as far as they
     /// let this user know.

@@ -177,6 +177,7 @@ fn operation(body: Body) -> Option<Operation> {
         | Body::Register(_)
         | Body::SignIn(_)
         | Body::Ping(_)
+        | Body::Typing(_)
         | Body::Goodbye(_)
         | Body::MarkRead(_)
         | Body::FetchHistory(_)

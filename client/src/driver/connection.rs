@@ -19,6 +19,7 @@ use magpie_protocol::{
     outbox::Outbox,
     seq::{FrameNumber, Seq},
     session::ClientSession,
+    typing::TypingPace,
     wire::v1::{self, client_frame::Body},
 };
 use tokio::{
@@ -28,7 +29,7 @@ use tokio::{
 
 use super::{
     Answered, Command, Device, Driver, End, Reply, Stream, connect::system_reason,
-    profiles::Profiles,
+    profiles::Profiles, typing::Typists,
 };
 use crate::{
     database::{Credential, Load, Turn, Work},
@@ -84,6 +85,8 @@ pub(super) struct Connection<'a> {
     pub(super) members_replies: HashMap<u64, Reply<bool>>,
     pub(super) last_ask: u64,
     pub(super) profiles: Profiles,
+    pub(super) typists: Typists,
+    pub(super) typing_pace: TypingPace,
 
     /// What came and is not being written yet, and the frames it came in.
     pub(super) works: Vec<Work>,
@@ -122,6 +125,8 @@ impl<'a> Connection<'a> {
             members_replies: HashMap::new(),
             last_ask: 0,
             profiles: Profiles::default(),
+            typists: Typists::default(),
+            typing_pace: TypingPace::default(),
             works: Vec::new(),
             numbers: Vec::new(),
             writing: Vec::new(),
@@ -147,6 +152,7 @@ impl<'a> Connection<'a> {
         let (mut from, mut to) = halves(stream);
         self.introduce(device, credential);
         let end = self.serve(&mut from, &mut to).await;
+        self.forget_typists();
         let end = match self.write_the_rest().await {
             Ok(()) => end,
             Err(error) => match end {
@@ -205,7 +211,8 @@ impl<'a> Connection<'a> {
         watch: Option<&mut tokio::time::Interval>,
         seen: &mut u64,
     ) -> Result<(), End> {
-        let due_at = self.session.poll_timeout();
+        let due_at = [self.session.poll_timeout(), self.typists.next_at()];
+        let due_at = due_at.into_iter().flatten().min();
         let due_at = due_at.map(|at| self.started + at.since_start());
         self.inbound.reserve(READ_SIZE);
         let has_room = self.asks.len() < super::COMMANDS_MAX;
@@ -268,6 +275,11 @@ impl<'a> Connection<'a> {
             }),
             Command::Fill { gap, limit, reply } => self.ask_for_gap(gap, limit, reply),
             Command::Members { rest, reply } => self.ask_for_members(rest, reply),
+            Command::Typing {
+                conversation,
+                typing,
+                reply,
+            } => self.type_in(conversation, typing, reply),
             Command::SignOut { body, reply } => self.asks.push_back(Waiting {
                 body: *body,
                 purpose: Purpose::SignOut(reply),
@@ -293,6 +305,7 @@ impl<'a> Connection<'a> {
 
     /// Everything that can leave or be written now.
     fn output(&mut self) -> Result<(), End> {
+        self.expire_typists();
         let now = self.now();
         self.session
             .handle_timeout(now, &mut self.out)

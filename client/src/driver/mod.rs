@@ -17,13 +17,14 @@ mod settle;
 mod store;
 #[cfg(test)]
 mod tests;
+mod typing;
 
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use magpie_protocol::{
     backoff::Backoff,
-    id::DeviceId,
+    id::{ConversationId, DeviceId},
     session::Answer,
     wire::v1::{Action, ErrorCode, client_frame::Body},
 };
@@ -77,6 +78,11 @@ pub(crate) enum Command {
     Members {
         rest: MembersPlace,
         reply: Reply<bool>,
+    },
+    Typing {
+        conversation: ConversationId,
+        typing: bool,
+        reply: Reply<()>,
     },
     /// Ends the credential, one way or the other.
     SignOut { body: Box<Body>, reply: Reply<()> },

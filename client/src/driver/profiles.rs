@@ -110,6 +110,7 @@ impl Profiles {
 impl Connection<'_> {
     pub(super) fn take_hint(&mut self, hint: &Hint) {
         match hint {
+            Hint::Typing(it) => self.take_typing(it),
             Hint::ProfileChanged(it) => {
                 let Ok(user) = UserId::try_from(it.user_id.as_ref()) else {
                     return;

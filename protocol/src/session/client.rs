@@ -172,7 +172,7 @@ impl ClientSession {
             Some(Body::Refused(_)) => "refused",
             Some(Body::Pong(_)) => "pong",
             Some(Body::Goodbye(_)) => "goodbye",
-            Some(Body::ProfileChanged(_)) => "a hint",
+            Some(Body::ProfileChanged(_) | Body::Typing(_)) => "a hint",
             _ => return self.handle_sequenced(frame, number, size, now),
         };
         if number != FrameNumber::ZERO {
@@ -205,6 +205,7 @@ impl ClientSession {
             (Some(Body::ProfileChanged(it)), State::Open) => {
                 Ok(Incoming::Hint(Hint::ProfileChanged(it)))
             }
+            (Some(Body::Typing(it)), State::Open) => Ok(Incoming::Hint(Hint::Typing(it))),
             _ => Err(Violation::OutOfPlace {
                 what,
                 state: "in this state",
@@ -273,7 +274,8 @@ impl ClientSession {
                 | Body::Refused(_)
                 | Body::Pong(_)
                 | Body::Goodbye(_)
-                | Body::ProfileChanged(_),
+                | Body::ProfileChanged(_)
+                | Body::Typing(_),
             ) => return Ok(Incoming::Nothing),
             None if frame.critical => return Ok(Incoming::Unsupported),
             None => {
@@ -361,6 +363,12 @@ impl ClientSession {
             ..Default::default()
         }
         .write(out);
+    }
+
+    /// Tells that the user types, or does not any more; call only while
+    /// [`Self::is_open`]. It may be lost.
+    pub fn typing(&mut self, typing: v1::Typing, out: &mut BytesMut) {
+        self.control(v1::client_frame::Body::Typing(typing), out);
     }
 
     /// Asks for a sign of life, and for a checkpoint, unless a ping is under way.

@@ -10,4 +10,6 @@ use crate::wire::v1;
 pub enum Hint {
     /// Somebody says something else of themself now.
     ProfileChanged(v1::ProfileChanged),
+    /// Somebody types, or does not any more.
+    Typing(v1::Typing),
 }

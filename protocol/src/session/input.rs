@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use crate::{
+    id::ConversationId,
     seq::FrameNumber,
     wire::{Authenticate, EncodedHistory, Hello, InvalidRequest, Request, v1},
 };
@@ -47,6 +48,13 @@ pub enum Input {
         id: u64,
         /// What the device has stored.
         cursor: Bytes,
+    },
+    /// The user types, or does not any more. May be passed over.
+    Typing {
+        /// Where.
+        conversation: ConversationId,
+        /// They do.
+        typing: bool,
     },
     /// The client ends the session.
     Goodbye,
@@ -94,6 +102,7 @@ pub(super) fn sent_message_id(body: &v1::client_frame::Body) -> Bytes {
         | Body::Register(_)
         | Body::SignIn(_)
         | Body::Ping(_)
+        | Body::Typing(_)
         | Body::Goodbye(_)
         | Body::MarkRead(_)
         | Body::FetchHistory(_)

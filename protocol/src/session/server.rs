@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     frame::{Frame as _, FrameLimits},
+    id::ConversationId,
     limits::{
         GOODBYE_TIMEOUT, HEARTBEAT_BURST, HEARTBEAT_INTERVAL_MIN, HELLO_TIMEOUT, IDLE_TIMEOUT,
         SIGN_IN_TRIES,
@@ -39,6 +40,7 @@ mod tag {
     pub(super) const MEMBERS: u32 = 40;
     pub(super) const PROFILES: u32 = 80;
     pub(super) const PROFILE_CHANGED: u32 = 81;
+    pub(super) const TYPING: u32 = 82;
 }
 
 /// The peer was silent for too long.
@@ -201,6 +203,7 @@ impl ServerSession {
             Some(Body::Register(_)) => "register",
             Some(Body::SignIn(_)) => "sign in",
             Some(Body::Ping(_)) => "ping",
+            Some(Body::Typing(_)) => "typing",
             Some(Body::Goodbye(_)) => "goodbye",
             _ => return self.handle_sequenced(frame, number, size, now),
         };
@@ -215,6 +218,12 @@ impl ServerSession {
                     cursor: ping.cursor,
                 })
             }
+            // Of no conversation: nobody is told, as of one that is not there.
+            Some(Body::Typing(it)) => Ok(ConversationId::try_from(it.conversation_id.as_ref())
+                .map_or(Input::Nothing, |conversation| Input::Typing {
+                    conversation,
+                    typing: it.typing,
+                })),
             Some(Body::Goodbye(_)) => Ok(Input::Goodbye),
             _ => Err(Violation::OutOfPlace {
                 what,
@@ -382,6 +391,7 @@ impl ServerSession {
     pub fn hint(&mut self, hint: &Hint, out: &mut BytesMut) {
         match hint {
             Hint::ProfileChanged(it) => self.control(tag::PROFILE_CHANGED, it, out),
+            Hint::Typing(it) => self.control(tag::TYPING, it, out),
         }
     }
 

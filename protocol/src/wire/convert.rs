@@ -270,7 +270,12 @@ impl Request {
 pub fn parse_request(body: v1::client_frame::Body) -> Option<Result<Request, InvalidRequest>> {
     use v1::client_frame::Body;
     Some(match body {
-        Body::Hello(_) | Body::Register(_) | Body::SignIn(_) | Body::Ping(_) | Body::Goodbye(_) => {
+        Body::Hello(_)
+        | Body::Register(_)
+        | Body::SignIn(_)
+        | Body::Ping(_)
+        | Body::Typing(_)
+        | Body::Goodbye(_) => {
             return None;
         }
         Body::SendMessage(it) => parse_send(it),

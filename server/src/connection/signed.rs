@@ -5,9 +5,11 @@ use std::{collections::VecDeque, sync::Arc};
 
 use bytes::BytesMut;
 use magpie_protocol::{
+    id::ConversationId,
     moment::Moment,
     seq::FrameNumber,
     session::{Hint, Reply, ServerSession},
+    typing::TypingPace,
     wire::{EncodedPage, Request, v1},
 };
 
@@ -36,6 +38,7 @@ pub(super) struct Signed {
     reading: Vec<FrameNumber>,
     marks: Vec<v1::Mark>,
     hints: Vec<Hint>,
+    typing: TypingPace,
     pub(super) ending: Option<Ending>,
     limiter: Arc<Limiter>,
     /// Requests whose answers have not come.
@@ -62,6 +65,7 @@ impl Signed {
             reading: Vec::new(),
             marks: Vec::new(),
             hints: Vec::new(),
+            typing: TypingPace::default(),
             ending,
             limiter,
             owed: 0,
@@ -96,6 +100,20 @@ impl Signed {
             }
             Taken::Refused(error) => self.answer(number, Reply::Error(error)),
             Taken::Limited(limited) => self.end(Ending::Limited(limited)),
+        }
+    }
+
+    /// The user types, or does not any more. Never answered.
+    pub(super) fn handle_typing(
+        &mut self,
+        conversation: ConversationId,
+        typing: bool,
+        now: Moment,
+        dispatch: &Arc<Dispatch>,
+    ) {
+        let may_ask = self.ending.is_none() && !self.delivery.holds_another_history();
+        if may_ask && self.typing.passes(conversation, typing, now) {
+            dispatch.typing(&self.mailbox, conversation, typing);
         }
     }
 

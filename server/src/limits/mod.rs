@@ -231,6 +231,15 @@ impl Limiter {
         }))
     }
 
+    /// A device tells what may be lost: more than it may is.
+    ///
+    /// # Errors
+    ///
+    /// [`Limited`].
+    pub fn hint(&self, device: DeviceId, now: Moment) -> Result<(), Limited> {
+        counted(self.requests_of_device.take(&device, 1, now))
+    }
+
     /// A device begins anew, with a snapshot.
     ///
     /// # Errors

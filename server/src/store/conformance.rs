@@ -348,6 +348,7 @@ macro_rules! suite {
                 a_search_finds_so_many_and_no_more
                 of_who_is_deleted_nothing_is_told
                 acquaintances_share_a_small_conversation
+                companions_are_told_to_who_may_write_there
             }
             messages {
                 all_of_a_message_is_stored_as_it_was_sent

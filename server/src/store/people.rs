@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use aws_lc_rs::digest::{SHA256, digest};
 use magpie_protocol::{
-    id::UserId,
+    id::{ConversationId, UserId},
     profile::{FindUsers, LinkSecret},
     wire::{KnownProfile, v1},
 };
@@ -28,6 +28,15 @@ pub trait PeopleStore {
         user: UserId,
         by: &FindUsers,
     ) -> Result<Vec<v1::UserProfile>, StoreError>;
+
+    /// The others in a conversation of at most so many members in which this user may
+    /// write; nobody if there is no such conversation for them.
+    async fn companions(
+        &self,
+        user: UserId,
+        conversation: ConversationId,
+        members_max: usize,
+    ) -> Result<Vec<UserId>, StoreError>;
 
     /// Those with whom this user shares a conversation of at most so many members: at most
     /// `count`.

@@ -184,6 +184,7 @@ pass_on! {
     PeopleStore {}
     profiles(user: UserId, known: &[KnownProfile]) -> Vec<v1::UserProfile>;
     find_users(user: UserId, by: &FindUsers) -> Vec<v1::UserProfile>;
+    companions(user: UserId, conversation: ConversationId, members_max: usize) -> Vec<UserId>;
     acquaintances(user: UserId, members_max: usize, count: usize) -> Vec<UserId>;
 }
 

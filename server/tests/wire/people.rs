@@ -8,7 +8,10 @@ use magpie_protocol::wire::v1::{
 };
 use magpie_server::config::{Limits, Rate};
 
-use crate::peer::{Device, Peer, World, fresh_id, hello, text_to};
+use crate::{
+    peer::{Device, Peer, World, fresh_id, hello, text_to},
+    reconnects::counted_with,
+};
 
 pub(crate) async fn set(peer: &mut Peer, kind: Kind) -> u64 {
     let change = v1::ChangeAccount {
@@ -186,4 +189,92 @@ async fn nobody_lists_the_users_by_looking_for_them() {
         };
         assert_eq!(refused.code(), ErrorCode::RateLimited);
     }
+}
+
+fn typing(conversation_id: Bytes, typing: bool) -> client_frame::Body {
+    client_frame::Body::Typing(v1::Typing {
+        conversation_id,
+        typing,
+        ..Default::default()
+    })
+}
+
+/// Pings, and returns who was said to type until the pong came.
+async fn typists(peer: &mut Peer) -> Vec<(Bytes, bool)> {
+    let ping = v1::Ping::default();
+    peer.control(client_frame::Body::Ping(ping)).await;
+    let mut typists = Vec::new();
+    loop {
+        match peer.body().await {
+            server_frame::Body::Typing(it) => typists.push((it.user_id, it.typing)),
+            server_frame::Body::Pong(_) => return typists,
+            _ => peer.ack().await,
+        }
+    }
+}
+
+/// The next one who is said to type.
+async fn typist(peer: &mut Peer) -> v1::Typing {
+    loop {
+        let frame = peer.next().await.expect("the server closed");
+        if let Some(server_frame::Body::Typing(typing)) = frame.body {
+            assert_eq!(frame.number, 0, "a hint has no number");
+            return typing;
+        }
+        peer.ack().await;
+    }
+}
+
+/// D10. Only those are told who are in the conversation.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_types_is_told_to_companions_alone_and_at_most_every_three_seconds() {
+    let world = World::start().await;
+    let alice = world.register("alice").await;
+    let (bob, eve) = (world.register("bob").await, world.register("eve").await);
+    let (mut a, _) = world.connect(&alice, Bytes::new()).await;
+    let direct = a.send(text_to("bob", "hi")).await.conversation_id;
+    let (mut b, _) = world.connect(&bob, Bytes::new()).await;
+    let (mut e, _) = world.connect(&eve, Bytes::new()).await;
+    for _ in 0..10 {
+        a.control(typing(direct.clone(), true)).await;
+    }
+    let told = typist(&mut b).await;
+    assert_eq!(
+        (told.conversation_id, told.user_id, told.typing),
+        (direct.clone(), alice.user_id.clone(), true)
+    );
+    a.control(typing(direct.clone(), false)).await;
+    let told = typist(&mut b).await;
+    assert_eq!((told.user_id, told.typing), (alice.user_id.clone(), false));
+    assert_eq!(typists(&mut b).await, []);
+    assert_eq!(typists(&mut e).await, []);
+    assert_eq!(typists(&mut a).await, [], "nor is who types");
+}
+
+/// D9, D10. A flood to strangers, to what is not there and to what is no id: nobody is
+/// told, nobody is answered, the store is hardly asked, and the connection lives.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_typing_is_dropped_without_an_answer() {
+    let limits = Limits {
+        request_rate_per_device: Some(Rate::new(20, 1, Duration::from_secs(3_600))),
+        ..Limits::default()
+    };
+    let (world, counted) = counted_with(limits).await;
+    let alice = world.register("alice").await;
+    let (bob, eve) = (world.register("bob").await, world.register("eve").await);
+    let (mut a, _) = world.connect(&alice, Bytes::new()).await;
+    let direct = a.send(text_to("bob", "hi")).await.conversation_id;
+    let (mut b, _) = world.connect(&bob, Bytes::new()).await;
+    let (mut e, _) = world.connect(&eve, Bytes::new()).await;
+    counted.take();
+    for round in 0..500 {
+        e.control(typing(direct.clone(), round % 2 == 0)).await;
+        e.control(typing(fresh_id(), true)).await;
+        e.control(typing(Bytes::from_static(b"no id"), true)).await;
+    }
+    assert_eq!(typists(&mut e).await, []);
+    assert_eq!(typists(&mut b).await, []);
+    let asked = counted.take();
+    let asked = asked.iter().filter(|it| **it == "companions").count();
+    assert!(asked <= 20, "{asked} times");
 }

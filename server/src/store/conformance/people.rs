@@ -1,10 +1,11 @@
 //! What users let others know of themselves.
 
 use magpie_protocol::{
+    id::ConversationId,
     profile::{FindUsers, LinkSecret, NamePrefix, Profile, UserLink},
     setting::Setting,
     text::UserName,
-    wire::{KnownProfile, v1},
+    wire::{GroupUpdate, KnownProfile, v1},
 };
 
 use super::{Player, World, remove};
@@ -184,4 +185,40 @@ pub(in crate::store) async fn acquaintances_share_a_small_conversation(world: Wo
     assert_eq!(known(4, 10).await, all);
     assert_eq!(known(3, 10).await, [bob.id()]);
     assert_eq!(known(4, 2).await.len(), 2);
+}
+
+/// D10.
+pub(in crate::store) async fn companions_are_told_to_who_may_write_there(world: World) {
+    let (alice, bob) = (world.player("alice").await, world.player("bob").await);
+    let eve = world.player("eve").await;
+    let group = world.group(&alice, &[&bob, &eve]).await;
+    let companions = |of: &Player, members_max| {
+        let (store, user) = (world.store.clone(), of.id());
+        async move { store.companions(user, group, members_max).await.unwrap() }
+    };
+    let mut of_alice = companions(&alice, 3).await;
+    of_alice.sort_unstable();
+    let mut expected = vec![bob.id(), eve.id()];
+    expected.sort_unstable();
+    assert_eq!(of_alice, expected);
+    assert_eq!(companions(&alice, 2).await, []);
+    world
+        .accept(world.request(&alice, remove(group, &eve)))
+        .await;
+    assert_eq!(companions(&eve, 3).await, []);
+    assert_eq!(companions(&bob, 3).await, [alice.id()]);
+    let update = GroupUpdate {
+        announcement_only: Some(true),
+        ..GroupUpdate::default()
+    };
+    let command = Command::UpdateGroup {
+        conversation: group,
+        update,
+    };
+    world.accept(world.request(&alice, command)).await;
+    assert_eq!(companions(&bob, 3).await, []);
+    assert_eq!(companions(&alice, 3).await, [bob.id()]);
+    let nowhere = ConversationId::new([9; 16]);
+    let found = world.store.companions(alice.id(), nowhere, 3).await;
+    assert_eq!(found, Ok(vec![]));
 }

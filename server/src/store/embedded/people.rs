@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use magpie_protocol::{
-    id::UserId,
+    id::{ConversationId, UserId},
     limits::FOUND_COUNT_MAX,
     profile::FindUsers,
     wire::{KnownProfile, v1},
@@ -99,6 +99,17 @@ const FIND_ACQUAINTANCES: &str = "
       JOIN users u ON u.key = theirs.user
      WHERE mine.user = ?1 AND mine.to_position = 9223372036854775807
      LIMIT ?3";
+
+const FIND_COMPANIONS: &str = "
+    SELECT u.user_id
+      FROM conversations c
+      JOIN members mine ON mine.conversation = c.key AND mine.user = ?1
+       AND mine.to_position = 9223372036854775807
+      JOIN members theirs ON theirs.conversation = c.key
+       AND theirs.to_position = 9223372036854775807 AND theirs.user <> ?1
+      JOIN users u ON u.key = theirs.user
+     WHERE c.conversation_id = ?2 AND c.member_count <= ?3
+       AND (c.announcement_only = 0 OR mine.role >= 2)";
 
 /// Writes what a user lets others know; the event that says so is at `seq`.
 pub(super) fn write(
@@ -204,6 +215,24 @@ impl PeopleStore for Embedded {
                     .collect(),
             };
             Ok(found?)
+        })
+        .await
+    }
+
+    async fn companions(
+        &self,
+        user: UserId,
+        conversation: ConversationId,
+        members_max: usize,
+    ) -> Result<Vec<UserId>, StoreError> {
+        self.read(move |connection| {
+            let Some(user) = rows::user_key(connection, user)? else {
+                return Ok(Vec::new());
+            };
+            let mut find = connection.prepare_cached(FIND_COMPANIONS)?;
+            let params = params![user, conversation.bytes(), limit(members_max)];
+            let found = find.query_map(params, |row| row.get(0).map(UserId::new))?;
+            Ok(found.collect::<Result<_, _>>()?)
         })
         .await
     }

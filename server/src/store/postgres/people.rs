@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use magpie_protocol::{
-    id::UserId,
+    id::{ConversationId, UserId},
     limits::FOUND_COUNT_MAX,
     profile::FindUsers,
     wire::{KnownProfile, v1},
@@ -105,6 +105,23 @@ pub(super) const FIND_ACQUAINTANCES: &str = "
      WHERE mine.user_key = $1 AND mine.to_position = 9223372036854775807
      LIMIT $3";
 
+const FIND_COMPANIONS: &str = "
+    SELECT u.user_id
+      FROM conversations c
+      JOIN members mine ON mine.conversation_key = c.key AND mine.user_key = $1
+       AND mine.to_position = 9223372036854775807
+      JOIN members theirs ON theirs.conversation_key = c.key
+       AND theirs.to_position = 9223372036854775807 AND theirs.user_key <> $1
+      JOIN users u ON u.key = theirs.user_key
+     WHERE c.conversation_id = $2 AND c.member_count <= $3
+       AND (NOT c.announcement_only OR mine.role >= 2)";
+
+fn users(rows: &[Row]) -> Result<Vec<UserId>, StoreError> {
+    let users = rows.iter().map(|row| get_id(row, 0).map(UserId::new));
+    let users: Result<_, Failure> = users.collect();
+    Ok(users?)
+}
+
 /// Writes what a user lets others know; the event that says so is at `seq`.
 pub(super) async fn write(
     session: Session<'_>,
@@ -204,6 +221,25 @@ impl PeopleStore for Postgres {
         profiles(&found)
     }
 
+    async fn companions(
+        &self,
+        user: UserId,
+        conversation: ConversationId,
+        members_max: usize,
+    ) -> Result<Vec<UserId>, StoreError> {
+        let taken = self.connections.take().await?;
+        let session = Session::over(&taken);
+        let Some(user) = rows::user_key(session, user).await? else {
+            return Ok(Vec::new());
+        };
+        let (conversation, members_max) = (uuid(conversation.bytes()), limit(members_max));
+        users(
+            &session
+                .rows(FIND_COMPANIONS, &[&user, &conversation, &members_max])
+                .await?,
+        )
+    }
+
     async fn acquaintances(
         &self,
         user: UserId,
@@ -219,8 +255,6 @@ impl PeopleStore for Postgres {
         let found = session
             .rows(FIND_ACQUAINTANCES, &[&user, &members_max, &count])
             .await?;
-        let users = found.iter().map(|row| get_id(row, 0).map(UserId::new));
-        let users: Result<_, Failure> = users.collect();
-        Ok(users?)
+        users(&found)
     }
 }

@@ -35,12 +35,13 @@ enum Names {
     Device(fn(Bytes) -> client_frame::Body),
 }
 
-const ROWS: [&str; 31] = [
+const ROWS: [&str; 32] = [
     "hello",
     "register",
     "sign_in",
     "ping",
     "goodbye",
+    "typing",
     "send_message",
     "edit_message",
     "delete_message",
@@ -102,6 +103,7 @@ fn kind(name: &str) -> client_frame::Body {
         "delete_account" => Body::DeleteAccount(Default::default()),
         "report" => Body::Report(Default::default()),
         "change_account" => Body::ChangeAccount(Default::default()),
+        "typing" => Body::Typing(Default::default()),
         "fetch_profiles" => Body::FetchProfiles(Default::default()),
         "find_users" => Body::FindUsers(Default::default()),
         _ => panic!("the schema has {name}, which has no row here"),
@@ -114,6 +116,8 @@ fn row(name: &str) -> Names {
     match kind(name) {
         Body::Hello(_) | Body::Register(_) | Body::SignIn(_) => Names::Connection,
         Body::Ping(_) | Body::Goodbye(_) => Names::Connection,
+        // Nobody is answered: see people.rs.
+        Body::Typing(_) => Names::Connection,
         Body::FetchDevices(_) | Body::SignOut(_) => Names::Itself,
         Body::SetPush(_) | Body::ClearPush(_) | Body::Detach(_) => Names::Itself,
         Body::ChangePassword(_) | Body::DeleteAccount(_) => Names::Itself,
