@@ -243,6 +243,8 @@ pub(crate) enum Command {
 
     Find(people::Find),
 
+    Receipts(setting::Receipts),
+
     /// List your favourites and whom you gave another name (works offline)
     #[command(after_help = "Example:\n  magpie contacts")]
     Contacts,

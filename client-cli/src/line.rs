@@ -2,6 +2,7 @@
 //! `docs/cli.md` describes them; fields may be added, never renamed.
 
 mod conversations;
+mod members;
 mod message;
 mod people;
 mod profile;
@@ -14,6 +15,7 @@ mod torture;
 use std::fmt;
 
 pub(crate) use self::{
+    members::role_name,
     message::MessageFields,
     people::place,
     profile::ProfileFields,
@@ -21,8 +23,8 @@ pub(crate) use self::{
 };
 
 use magpie_client::{
-    Acceptance, Account, Content, ConversationId, DeviceId, DeviceLine, Dropped, Gap, Member,
-    MessageId, MessagePlace, Refusal, Role, StoredEvent, User, UserId, date::rfc3339,
+    Acceptance, Account, Content, ConversationId, DeviceId, DeviceLine, Dropped, Gap, MessageId,
+    MessagePlace, Refusal, StoredEvent, User, UserId, date::rfc3339,
 };
 use serde::{Serialize, Serializer};
 
@@ -141,6 +143,9 @@ pub(crate) enum Line {
         failed: u64,
     },
     Conversation(ConversationFields),
+    Receipts {
+        hidden: bool,
+    },
     Contact {
         user: String,
         user_id: Shown<UserId>,
@@ -452,37 +457,5 @@ impl Line {
             *place = Some(of);
         }
         self
-    }
-
-    pub(crate) fn member(
-        conversation: ConversationId,
-        member: Member,
-        display_name: String,
-    ) -> Self {
-        Self::Member {
-            conversation_id: Shown(conversation),
-            user: member.user.name,
-            user_id: Shown(member.user.id),
-            display_name,
-            role: member.role.map(role_name),
-            read_seq: member.read_seq.get(),
-        }
-    }
-
-    pub(crate) fn members(conversation: ConversationId, count: u64, listed: u64) -> Self {
-        Self::Members {
-            conversation_id: Shown(conversation),
-            count,
-            listed,
-        }
-    }
-}
-
-/// What a role is called.
-pub(crate) const fn role_name(role: Role) -> &'static str {
-    match role {
-        Role::Member => "member",
-        Role::Admin => "admin",
-        Role::Owner => "owner",
     }
 }

@@ -1,6 +1,7 @@
 //! One device's directory.
 
 mod people;
+mod settings;
 
 use std::{
     fs::{DirBuilder, File, OpenOptions, TryLockError},
@@ -13,7 +14,6 @@ use magpie_protocol::{
     id::{ConversationId, MessageId},
     role::Role,
     seq::Seq,
-    setting::Notify,
 };
 
 use parking_lot::Mutex;
@@ -151,16 +151,6 @@ impl Home {
     /// [`LocalError`].
     pub fn conversations(&self) -> Result<Vec<ConversationLine>, LocalError> {
         self.database.lock().conversations()
-    }
-
-    /// For what the user is woken in all conversations; what is set for one counts
-    /// besides, and the stricter holds.
-    ///
-    /// # Errors
-    ///
-    /// [`LocalError`].
-    pub fn notify(&self) -> Result<Notify, LocalError> {
-        self.database.lock().notify(None)
     }
 
     /// The conversation that a recipient means; `None` if no direct conversation

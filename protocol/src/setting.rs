@@ -44,6 +44,11 @@ pub enum Setting {
     Discoverable(bool),
     /// What finds the user, until another one is set.
     Link(Option<LinkSecret>),
+    /// Whether others learn how far the user has read, and the user how far they have.
+    Receipts {
+        /// Neither.
+        hidden: bool,
+    },
 }
 
 /// For what a user is woken, and until when. The default is what holds where nothing
@@ -148,6 +153,7 @@ impl Setting {
             Self::Link(it) => Kind::Link(v1::Link {
                 secret: it.map_or_else(Bytes::new, |it| it.reveal().to_vec().into()),
             }),
+            Self::Receipts { hidden } => Kind::Receipts(v1::Receipts { hidden: *hidden }),
         };
         v1::AccountChange { kind: Some(kind) }
     }
@@ -207,6 +213,7 @@ impl TryFrom<v1::AccountChange> for Setting {
                 true => None,
                 false => Some(it.secret.as_ref().try_into()?),
             }),
+            Kind::Receipts(it) => Self::Receipts { hidden: it.hidden },
         })
     }
 }
@@ -258,6 +265,8 @@ mod tests {
             Setting::Discoverable(true),
             Setting::Link(None),
             Setting::Link(Some(LinkSecret::new([4; 16]))),
+            Setting::Receipts { hidden: true },
+            Setting::Receipts { hidden: false },
         ] {
             assert_eq!(Setting::try_from(setting.to_wire()), Ok(setting));
         }

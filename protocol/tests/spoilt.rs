@@ -145,15 +145,20 @@ fn accounts() -> Vec<client_frame::Body> {
         Body::FetchProfiles(v1::FetchProfiles {
             known: vec![v1::KnownProfile::default(); 2],
         }),
-        Body::Typing(v1::Typing {
-            typing: true,
-            ..Default::default()
-        }),
+        Body::Typing(v1::Typing::default()),
         Body::FindUsers(v1::FindUsers {
             by: Some(v1::find_users::By::Link(v1::UserLink {
                 user_name: "alice".to_owned(),
                 secret: id(5),
             })),
+        }),
+        Body::ChangeAccount(v1::ChangeAccount {
+            message_id: id(1),
+            change: Some(v1::AccountChange {
+                kind: Some(v1::account_change::Kind::Receipts(v1::Receipts {
+                    hidden: true,
+                })),
+            }),
         }),
         Body::Report(v1::Report {
             about: Some(v1::report::About::Event(v1::EventPlace {

@@ -79,6 +79,7 @@ async fn with_home(context: &Context, command: Command) -> Result<Exit, Failure>
         Command::Link(asked) => people::link(context, &asked).await,
         Command::Find(asked) => people::find(context, &asked).await,
         Command::Contacts => setting::contacts(context),
+        Command::Receipts(asked) => setting::receipts(context, asked).await,
         Command::Chat { to } => chat::run(context, to).await,
         Command::Listen {
             until_idle,

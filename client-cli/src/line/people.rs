@@ -68,6 +68,7 @@ impl Line {
             Self::Profile(fields) => fields.paint(to),
             Self::Typing { .. } => self.paint_typing(to),
             Self::Link { link } => to.write_str(link.as_deref().unwrap_or("no link")),
+            Self::Receipts { hidden } => to.write_str(if *hidden { "hidden" } else { "shown" }),
             Self::Difference {
                 conversation_id,
                 message,

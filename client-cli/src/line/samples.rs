@@ -71,6 +71,7 @@ fn event(kind: &'static str) -> Line {
             display_name: Some(hostile()),
             status: Some(hostile()),
             discoverable: Some(true),
+            hidden: Some(true),
         },
         place: Some(hostile()),
     })
@@ -250,7 +251,7 @@ fn torture() -> Vec<Line> {
     ]
 }
 
-fn conversations() -> [Line; 7] {
+fn conversations() -> [Line; 8] {
     [
         Line::Conversation(ConversationFields {
             conversation_id: conversation_id(),
@@ -282,6 +283,7 @@ fn conversations() -> [Line; 7] {
             typing: true,
             place: hostile(),
         },
+        Line::Receipts { hidden: true },
         Line::Contact {
             user: hostile(),
             user_id: Shown(magpie_client::UserId::new([3; 16])),

@@ -14,7 +14,7 @@ use crate::paint::{Painter, Part};
 /// What an event of the account log sets.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct SettingFields {
-    /// `notify`, `hide`, `contact`, `profile`, `discoverable` or `link`.
+    /// `notify`, `hide`, `contact`, `profile`, `discoverable`, `link` or `receipts`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) setting: Option<&'static str>,
     /// The conversation that it is about.
@@ -34,6 +34,9 @@ pub(crate) struct SettingFields {
     pub(super) status: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) discoverable: Option<bool>,
+    /// The user's read receipts, and those of others from them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) hidden: Option<bool>,
 }
 
 /// What a change of the user's own does.
@@ -99,6 +102,14 @@ pub(super) fn changed(setting: Option<Setting>) -> EventFields {
             };
             (fields, None)
         }
+        Some(Setting::Receipts { hidden }) => {
+            let fields = SettingFields {
+                setting: Some("receipts"),
+                hidden: Some(hidden),
+                ..SettingFields::default()
+            };
+            (fields, None)
+        }
         None => (SettingFields::default(), None),
     };
     EventFields {
@@ -146,6 +157,10 @@ pub(super) fn queued(
             ("discoverable", None, None, Some(answer.to_owned()))
         }
         Setting::Link(_) => ("link", None, None, None),
+        Setting::Receipts { hidden } => {
+            let told = if hidden { "hide" } else { "show" };
+            ("receipts", None, None, Some(told.to_owned()))
+        }
     }
 }
 

@@ -146,6 +146,8 @@ pub(crate) struct Changes {
     pub(crate) profiles: Option<Vec<UserId>>,
     /// Whose profiles to ask for.
     pub(crate) wanted: Option<(Wanted, Vec<KnownProfile>)>,
+    /// They wait until the server has taken what the outbox says of receipts.
+    pub(crate) reads_held: bool,
 }
 
 /// How an event came.
@@ -178,7 +180,11 @@ impl Database {
             changes.waiting = Some(outbox::waiting(&transaction, behind, limit)?);
         }
         if load.reads {
-            changes.reads = Some(outbox::waiting_reads(&transaction)?);
+            // How far the user has read does not overtake that nobody is to know.
+            changes.reads_held = settings::receipts_wait(&transaction)?;
+            if !changes.reads_held {
+                changes.reads = Some(outbox::waiting_reads(&transaction)?);
+            }
         }
         if let Some(wanted) = load.profiles {
             let known = profiles::wanted(&transaction, wanted)?;

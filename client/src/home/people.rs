@@ -9,29 +9,10 @@ use magpie_protocol::{
 use super::Home;
 use crate::{
     error::LocalError,
-    model::{Contact, Profile, User},
+    model::{Profile, User},
 };
 
 impl Home {
-    /// Those who are favourites, or have a nickname.
-    ///
-    /// # Errors
-    ///
-    /// [`LocalError`].
-    pub fn contacts(&self) -> Result<Vec<Contact>, LocalError> {
-        self.database.lock().contacts()
-    }
-
-    /// The id of a user who is known here: somebody with whom the user shares a
-    /// conversation.
-    ///
-    /// # Errors
-    ///
-    /// [`LocalError`].
-    pub fn user_named(&self, name: &UserName) -> Result<Option<UserId>, LocalError> {
-        self.database.lock().user_named(name)
-    }
-
     /// What the user says of themself; set it with
     /// [`Setting::Profile`](crate::Setting::Profile).
     ///

@@ -29,6 +29,7 @@ pub(super) mod operators;
 pub(super) mod pages;
 pub(super) mod people;
 pub(super) mod reactions;
+pub(super) mod receipts;
 mod requests;
 pub(super) mod roles;
 pub(super) mod settings;
@@ -349,6 +350,12 @@ macro_rules! suite {
                 of_who_is_deleted_nothing_is_told
                 acquaintances_share_a_small_conversation
                 companions_are_told_to_who_may_write_there
+            }
+            receipts {
+                hidden_receipts_are_told_to_nobody
+                who_hides_receipts_is_told_nobodys
+                the_last_word_on_receipts_holds
+                receipts_stay_hidden_when_their_user_is_deleted
             }
             messages {
                 all_of_a_message_is_stored_as_it_was_sent

@@ -364,6 +364,8 @@ pub(super) enum Aside {
     Notify(Option<ConversationId>, Notify),
     /// What others may know of the sender from now on.
     Person(Public),
+    /// Whether the sender hides their read receipts from now on.
+    HideReceipts(bool),
 }
 
 /// What a user lets others know.

@@ -21,6 +21,7 @@ mod operators;
 mod peer;
 mod people;
 mod process;
+mod receipts;
 mod reconnects;
 mod seen;
 mod sessions;

@@ -10,7 +10,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::{
     log::Log,
     notify::SET_NOTIFY,
-    people,
+    people, receipts,
     rows::{OPEN_END, signed, unsigned},
 };
 use crate::store::{
@@ -182,6 +182,7 @@ pub(super) fn write(
             set.execute(params![sender.key, of, notify.level.number(), until_ms])?;
         }
         Aside::Person(said) => people::write(connection, sender, by, &said)?,
+        Aside::HideReceipts(hidden) => receipts::set(connection, sender.key, hidden)?,
     }
     Ok(())
 }

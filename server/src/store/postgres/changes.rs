@@ -9,7 +9,7 @@ use magpie_protocol::{
 use super::{
     log::Log,
     notify::SET_NOTIFY,
-    people,
+    people, receipts,
     session::{Failure, Params, get, get_count, signed},
 };
 use crate::store::{
@@ -183,6 +183,7 @@ impl Log<'_> {
                     .await?;
             }
             Aside::Person(said) => people::write(session, sender, by, &said).await?,
+            Aside::HideReceipts(hidden) => receipts::set(session, sender.key, hidden).await?,
         }
         Ok(())
     }

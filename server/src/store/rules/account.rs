@@ -32,6 +32,7 @@ pub(in crate::store) fn change_account(
         Setting::Profile(it) => Aside::Person(Public::Profile(it.clone())),
         Setting::Discoverable(it) => Aside::Person(Public::Discoverable(*it)),
         Setting::Link(it) => Aside::Person(Public::Link(*it)),
+        Setting::Receipts { hidden } => Aside::HideReceipts(*hidden),
         Setting::Hide { .. } | Setting::Contact { .. } => Aside::Nothing,
     };
     Effect {

@@ -283,6 +283,11 @@ CREATE TABLE links (
     hash BLOB NOT NULL
 ) STRICT;
 
+-- Users who hide their read receipts, as their account logs say.
+CREATE TABLE hidden_receipts (
+    user INTEGER PRIMARY KEY REFERENCES users (key)
+) STRICT;
+
 -- What users tell the operators. A closed report holds neither text nor event.
 CREATE TABLE reports (
     key          INTEGER PRIMARY KEY,

@@ -328,6 +328,11 @@ CREATE TABLE links (
     hash     bytea NOT NULL
 );
 
+-- Users who hide their read receipts, as their account logs say.
+CREATE TABLE hidden_receipts (
+    user_key bigint PRIMARY KEY REFERENCES users (key)
+);
+
 -- What users tell the operators. A closed report holds neither text nor event.
 CREATE TABLE reports (
     key          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
