@@ -14,7 +14,7 @@ use magpie_protocol::{
     limits::CONVERSATIONS_COUNT_MAX,
     seq::{FrameNumber, Seq},
     session::Reply,
-    wire::{EncodedHistory, Request, v1},
+    wire::{EncodedHistory, FetchHistory, Request, v1},
 };
 use tokio::sync::Semaphore;
 use tracing::Instrument as _;
@@ -165,19 +165,7 @@ impl Dispatch {
     ) -> Result<Reply, StoreError> {
         match request {
             Other::MarkRead { conversation, seq } => self.mark_read(from, conversation, seq).await,
-            Other::FetchHistory(request) => {
-                let Some(page) = self.store.history(from.user, request).await? else {
-                    return Ok(Reply::Error(refused(Refusal::NotFound)));
-                };
-                let events = page.events.into_iter().map(|event| event.encoded);
-                Ok(Reply::History(EncodedHistory {
-                    in_reply_to: 0,
-                    events: events.collect(),
-                    complete: page.complete,
-                    states: page.states,
-                    states_seq: page.states_seq.get(),
-                }))
-            }
+            Other::FetchHistory(request) => self.history(from, request).await,
             Other::FetchConversations { after, limit } => {
                 let count = limit.min(CONVERSATIONS_COUNT_MAX) as usize;
                 let limit = ReadLimit {
@@ -265,6 +253,20 @@ impl Dispatch {
             Some(_) => Reply::Done,
             None => Reply::Error(refused(Refusal::NotFound)),
         })
+    }
+
+    async fn history(&self, from: &Mailbox, request: FetchHistory) -> Result<Reply, StoreError> {
+        let Some(page) = self.store.history(from.user, request).await? else {
+            return Ok(Reply::Error(refused(Refusal::NotFound)));
+        };
+        let events = page.events.into_iter().map(|event| event.encoded);
+        Ok(Reply::History(EncodedHistory {
+            in_reply_to: 0,
+            events: events.collect(),
+            complete: page.complete,
+            states: page.states,
+            states_seq: page.states_seq.get(),
+        }))
     }
 
     async fn devices(&self, from: &Mailbox) -> Result<Reply, StoreError> {

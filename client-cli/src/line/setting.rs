@@ -41,79 +41,56 @@ pub(crate) struct SettingFields {
 
 /// What a change of the user's own does.
 pub(super) fn changed(setting: Option<Setting>) -> EventFields {
-    let kind = "account_changed";
-    let (fields, target_seq) = match setting {
+    let named = |setting| SettingFields {
+        setting: Some(setting),
+        ..SettingFields::default()
+    };
+    let mut target_seq = None;
+    let fields = match setting {
         Some(Setting::Notify {
             conversation,
             notify,
-        }) => {
-            let fields = SettingFields {
-                setting: Some("notify"),
-                about: conversation.map(|id| id.to_string()),
-                level: Some(notify.level.name()),
-                until: notify.until_ms.map(rfc3339),
-                ..SettingFields::default()
-            };
-            (fields, None)
-        }
+        }) => SettingFields {
+            about: conversation.map(|id| id.to_string()),
+            level: Some(notify.level.name()),
+            until: notify.until_ms.map(rfc3339),
+            ..named("notify")
+        },
         Some(Setting::Hide { conversation, seq }) => {
-            let fields = SettingFields {
-                setting: Some("hide"),
+            target_seq = Some(seq.get());
+            SettingFields {
                 about: Some(conversation.to_string()),
-                ..SettingFields::default()
-            };
-            (fields, Some(seq.get()))
+                ..named("hide")
+            }
         }
         Some(Setting::Contact {
             user,
             favourite,
             nickname,
-        }) => {
-            let fields = SettingFields {
-                setting: Some("contact"),
-                about: Some(user.to_string()),
-                favourite: Some(favourite),
-                nickname: Some(nickname.as_str().to_owned()),
-                ..SettingFields::default()
-            };
-            (fields, None)
-        }
-        Some(Setting::Profile(it)) => {
-            let fields = SettingFields {
-                setting: Some("profile"),
-                display_name: Some(it.display_name.as_str().to_owned()),
-                status: Some(it.status.as_str().to_owned()),
-                ..SettingFields::default()
-            };
-            (fields, None)
-        }
-        Some(Setting::Discoverable(discoverable)) => {
-            let fields = SettingFields {
-                setting: Some("discoverable"),
-                discoverable: Some(discoverable),
-                ..SettingFields::default()
-            };
-            (fields, None)
-        }
-        Some(Setting::Link(_)) => {
-            let fields = SettingFields {
-                setting: Some("link"),
-                ..SettingFields::default()
-            };
-            (fields, None)
-        }
-        Some(Setting::Receipts { hidden }) => {
-            let fields = SettingFields {
-                setting: Some("receipts"),
-                hidden: Some(hidden),
-                ..SettingFields::default()
-            };
-            (fields, None)
-        }
-        None => (SettingFields::default(), None),
+        }) => SettingFields {
+            about: Some(user.to_string()),
+            favourite: Some(favourite),
+            nickname: Some(nickname.as_str().to_owned()),
+            ..named("contact")
+        },
+        Some(Setting::Profile(it)) => SettingFields {
+            display_name: Some(it.display_name.as_str().to_owned()),
+            status: Some(it.status.as_str().to_owned()),
+            ..named("profile")
+        },
+        Some(Setting::Discoverable(discoverable)) => SettingFields {
+            discoverable: Some(discoverable),
+            ..named("discoverable")
+        },
+        Some(Setting::Link(_)) => named("link"),
+        Some(Setting::Receipts { hidden }) => SettingFields {
+            hidden: Some(hidden),
+            ..named("receipts")
+        },
+        None => SettingFields::default(),
     };
     EventFields {
-        kind,
+        kind: "account_changed",
         target_seq,
         setting: fields,
         ..EventFields::default()

@@ -13,6 +13,7 @@ mod manual;
 mod people;
 mod queueing;
 mod roles;
+#[cfg(test)] // as above
 mod settings;
 #[cfg(test)] // as above
 mod sharing;

@@ -42,11 +42,11 @@ pub(crate) use self::{
     entries::OutboxPlace,
     events::NewEvent,
     members::MembersPage,
-    outbox::now_ms,
+    outbox::{Waiting, now_ms},
     page::NewPage,
     profiles::Wanted,
     states::States,
-    turn::{Changes, Load, Turn, Work},
+    turn::{Changes, Load, People, Turn, Work},
 };
 use crate::error::{HomeError, LocalError};
 

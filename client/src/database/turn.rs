@@ -140,14 +140,20 @@ pub(crate) struct Changes {
     pub(crate) missing: Option<Vec<Gap>>,
     pub(crate) waiting: Option<Vec<Waiting>>,
     pub(crate) reads: Option<Vec<(ConversationId, Seq)>>,
+    pub(crate) people: People,
+    /// They wait until the server has taken what the outbox says of receipts.
+    pub(crate) reads_held: bool,
+}
+
+/// What of it is about other people.
+#[derive(Debug, Default)]
+pub(crate) struct People {
     /// Somebody may be new.
     pub(crate) met: bool,
-    /// Who says something else of themself now.
+    /// Who says something else of themself now, if it was answered.
     pub(crate) profiles: Option<Vec<UserId>>,
     /// Whose profiles to ask for.
     pub(crate) wanted: Option<(Wanted, Vec<KnownProfile>)>,
-    /// They wait until the server has taken what the outbox says of receipts.
-    pub(crate) reads_held: bool,
 }
 
 /// How an event came.
@@ -188,7 +194,7 @@ impl Database {
         }
         if let Some(wanted) = load.profiles {
             let known = profiles::wanted(&transaction, wanted)?;
-            changes.wanted = Some((wanted, known));
+            changes.people.wanted = Some((wanted, known));
         }
         transaction.commit()?;
         Ok(changes)
@@ -244,7 +250,7 @@ impl Worker<'_> {
                 }
             }
             Work::Members { page, ask } => {
-                self.changes.met = true;
+                self.changes.people.met = true;
                 let fits = members::take_page(self.transaction, &self.me, &page)?;
                 self.changes.listed.push((ask, fits && page.complete));
                 self.changes.marks.push(page.place.conversation);
@@ -252,6 +258,7 @@ impl Worker<'_> {
             Work::Profiles { asked, found } => {
                 let changed = profiles::take(self.transaction, &asked, found)?;
                 self.changes
+                    .people
                     .profiles
                     .get_or_insert_default()
                     .extend(changed);
@@ -348,7 +355,7 @@ impl Worker<'_> {
     ) -> Result<(), LocalError> {
         let was_taken_over = epochs::is_taken_over(self.transaction, &self.me, id)?;
         self.take_over(id, Seq::new(description.common_seq()))?;
-        self.changes.met = true;
+        self.changes.people.met = true;
         conversations::describe(self.transaction, &self.me, id, description)?;
         if !was_taken_over {
             epochs::repeat_read_mark(self.transaction, &self.me, id, description)?;
@@ -374,7 +381,7 @@ impl Worker<'_> {
             self.answer(event)?;
             states::follow(transaction, event)?;
             settings::follow(transaction, event)?;
-            self.changes.met |= event.adds_members();
+            self.changes.people.met |= event.adds_members();
             members::follow(transaction, &self.me, event, reach.members)?;
         }
         if event.seq < reach.next || matches!(origin, Origin::Filled { .. }) {

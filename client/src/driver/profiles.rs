@@ -13,7 +13,10 @@ use magpie_protocol::{
 };
 
 use super::connection::{Connection, Purpose, Waiting};
-use crate::database::{Wanted, Work};
+use crate::{
+    client::Event,
+    database::{People, Wanted, Work},
+};
 
 /// The version of a profile that is asked for whatever is known of it.
 const ANY: u64 = u64::MAX;
@@ -108,6 +111,28 @@ impl Profiles {
 }
 
 impl Connection<'_> {
+    /// Takes what a turn wrote and read of other people.
+    pub(super) fn settle_people(&mut self, people: People) {
+        if people.met {
+            self.profiles.meet();
+        }
+        if let Some((wanted, known)) = people.wanted {
+            self.profiles.loaded(wanted, known);
+        }
+        if let Some(changed) = people.profiles {
+            self.profiles.stored();
+            for user in changed {
+                self.driver.notices.push(Event::Profile { user });
+            }
+        }
+    }
+
+    pub(super) fn tell_refreshed(&mut self) {
+        if self.profiles.became_fresh() {
+            self.driver.notices.push(Event::Refreshed);
+        }
+    }
+
     pub(super) fn take_hint(&mut self, hint: &Hint) {
         match hint {
             Hint::Typing(it) => self.take_typing(it),

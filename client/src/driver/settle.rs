@@ -1,7 +1,10 @@
 //! What follows once a turn is written.
 
 use super::connection::Connection;
-use crate::{client::Event, database::Changes};
+use crate::{
+    client::Event,
+    database::{Changes, Waiting},
+};
 
 impl Connection<'_> {
     /// Acknowledges what was written, and tells the app.
@@ -21,13 +24,7 @@ impl Connection<'_> {
             self.release_outbox();
         }
         let holds = self.holds_outbox;
-        for waiting in changes.waiting.filter(|_| !holds).unwrap_or_default() {
-            // A full read means that there may be more.
-            self.more_waiting = true;
-            self.read_up_to = self.read_up_to.max(waiting.place);
-            self.outbox.push(waiting.id);
-            self.bodies.insert(waiting.id, waiting.body);
-        }
+        self.wait(changes.waiting.filter(|_| !holds).unwrap_or_default());
         if let Some(reads) = changes.reads.filter(|_| !holds) {
             self.reads.extend(reads);
         }
@@ -71,18 +68,7 @@ impl Connection<'_> {
                 to_seq,
             });
         }
-        if changes.met {
-            self.profiles.meet();
-        }
-        if let Some((wanted, known)) = changes.wanted {
-            self.profiles.loaded(wanted, known);
-        }
-        if let Some(changed) = changes.profiles {
-            self.profiles.stored();
-            for user in changed {
-                notices.push(Event::Profile { user });
-            }
-        }
+        self.settle_people(changes.people);
         for conversation in changes.marks {
             notices.push(Event::Marks { conversation });
         }
@@ -92,8 +78,16 @@ impl Connection<'_> {
             self.profiles.begin();
             notices.push(Event::CaughtUp);
         }
-        if self.profiles.became_fresh() {
-            notices.push(Event::Refreshed);
+        self.tell_refreshed();
+    }
+
+    fn wait(&mut self, waiting: Vec<Waiting>) {
+        for waiting in waiting {
+            // A full read means that there may be more.
+            self.more_waiting = true;
+            self.read_up_to = self.read_up_to.max(waiting.place);
+            self.outbox.push(waiting.id);
+            self.bodies.insert(waiting.id, waiting.body);
         }
     }
 

@@ -139,7 +139,7 @@ pub(in crate::store) async fn the_last_word_on_receipts_holds(world: World) {
     let show = receipts(&world, alice, false);
     world.append(&[hide.clone(), show.clone()]).await;
     assert_eq!(told(&world, bob, &players, group).await, [1, 2, 3]);
-    world.append(&[hide.clone()]).await;
+    world.append(std::slice::from_ref(&hide)).await;
     assert_eq!(told(&world, bob, &players, group).await, [1, 2, 3]);
     let hide = receipts(&world, alice, true);
     world.append(&[show, hide.clone()]).await;

@@ -10,7 +10,9 @@ use magpie_server::config::Limits;
 use prost::Message as _;
 
 use super::{
-    bodies::{delete, edit, profile, react, remove_member, report, set_role, update_group},
+    bodies::{
+        delete, edit, profile, react, remove_member, report, say_something, set_role, update_group,
+    },
     *,
 };
 use crate::{
@@ -304,17 +306,7 @@ async fn room() -> Room {
         })
         .await;
     }
-    let change = v1::ChangeAccount {
-        message_id: fresh_id(),
-        change: Some(v1::AccountChange {
-            kind: Some(v1::account_change::Kind::Profile(v1::Profile {
-                display_name: "Ann".to_owned(),
-                ..Default::default()
-            })),
-        }),
-    };
-    let number = a.request(client_frame::Body::ChangeAccount(change)).await;
-    a.answer(number).await;
+    say_something(&mut a).await;
     Room {
         world,
         counted,

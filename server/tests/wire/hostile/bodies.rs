@@ -76,3 +76,12 @@ pub(super) fn react(conversation_id: Bytes) -> client_frame::Body {
         removed: false,
     })
 }
+
+/// Of oneself.
+pub(super) async fn say_something(peer: &mut Peer) {
+    let profile = v1::Profile {
+        display_name: "Ann".to_owned(),
+        ..Default::default()
+    };
+    crate::people::set(peer, v1::account_change::Kind::Profile(profile)).await;
+}
