@@ -421,6 +421,7 @@ pub(crate) fn accepted(answer: Answer) -> anyhow::Result<v1::Accepted> {
         | Answer::History(_)
         | Answer::Conversations(_)
         | Answer::Members(_)
+        | Answer::ReaderCounts(_)
         | Answer::Devices(_)
         | Answer::Profiles(_) => {
             bail!("an answer to another request")

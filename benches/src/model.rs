@@ -227,6 +227,7 @@ impl Peer {
             | Request::FetchMembers(_)
             | Request::FetchProfiles(_)
             | Request::FindUsers(_)
+            | Request::CountReaders(_)
             | Request::SetPush(_)
             | Request::ClearPush
             | Request::Detach

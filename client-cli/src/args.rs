@@ -243,9 +243,20 @@ pub(crate) enum Command {
 
     Find(people::Find),
 
+    Block(setting::Block),
+
+    Unblock(setting::Unblock),
+
     Receipts(setting::Receipts),
 
-    /// List your favourites and whom you gave another name (works offline)
+    /// Show who has read a message
+    ///
+    /// Of a group of more than 64 members: how many. Those who hide their read receipts are
+    /// not among them, and whoever hides theirs is not told.
+    #[command(after_help = "Example:\n  magpie readers @bob 7")]
+    Readers(message::Which),
+
+    /// List your favourites, whom you gave another name and whom you block (works offline)
     #[command(after_help = "Example:\n  magpie contacts")]
     Contacts,
 

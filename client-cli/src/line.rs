@@ -10,15 +10,15 @@ mod requests;
 #[cfg(test)]
 pub(crate) mod samples;
 mod setting;
+mod shown;
 mod torture;
 
-use std::fmt;
-
 pub(crate) use self::{
-    members::role_name,
+    members::{ReadersFields, role_name},
     message::MessageFields,
     people::place,
     profile::ProfileFields,
+    shown::Shown,
     torture::{BegunFields, FaultFields, HealedFields, StruckFields, TortureFields},
 };
 
@@ -26,31 +26,9 @@ use magpie_client::{
     Acceptance, Account, Content, ConversationId, DeviceId, DeviceLine, Dropped, Gap, MessageId,
     MessagePlace, Refusal, StoredEvent, User, UserId, date::rfc3339,
 };
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 use crate::failure::Failure;
-
-/// An id or anything else that is written as it is displayed.
-#[derive(Debug)]
-pub(crate) struct Shown<T>(pub(crate) T);
-
-impl Default for Shown<ConversationId> {
-    fn default() -> Self {
-        Self(ConversationId::new([0; 16]))
-    }
-}
-
-impl<T: fmt::Display> Serialize for Shown<T> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&self.0)
-    }
-}
-
-impl<T: fmt::Display> fmt::Display for Shown<T> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(formatter)
-    }
-}
 
 /// One line of output.
 #[derive(Debug, Serialize)]
@@ -143,6 +121,7 @@ pub(crate) enum Line {
         failed: u64,
     },
     Conversation(ConversationFields),
+    Readers(ReadersFields),
     Receipts {
         hidden: bool,
     },
@@ -151,6 +130,7 @@ pub(crate) enum Line {
         user_id: Shown<UserId>,
         favourite: bool,
         nickname: String,
+        blocked: bool,
     },
     Profile(ProfileFields),
     Link {
@@ -309,6 +289,7 @@ pub(crate) struct ConversationFields {
     notify: &'static str,
     notify_until: Option<String>,
     favourite: bool,
+    blocked: bool,
     nickname: String,
     display_name: String,
 }
@@ -431,6 +412,7 @@ impl Line {
                 announcement_only,
                 ..of("group_updated", title, None)
             },
+            Content::Hidden => of("hidden", None, None),
             Content::AccountChanged(setting) => setting::changed(setting),
             content @ (Content::Message(_)
             | Content::DeletedMessage

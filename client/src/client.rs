@@ -2,6 +2,7 @@
 
 mod account;
 mod people;
+mod readers;
 
 use std::time::Duration;
 

@@ -24,7 +24,7 @@ use crate::{
     message::{Mention, Message, MessagePlace},
     model::{
         Account, AuditConversation, ConversationLine, History, LocalHistory, LocalMembers, Member,
-        StoredEvent,
+        Readers, StoredEvent,
     },
     request::{NewRequest, OutboxEntry, Outcome, Recipient},
 };
@@ -225,6 +225,17 @@ impl Home {
     /// [`LocalError`].
     pub fn members(&self, conversation: ConversationId) -> Result<LocalMembers, LocalError> {
         self.database.lock().members(conversation)
+    }
+
+    /// Who has read a message, by the marks that have come here; `None` if it is not
+    /// stored. Marks come by themselves while the device is connected; those that moved
+    /// while it was away come with [`Client::load_marks`](crate::Client::load_marks).
+    ///
+    /// # Errors
+    ///
+    /// [`LocalError`].
+    pub fn readers(&self, place: MessagePlace) -> Result<Option<Readers>, LocalError> {
+        self.database.lock().readers(place)
     }
 
     /// What is queued and not done, in the order in which it was queued, read

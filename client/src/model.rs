@@ -15,7 +15,7 @@ use magpie_protocol::{
     wire::v1::{Action, ErrorCode},
 };
 
-pub use self::members::{LocalMembers, Member, MembersPlace};
+pub use self::members::{LocalMembers, Member, MembersPlace, Readers};
 use crate::message::{Message, MessageState};
 
 /// The account that a home's device belongs to.
@@ -64,6 +64,10 @@ pub struct Contact {
     pub favourite: bool,
     /// What the user calls them; may be empty.
     pub nickname: String,
+    /// The user blocks them. What they do in the direct conversation meanwhile is hidden
+    /// ([`Content::Hidden`]); what they say in groups is marked
+    /// ([`MessageState::is_blocked`]).
+    pub blocked: bool,
 }
 
 /// What a conversation is.
@@ -231,6 +235,9 @@ pub enum Content {
     /// The user has set something for themself; `None` if this version does not know
     /// what.
     AccountChanged(Option<Setting>),
+    /// What somebody did in the direct conversation with them while the user blocked them.
+    /// It has a place, and nothing else is known of it: an app shows nothing.
+    Hidden,
     /// Something that this version does not know, or cannot read. It is stored
     /// as it came.
     Unknown,

@@ -60,6 +60,9 @@ const TYPES: &[fn(&[u8])] = &[
     is_fixed_point::<v1::FetchConversations>,
     is_fixed_point::<v1::FetchDevices>,
     is_fixed_point::<v1::FetchMembers>,
+    is_fixed_point::<v1::CountReaders>,
+    is_fixed_point::<v1::ReaderCounts>,
+    is_fixed_point::<v1::Receipts>,
     is_fixed_point::<v1::Members>,
     is_fixed_point::<v1::RevokeDevice>,
     is_fixed_point::<v1::SignOut>,
@@ -93,6 +96,8 @@ const TYPES: &[fn(&[u8])] = &[
     is_fixed_point::<v1::Checkpoint>,
     is_fixed_point::<v1::Goodbye>,
     is_fixed_point::<v1::Error>,
+    is_fixed_point::<v1::Block>,
+    is_fixed_point::<v1::Hidden>,
 ];
 
 fuzz_target!(|input: &[u8]| {

@@ -174,6 +174,9 @@ pub const GROUP_MEMBERS_MAX: u32 = 100_000;
 /// no more than one of these.
 pub const MARKED_MEMBERS_MAX: usize = 64;
 
+/// Messages whose readers are counted at once.
+pub const READERS_COUNT_MAX: usize = 50;
+
 /// Members in one answer.
 pub const MEMBERS_COUNT_MAX: u32 = 500;
 

@@ -44,6 +44,13 @@ pub enum Setting {
     Discoverable(bool),
     /// What finds the user, until another one is set.
     Link(Option<LinkSecret>),
+    /// Whether another user is blocked.
+    Block {
+        /// Whom.
+        user: UserId,
+        /// They are.
+        blocked: bool,
+    },
     /// Whether others learn how far the user has read, and the user how far they have.
     Receipts {
         /// Neither.
@@ -144,6 +151,10 @@ impl Setting {
                 favourite: *favourite,
                 nickname: nickname.as_str().to_owned(),
             }),
+            Self::Block { user, blocked } => Kind::Block(v1::Block {
+                user_id: user.to_wire(),
+                blocked: *blocked,
+            }),
             Self::Profile(it) => Kind::Profile(v1::Profile {
                 display_name: it.display_name.as_str().to_owned(),
                 status: it.status.as_str().to_owned(),
@@ -176,6 +187,11 @@ impl TryFrom<v1::AccountChange> for Setting {
             let id = ConversationId::try_from(bytes);
             id.map_err(|reason| InvalidRequest::Id { field, reason })
         };
+        let user = |bytes: &[u8]| {
+            let field = "user_id";
+            let id = UserId::try_from(bytes);
+            id.map_err(|reason| InvalidRequest::Id { field, reason })
+        };
         Ok(match it.kind.ok_or(missing("change"))? {
             Kind::Notify(it) => Self::Notify {
                 conversation: match it.conversation_id.is_empty() {
@@ -191,15 +207,15 @@ impl TryFrom<v1::AccountChange> for Setting {
                 conversation: conversation(&it.conversation_id)?,
                 seq: crate::wire::event_seq(it.seq)?,
             },
-            Kind::Contact(it) => {
-                let field = "user_id";
-                let user = UserId::try_from(it.user_id.as_ref());
-                Self::Contact {
-                    user: user.map_err(|reason| InvalidRequest::Id { field, reason })?,
-                    favourite: it.favourite,
-                    nickname: it.nickname.try_into()?,
-                }
-            }
+            Kind::Contact(it) => Self::Contact {
+                user: user(&it.user_id)?,
+                favourite: it.favourite,
+                nickname: it.nickname.try_into()?,
+            },
+            Kind::Block(it) => Self::Block {
+                user: user(&it.user_id)?,
+                blocked: it.blocked,
+            },
             Kind::Profile(it) => Self::Profile(Profile {
                 display_name: it.display_name.try_into()?,
                 status: it.status.try_into()?,
@@ -265,6 +281,10 @@ mod tests {
             Setting::Discoverable(true),
             Setting::Link(None),
             Setting::Link(Some(LinkSecret::new([4; 16]))),
+            Setting::Block {
+                user: UserId::new([2; 16]),
+                blocked: true,
+            },
             Setting::Receipts { hidden: true },
             Setting::Receipts { hidden: false },
         ] {

@@ -67,6 +67,10 @@ fn requests() -> Vec<client_frame::Body> {
             after_user_id: id(4),
             limit: 300,
         }),
+        Body::CountReaders(v1::CountReaders {
+            conversation_id: id(2),
+            seqs: vec![3, 300],
+        }),
         Body::FetchDevices(v1::FetchDevices {}),
         Body::RevokeDevice(v1::RevokeDevice { device_id: id(3) }),
         Body::SignOut(v1::SignOut {}),
@@ -123,6 +127,12 @@ fn groups() -> Vec<client_frame::Body> {
 /// One of each kind that is about an account.
 fn accounts() -> Vec<client_frame::Body> {
     use client_frame::Body;
+    use v1::account_change::Kind as Change;
+    let setting = |kind| {
+        let change = Some(v1::AccountChange { kind: Some(kind) });
+        let message_id = id(1);
+        Body::ChangeAccount(v1::ChangeAccount { message_id, change })
+    };
     vec![
         Body::ChangePassword(v1::ChangePassword {
             current: "correct horse".to_owned(),
@@ -132,16 +142,11 @@ fn accounts() -> Vec<client_frame::Body> {
         Body::DeleteAccount(v1::DeleteAccount {
             password: "correct horse".to_owned(),
         }),
-        Body::ChangeAccount(v1::ChangeAccount {
-            message_id: id(1),
-            change: Some(v1::AccountChange {
-                kind: Some(v1::account_change::Kind::Contact(v1::Contact {
-                    user_id: id(4),
-                    favourite: true,
-                    nickname: "Mum".to_owned(),
-                })),
-            }),
-        }),
+        setting(Change::Contact(v1::Contact {
+            user_id: id(4),
+            favourite: true,
+            nickname: "Mum".to_owned(),
+        })),
         Body::FetchProfiles(v1::FetchProfiles {
             known: vec![v1::KnownProfile::default(); 2],
         }),
@@ -152,14 +157,7 @@ fn accounts() -> Vec<client_frame::Body> {
                 secret: id(5),
             })),
         }),
-        Body::ChangeAccount(v1::ChangeAccount {
-            message_id: id(1),
-            change: Some(v1::AccountChange {
-                kind: Some(v1::account_change::Kind::Receipts(v1::Receipts {
-                    hidden: true,
-                })),
-            }),
-        }),
+        setting(Change::Receipts(v1::Receipts { hidden: true })),
         Body::Report(v1::Report {
             about: Some(v1::report::About::Event(v1::EventPlace {
                 conversation_id: id(2),

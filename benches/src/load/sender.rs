@@ -185,6 +185,7 @@ impl Sender {
             | Answer::History(_)
             | Answer::Conversations(_)
             | Answer::Members(_)
+            | Answer::ReaderCounts(_)
             | Answer::Devices(_)
             | Answer::Profiles(_) => {
                 bail!("an answer to another request")

@@ -18,6 +18,7 @@ mod outbox;
 mod people;
 mod push;
 mod read;
+mod readers;
 mod report;
 mod send;
 mod setting;
@@ -78,7 +79,10 @@ async fn with_home(context: &Context, command: Command) -> Result<Exit, Failure>
         Command::Profile(asked) => people::profile(context, asked).await,
         Command::Link(asked) => people::link(context, &asked).await,
         Command::Find(asked) => people::find(context, &asked).await,
+        Command::Block(asked) => setting::block(context, asked).await,
+        Command::Unblock(asked) => setting::unblock(context, asked).await,
         Command::Contacts => setting::contacts(context),
+        Command::Readers(which) => readers::run(context, &which).await,
         Command::Receipts(asked) => setting::receipts(context, asked).await,
         Command::Chat { to } => chat::run(context, to).await,
         Command::Listen {

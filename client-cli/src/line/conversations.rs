@@ -41,6 +41,7 @@ impl Line {
             notify: line.notify.level.name(),
             notify_until: line.notify.until_ms.map(rfc3339),
             favourite: line.contact.as_ref().is_some_and(|it| it.favourite),
+            blocked: line.contact.as_ref().is_some_and(|it| it.blocked),
             nickname: line.contact.map_or_else(String::new, |it| it.nickname),
             display_name: line.profile.display_name,
         })

@@ -56,6 +56,9 @@ pub(crate) struct MoreFields {
     pub(super) reactions: Vec<ReactionFields>,
     #[serde(skip_serializing_if = "is_false")]
     pub(super) pending: bool,
+    /// The user blocks its sender.
+    #[serde(skip_serializing_if = "is_false")]
+    pub(super) blocked: bool,
 }
 
 /// How many react alike.
@@ -142,6 +145,7 @@ pub(super) fn message(event: &StoredEvent) -> Option<MessageFields> {
         | Content::RoleChanged { .. }
         | Content::GroupUpdated { .. }
         | Content::AccountChanged(_)
+        | Content::Hidden
         | Content::Unknown => return None,
     };
     let reactions = state.reactions.iter().map(|it| ReactionFields {
@@ -153,6 +157,7 @@ pub(super) fn message(event: &StoredEvent) -> Option<MessageFields> {
         deleted: state.is_deleted || event.content == Content::DeletedMessage,
         reactions: reactions.collect(),
         pending: state.is_pending,
+        blocked: state.is_blocked,
         ..more
     };
     Some(MessageFields {
@@ -198,6 +203,7 @@ pub(super) fn change(content: &Content) -> EventFields {
         | Content::RoleChanged { .. }
         | Content::GroupUpdated { .. }
         | Content::AccountChanged(_)
+        | Content::Hidden
         | Content::Unknown => EventFields {
             kind: "unknown",
             ..EventFields::default()
@@ -213,6 +219,9 @@ impl MessageFields {
         to.column(Part::User(sender), column, NAME_WIDTH)?;
         if self.more.deleted {
             return aside(to, " (deleted)");
+        }
+        if self.more.blocked {
+            return aside(to, " (blocked)");
         }
         self.more.paint_origin(to)?;
         if !self.text.is_empty() {

@@ -68,6 +68,7 @@ impl Line {
             Self::Profile(fields) => fields.paint(to),
             Self::Typing { .. } => self.paint_typing(to),
             Self::Link { link } => to.write_str(link.as_deref().unwrap_or("no link")),
+            Self::Readers(fields) => fields.paint(to),
             Self::Receipts { hidden } => to.write_str(if *hidden { "hidden" } else { "shown" }),
             Self::Difference {
                 conversation_id,
@@ -285,6 +286,7 @@ impl EventFields {
                 None => write!(to, " gave {members} a role that this version does not know"),
             },
             "message_edited" | "message_deleted" | "reacted" => self.paint_change(to),
+            "hidden" => aside(to, " (hidden)"),
             "account_changed" => write!(to, " changed a setting"),
             _ => write!(to, " did something that this version does not know"),
         }

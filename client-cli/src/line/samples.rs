@@ -6,6 +6,7 @@ use super::{
     AccountFields, AuditFields, BegunFields, ConversationFields, DeviceFields, DroppedFields,
     EventFields, FaultFields, HealedFields, Line, MessageFields, OutboxFields, Shown, StruckFields,
     TortureFields,
+    members::ReadersFields,
     message::{MoreFields, ReactionFields},
     setting::SettingFields,
 };
@@ -66,6 +67,7 @@ fn event(kind: &'static str) -> Line {
             about: Some(hostile()),
             level: Some("none"),
             until: Some(MOMENT.to_owned()),
+            blocked: Some(true),
             favourite: Some(true),
             nickname: Some(hostile()),
             display_name: Some(hostile()),
@@ -80,6 +82,7 @@ fn event(kind: &'static str) -> Line {
 /// Whatever a message can have.
 fn more() -> MoreFields {
     MoreFields {
+        blocked: false,
         deleted: false,
         reply_to_seq: Some(3),
         forwarded_from: Some(hostile()),
@@ -251,7 +254,7 @@ fn torture() -> Vec<Line> {
     ]
 }
 
-fn conversations() -> [Line; 8] {
+fn conversations() -> [Line; 9] {
     [
         Line::Conversation(ConversationFields {
             conversation_id: conversation_id(),
@@ -270,6 +273,7 @@ fn conversations() -> [Line; 8] {
             notify: "none",
             notify_until: Some(MOMENT.to_owned()),
             favourite: true,
+            blocked: true,
             nickname: hostile(),
             display_name: hostile(),
         }),
@@ -284,11 +288,17 @@ fn conversations() -> [Line; 8] {
             place: hostile(),
         },
         Line::Receipts { hidden: true },
+        Line::Readers(ReadersFields {
+            read: Some(vec![hostile()]),
+            delivered: Some(vec![hostile()]),
+            ..ReadersFields::default()
+        }),
         Line::Contact {
             user: hostile(),
             user_id: Shown(magpie_client::UserId::new([3; 16])),
             favourite: true,
             nickname: hostile(),
+            blocked: true,
         },
         Line::Member {
             conversation_id: conversation_id(),
@@ -323,6 +333,7 @@ pub(crate) fn all() -> Vec<Line> {
             "message_deleted",
             "reacted",
             "account_changed",
+            "hidden",
             "unknown",
         ]
         .map(event),

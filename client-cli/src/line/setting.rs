@@ -14,7 +14,7 @@ use crate::paint::{Painter, Part};
 /// What an event of the account log sets.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct SettingFields {
-    /// `notify`, `hide`, `contact`, `profile`, `discoverable`, `link` or `receipts`.
+    /// `notify`, `hide`, `contact`, `block`, `profile`, `discoverable`, `link` or `receipts`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) setting: Option<&'static str>,
     /// The conversation that it is about.
@@ -34,6 +34,8 @@ pub(crate) struct SettingFields {
     pub(super) status: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) discoverable: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) blocked: Option<bool>,
     /// The user's read receipts, and those of others from them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) hidden: Option<bool>,
@@ -72,6 +74,11 @@ pub(super) fn changed(setting: Option<Setting>) -> EventFields {
             favourite: Some(favourite),
             nickname: Some(nickname.as_str().to_owned()),
             ..named("contact")
+        },
+        Some(Setting::Block { user, blocked }) => SettingFields {
+            about: Some(user.to_string()),
+            blocked: Some(blocked),
+            ..named("block")
         },
         Some(Setting::Profile(it)) => SettingFields {
             display_name: Some(it.display_name.as_str().to_owned()),
@@ -116,6 +123,10 @@ pub(super) fn queued(
             ("notify", to, None, Some(level))
         }
         Setting::Hide { conversation, .. } => ("hide", Some(conversation.to_string()), None, None),
+        Setting::Block { user, blocked } => {
+            let kind = if blocked { "block" } else { "unblock" };
+            (kind, None, Some(vec![user.to_string()]), None)
+        }
         Setting::Contact { user, nickname, .. } => {
             let nickname = nickname.as_str().to_owned();
             (
@@ -148,6 +159,7 @@ impl Line {
             user_id: Shown(contact.user.id),
             favourite: contact.favourite,
             nickname: contact.nickname,
+            blocked: contact.blocked,
         }
     }
 
@@ -158,6 +170,7 @@ impl Line {
             user_id,
             favourite,
             nickname,
+            blocked,
         } = self
         else {
             return Ok(());
@@ -169,6 +182,9 @@ impl Line {
         }
         if !nickname.is_empty() {
             write!(to, "  {nickname}")?;
+        }
+        if *blocked {
+            aside(to, "  blocked")?;
         }
         Ok(())
     }
@@ -187,6 +203,9 @@ impl ConversationFields {
         }
         if self.favourite {
             to.write_str("  *")?;
+        }
+        if self.blocked {
+            aside(to, "  blocked")?;
         }
         let what = match self.notify {
             "none" => "muted",

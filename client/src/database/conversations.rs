@@ -299,10 +299,17 @@ impl Database {
         let mut lines: Vec<ConversationLine> = view
             .prepare_cached(
                 "SELECT id, kind, title, first_seq, last_seq, max(head_seq, next_seq - 1),
-                        (SELECT committed_at_ms FROM events WHERE conversation = id
+                        (SELECT committed_at_ms FROM events WHERE conversation = id AND kind <> 40
                           ORDER BY seq DESC LIMIT 1) AS at, member_count,
                         description, announcement_only
-                   FROM conversations WHERE kind <> 3 ORDER BY at DESC, id",
+                   FROM conversations
+                  WHERE kind <> 3
+                    -- Who was blocked before they said anything is not there.
+                    AND NOT (EXISTS (SELECT 1 FROM events WHERE conversation = id AND kind = 40)
+                             AND NOT EXISTS (SELECT 1 FROM events
+                                              WHERE conversation = id AND kind <> 40)
+                             AND NOT EXISTS (SELECT 1 FROM gaps WHERE conversation = id))
+                  ORDER BY at DESC, id",
             )?
             .query_map([], line_at)?
             .collect::<Result<_, _>>()?;

@@ -183,6 +183,7 @@ fn operation(body: Body) -> Option<Operation> {
         | Body::FetchHistory(_)
         | Body::FetchConversations(_)
         | Body::FetchMembers(_)
+        | Body::CountReaders(_)
         | Body::FetchDevices(_)
         | Body::RevokeDevice(_)
         | Body::SignOut(_)

@@ -382,6 +382,7 @@ fn again(own: &Own, message_id: MessageId, id: ConversationId, to: To, above: Se
         | Kind::MemberRemoved(_)
         | Kind::MemberLeft(_)
         | Kind::RoleChanged(_)
-        | Kind::GroupUpdated(_) => return None,
+        | Kind::GroupUpdated(_)
+        | Kind::Hidden(_) => return None,
     })
 }

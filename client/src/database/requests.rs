@@ -168,6 +168,7 @@ pub(super) fn hidden(it: &v1::ChangeAccount) -> Option<(ConversationId, Seq)> {
         Setting::Hide { conversation, seq } => Some((conversation, seq)),
         Setting::Notify { .. }
         | Setting::Contact { .. }
+        | Setting::Block { .. }
         | Setting::Receipts { .. }
         | Setting::Profile(_)
         | Setting::Discoverable(_)

@@ -32,6 +32,7 @@ const CONTACT: i64 = 3;
 const PROFILE: i64 = 20;
 const DISCOVERABLE: i64 = 21;
 const LINK: i64 = 22;
+const BLOCK: i64 = 4;
 const RECEIPTS: i64 = 30;
 
 /// What a setting is about: its kind, an id, and a seq.
@@ -50,6 +51,7 @@ fn about(setting: &Setting) -> About {
         Setting::Profile(_) => (PROFILE, Vec::new(), 0),
         Setting::Discoverable(_) => (DISCOVERABLE, Vec::new(), 0),
         Setting::Link(_) => (LINK, Vec::new(), 0),
+        Setting::Block { user, .. } => (BLOCK, user.bytes().to_vec(), 0),
         Setting::Receipts { .. } => (RECEIPTS, Vec::new(), 0),
     }
 }
@@ -217,27 +219,30 @@ fn found(connection: &Connection, kind: i64, id: &[u8]) -> Result<Option<Setting
     Ok(found.and_then(|change| decoded(&change)))
 }
 
-/// What another user is to this one, if anything.
-pub(super) fn contact(connection: &Connection, user: &User) -> Result<Option<Contact>, LocalError> {
-    let found = found(connection, CONTACT, &user.id.bytes())?;
-    Ok(found.and_then(|setting| contact_of(user.clone(), setting)))
+/// Whether the user blocks another one.
+pub(super) fn is_blocked(connection: &Connection, user: UserId) -> Result<bool, LocalError> {
+    let set = found(connection, BLOCK, &user.bytes())?;
+    Ok(matches!(set, Some(Setting::Block { blocked: true, .. })))
 }
 
-fn contact_of(user: User, setting: Setting) -> Option<Contact> {
-    let Setting::Contact {
-        favourite,
-        nickname,
-        ..
-    } = setting
-    else {
-        return None;
+/// What another user is to this one, if anything.
+pub(super) fn contact(connection: &Connection, user: &User) -> Result<Option<Contact>, LocalError> {
+    let (favourite, nickname) = match found(connection, CONTACT, &user.id.bytes())? {
+        Some(Setting::Contact {
+            favourite,
+            nickname,
+            ..
+        }) => (favourite, nickname.as_str().to_owned()),
+        _ => (false, String::new()),
     };
     let contact = Contact {
-        user,
+        user: user.clone(),
         favourite,
-        nickname: nickname.as_str().to_owned(),
+        nickname,
+        blocked: is_blocked(connection, user.id)?,
     };
-    (favourite || !contact.nickname.is_empty()).then_some(contact)
+    let is_something = favourite || contact.blocked || !contact.nickname.is_empty();
+    Ok(is_something.then_some(contact))
 }
 
 impl Database {
@@ -254,19 +259,18 @@ impl Database {
 
     pub(crate) fn contacts(&self) -> Result<Vec<Contact>, LocalError> {
         let mut ask = self.connection.prepare_cached(
-            "SELECT about, coalesce(queued, change),
+            "SELECT DISTINCT about,
                     coalesce((SELECT name FROM members WHERE user_id = about LIMIT 1), '')
-               FROM settings WHERE kind = ?1",
+               FROM settings WHERE kind IN (?1, ?2) ORDER BY about",
         )?;
-        let mut rows = ask.query([CONTACT])?;
+        let mut rows = ask.query([CONTACT, BLOCK])?;
         let mut contacts = Vec::new();
         while let Some(row) = rows.next()? {
-            let change: Vec<u8> = row.get(1)?;
             let user = User {
                 id: user_at(row, 0)?,
-                name: row.get(2)?,
+                name: row.get(1)?,
             };
-            contacts.extend(decoded(&change).and_then(|it| contact_of(user, it)));
+            contacts.extend(contact(&self.connection, &user)?);
         }
         Ok(contacts)
     }

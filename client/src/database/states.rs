@@ -23,7 +23,7 @@ use super::{
     events::{BLANK, DELETED, EDITED},
     gaps,
     requests::decode,
-    seq_at, stored,
+    seq_at, settings, stored,
 };
 use crate::{
     error::LocalError,
@@ -120,7 +120,8 @@ pub(super) fn follow(transaction: &Transaction<'_>, event: &NewEvent) -> Result<
         | Kind::MemberLeft(_)
         | Kind::RoleChanged(_)
         | Kind::GroupUpdated(_)
-        | Kind::AccountChanged(_) => Ok(()),
+        | Kind::AccountChanged(_)
+        | Kind::Hidden(_) => Ok(()),
     }
 }
 
@@ -234,6 +235,18 @@ pub(super) fn fill(connection: &Connection, events: &mut [StoredEvent]) -> Resul
         if matches!(event.content, Content::Message(_)) {
             event.state = state(connection, me.user, event.conversation, event.seq)?;
         }
+        mark_blocked(connection, event)?;
+    }
+    Ok(())
+}
+
+/// Says of a message whether the user blocks its sender.
+pub(super) fn mark_blocked(
+    connection: &Connection,
+    event: &mut StoredEvent,
+) -> Result<(), LocalError> {
+    if let (Content::Message(_), Some(sender)) = (&event.content, &event.sender) {
+        event.state.is_blocked = settings::is_blocked(connection, sender.id)?;
     }
     Ok(())
 }
@@ -281,7 +294,8 @@ fn state(
                 | Kind::MemberLeft(_)
                 | Kind::RoleChanged(_)
                 | Kind::GroupUpdated(_)
-                | Kind::AccountChanged(_),
+                | Kind::AccountChanged(_)
+                | Kind::Hidden(_),
             )
             | None => {}
         }

@@ -229,6 +229,7 @@ impl Connection<'_> {
             | Answer::History(_)
             | Answer::Conversations(_)
             | Answer::Members(_)
+            | Answer::ReaderCounts(_)
             | Answer::Devices(_)
             | Answer::Profiles(_) => Err(malformed("an answer to something else")),
         }
@@ -308,6 +309,7 @@ impl Connection<'_> {
             | Answer::Done
             | Answer::Conversations(_)
             | Answer::Members(_)
+            | Answer::ReaderCounts(_)
             | Answer::Devices(_)
             | Answer::Profiles(_) => Err(malformed("an answer to something else")),
         }
@@ -324,6 +326,7 @@ impl Connection<'_> {
             | Answer::Done
             | Answer::History(_)
             | Answer::Conversations(_)
+            | Answer::ReaderCounts(_)
             | Answer::Devices(_)
             | Answer::Profiles(_) => RequestError::WrongAnswer,
         };

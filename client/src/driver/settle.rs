@@ -28,11 +28,8 @@ impl Connection<'_> {
         if let Some(reads) = changes.reads.filter(|_| !holds) {
             self.reads.extend(reads);
         }
-        self.reads_held |= changes.reads_held;
-        if self.reads_held && !(changes.accepted.is_empty() && changes.refused.is_empty()) {
-            self.reads_held = false;
-            self.reads_changed = true;
-        }
+        let is_answered = !changes.accepted.is_empty() || !changes.refused.is_empty();
+        self.hold_reads(changes.reads_held, is_answered);
         if let Some(missing) = changes.missing {
             self.missing = missing.into();
             self.filling.clear();
@@ -88,6 +85,15 @@ impl Connection<'_> {
             self.read_up_to = self.read_up_to.max(waiting.place);
             self.outbox.push(waiting.id);
             self.bodies.insert(waiting.id, waiting.body);
+        }
+    }
+
+    /// Read marks that waited are looked at again once something of the outbox is answered.
+    fn hold_reads(&mut self, hold: bool, is_answered: bool) {
+        self.reads_held |= hold;
+        if self.reads_held && is_answered {
+            self.reads_held = false;
+            self.reads_changed = true;
         }
     }
 

@@ -29,6 +29,8 @@ pub enum Answer {
     Conversations(v1::Conversations),
     /// Members of a conversation.
     Members(v1::Members),
+    /// How many have read messages.
+    ReaderCounts(v1::ReaderCounts),
     /// The user's devices.
     Devices(v1::Devices),
     /// What others say of themselves.
@@ -266,6 +268,7 @@ impl ClientSession {
             Some(Body::History(it)) => (it.in_reply_to, Answer::History(it)),
             Some(Body::Conversations(it)) => (it.in_reply_to, Answer::Conversations(it)),
             Some(Body::Members(it)) => (it.in_reply_to, Answer::Members(it)),
+            Some(Body::ReaderCounts(it)) => (it.in_reply_to, Answer::ReaderCounts(it)),
             Some(Body::Devices(it)) => (it.in_reply_to, Answer::Devices(it)),
             Some(Body::Profiles(it)) => (it.in_reply_to, Answer::Profiles(it)),
             Some(

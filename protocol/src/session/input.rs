@@ -77,6 +77,8 @@ pub enum Reply {
     Conversations(v1::Conversations),
     /// Members of a conversation.
     Members(v1::Members),
+    /// How many have read messages.
+    ReaderCounts(v1::ReaderCounts),
     /// The user's devices.
     Devices(v1::Devices),
     /// What others say of themselves.
@@ -108,6 +110,7 @@ pub(super) fn sent_message_id(body: &v1::client_frame::Body) -> Bytes {
         | Body::FetchHistory(_)
         | Body::FetchConversations(_)
         | Body::FetchMembers(_)
+        | Body::CountReaders(_)
         | Body::FetchDevices(_)
         | Body::RevokeDevice(_)
         | Body::SignOut(_)

@@ -41,6 +41,7 @@ mod tag {
     pub(super) const PROFILES: u32 = 80;
     pub(super) const PROFILE_CHANGED: u32 = 81;
     pub(super) const TYPING: u32 = 82;
+    pub(super) const READER_COUNTS: u32 = 90;
 }
 
 /// The peer was silent for too long.
@@ -367,6 +368,11 @@ impl ServerSession {
             Reply::Members(it) => {
                 self.sequenced(tag::MEMBERS, &v1::Members { in_reply_to, ..it }, out)
             }
+            Reply::ReaderCounts(it) => self.sequenced(
+                tag::READER_COUNTS,
+                &v1::ReaderCounts { in_reply_to, ..it },
+                out,
+            ),
             Reply::Devices(it) => {
                 self.sequenced(tag::DEVICES, &v1::Devices { in_reply_to, ..it }, out)
             }

@@ -4,7 +4,10 @@ use bytes::Bytes;
 
 use super::{
     account::{ChangeAccount, ChangePassword, Report},
-    fetch::{FetchHistory, FetchMembers, parse_conversations, parse_history, parse_members},
+    fetch::{
+        CountReaders, FetchHistory, FetchMembers, parse_conversations, parse_history,
+        parse_members, parse_readers,
+    },
     groups::{SetRole, UpdateGroup, parse_set_role, parse_update_group},
     messages::{
         DeleteMessage, EditMessage, React, SendMessage, parse_delete, parse_edit, parse_react,
@@ -43,6 +46,12 @@ pub enum InvalidRequest {
     /// A field without which the request means nothing.
     #[error("{field} is missing")]
     Missing {
+        /// The field.
+        field: &'static str,
+    },
+    /// Numbers that are not in ascending order, each once.
+    #[error("{field} must rise")]
+    NotRising {
         /// The field.
         field: &'static str,
     },
@@ -202,6 +211,8 @@ pub enum Request {
     },
     /// List the members of a conversation.
     FetchMembers(FetchMembers),
+    /// Count who has read messages.
+    CountReaders(CountReaders),
     /// List devices.
     FetchDevices,
     /// End a device's credential.
@@ -246,6 +257,7 @@ impl Request {
             | Self::FetchHistory(_)
             | Self::FetchConversations { .. }
             | Self::FetchMembers(_)
+            | Self::CountReaders(_)
             | Self::FetchDevices
             | Self::RevokeDevice(_)
             | Self::SignOut
@@ -296,6 +308,7 @@ pub fn parse_request(body: v1::client_frame::Body) -> Option<Result<Request, Inv
         Body::FetchHistory(it) => parse_history(it),
         Body::FetchConversations(it) => parse_conversations(it),
         Body::FetchMembers(it) => parse_members(it),
+        Body::CountReaders(it) => parse_readers(it),
         Body::FetchDevices(_) => Ok(Request::FetchDevices),
         Body::RevokeDevice(it) => device_id(&it.device_id).map(Request::RevokeDevice),
         Body::SignOut(_) => Ok(Request::SignOut),

@@ -14,7 +14,7 @@ pub use self::{
     account::{Authenticate, ChangeAccount, ChangePassword, Report, ReportReason, Reported},
     convert::{AddMembers, CreateGroup, Hello, InvalidRequest, Request, device_id, parse_request},
     encoded::{EncodedHistory, EncodedPage, write_frame},
-    fetch::{FetchHistory, FetchMembers, HistoryFrom},
+    fetch::{CountReaders, FetchHistory, FetchMembers, HistoryFrom},
     groups::{GroupUpdate, SetRole, UpdateGroup},
     messages::{DeleteMessage, EditMessage, React, SendMessage, Target},
     people::KnownProfile,

@@ -9,6 +9,9 @@ use magpie_protocol::{
 
 use crate::limits::Cost;
 
+/// As many plain requests as counting readers costs.
+const COUNT_READERS_COST: u32 = 10;
+
 /// What the request takes out of the buckets of who asks.
 pub(super) fn cost(request: &Request) -> Cost<'_> {
     use std::slice::from_ref;
@@ -34,6 +37,7 @@ pub(super) fn cost(request: &Request) -> Cost<'_> {
         | Request::FetchHistory(_)
         | Request::FetchConversations { .. }
         | Request::FetchMembers(_)
+        | Request::CountReaders(_)
         | Request::FetchDevices
         | Request::RevokeDevice(_)
         | Request::SignOut
@@ -47,7 +51,13 @@ pub(super) fn cost(request: &Request) -> Cost<'_> {
         Request::FindUsers(by) => (false, 0, sought(by)),
     };
     let of_names: usize = names.iter().map(|it| it.as_str().len()).sum();
+    // It may look at every member of a large group.
+    let requests = match matches!(request, Request::CountReaders(_)) {
+        true => COUNT_READERS_COST,
+        false => 1,
+    };
     Cost {
+        requests,
         appends,
         size: size + of_names,
         names,
@@ -108,6 +118,7 @@ pub(super) const fn kind(request: &Request) -> &'static str {
         Request::FetchHistory(_) => "fetch_history",
         Request::FetchConversations { .. } => "fetch_conversations",
         Request::FetchMembers(_) => "fetch_members",
+        Request::CountReaders(_) => "count_readers",
         Request::FetchDevices => "fetch_devices",
         Request::RevokeDevice(_) => "revoke_device",
         Request::SignOut => "sign_out",

@@ -8,8 +8,8 @@ use magpie_protocol::{
     seq::Seq,
     text::Password,
     wire::{
-        AddMembers, ChangePassword, CreateGroup, EditMessage, FetchHistory, FetchMembers,
-        KnownProfile, React, Report, Request, SendMessage, SetRole, UpdateGroup,
+        AddMembers, ChangePassword, CountReaders, CreateGroup, EditMessage, FetchHistory,
+        FetchMembers, KnownProfile, React, Report, Request, SendMessage, SetRole, UpdateGroup,
     },
 };
 
@@ -32,6 +32,7 @@ pub(super) enum Other {
         limit: u32,
     },
     FetchMembers(FetchMembers),
+    CountReaders(CountReaders),
     FetchDevices,
     RevokeDevice(DeviceId),
     Push(PushRequest),
@@ -51,6 +52,7 @@ impl Other {
             Self::FetchHistory(_)
             | Self::FetchConversations { .. }
             | Self::FetchMembers(_)
+            | Self::CountReaders(_)
             | Self::FetchDevices
             | Self::RevokeDevice(_)
             | Self::Push(_)
@@ -92,8 +94,8 @@ pub const fn is_of_one_history(request: &Request) -> bool {
         | Request::FindUsers(_) => false,
         // Of their versions.
         Request::FetchProfiles(_) => true,
-        // Of a message by its place in it.
-        Request::Report(_) => true,
+        // Of messages by their places in it.
+        Request::Report(_) | Request::CountReaders(_) => true,
     }
 }
 
@@ -138,6 +140,7 @@ pub(super) fn to_append(
             return Err(Other::FetchConversations { after, limit });
         }
         Request::FetchMembers(request) => return Err(Other::FetchMembers(request)),
+        Request::CountReaders(request) => return Err(Other::CountReaders(request)),
         Request::FetchDevices => return Err(Other::FetchDevices),
         Request::RevokeDevice(device) => return Err(Other::RevokeDevice(device)),
         Request::SignOut => return Err(Other::RevokeDevice(from.device)),

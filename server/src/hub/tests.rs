@@ -20,6 +20,7 @@ fn event(position: u64) -> Arc<LogEvent> {
         seq: Seq::new(position),
         encoded: Bytes::from_static(&[0; 100]),
         change: None,
+        hidden: None,
     })
 }
 

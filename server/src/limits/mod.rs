@@ -70,6 +70,8 @@ impl Limited {
 pub struct Cost<'a> {
     /// It changes the log.
     pub appends: bool,
+    /// If it does not: as many plain requests as it costs.
+    pub requests: u32,
     /// Bytes of its text.
     pub size: usize,
     /// The users whom it names.
@@ -273,7 +275,7 @@ impl Limiter {
             self.bytes_of_device.take(&device, size, now)?;
             self.bytes_of_user.take(&user, size, now)?;
         } else {
-            self.requests_of_device.take(&device, 1, now)?;
+            self.requests_of_device.take(&device, cost.requests, now)?;
         }
         self.lookups.take(user, cost.names, cost.look_ups, now)?;
         if self.requests.fetch_add(1, Ordering::Relaxed) >= self.limits.requests_max {

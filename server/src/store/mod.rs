@@ -15,7 +15,7 @@ use magpie_protocol::{
     id::{ConversationId, DeviceId, UserId},
     seq::{Position, Seq},
     text::UserName,
-    wire::{FetchHistory, FetchMembers, v1},
+    wire::{CountReaders, FetchHistory, FetchMembers, v1},
 };
 
 mod account;
@@ -282,6 +282,16 @@ pub trait Store:
         request: FetchMembers,
     ) -> Result<Option<v1::Members>, StoreError>;
 
+    /// How many have read each of these messages: members since it was sent, without its
+    /// sender and without those who hide read receipts. Refused to who is no member, or may
+    /// not read one of them ([`Refusal::NotFound`]), or hides their own
+    /// ([`Refusal::ReceiptsHidden`]).
+    async fn count_readers(
+        &self,
+        user: UserId,
+        request: CountReaders,
+    ) -> Result<Result<Vec<u64>, Refusal>, StoreError>;
+
     /// Those of these users who hide their read receipts now.
     async fn hiding_receipts(&self, users: &[UserId]) -> Result<HashSet<UserId>, StoreError>;
 
@@ -301,6 +311,10 @@ pub trait Store:
         after: Option<ConversationId>,
         limit: ReadLimit,
     ) -> Result<(Vec<v1::Conversation>, bool), StoreError>;
+
+    /// In which direct conversations these users tell nothing of themselves, because they
+    /// block the other member: how far they have come is not for them.
+    async fn silent(&self, users: &[UserId]) -> Result<Vec<(UserId, ConversationId)>, StoreError>;
 
     /// Moves read marks in one shard forward, under the lock of its head.
     async fn mark_read(&self, shard: Shard, marks: &[MarkRead]) -> Result<Marked, StoreError>;

@@ -30,7 +30,8 @@ pub trait PeopleStore {
     ) -> Result<Vec<v1::UserProfile>, StoreError>;
 
     /// The others in a conversation of at most so many members in which this user may
-    /// write; nobody if there is no such conversation for them.
+    /// write, but for whom this one blocks and who blocks them; nobody if there is no such
+    /// conversation for them.
     async fn companions(
         &self,
         user: UserId,

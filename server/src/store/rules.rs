@@ -38,8 +38,8 @@ pub(super) use self::{
         update_group,
     },
     messages::{
-        Change, Reacted, Subject, begin_direct, change, least_role, may_post, mentioned, message,
-        post,
+        Change, Reacted, Subject, begin_direct, change, is_hidden, least_role, may_post, mentioned,
+        message, post,
     },
     roles::{set_role, stored_role},
 };
@@ -174,6 +174,8 @@ pub(super) struct Standing {
     pub(super) place: Option<Place>,
     /// What the actor is in it, if they are a member now.
     pub(super) role: Option<Role>,
+    /// It is direct, or will be, and its other member blocks the actor.
+    pub(super) is_blocked: bool,
 }
 
 /// A conversation of which the actor is a member, and what they are there.
@@ -206,6 +208,14 @@ pub(super) enum Permit<'a> {
     SetRole(Joined, &'a UserName, Role),
     /// See [`update_group`].
     UpdateGroup(Joined, &'a GroupUpdate),
+}
+
+impl Permit<'_> {
+    /// A message, of which a blocked sender's is hidden. Of a [`Self::Change`] see
+    /// [`is_hidden`].
+    pub(super) const fn says_something(&self) -> bool {
+        matches!(self, Self::Post(..) | Self::BeginDirect(..))
+    }
 }
 
 /// Whether the actor may do this at all: every command passes here, once.
@@ -364,6 +374,8 @@ pub(super) enum Aside {
     Notify(Option<ConversationId>, Notify),
     /// What others may know of the sender from now on.
     Person(Public),
+    /// The sender blocks this user from now on, or does not any more.
+    Block(UserId, bool),
     /// Whether the sender hides their read receipts from now on.
     HideReceipts(bool),
 }

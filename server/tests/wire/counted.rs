@@ -12,27 +12,28 @@ use magpie_protocol::{
     push::{PushAddress, PushToken},
     seq::Position,
     text::UserName,
-    wire::{FetchHistory, FetchMembers, KnownProfile, v1},
+    wire::{CountReaders, FetchHistory, FetchMembers, KnownProfile, v1},
 };
 use magpie_server::store::{
     Account, AccountChange, Addressed, AdminAct, Append, Broadcast, BroadcastStore, CandidatePage,
     CandidatePlace, Committed, Confirm, Connect, CreateUser, Departure, Device, DeviceLine,
     DueSync, DueWake, Generation, HistoryPage, LogState, MarkRead, Marked, Membership,
     NewBroadcast, NewDevice, NewReport, NewWake, OperatorStore, PeopleStore, Positions, Preview,
-    PutDevice, ReadLimit, Recipient, Report, Schedule, Shard, SharedStore, SnapshotPage,
+    PutDevice, ReadLimit, Recipient, Refusal, Report, Schedule, Shard, SharedStore, SnapshotPage,
     SnapshotPlace, Statistics, Store, StoreError, Stretch, SyncStore, UserPage, WakeStore,
     WorthyStretch,
 };
 use tokio::sync::RwLock;
 
 /// What is asked all the time, and behind everybody's back.
-const BY_ITSELF: [&str; 7] = [
+const BY_ITSELF: [&str; 8] = [
     "state",
     "stretch",
     "connect",
     "confirm",
     "detach",
     "departures",
+    "silent",
     "broadcasts",
 ];
 
@@ -137,11 +138,13 @@ pass_on! {
     snapshot_page(user: UserId, place: SnapshotPlace, held: Option<u64>, limit: ReadLimit) -> SnapshotPage;
     memberships(conversation: ConversationId, ended_after: Position) -> Vec<Membership>;
     members(user: UserId, request: FetchMembers) -> Option<v1::Members>;
+    count_readers(user: UserId, request: CountReaders) -> Result<Vec<u64>, Refusal>;
     hiding_receipts(users: &[UserId]) -> HashSet<UserId>;
     history(user: UserId, request: FetchHistory) -> Option<HistoryPage>;
     conversations(
         user: UserId, after: Option<ConversationId>, limit: ReadLimit
     ) -> (Vec<v1::Conversation>, bool);
+    silent(users: &[UserId]) -> Vec<(UserId, ConversationId)>;
     mark_read(shard: Shard, marks: &[MarkRead]) -> Marked;
 }
 

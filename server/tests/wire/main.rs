@@ -10,6 +10,7 @@
 )]
 
 mod accounts;
+mod blocks;
 mod canary;
 mod counted;
 mod crowd;

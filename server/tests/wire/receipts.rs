@@ -99,14 +99,12 @@ async fn what_is_stored_is_told_of_who_hides_what_is_read() {
     let (alice, bob) = (world.register("alice").await, world.register("bob").await);
     let (mut a, _) = world.connect(&alice, Bytes::new()).await;
     let (mut b, _) = world.connect(&bob, Bytes::new()).await;
-    hide(&mut b, true).await;
-    let sent = a.send(text_to("bob", "one")).await;
-    // What was set comes too, in a page of its own or in the same.
-    let is_here = |page: v1::Page| {
-        let mut events = page.events.iter();
-        events.any(|event| event.conversation_id == sent.conversation_id)
-    };
-    while !is_here(b.page_with_events().await) {}
+    let tablet = world.sign_in("bob").await;
+    let (mut of_bob, _) = world.connect(&tablet, Bytes::new()).await;
+    hide(&mut of_bob, true).await;
+    a.send(text_to("bob", "one")).await;
+    // The setting comes first.
+    b.events(2).await;
     let stored = a.mark(|mark| mark.user_id == bob.user_id).await;
     assert_eq!((stored.delivered_seq, stored.read_seq), (1, 0));
 }

@@ -8,7 +8,11 @@ use magpie_protocol::{
     wire::{GroupUpdate, KnownProfile, v1},
 };
 
-use super::{Player, World, remove};
+use super::{
+    Player, World,
+    blocks::{block, unblock},
+    remove,
+};
 use crate::store::{AccountChange, Command};
 
 /// The seq of the event that it is.
@@ -218,6 +222,12 @@ pub(in crate::store) async fn companions_are_told_to_who_may_write_there(world: 
     world.accept(world.request(&alice, command)).await;
     assert_eq!(companions(&bob, 3).await, []);
     assert_eq!(companions(&alice, 3).await, [bob.id()]);
+    // Neither learns that the other types.
+    block(&world, &bob, &alice).await;
+    assert_eq!(companions(&alice, 3).await, []);
+    unblock(&world, &bob, &alice).await;
+    block(&world, &alice, &bob).await;
+    assert_eq!(companions(&alice, 3).await, []);
     let nowhere = ConversationId::new([9; 16]);
     let found = world.store.companions(alice.id(), nowhere, 3).await;
     assert_eq!(found, Ok(vec![]));

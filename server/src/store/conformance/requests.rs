@@ -7,7 +7,7 @@ use magpie_protocol::{
 };
 use prost::Message as _;
 
-use super::Player;
+use super::{Player, World};
 use crate::store::{Command, LogEvent};
 
 pub(in crate::store) fn send(to: Target, text: &str) -> Command {
@@ -42,4 +42,36 @@ pub(in crate::store) fn decoded(event: &LogEvent) -> v1::Event {
 /// Where events are in their conversations.
 pub(in crate::store) fn seqs(events: &[LogEvent]) -> Vec<u64> {
     events.iter().map(|event| event.seq.get()).collect()
+}
+
+impl World {
+    /// Makes a group of its creator and others.
+    pub(in crate::store) async fn group(
+        &self,
+        creator: &Player,
+        others: &[&Player],
+    ) -> ConversationId {
+        let request = self.request(creator, create("Tea", others));
+        let (conversation, seq) = self.accept(request).await;
+        assert_eq!(seq, 1);
+        conversation
+    }
+
+    pub(in crate::store) async fn add(
+        &self,
+        by: &Player,
+        to: ConversationId,
+        who: &[&Player],
+    ) -> u64 {
+        self.accept(self.request(by, add(to, who))).await.1
+    }
+
+    pub(in crate::store) async fn remove(
+        &self,
+        by: &Player,
+        from: ConversationId,
+        who: &Player,
+    ) -> u64 {
+        self.accept(self.request(by, remove(from, who))).await.1
+    }
 }

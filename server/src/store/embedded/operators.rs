@@ -256,6 +256,9 @@ fn carry_out(
             people::forget(connection, key)?;
             connection
                 .prepare_cached("DELETE FROM notify WHERE user = ?1")?
+                .execute([key])?;
+            connection
+                .prepare_cached("DELETE FROM blocks WHERE user = ?1")?
                 .execute([key])?
         }
     };

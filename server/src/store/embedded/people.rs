@@ -109,7 +109,9 @@ const FIND_COMPANIONS: &str = "
        AND theirs.to_position = 9223372036854775807 AND theirs.user <> ?1
       JOIN users u ON u.key = theirs.user
      WHERE c.conversation_id = ?2 AND c.member_count <= ?3
-       AND (c.announcement_only = 0 OR mine.role >= 2)";
+       AND (c.announcement_only = 0 OR mine.role >= 2)
+       AND NOT EXISTS (SELECT 1 FROM blocks WHERE user = ?1 AND blocked = theirs.user)
+       AND NOT EXISTS (SELECT 1 FROM blocks WHERE user = theirs.user AND blocked = ?1)";
 
 /// Writes what a user lets others know; the event that says so is at `seq`.
 pub(super) fn write(

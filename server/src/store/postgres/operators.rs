@@ -61,7 +61,8 @@ const FORGET_SETTINGS: &str = "
     WITH unnotified AS (DELETE FROM notify WHERE user_key = $1),
          unsaid AS (DELETE FROM profiles WHERE user_key = $1),
          unlisted AS (DELETE FROM discoverable WHERE user_key = $1),
-         unlinked AS (DELETE FROM links WHERE user_key = $1)
+         unlinked AS (DELETE FROM links WHERE user_key = $1),
+         unblocked AS (DELETE FROM blocks WHERE user_key = $1)
     UPDATE events SET body = ''::bytea
      WHERE conversation_key = (SELECT key FROM conversations WHERE conversation_id = $2)";
 

@@ -114,7 +114,11 @@ const FIND_COMPANIONS: &str = "
        AND theirs.to_position = 9223372036854775807 AND theirs.user_key <> $1
       JOIN users u ON u.key = theirs.user_key
      WHERE c.conversation_id = $2 AND c.member_count <= $3
-       AND (NOT c.announcement_only OR mine.role >= 2)";
+       AND (NOT c.announcement_only OR mine.role >= 2)
+       AND NOT EXISTS (SELECT FROM blocks b
+                        WHERE b.user_key = $1 AND b.blocked_key = theirs.user_key)
+       AND NOT EXISTS (SELECT FROM blocks b
+                        WHERE b.user_key = theirs.user_key AND b.blocked_key = $1)";
 
 fn users(rows: &[Row]) -> Result<Vec<UserId>, StoreError> {
     let users = rows.iter().map(|row| get_id(row, 0).map(UserId::new));

@@ -11,7 +11,8 @@ use prost::Message as _;
 
 use super::{
     bodies::{
-        delete, edit, profile, react, remove_member, report, say_something, set_role, update_group,
+        count_readers, delete, edit, profile, react, remove_member, report, say_something,
+        set_role, update_group,
     },
     *,
 };
@@ -37,7 +38,7 @@ enum Names {
     Device(fn(Bytes) -> client_frame::Body),
 }
 
-const ROWS: [&str; 32] = [
+const ROWS: [&str; 33] = [
     "hello",
     "register",
     "sign_in",
@@ -58,6 +59,7 @@ const ROWS: [&str; 32] = [
     "fetch_history",
     "fetch_conversations",
     "fetch_members",
+    "count_readers",
     "fetch_devices",
     "revoke_device",
     "sign_out",
@@ -95,6 +97,7 @@ fn kind(name: &str) -> client_frame::Body {
         "fetch_history" => Body::FetchHistory(Default::default()),
         "fetch_conversations" => Body::FetchConversations(Default::default()),
         "fetch_members" => Body::FetchMembers(Default::default()),
+        "count_readers" => Body::CountReaders(Default::default()),
         "fetch_devices" => Body::FetchDevices(Default::default()),
         "revoke_device" => Body::RevokeDevice(Default::default()),
         "sign_out" => Body::SignOut(Default::default()),
@@ -180,6 +183,7 @@ fn row(name: &str) -> Names {
                 ..Default::default()
             })
         }),
+        Body::CountReaders(_) => Names::Conversation(count_readers),
         Body::Report(_) => Names::Conversation(report),
         Body::RevokeDevice(_) => {
             Names::Device(|device_id| Body::RevokeDevice(v1::RevokeDevice { device_id }))

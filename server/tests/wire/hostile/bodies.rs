@@ -10,6 +10,14 @@ pub(super) fn profile(user_id: Bytes) -> client_frame::Body {
     client_frame::Body::FetchProfiles(v1::FetchProfiles { known: vec![known] })
 }
 
+pub(super) fn count_readers(conversation_id: Bytes) -> client_frame::Body {
+    // One that those who are gone could read as long as they were there.
+    client_frame::Body::CountReaders(v1::CountReaders {
+        conversation_id,
+        seqs: vec![1],
+    })
+}
+
 pub(super) fn update_group(conversation_id: Bytes) -> client_frame::Body {
     client_frame::Body::UpdateGroup(v1::UpdateGroup {
         message_id: fresh_id(),
