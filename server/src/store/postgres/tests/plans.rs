@@ -125,13 +125,22 @@ async fn ask_everything(world: &World, alice: &Player, bob: &Player) {
         };
         store.history(bob.id(), request).await.unwrap();
     }
+    ask_for_blocks(world, [alice, bob], [direct, tea]).await;
+    ask_for_wakes(world, bob, direct).await;
+    store.revoke_device(bob.id(), device.id).await.unwrap();
+}
+
+async fn ask_for_blocks(
+    world: &World,
+    [alice, bob]: [&Player; 2],
+    [direct, tea]: [ConversationId; 2],
+) {
     blocks::block(world, bob, alice).await;
     world.accept(world.post(alice, direct, "hidden")).await;
     world.accept(world.post(alice, tea, "tea!")).await;
-    store.silent(&[alice.id(), bob.id()]).await.unwrap();
+    let users = [alice.id(), bob.id()];
+    world.store.silent(&users).await.unwrap();
     blocks::unblock(world, bob, alice).await;
-    ask_for_wakes(world, bob, direct).await;
-    store.revoke_device(bob.id(), device.id).await.unwrap();
 }
 
 async fn ask_for_readers(world: &World, of: &Player, conversation: ConversationId) {
