@@ -5,6 +5,7 @@ mod conversations;
 mod members;
 mod message;
 mod people;
+mod profile;
 mod requests;
 #[cfg(test)]
 pub(crate) mod samples;
@@ -16,14 +17,14 @@ pub(crate) use self::{
     members::{ReadersFields, role_name},
     message::MessageFields,
     people::place,
+    profile::ProfileFields,
     shown::Shown,
     torture::{BegunFields, FaultFields, HealedFields, StruckFields, TortureFields},
 };
 
 use magpie_client::{
-    Acceptance, Account, Content, ConversationId, ConversationKind, ConversationLine, DeviceId,
-    DeviceLine, Dropped, Gap, MessageId, MessagePlace, Refusal, StoredEvent, User, UserId,
-    date::rfc3339,
+    Acceptance, Account, Content, ConversationId, DeviceId, DeviceLine, Dropped, Gap, MessageId,
+    MessagePlace, Refusal, StoredEvent, User, UserId, date::rfc3339,
 };
 use serde::Serialize;
 
@@ -131,10 +132,23 @@ pub(crate) enum Line {
         nickname: String,
         blocked: bool,
     },
+    Profile(ProfileFields),
+    Link {
+        link: Option<String>,
+    },
+    Typing {
+        conversation_id: Shown<ConversationId>,
+        user: String,
+        typing: bool,
+        /// Where it is, for people.
+        #[serde(skip)]
+        place: String,
+    },
     Member {
         conversation_id: Shown<ConversationId>,
         user: String,
         user_id: Shown<UserId>,
+        display_name: String,
         role: Option<&'static str>,
         read_seq: u64,
     },
@@ -277,6 +291,7 @@ pub(crate) struct ConversationFields {
     favourite: bool,
     blocked: bool,
     nickname: String,
+    display_name: String,
 }
 
 /// What is queued and not done.
@@ -424,37 +439,5 @@ impl Line {
             *place = Some(of);
         }
         self
-    }
-
-    pub(crate) fn conversation(line: ConversationLine) -> Self {
-        Self::Conversation(ConversationFields {
-            conversation_id: Shown(line.id),
-            kind: match line.kind {
-                ConversationKind::Direct => "direct",
-                ConversationKind::Group => "group",
-                ConversationKind::Account => "account",
-                ConversationKind::Unknown => "unknown",
-            },
-            title: line.title,
-            description: line.description,
-            announcement_only: line.announcement_only,
-            members: line
-                .members
-                .into_iter()
-                .map(|member| member.user.name)
-                .collect(),
-            member_count: line.member_count,
-            first_seq: line.first_seq.get(),
-            last_seq: line.last_seq.map(magpie_client::Seq::get),
-            head_seq: line.head_seq.get(),
-            unread: line.unread,
-            unread_mentions: line.unread_mentions,
-            last_event_at: line.last_event_at_ms.map(rfc3339),
-            notify: line.notify.level.name(),
-            notify_until: line.notify.until_ms.map(rfc3339),
-            favourite: line.contact.as_ref().is_some_and(|it| it.favourite),
-            blocked: line.contact.as_ref().is_some_and(|it| it.blocked),
-            nickname: line.contact.map_or_else(String::new, |it| it.nickname),
-        })
     }
 }

@@ -1,5 +1,6 @@
 //! One device's directory.
 
+mod people;
 mod settings;
 
 use std::{

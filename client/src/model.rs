@@ -8,6 +8,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
 use magpie_protocol::{
     id::{ConversationId, DeviceId, MessageId, UserId},
+    profile,
     role::Role,
     seq::Seq,
     setting::{Notify, Setting},
@@ -120,6 +121,8 @@ pub struct ConversationLine {
     pub notify: Notify,
     /// What the other person of a direct conversation is to the user, if anything.
     pub contact: Option<Contact>,
+    /// What the other person of a direct one says of themself, as far as it is known.
+    pub profile: Profile,
 }
 
 /// An event of a conversation.
@@ -305,6 +308,27 @@ pub struct ConversationPage {
     pub conversations: Vec<ConversationLine>,
     /// There are no more behind the last of these.
     pub complete: bool,
+}
+
+/// What somebody says of themself.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Profile {
+    /// What they want to be called; empty: by the user name.
+    pub display_name: String,
+    /// What they say in a line; may be empty.
+    pub status: String,
+    /// The id of their photo.
+    pub photo: Option<[u8; 16]>,
+}
+
+impl From<profile::Profile> for Profile {
+    fn from(it: profile::Profile) -> Self {
+        Self {
+            display_name: it.display_name.as_str().to_owned(),
+            status: it.status.as_str().to_owned(),
+            photo: it.photo,
+        }
+    }
 }
 
 /// One of the user's devices.

@@ -5,7 +5,8 @@ use bytes::Bytes;
 use prost::Message as _;
 
 use crate::{
-    id::{ConversationId, UserId},
+    id::{ConversationId, InvalidId, UserId},
+    profile::{LinkSecret, PhotoId, Profile},
     seq::Seq,
     text::Nickname,
     wire::{InvalidRequest, v1},
@@ -37,6 +38,12 @@ pub enum Setting {
         /// What the user calls them; may be empty.
         nickname: Nickname,
     },
+    /// What the user says of themself.
+    Profile(Profile),
+    /// Whether a search by the beginning of a name finds the user.
+    Discoverable(bool),
+    /// What finds the user, until another one is set.
+    Link(Option<LinkSecret>),
     /// Whether another user is blocked.
     Block {
         /// Whom.
@@ -148,6 +155,15 @@ impl Setting {
                 user_id: user.to_wire(),
                 blocked: *blocked,
             }),
+            Self::Profile(it) => Kind::Profile(v1::Profile {
+                display_name: it.display_name.as_str().to_owned(),
+                status: it.status.as_str().to_owned(),
+                photo_id: it.photo.map_or_else(Bytes::new, |id| id.to_vec().into()),
+            }),
+            Self::Discoverable(it) => Kind::Discoverable(v1::Discoverable { discoverable: *it }),
+            Self::Link(it) => Kind::Link(v1::Link {
+                secret: it.map_or_else(Bytes::new, |it| it.reveal().to_vec().into()),
+            }),
             Self::Receipts { hidden } => Kind::Receipts(v1::Receipts { hidden: *hidden }),
         };
         v1::AccountChange { kind: Some(kind) }
@@ -200,9 +216,31 @@ impl TryFrom<v1::AccountChange> for Setting {
                 user: user(&it.user_id)?,
                 blocked: it.blocked,
             },
+            Kind::Profile(it) => Self::Profile(Profile {
+                display_name: it.display_name.try_into()?,
+                status: it.status.try_into()?,
+                photo: match it.photo_id.is_empty() {
+                    true => None,
+                    false => Some(photo(&it.photo_id)?),
+                },
+            }),
+            Kind::Discoverable(it) => Self::Discoverable(it.discoverable),
+            Kind::Link(it) => Self::Link(match it.secret.is_empty() {
+                true => None,
+                false => Some(it.secret.as_ref().try_into()?),
+            }),
             Kind::Receipts(it) => Self::Receipts { hidden: it.hidden },
         })
     }
+}
+
+fn photo(bytes: &[u8]) -> Result<PhotoId, InvalidRequest> {
+    let size = bytes.len();
+    let id = bytes.try_into();
+    id.map_err(|_| InvalidRequest::Id {
+        field: "photo_id",
+        reason: InvalidId::Size { size },
+    })
 }
 
 #[cfg(test)]
@@ -234,6 +272,15 @@ mod tests {
                 favourite: true,
                 nickname: "Mum".to_owned().try_into().unwrap(),
             },
+            Setting::Profile(Profile::default()),
+            Setting::Profile(Profile {
+                display_name: "Ann".to_owned().try_into().unwrap(),
+                status: "at sea".to_owned().try_into().unwrap(),
+                photo: Some([3; 16]),
+            }),
+            Setting::Discoverable(true),
+            Setting::Link(None),
+            Setting::Link(Some(LinkSecret::new([4; 16]))),
             Setting::Block {
                 user: UserId::new([2; 16]),
                 blocked: true,

@@ -127,6 +127,12 @@ fn groups() -> Vec<client_frame::Body> {
 /// One of each kind that is about an account.
 fn accounts() -> Vec<client_frame::Body> {
     use client_frame::Body;
+    use v1::account_change::Kind as Change;
+    let setting = |kind| {
+        let change = Some(v1::AccountChange { kind: Some(kind) });
+        let message_id = id(1);
+        Body::ChangeAccount(v1::ChangeAccount { message_id, change })
+    };
     vec![
         Body::ChangePassword(v1::ChangePassword {
             current: "correct horse".to_owned(),
@@ -136,24 +142,22 @@ fn accounts() -> Vec<client_frame::Body> {
         Body::DeleteAccount(v1::DeleteAccount {
             password: "correct horse".to_owned(),
         }),
-        Body::ChangeAccount(v1::ChangeAccount {
-            message_id: id(1),
-            change: Some(v1::AccountChange {
-                kind: Some(v1::account_change::Kind::Contact(v1::Contact {
-                    user_id: id(4),
-                    favourite: true,
-                    nickname: "Mum".to_owned(),
-                })),
-            }),
+        setting(Change::Contact(v1::Contact {
+            user_id: id(4),
+            favourite: true,
+            nickname: "Mum".to_owned(),
+        })),
+        Body::FetchProfiles(v1::FetchProfiles {
+            known: vec![v1::KnownProfile::default(); 2],
         }),
-        Body::ChangeAccount(v1::ChangeAccount {
-            message_id: id(1),
-            change: Some(v1::AccountChange {
-                kind: Some(v1::account_change::Kind::Receipts(v1::Receipts {
-                    hidden: true,
-                })),
-            }),
+        Body::Typing(v1::Typing::default()),
+        Body::FindUsers(v1::FindUsers {
+            by: Some(v1::find_users::By::Link(v1::UserLink {
+                user_name: "alice".to_owned(),
+                secret: id(5),
+            })),
         }),
+        setting(Change::Receipts(v1::Receipts { hidden: true })),
         Body::Report(v1::Report {
             about: Some(v1::report::About::Event(v1::EventPlace {
                 conversation_id: id(2),
@@ -423,7 +427,7 @@ fn a_clients_frame_is_whole_or_none_and_spoilt_it_hurts_nobody() {
     let openings = credentials().into_iter().map(|body| (body, 0, false));
     let control = |body: &client_frame::Body| {
         use client_frame::Body;
-        matches!(body, Body::Ping(_) | Body::Goodbye(_))
+        matches!(body, Body::Ping(_) | Body::Typing(_) | Body::Goodbye(_))
     };
     let requests = requests()
         .into_iter()

@@ -9,11 +9,16 @@ use super::{Line, Shown, people::aside};
 use crate::paint::{Painter, Part};
 
 impl Line {
-    pub(crate) fn member(conversation: ConversationId, member: Member) -> Self {
+    pub(crate) fn member(
+        conversation: ConversationId,
+        member: Member,
+        display_name: String,
+    ) -> Self {
         Self::Member {
             conversation_id: Shown(conversation),
             user: member.user.name,
             user_id: Shown(member.user.id),
+            display_name,
             role: member.role.map(role_name),
             read_seq: member.read_seq.get(),
         }

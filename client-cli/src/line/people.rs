@@ -65,6 +65,9 @@ impl Line {
             Self::Member { .. } | Self::Members { .. } => self.paint_members(to),
             Self::Outbox(fields) => fields.paint(to),
             Self::Contact { .. } => self.paint_contact(to),
+            Self::Profile(fields) => fields.paint(to),
+            Self::Typing { .. } => self.paint_typing(to),
+            Self::Link { link } => to.write_str(link.as_deref().unwrap_or("no link")),
             Self::Readers(fields) => fields.paint(to),
             Self::Receipts { hidden } => to.write_str(if *hidden { "hidden" } else { "shown" }),
             Self::Difference {
@@ -93,8 +96,17 @@ impl Line {
 
     /// What is about the members of a conversation.
     fn paint_members(&self, to: &mut Painter) -> fmt::Result {
-        if let Self::Member { user, role, .. } = self {
+        if let Self::Member {
+            user,
+            role,
+            display_name,
+            ..
+        } = self
+        {
             to.paint(Part::User(user), user)?;
+            if !display_name.is_empty() {
+                write!(to, "  {display_name}")?;
+            }
             return match role {
                 Some("member") | None => Ok(()),
                 Some(role) => aside(to, format_args!("  {role}")),
@@ -437,6 +449,7 @@ mod tests {
             unread_mentions: 0,
             notify: magpie_client::Notify::default(),
             contact: None,
+            profile: magpie_client::Profile::default(),
         }
     }
 

@@ -70,6 +70,9 @@ fn event(kind: &'static str) -> Line {
             blocked: Some(true),
             favourite: Some(true),
             nickname: Some(hostile()),
+            display_name: Some(hostile()),
+            status: Some(hostile()),
+            discoverable: Some(true),
             hidden: Some(true),
         },
         place: Some(hostile()),
@@ -251,7 +254,7 @@ fn torture() -> Vec<Line> {
     ]
 }
 
-fn conversations() -> [Line; 6] {
+fn conversations() -> [Line; 9] {
     [
         Line::Conversation(ConversationFields {
             conversation_id: conversation_id(),
@@ -272,7 +275,18 @@ fn conversations() -> [Line; 6] {
             favourite: true,
             blocked: true,
             nickname: hostile(),
+            display_name: hostile(),
         }),
+        Line::Profile(super::profile::sample(hostile())),
+        Line::Link {
+            link: Some(hostile()),
+        },
+        Line::Typing {
+            conversation_id: conversation_id(),
+            user: hostile(),
+            typing: true,
+            place: hostile(),
+        },
         Line::Receipts { hidden: true },
         Line::Readers(ReadersFields {
             read: Some(vec![hostile()]),
@@ -290,6 +304,7 @@ fn conversations() -> [Line; 6] {
             conversation_id: conversation_id(),
             user: hostile(),
             user_id: Shown(magpie_client::UserId::new([3; 16])),
+            display_name: hostile(),
             role: Some("owner"),
             read_seq: 7,
         },

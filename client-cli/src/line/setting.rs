@@ -14,7 +14,7 @@ use crate::paint::{Painter, Part};
 /// What an event of the account log sets.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct SettingFields {
-    /// `notify`, `hide`, `contact`, `block` or `receipts`.
+    /// `notify`, `hide`, `contact`, `block`, `profile`, `discoverable`, `link` or `receipts`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) setting: Option<&'static str>,
     /// The conversation that it is about.
@@ -29,6 +29,12 @@ pub(crate) struct SettingFields {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) nickname: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) display_name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) status: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) discoverable: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) blocked: Option<bool>,
     /// The user's read receipts, and those of others from them.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -37,64 +43,61 @@ pub(crate) struct SettingFields {
 
 /// What a change of the user's own does.
 pub(super) fn changed(setting: Option<Setting>) -> EventFields {
-    let kind = "account_changed";
-    let (fields, target_seq) = match setting {
+    let named = |setting| SettingFields {
+        setting: Some(setting),
+        ..SettingFields::default()
+    };
+    let mut target_seq = None;
+    let fields = match setting {
         Some(Setting::Notify {
             conversation,
             notify,
-        }) => {
-            let fields = SettingFields {
-                setting: Some("notify"),
-                about: conversation.map(|id| id.to_string()),
-                level: Some(notify.level.name()),
-                until: notify.until_ms.map(rfc3339),
-                ..SettingFields::default()
-            };
-            (fields, None)
-        }
+        }) => SettingFields {
+            about: conversation.map(|id| id.to_string()),
+            level: Some(notify.level.name()),
+            until: notify.until_ms.map(rfc3339),
+            ..named("notify")
+        },
         Some(Setting::Hide { conversation, seq }) => {
-            let fields = SettingFields {
-                setting: Some("hide"),
+            target_seq = Some(seq.get());
+            SettingFields {
                 about: Some(conversation.to_string()),
-                ..SettingFields::default()
-            };
-            (fields, Some(seq.get()))
+                ..named("hide")
+            }
         }
         Some(Setting::Contact {
             user,
             favourite,
             nickname,
-        }) => {
-            let fields = SettingFields {
-                setting: Some("contact"),
-                about: Some(user.to_string()),
-                favourite: Some(favourite),
-                nickname: Some(nickname.as_str().to_owned()),
-                ..SettingFields::default()
-            };
-            (fields, None)
-        }
-        Some(Setting::Block { user, blocked }) => {
-            let fields = SettingFields {
-                setting: Some("block"),
-                about: Some(user.to_string()),
-                blocked: Some(blocked),
-                ..SettingFields::default()
-            };
-            (fields, None)
-        }
-        Some(Setting::Receipts { hidden }) => {
-            let fields = SettingFields {
-                setting: Some("receipts"),
-                hidden: Some(hidden),
-                ..SettingFields::default()
-            };
-            (fields, None)
-        }
-        None => (SettingFields::default(), None),
+        }) => SettingFields {
+            about: Some(user.to_string()),
+            favourite: Some(favourite),
+            nickname: Some(nickname.as_str().to_owned()),
+            ..named("contact")
+        },
+        Some(Setting::Block { user, blocked }) => SettingFields {
+            about: Some(user.to_string()),
+            blocked: Some(blocked),
+            ..named("block")
+        },
+        Some(Setting::Profile(it)) => SettingFields {
+            display_name: Some(it.display_name.as_str().to_owned()),
+            status: Some(it.status.as_str().to_owned()),
+            ..named("profile")
+        },
+        Some(Setting::Discoverable(discoverable)) => SettingFields {
+            discoverable: Some(discoverable),
+            ..named("discoverable")
+        },
+        Some(Setting::Link(_)) => named("link"),
+        Some(Setting::Receipts { hidden }) => SettingFields {
+            hidden: Some(hidden),
+            ..named("receipts")
+        },
+        None => SettingFields::default(),
     };
     EventFields {
-        kind,
+        kind: "account_changed",
         target_seq,
         setting: fields,
         ..EventFields::default()
@@ -133,6 +136,15 @@ pub(super) fn queued(
                 Some(nickname),
             )
         }
+        Setting::Profile(it) => {
+            let name = it.display_name.as_str().to_owned();
+            ("profile", None, None, Some(name))
+        }
+        Setting::Discoverable(it) => {
+            let answer = if it { "yes" } else { "no" };
+            ("discoverable", None, None, Some(answer.to_owned()))
+        }
+        Setting::Link(_) => ("link", None, None, None),
         Setting::Receipts { hidden } => {
             let told = if hidden { "hide" } else { "show" };
             ("receipts", None, None, Some(told.to_owned()))
@@ -181,8 +193,13 @@ impl Line {
 impl ConversationFields {
     /// What the user has set for it, behind its name.
     pub(super) fn paint_settings(&self, to: &mut Painter) -> fmt::Result {
-        if !self.nickname.is_empty() {
-            write!(to, "  {}", self.nickname)?;
+        // What the user calls them, else what they want to be called.
+        let name = match self.nickname.is_empty() {
+            true => &self.display_name,
+            false => &self.nickname,
+        };
+        if !name.is_empty() {
+            write!(to, "  {name}")?;
         }
         if self.favourite {
             to.write_str("  *")?;

@@ -11,6 +11,7 @@ mod holding;
 mod limited;
 #[cfg(test)] // as above
 mod manual;
+mod people;
 mod queueing;
 mod roles;
 #[cfg(test)] // as above

@@ -11,13 +11,13 @@ use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
 use super::{
     Database,
     account::{self, Me},
-    conversation_at, events, gaps, members, seq_at,
+    conversation_at, events, gaps, members, profiles, seq_at,
     settings::{self, ACCOUNT},
     stored, unread,
 };
 use crate::{
     error::LocalError,
-    model::{ConversationKind, ConversationLine, Member},
+    model::{ConversationKind, ConversationLine, Member, Profile},
     request::Recipient,
 };
 
@@ -263,6 +263,7 @@ pub(crate) fn line(me: UserId, it: v1::Conversation) -> Option<ConversationLine>
         unread_mentions,
         notify: Notify::default(),
         contact: None,
+        profile: Profile::default(),
     })
 }
 
@@ -285,6 +286,7 @@ fn line_at(row: &Row<'_>) -> rusqlite::Result<ConversationLine> {
         unread_mentions: 0,
         notify: Notify::default(),
         contact: None,
+        profile: Profile::default(),
     })
 }
 
@@ -320,6 +322,7 @@ impl Database {
             let mut others = line.members.iter().filter(|it| it.user.id != me.user);
             if let (ConversationKind::Direct, Some(peer)) = (line.kind, others.next()) {
                 line.contact = settings::contact(&view, &peer.user)?;
+                line.profile = profiles::profile(&view, peer.user.id)?;
             }
         }
         Ok(lines)

@@ -177,6 +177,7 @@ fn operation(body: Body) -> Option<Operation> {
         | Body::Register(_)
         | Body::SignIn(_)
         | Body::Ping(_)
+        | Body::Typing(_)
         | Body::Goodbye(_)
         | Body::MarkRead(_)
         | Body::FetchHistory(_)
@@ -191,7 +192,9 @@ fn operation(body: Body) -> Option<Operation> {
         | Body::Detach(_)
         | Body::ChangePassword(_)
         | Body::DeleteAccount(_)
-        | Body::Report(_) => return None,
+        | Body::Report(_)
+        | Body::FetchProfiles(_)
+        | Body::FindUsers(_) => return None,
     })
 }
 

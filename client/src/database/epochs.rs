@@ -75,6 +75,7 @@ pub(super) fn finish(transaction: &Transaction<'_>, me: &Me) -> Result<Vec<Dropp
         dropped.extend(drop_above(transaction, me, id, Seq::ZERO)?);
         forget(transaction, id)?;
     }
+    super::profiles::distrust(transaction)?;
     transaction
         .prepare_cached(
             "UPDATE account SET epoch = next_epoch, base = next_base, next_epoch = 0, next_base = 0",

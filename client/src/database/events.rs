@@ -75,6 +75,14 @@ impl NewEvent {
         })
     }
 
+    /// Whether it tells of people who may be new to this device.
+    pub(super) fn adds_members(&self) -> bool {
+        use v1::event_content::Kind;
+        let content = self.event.content.as_ref();
+        let kind = content.and_then(|content| content.kind.as_ref());
+        matches!(kind, Some(Kind::GroupCreated(_) | Kind::MembersAdded(_)))
+    }
+
     /// All that have a place, and how many have none. `Err` says what is wrong.
     pub(crate) fn parse_all(
         events: Vec<v1::Event>,

@@ -169,7 +169,10 @@ pub(super) fn hidden(it: &v1::ChangeAccount) -> Option<(ConversationId, Seq)> {
         Setting::Notify { .. }
         | Setting::Contact { .. }
         | Setting::Block { .. }
-        | Setting::Receipts { .. } => None,
+        | Setting::Receipts { .. }
+        | Setting::Profile(_)
+        | Setting::Discoverable(_)
+        | Setting::Link(_) => None,
     }
 }
 

@@ -75,6 +75,7 @@ impl Connection<'_> {
                 }
                 return Err(self.end(ending::of_goodbye(goodbye)));
             }
+            Incoming::Hint(hint) => self.take_hint(&hint),
             Incoming::Nothing => self.take_checkpoint(),
         }
         Ok(())
@@ -165,6 +166,10 @@ impl Connection<'_> {
                 self.answer_to_members(place, ask, answer);
                 Ok(())
             }
+            Some(Purpose::Profiles(asked)) => {
+                self.answer_to_profiles(asked, answer);
+                Ok(())
+            }
             Some(Purpose::Ask(reply)) => {
                 let result = if let Answer::Error(error) = answer {
                     Err(RequestError::Refused(ending::of_error(error)))
@@ -225,7 +230,8 @@ impl Connection<'_> {
             | Answer::Conversations(_)
             | Answer::Members(_)
             | Answer::ReaderCounts(_)
-            | Answer::Devices(_) => Err(malformed("an answer to something else")),
+            | Answer::Devices(_)
+            | Answer::Profiles(_) => Err(malformed("an answer to something else")),
         }
     }
 
@@ -304,7 +310,8 @@ impl Connection<'_> {
             | Answer::Conversations(_)
             | Answer::Members(_)
             | Answer::ReaderCounts(_)
-            | Answer::Devices(_) => Err(malformed("an answer to something else")),
+            | Answer::Devices(_)
+            | Answer::Profiles(_) => Err(malformed("an answer to something else")),
         }
     }
 
@@ -320,7 +327,8 @@ impl Connection<'_> {
             | Answer::History(_)
             | Answer::Conversations(_)
             | Answer::ReaderCounts(_)
-            | Answer::Devices(_) => RequestError::WrongAnswer,
+            | Answer::Devices(_)
+            | Answer::Profiles(_) => RequestError::WrongAnswer,
         };
         if let Some(reply) = self.members_replies.remove(&ask) {
             // Whoever asked may have gone.

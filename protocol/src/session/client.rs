@@ -2,7 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 
-use super::Violation;
+use super::{Hint, Violation};
 use crate::{
     frame::{Frame as _, FrameLimits},
     limits::{
@@ -33,6 +33,8 @@ pub enum Answer {
     ReaderCounts(v1::ReaderCounts),
     /// The user's devices.
     Devices(v1::Devices),
+    /// What others say of themselves.
+    Profiles(v1::Profiles),
 }
 
 /// What a frame from the server means.
@@ -68,6 +70,8 @@ pub enum Incoming {
     Unsupported,
     /// The server ends the session.
     Goodbye(v1::Goodbye),
+    /// What may be lost: nothing is stored or acknowledged for it.
+    Hint(Hint),
     /// Nothing for the caller to do.
     Nothing,
 }
@@ -170,6 +174,7 @@ impl ClientSession {
             Some(Body::Refused(_)) => "refused",
             Some(Body::Pong(_)) => "pong",
             Some(Body::Goodbye(_)) => "goodbye",
+            Some(Body::ProfileChanged(_) | Body::Typing(_)) => "a hint",
             _ => return self.handle_sequenced(frame, number, size, now),
         };
         if number != FrameNumber::ZERO {
@@ -199,6 +204,10 @@ impl ClientSession {
                 self.handle_pong(pong, now)?;
                 Ok(Incoming::Nothing)
             }
+            (Some(Body::ProfileChanged(it)), State::Open) => {
+                Ok(Incoming::Hint(Hint::ProfileChanged(it)))
+            }
+            (Some(Body::Typing(it)), State::Open) => Ok(Incoming::Hint(Hint::Typing(it))),
             _ => Err(Violation::OutOfPlace {
                 what,
                 state: "in this state",
@@ -261,12 +270,15 @@ impl ClientSession {
             Some(Body::Members(it)) => (it.in_reply_to, Answer::Members(it)),
             Some(Body::ReaderCounts(it)) => (it.in_reply_to, Answer::ReaderCounts(it)),
             Some(Body::Devices(it)) => (it.in_reply_to, Answer::Devices(it)),
+            Some(Body::Profiles(it)) => (it.in_reply_to, Answer::Profiles(it)),
             Some(
                 Body::Welcome(_)
                 | Body::SignedIn(_)
                 | Body::Refused(_)
                 | Body::Pong(_)
-                | Body::Goodbye(_),
+                | Body::Goodbye(_)
+                | Body::ProfileChanged(_)
+                | Body::Typing(_),
             ) => return Ok(Incoming::Nothing),
             None if frame.critical => return Ok(Incoming::Unsupported),
             None => {
@@ -354,6 +366,12 @@ impl ClientSession {
             ..Default::default()
         }
         .write(out);
+    }
+
+    /// Tells that the user types, or does not any more; call only while
+    /// [`Self::is_open`]. It may be lost.
+    pub fn typing(&mut self, typing: v1::Typing, out: &mut BytesMut) {
+        self.control(v1::client_frame::Body::Typing(typing), out);
     }
 
     /// Asks for a sign of life, and for a checkpoint, unless a ping is under way.

@@ -13,12 +13,14 @@ use super::{
         DeleteMessage, EditMessage, React, SendMessage, parse_delete, parse_edit, parse_react,
         parse_send,
     },
+    people::{KnownProfile, parse_find, parse_profiles},
     v1,
 };
 use crate::{
     id::{ConversationId, DeviceId, InvalidId, MessageId},
     limits::{CLIENT_NAME_SIZE_MAX, CURSOR_SIZE_MAX, NAMES_MAX},
     message::InvalidMessage,
+    profile::FindUsers,
     push::{AppId, Platform, PushAddress, PushToken},
     seq::Seq,
     text::{InvalidText, Password, Title, UserName},
@@ -229,6 +231,10 @@ pub enum Request {
     DeleteAccount(Password),
     /// Tell the operators of something.
     Report(Report),
+    /// Read what others say of themselves.
+    FetchProfiles(Vec<KnownProfile>),
+    /// Look for users.
+    FindUsers(FindUsers),
 }
 
 impl Request {
@@ -260,7 +266,9 @@ impl Request {
             | Self::Detach
             | Self::ChangePassword(_)
             | Self::DeleteAccount(_)
-            | Self::Report(_) => None,
+            | Self::Report(_)
+            | Self::FetchProfiles(_)
+            | Self::FindUsers(_) => None,
         }
     }
 }
@@ -274,7 +282,12 @@ impl Request {
 pub fn parse_request(body: v1::client_frame::Body) -> Option<Result<Request, InvalidRequest>> {
     use v1::client_frame::Body;
     Some(match body {
-        Body::Hello(_) | Body::Register(_) | Body::SignIn(_) | Body::Ping(_) | Body::Goodbye(_) => {
+        Body::Hello(_)
+        | Body::Register(_)
+        | Body::SignIn(_)
+        | Body::Ping(_)
+        | Body::Typing(_)
+        | Body::Goodbye(_) => {
             return None;
         }
         Body::SendMessage(it) => parse_send(it),
@@ -305,6 +318,8 @@ pub fn parse_request(body: v1::client_frame::Body) -> Option<Result<Request, Inv
         Body::ChangePassword(it) => ChangePassword::try_from(it).map(Request::ChangePassword),
         Body::DeleteAccount(it) => parse_delete_account(it),
         Body::Report(it) => Report::try_from(it).map(Request::Report),
+        Body::FetchProfiles(it) => parse_profiles(it),
+        Body::FindUsers(it) => parse_find(it),
     })
 }
 

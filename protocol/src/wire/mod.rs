@@ -8,6 +8,7 @@ mod encoded;
 mod fetch;
 mod groups;
 mod messages;
+mod people;
 
 pub use self::{
     account::{Authenticate, ChangeAccount, ChangePassword, Report, ReportReason, Reported},
@@ -16,6 +17,7 @@ pub use self::{
     fetch::{CountReaders, FetchHistory, FetchMembers, HistoryFrom},
     groups::{GroupUpdate, SetRole, UpdateGroup},
     messages::{DeleteMessage, EditMessage, React, SendMessage, Target},
+    people::KnownProfile,
 };
 
 pub(crate) use self::convert::event_seq;

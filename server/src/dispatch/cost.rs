@@ -1,6 +1,8 @@
 //! What a request takes, and what it is called.
 
 use magpie_protocol::{
+    limits::FOUND_COUNT_MAX,
+    profile::FindUsers,
     text::UserName,
     wire::{GroupUpdate, Reported, Request, SendMessage, Target},
 };
@@ -44,7 +46,9 @@ pub(super) fn cost(request: &Request) -> Cost<'_> {
         | Request::Detach
         | Request::ChangePassword(_)
         | Request::DeleteAccount(_) => (false, 0, [].as_slice()),
+        Request::FetchProfiles(_) => (false, 0, [].as_slice()),
         Request::Report(it) => (false, 0, named(&it.about)),
+        Request::FindUsers(by) => (false, 0, sought(by)),
     };
     let of_names: usize = names.iter().map(|it| it.as_str().len()).sum();
     // It may look at every member of a large group.
@@ -57,6 +61,7 @@ pub(super) fn cost(request: &Request) -> Cost<'_> {
         appends,
         size: size + of_names,
         names,
+        look_ups: look_ups(request),
     }
 }
 
@@ -71,6 +76,27 @@ const fn named(about: &Reported) -> &[UserName] {
     match about {
         Reported::User(name) => std::slice::from_ref(name),
         Reported::Event(..) => &[],
+    }
+}
+
+/// The user who is looked for by name.
+const fn sought(by: &FindUsers) -> &[UserName] {
+    match by {
+        FindUsers::Name(name) => std::slice::from_ref(name),
+        FindUsers::Link(_) | FindUsers::Prefix(_) => &[],
+    }
+}
+
+/// How many look-ups the request counts as, besides those of the names in it.
+const fn look_ups(request: &Request) -> u32 {
+    let Request::FindUsers(by) = request else {
+        return 0;
+    };
+    match by {
+        FindUsers::Name(_) => 0,
+        FindUsers::Link(_) => 1,
+        // It tells of as many that they exist.
+        FindUsers::Prefix(_) => FOUND_COUNT_MAX as u32,
     }
 }
 
@@ -102,5 +128,7 @@ pub(super) const fn kind(request: &Request) -> &'static str {
         Request::ChangePassword(_) => "change_password",
         Request::DeleteAccount(_) => "delete_account",
         Request::Report(_) => "report",
+        Request::FetchProfiles(_) => "fetch_profiles",
+        Request::FindUsers(_) => "find_users",
     }
 }

@@ -35,6 +35,14 @@ pub fn outcome_reply(append: &Append, outcome: &Outcome) -> Reply {
     }
 }
 
+/// The answer to a question about other people.
+pub(super) fn profiles_reply(profiles: Vec<v1::UserProfile>) -> Reply {
+    Reply::Profiles(v1::Profiles {
+        in_reply_to: 0,
+        profiles,
+    })
+}
+
 /// The answer to a request that changes nothing.
 pub(super) fn refused(refusal: Refusal) -> v1::Error {
     let (code, action) = match refusal {

@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use magpie_protocol::{
     id::{ConversationId, DeviceId, MessageId},
+    profile::FindUsers,
     seq::Seq,
     text::Password,
     wire::{
         AddMembers, ChangePassword, CountReaders, CreateGroup, EditMessage, FetchHistory,
-        FetchMembers, React, Report, Request, SendMessage, SetRole, UpdateGroup,
+        FetchMembers, KnownProfile, React, Report, Request, SendMessage, SetRole, UpdateGroup,
     },
 };
 
@@ -38,6 +39,8 @@ pub(super) enum Other {
     ChangePassword(ChangePassword),
     DeleteAccount(Password),
     Report(Report),
+    FetchProfiles(Vec<KnownProfile>),
+    FindUsers(FindUsers),
 }
 
 impl Other {
@@ -53,7 +56,9 @@ impl Other {
             | Self::FetchDevices
             | Self::RevokeDevice(_)
             | Self::Push(_)
-            | Self::Report(_) => true,
+            | Self::Report(_)
+            | Self::FetchProfiles(_)
+            | Self::FindUsers(_) => true,
         }
     }
 }
@@ -85,7 +90,10 @@ pub const fn is_of_one_history(request: &Request) -> bool {
         | Request::ClearPush
         | Request::Detach
         | Request::ChangePassword(_)
-        | Request::DeleteAccount(_) => false,
+        | Request::DeleteAccount(_)
+        | Request::FindUsers(_) => false,
+        // Of their versions.
+        Request::FetchProfiles(_) => true,
         // Of messages by their places in it.
         Request::Report(_) | Request::CountReaders(_) => true,
     }
@@ -142,6 +150,8 @@ pub(super) fn to_append(
         Request::ChangePassword(it) => return Err(Other::ChangePassword(it)),
         Request::DeleteAccount(password) => return Err(Other::DeleteAccount(password)),
         Request::Report(report) => return Err(Other::Report(report)),
+        Request::FetchProfiles(known) => return Err(Other::FetchProfiles(known)),
+        Request::FindUsers(by) => return Err(Other::FindUsers(by)),
     };
     let actor = Actor {
         user: from.user,

@@ -28,6 +28,7 @@ pub(super) mod messages;
 pub(super) mod model;
 pub(super) mod operators;
 pub(super) mod pages;
+pub(super) mod people;
 pub(super) mod reactions;
 pub(super) mod receipts;
 mod requests;
@@ -36,7 +37,7 @@ pub(super) mod settings;
 pub(super) mod syncs;
 pub(super) mod wakes;
 
-pub(super) use self::requests::{add, create, remove, send};
+pub(super) use self::requests::{add, create, decoded, remove, send, seqs};
 
 use std::{
     any::Any,
@@ -49,7 +50,6 @@ use magpie_protocol::{
     text::{DeviceName, UserName},
     wire::{Target, v1},
 };
-use prost::Message as _;
 
 use super::{
     Account, Actor, Append, Command, CreateUser, LogEvent, NewDevice, Outcome, Positions,
@@ -272,16 +272,6 @@ fn account_of(user: User) -> Account {
     }
 }
 
-/// What a device gets of an event.
-pub(super) fn decoded(event: &LogEvent) -> v1::Event {
-    v1::Event::decode(event.encoded.as_ref()).unwrap()
-}
-
-/// Where events are in their conversations.
-pub(super) fn seqs(events: &[LogEvent]) -> Vec<u64> {
-    events.iter().map(|event| event.seq.get()).collect()
-}
-
 pub(super) const fn seq(number: u64) -> Seq {
     Seq::new(number)
 }
@@ -324,6 +314,14 @@ macro_rules! suite {
                 the_members_are_listed_in_pages
                 a_description_of_a_large_group_names_its_reader_alone
                 the_members_are_told_to_members_alone
+            }
+            people {
+                a_profile_is_told_to_whom_its_user_knows
+                users_are_found_as_they_allow
+                a_search_finds_so_many_and_no_more
+                of_who_is_deleted_nothing_is_told
+                acquaintances_share_a_small_conversation
+                companions_are_told_to_who_may_write_there
             }
             receipts {
                 hidden_receipts_are_told_to_nobody

@@ -27,6 +27,7 @@ mod epoch;
 mod event;
 mod identity;
 mod operators;
+mod people;
 pub mod postgres;
 mod read;
 mod rules;
@@ -45,6 +46,7 @@ pub use self::{
         AccountChange, AdminAct, Departure, NewReport, OperatorStore, Report, SignOut, Standing,
         Statistics,
     },
+    people::PeopleStore,
     read::{
         ChangedDevice, Counts, HistoryPage, Membership, ReadLimit, ReadMark, Recency, SnapshotPage,
         SnapshotPlace, Stretch, UserMark, UserPage,
@@ -156,7 +158,7 @@ pub struct Marked {
 /// What an engine must do. All of it is durable when it returns.
 #[async_trait]
 pub trait Store:
-    WakeStore + SyncStore + OperatorStore + BroadcastStore + Send + Sync + 'static
+    WakeStore + SyncStore + OperatorStore + BroadcastStore + PeopleStore + Send + Sync + 'static
 {
     /// The engine's name, as in the ready line.
     fn engine(&self) -> &'static str;

@@ -20,6 +20,7 @@ use std::sync::Arc;
 use magpie_protocol::{
     id::{ConversationId, UserId},
     message::NewMessage,
+    profile::{LinkSecret, Profile},
     role::Role,
     seq::Seq,
     setting::{Notify, Setting},
@@ -371,8 +372,21 @@ pub(super) enum Aside {
     UpdateGroup(GroupUpdate),
     /// For what the sender is woken from now on, in a conversation or in all.
     Notify(Option<ConversationId>, Notify),
+    /// What others may know of the sender from now on.
+    Person(Public),
     /// The sender blocks this user from now on, or does not any more.
     Block(UserId, bool),
     /// Whether the sender hides their read receipts from now on.
     HideReceipts(bool),
+}
+
+/// What a user lets others know.
+#[derive(Debug)]
+pub(super) enum Public {
+    /// What they say of themself; the event's seq is its version.
+    Profile(Profile),
+    /// Whether a search by the beginning of a name finds them.
+    Discoverable(bool),
+    /// What finds them.
+    Link(Option<LinkSecret>),
 }

@@ -8,17 +8,18 @@ use std::{
 use async_trait::async_trait;
 use magpie_protocol::{
     id::{ConversationId, DeviceId, UserId},
+    profile::FindUsers,
     push::{PushAddress, PushToken},
     seq::Position,
     text::UserName,
-    wire::{CountReaders, FetchHistory, FetchMembers, v1},
+    wire::{CountReaders, FetchHistory, FetchMembers, KnownProfile, v1},
 };
 use magpie_server::store::{
     Account, AccountChange, Addressed, AdminAct, Append, Broadcast, BroadcastStore, CandidatePage,
     CandidatePlace, Committed, Confirm, Connect, CreateUser, Departure, Device, DeviceLine,
     DueSync, DueWake, Generation, HistoryPage, LogState, MarkRead, Marked, Membership,
-    NewBroadcast, NewDevice, NewReport, NewWake, OperatorStore, Positions, Preview, PutDevice,
-    ReadLimit, Recipient, Refusal, Report, Schedule, Shard, SharedStore, SnapshotPage,
+    NewBroadcast, NewDevice, NewReport, NewWake, OperatorStore, PeopleStore, Positions, Preview,
+    PutDevice, ReadLimit, Recipient, Refusal, Report, Schedule, Shard, SharedStore, SnapshotPage,
     SnapshotPlace, Statistics, Store, StoreError, Stretch, SyncStore, UserPage, WakeStore,
     WorthyStretch,
 };
@@ -184,6 +185,14 @@ pass_on! {
     due_wakes(now_ms: i64, count: usize, schedule: &Schedule) -> Vec<DueWake>;
     previews(positions: &[Position]) -> Vec<Preview>;
     postpone_wakes(wakes: &[(DeviceId, u64)], due_at_ms: i64) -> ();
+}
+
+pass_on! {
+    PeopleStore {}
+    profiles(user: UserId, known: &[KnownProfile]) -> Vec<v1::UserProfile>;
+    find_users(user: UserId, by: &FindUsers) -> Vec<v1::UserProfile>;
+    companions(user: UserId, conversation: ConversationId, members_max: usize) -> Vec<UserId>;
+    acquaintances(user: UserId, members_max: usize, count: usize) -> Vec<UserId>;
 }
 
 pass_on! {

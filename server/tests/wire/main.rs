@@ -20,6 +20,7 @@ mod limits;
 mod messages;
 mod operators;
 mod peer;
+mod people;
 mod process;
 mod receipts;
 mod reconnects;

@@ -286,7 +286,8 @@ impl Local {
             | Answer::Conversations(_)
             | Answer::Members(_)
             | Answer::ReaderCounts(_)
-            | Answer::Devices(_) => {}
+            | Answer::Devices(_)
+            | Answer::Profiles(_) => {}
         }
         Ok(None)
     }

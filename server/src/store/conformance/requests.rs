@@ -1,13 +1,14 @@
-//! What people in stories ask for.
+//! What people in stories ask for, and how it is read.
 
 use magpie_protocol::{
     id::ConversationId,
     text::{MessageText, Title},
-    wire::Target,
+    wire::{Target, v1},
 };
+use prost::Message as _;
 
 use super::{Player, World};
-use crate::store::Command;
+use crate::store::{Command, LogEvent};
 
 pub(in crate::store) fn send(to: Target, text: &str) -> Command {
     let message = MessageText::try_from(text.to_owned()).unwrap().into();
@@ -31,6 +32,16 @@ pub(in crate::store) fn add(conversation: ConversationId, who: &[&Player]) -> Co
 pub(in crate::store) fn remove(conversation: ConversationId, who: &Player) -> Command {
     let name = who.name();
     Command::RemoveMember { conversation, name }
+}
+
+/// What a device gets of an event.
+pub(in crate::store) fn decoded(event: &LogEvent) -> v1::Event {
+    v1::Event::decode(event.encoded.as_ref()).unwrap()
+}
+
+/// Where events are in their conversations.
+pub(in crate::store) fn seqs(events: &[LogEvent]) -> Vec<u64> {
+    events.iter().map(|event| event.seq.get()).collect()
 }
 
 impl World {

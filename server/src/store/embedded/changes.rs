@@ -11,7 +11,7 @@ use super::{
     blocks,
     log::Log,
     notify::SET_NOTIFY,
-    receipts,
+    people, receipts,
     rows::{OPEN_END, signed, unsigned},
 };
 use crate::store::{
@@ -190,6 +190,7 @@ pub(super) fn write(
             let mut set = connection.prepare_cached(SET_NOTIFY)?;
             set.execute(params![sender.key, of, notify.level.number(), until_ms])?;
         }
+        Aside::Person(said) => people::write(connection, sender, by, &said)?,
         Aside::HideReceipts(hidden) => receipts::set(connection, sender.key, hidden)?,
     }
     Ok(())

@@ -23,6 +23,7 @@ mod notify;
 mod open;
 mod operators;
 mod pages;
+mod people;
 mod previews;
 mod readers;
 mod receipts;

@@ -10,7 +10,7 @@ use super::{
     blocks,
     log::Log,
     notify::SET_NOTIFY,
-    receipts,
+    people, receipts,
     session::{Failure, Params, get, get_count, signed},
 };
 use crate::store::{
@@ -192,6 +192,7 @@ impl Log<'_> {
                     .execute(SET_NOTIFY, &[&sender.key, &of, &level, &until_ms])
                     .await?;
             }
+            Aside::Person(said) => people::write(session, sender, by, &said).await?,
             Aside::HideReceipts(hidden) => receipts::set(session, sender.key, hidden).await?,
         }
         Ok(())

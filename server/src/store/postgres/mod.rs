@@ -26,6 +26,7 @@ mod notify;
 mod open;
 mod operators;
 mod pages;
+mod people;
 mod previews;
 mod receipts;
 mod routes;

@@ -7,7 +7,7 @@ use magpie_protocol::{
     wire::v1::{self, event_content::Kind},
 };
 
-use super::{Aside, ConversationKind, Effect, Members, Person, Place, Scene};
+use super::{Aside, ConversationKind, Effect, Members, Person, Place, Public, Scene};
 use crate::store::{Refusal, event::EventKind};
 
 /// A setting of the sender's own: an event of their account log, which the first one
@@ -33,6 +33,9 @@ pub(in crate::store) fn change_account(
             conversation,
             notify,
         } => Aside::Notify(*conversation, *notify),
+        Setting::Profile(it) => Aside::Person(Public::Profile(it.clone())),
+        Setting::Discoverable(it) => Aside::Person(Public::Discoverable(*it)),
+        Setting::Link(it) => Aside::Person(Public::Link(*it)),
         Setting::Block { user, blocked } => Aside::Block(*user, *blocked),
         Setting::Receipts { hidden } => Aside::HideReceipts(*hidden),
         Setting::Hide { .. } | Setting::Contact { .. } => Aside::Nothing,

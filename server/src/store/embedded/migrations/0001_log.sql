@@ -267,6 +267,31 @@ CREATE TABLE notify (
     PRIMARY KEY (user, conversation_id)
 ) STRICT, WITHOUT ROWID;
 
+-- What users say of themselves, as their account logs say.
+CREATE TABLE profiles (
+    user         INTEGER PRIMARY KEY REFERENCES users (key),
+    -- The seq of the event that says so.
+    version      INTEGER NOT NULL,
+    display_name TEXT NOT NULL,
+    status       TEXT NOT NULL,
+    -- Empty: none.
+    photo_id     BLOB NOT NULL
+) STRICT;
+
+-- Whom a search by the beginning of a name finds.
+CREATE TABLE discoverable (
+    name TEXT PRIMARY KEY,
+    user INTEGER NOT NULL REFERENCES users (key)
+) STRICT, WITHOUT ROWID;
+
+CREATE UNIQUE INDEX discoverable_by_user ON discoverable (user);
+
+-- What finds users: SHA-256 of the secret that is in their link.
+CREATE TABLE links (
+    user INTEGER PRIMARY KEY REFERENCES users (key),
+    hash BLOB NOT NULL
+) STRICT;
+
 -- Who blocks whom, as their account logs say; and how far the one who blocks had come in
 -- their direct conversation: the other is told no more.
 CREATE TABLE blocks (

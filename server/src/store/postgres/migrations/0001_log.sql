@@ -314,6 +314,29 @@ CREATE TABLE notify (
     PRIMARY KEY (user_key, conversation_id)
 );
 
+-- What users say of themselves, as their account logs say.
+CREATE TABLE profiles (
+    user_key     bigint PRIMARY KEY REFERENCES users (key),
+    -- The seq of the event that says so.
+    version      bigint NOT NULL,
+    display_name text NOT NULL,
+    status       text NOT NULL,
+    -- Empty: none.
+    photo_id     bytea NOT NULL
+);
+
+-- Whom a search by the beginning of a name finds.
+CREATE TABLE discoverable (
+    name     text COLLATE "C" PRIMARY KEY,
+    user_key bigint NOT NULL UNIQUE REFERENCES users (key)
+);
+
+-- What finds users: SHA-256 of the secret that is in their link.
+CREATE TABLE links (
+    user_key bigint PRIMARY KEY REFERENCES users (key),
+    hash     bytea NOT NULL
+);
+
 -- Who blocks whom, as their account logs say; and how far the one who blocks had come in
 -- their direct conversation: the other is told no more.
 CREATE TABLE blocks (
