@@ -133,8 +133,8 @@ pub fn client_frame(number: u64, ack: u64, critical: bool, content: &Content) ->
             after_user_id: id(id_size),
             limit: limit.into(),
         })),
-        Content::CountReaders { seqs } => {
-            Some(Body::CountReaders(v1::CountReaders { conversation_id, seqs }))
+        Content::CountReaders { ref seqs } => {
+            Some(Body::CountReaders(v1::CountReaders { conversation_id, seqs: seqs.clone() }))
         }
         Content::Devices => Some(Body::FetchDevices(v1::FetchDevices {})),
         Content::Revoke { id_size } => {
