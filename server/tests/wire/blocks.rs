@@ -1,37 +1,13 @@
 //! Who is blocked, while everybody looks.
 
 use bytes::Bytes;
-use magpie_protocol::wire::v1::{self, client_frame, event_content::Kind, server_frame};
+use magpie_protocol::wire::v1::{self, account_change::Kind as Change, event_content::Kind};
 
-use crate::peer::{Device, Peer, World, fresh_id, text_to, texts};
+use crate::peer::{Device, Peer, World, text_to, texts};
 
-async fn set(of: &mut Peer, whom: &Device, blocked: bool) {
-    let block = v1::Block {
-        user_id: whom.user_id.clone(),
-        blocked,
-    };
-    let change = v1::ChangeAccount {
-        message_id: fresh_id(),
-        change: Some(v1::AccountChange {
-            kind: Some(v1::account_change::Kind::Block(block)),
-        }),
-    };
-    let number = of.request(client_frame::Body::ChangeAccount(change)).await;
-    let answer = of.answer(number).await;
-    assert!(
-        matches!(answer, server_frame::Body::Accepted(_)),
-        "{answer:?}"
-    );
-}
-
-async fn read(of: &mut Peer, conversation_id: &Bytes, seq: u64) {
-    let mark = v1::MarkRead {
-        conversation_id: conversation_id.clone(),
-        seq,
-    };
-    let number = of.request(client_frame::Body::MarkRead(mark)).await;
-    let answer = of.answer(number).await;
-    assert!(matches!(answer, server_frame::Body::Done(_)), "{answer:?}");
+async fn block(of: &mut Peer, whom: &Device, blocked: bool) {
+    let user_id = whom.user_id.clone();
+    of.set(Change::Block(v1::Block { user_id, blocked })).await;
 }
 
 /// D10. Live, as everywhere else: the one who blocks gets the place alone, the other all of
@@ -50,7 +26,7 @@ async fn what_somebody_blocked_says_live_is_a_place_alone() {
     assert_eq!(texts(&of_bob.events(1).await), ["one"]);
     assert_eq!(texts(&of_alice.events(1).await), ["one"]);
 
-    set(&mut b, &alice, true).await;
+    block(&mut b, &alice, true).await;
     let of_log = of_bob.events(1).await;
     assert_ne!(of_log[0].conversation_id, conversation);
     assert_eq!(a.send(text_to("bob", "two")).await.seq, 2);
@@ -64,11 +40,11 @@ async fn what_somebody_blocked_says_live_is_a_place_alone() {
     };
     assert_eq!(of_bob.events(1).await, [hidden]);
     assert_eq!(texts(&of_alice.events(1).await), ["two"]);
-    read(&mut b, &conversation, 2).await;
+    b.mark_read(&conversation, 2).await;
 
-    set(&mut b, &alice, false).await;
+    block(&mut b, &alice, false).await;
     a.send(text_to("bob", "three")).await;
-    read(&mut b, &conversation, 3).await;
+    b.mark_read(&conversation, 3).await;
     let first = of_alice
         .mark(|mark| mark.user_id == bob.user_id && mark.read_seq > 0)
         .await;

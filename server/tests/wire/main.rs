@@ -10,6 +10,7 @@
 )]
 
 mod accounts;
+mod acts;
 mod blocks;
 mod canary;
 mod counted;

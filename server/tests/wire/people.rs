@@ -13,20 +13,6 @@ use crate::{
     reconnects::counted_with,
 };
 
-pub(crate) async fn set(peer: &mut Peer, kind: Kind) -> u64 {
-    let change = v1::ChangeAccount {
-        message_id: fresh_id(),
-        change: Some(v1::AccountChange { kind: Some(kind) }),
-    };
-    let number = peer
-        .request(client_frame::Body::ChangeAccount(change))
-        .await;
-    match peer.answer(number).await {
-        server_frame::Body::Accepted(accepted) => accepted.seq,
-        other => panic!("not accepted: {other:?}"),
-    }
-}
-
 fn called(name: &str) -> Kind {
     Kind::Profile(v1::Profile {
         display_name: name.to_owned(),
@@ -54,16 +40,24 @@ fn find(by: By) -> client_frame::Body {
     client_frame::Body::FindUsers(v1::FindUsers { by: Some(by) })
 }
 
-/// Until the hint comes.
-async fn hinted(peer: &mut Peer) -> v1::ProfileChanged {
+/// The next hint of one kind.
+async fn hint<T>(peer: &mut Peer, taken: impl Fn(server_frame::Body) -> Option<T>) -> T {
     loop {
         let frame = peer.next().await.expect("the server closed");
-        if let Some(server_frame::Body::ProfileChanged(hint)) = frame.body {
+        if let Some(hint) = frame.body.and_then(&taken) {
             assert_eq!(frame.number, 0, "a hint has no number");
             return hint;
         }
         peer.ack().await;
     }
+}
+
+async fn hinted(peer: &mut Peer) -> v1::ProfileChanged {
+    let taken = |body| match body {
+        server_frame::Body::ProfileChanged(hint) => Some(hint),
+        _ => None,
+    };
+    hint(peer, taken).await
 }
 
 /// D10. Who is connected is told, if they know each other.
@@ -87,7 +81,7 @@ async fn a_changed_profile_is_hinted_at_to_whom_its_user_knows() {
         .await;
     sleeping.caught_up().await;
 
-    let version = set(&mut a, called("Ann")).await;
+    let version = a.set(called("Ann")).await;
     let hint = hinted(&mut b).await;
     assert_eq!(
         (hint.user_id, hint.version),
@@ -146,18 +140,12 @@ async fn nobody_lists_the_users_by_looking_for_them() {
     let alice = world.register("alice").await;
     let eve = world.register("eve").await;
     let (mut a, _) = world.connect(&alice, Bytes::new()).await;
-    set(
-        &mut a,
-        Kind::Discoverable(v1::Discoverable { discoverable: true }),
-    )
-    .await;
+    a.set(Kind::Discoverable(v1::Discoverable { discoverable: true }))
+        .await;
     let secret = Bytes::from(vec![7; 16]);
-    set(
-        &mut a,
-        Kind::Link(v1::Link {
-            secret: secret.clone(),
-        }),
-    )
+    a.set(Kind::Link(v1::Link {
+        secret: secret.clone(),
+    }))
     .await;
     let (mut e, _) = world.connect(&eve, Bytes::new()).await;
     let prefix = || find(By::Prefix("ali".to_owned()));
@@ -215,14 +203,11 @@ async fn typists(peer: &mut Peer) -> Vec<(Bytes, bool)> {
 
 /// The next one who is said to type.
 async fn typist(peer: &mut Peer) -> v1::Typing {
-    loop {
-        let frame = peer.next().await.expect("the server closed");
-        if let Some(server_frame::Body::Typing(typing)) = frame.body {
-            assert_eq!(frame.number, 0, "a hint has no number");
-            return typing;
-        }
-        peer.ack().await;
-    }
+    let taken = |body| match body {
+        server_frame::Body::Typing(typing) => Some(typing),
+        _ => None,
+    };
+    hint(peer, taken).await
 }
 
 /// D10. Only those are told who are in the conversation.

@@ -91,5 +91,5 @@ pub(super) async fn say_something(peer: &mut Peer) {
         display_name: "Ann".to_owned(),
         ..Default::default()
     };
-    crate::people::set(peer, v1::account_change::Kind::Profile(profile)).await;
+    peer.set(v1::account_change::Kind::Profile(profile)).await;
 }
