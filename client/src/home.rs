@@ -153,6 +153,16 @@ impl Home {
         self.database.lock().conversations()
     }
 
+    /// The newest seq that is known of each conversation, also of those that
+    /// [`Self::conversations`] does not list: the account log, and what is all hidden.
+    ///
+    /// # Errors
+    ///
+    /// [`LocalError`].
+    pub fn heads(&self) -> Result<Vec<(ConversationId, Seq)>, LocalError> {
+        self.database.lock().heads()
+    }
+
     /// The conversation that a recipient means; `None` if no direct conversation
     /// with that user is known here. An id is given back as it is, known or not.
     ///

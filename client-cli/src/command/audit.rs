@@ -120,13 +120,8 @@ impl Auditing<'_> {
     ) -> Result<(), Failure> {
         let deadline = Instant::now() + ARRIVAL_MAX;
         loop {
-            let heads: BTreeMap<ConversationId, Seq> = self
-                .context
-                .home
-                .conversations()?
-                .into_iter()
-                .map(|line| (line.id, line.head_seq))
-                .collect();
+            let heads: BTreeMap<ConversationId, Seq> =
+                self.context.home.heads()?.into_iter().collect();
             let arrived = server
                 .iter()
                 .all(|(id, readable)| heads.get(id).is_some_and(|head| *head >= readable.head));

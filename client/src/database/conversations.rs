@@ -291,6 +291,16 @@ fn line_at(row: &Row<'_>) -> rusqlite::Result<ConversationLine> {
 }
 
 impl Database {
+    /// The newest seq that is known of each conversation, also of those that are not listed.
+    pub(crate) fn heads(&self) -> Result<Vec<(ConversationId, Seq)>, LocalError> {
+        let heads = self
+            .connection
+            .prepare_cached("SELECT id, max(head_seq, next_seq - 1) FROM conversations")?
+            .query_map([], |row| Ok((conversation_at(row, 0)?, seq_at(row, 1)?)))?
+            .collect::<Result<_, _>>()?;
+        Ok(heads)
+    }
+
     pub(crate) fn conversations(&mut self) -> Result<Vec<ConversationLine>, LocalError> {
         let view = self.connection.transaction()?;
         let Ok(me) = account::me(&view) else {

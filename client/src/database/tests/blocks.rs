@@ -44,6 +44,8 @@ fn who_was_blocked_before_they_said_anything_is_not_listed() {
     let mut device = device();
     device.page(page(vec![hidden(1), hidden(2)]));
     assert_eq!(device.database.conversations().unwrap(), []);
+    // It is here for all that.
+    assert_eq!(device.database.heads().unwrap(), [(CHAT, Seq::new(2))]);
     device.page(events([3]));
     assert_eq!(device.database.conversations().unwrap().len(), 1);
 }
