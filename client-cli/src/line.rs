@@ -264,6 +264,9 @@ pub(crate) struct EventFields {
     emoji: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     removed: Option<bool>,
+    /// Whom it is about; of an edit, its sender.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    blocked: Option<bool>,
     #[serde(flatten)]
     setting: setting::SettingFields,
     #[serde(skip)]
@@ -419,7 +422,7 @@ impl Line {
             | Content::MessageEdited { .. }
             | Content::MessageDeleted { .. }
             | Content::Reacted { .. }
-            | Content::Unknown) => message::change(&content),
+            | Content::Unknown) => message::change(&content, event.state.is_blocked),
         };
         Self::Event(EventFields {
             message_id: event.message_id.map(Shown),

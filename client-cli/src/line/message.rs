@@ -173,7 +173,7 @@ pub(super) fn message(event: &StoredEvent) -> Option<MessageFields> {
 }
 
 /// What an event does to a message.
-pub(super) fn change(content: &Content) -> EventFields {
+pub(super) fn change(content: &Content, is_blocked: bool) -> EventFields {
     let of = |kind, seq: Seq| EventFields {
         kind,
         target_seq: Some(seq.get()),
@@ -182,6 +182,7 @@ pub(super) fn change(content: &Content) -> EventFields {
     match content {
         Content::MessageEdited { seq, message } => EventFields {
             text: message.as_ref().map(|message| message.text.clone()),
+            blocked: is_blocked.then_some(true),
             ..of("message_edited", *seq)
         },
         Content::MessageDeleted { seq } => of("message_deleted", *seq),
@@ -269,6 +270,10 @@ impl EventFields {
         let seq = self.target_seq.unwrap_or_default();
         let text = self.text.as_deref();
         match (self.kind, self.removed) {
+            ("message_edited", _) if self.blocked == Some(true) => {
+                write!(to, " changed {seq}:")?;
+                aside(to, " (blocked)")
+            }
             ("message_edited", _) => match text {
                 Some(text) => write!(to, " changed {seq}: {text}"),
                 None => write!(to, " changed {seq}, which was deleted since"),

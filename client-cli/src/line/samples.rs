@@ -62,12 +62,12 @@ fn event(kind: &'static str) -> Line {
         text: Some(hostile()),
         emoji: Some(hostile()),
         removed: Some(true),
+        blocked: None,
         setting: SettingFields {
             setting: Some("contact"),
             about: Some(hostile()),
             level: Some("none"),
             until: Some(MOMENT.to_owned()),
-            blocked: Some(true),
             favourite: Some(true),
             nickname: Some(hostile()),
             display_name: Some(hostile()),

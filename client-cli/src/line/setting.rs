@@ -34,8 +34,6 @@ pub(crate) struct SettingFields {
     pub(super) status: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) discoverable: Option<bool>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) blocked: Option<bool>,
     /// The user's read receipts, and those of others from them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) hidden: Option<bool>,
@@ -47,7 +45,7 @@ pub(super) fn changed(setting: Option<Setting>) -> EventFields {
         setting: Some(setting),
         ..SettingFields::default()
     };
-    let mut target_seq = None;
+    let (mut target_seq, mut is_blocked) = (None, None);
     let fields = match setting {
         Some(Setting::Notify {
             conversation,
@@ -75,11 +73,13 @@ pub(super) fn changed(setting: Option<Setting>) -> EventFields {
             nickname: Some(nickname.as_str().to_owned()),
             ..named("contact")
         },
-        Some(Setting::Block { user, blocked }) => SettingFields {
-            about: Some(user.to_string()),
-            blocked: Some(blocked),
-            ..named("block")
-        },
+        Some(Setting::Block { user, blocked }) => {
+            is_blocked = Some(blocked);
+            SettingFields {
+                about: Some(user.to_string()),
+                ..named("block")
+            }
+        }
         Some(Setting::Profile(it)) => SettingFields {
             display_name: Some(it.display_name.as_str().to_owned()),
             status: Some(it.status.as_str().to_owned()),
@@ -99,6 +99,7 @@ pub(super) fn changed(setting: Option<Setting>) -> EventFields {
     EventFields {
         kind: "account_changed",
         target_seq,
+        blocked: is_blocked,
         setting: fields,
         ..EventFields::default()
     }

@@ -1,6 +1,6 @@
 //! Who blocks whom, and what each of them sees of it.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::world::{World, number, text, texts};
 
@@ -29,16 +29,23 @@ fn what_somebody_blocked_writes_is_hidden_from_the_one_who_blocks() {
         let sent = world.magpie("bob", ["send", "@alice", words]).done();
         assert_eq!(text(&sent[0], "type"), "accepted", "as always");
     }
-    world.magpie("bob", ["send", &tea, "to the group"]).done();
+    let sent = world.magpie("bob", ["send", &tea, "to the group"]).done();
+    let seq = number(&sent[0], "seq").to_string();
+    world.magpie("bob", ["edit", &tea, &seq, "to all"]).done();
     let shown = history(&world, "alice", "@bob");
     assert_eq!(texts(&shown), ["before"]);
     assert_eq!(shown[0]["blocked"], true);
     let in_group = history(&world, "alice", &tea);
-    let said = in_group.last().unwrap();
-    assert_eq!(
-        (text(said, "text"), &said["blocked"]),
-        ("to the group", &Value::Bool(true))
-    );
+    let [.., said, edited] = in_group.as_slice() else {
+        panic!("{in_group:?}")
+    };
+    for (line, kind) in [(said, "message"), (edited, "event")] {
+        assert_eq!(text(line, "type"), kind);
+        assert_eq!(
+            (text(line, "text"), &line["blocked"]),
+            ("to all", &json!(true))
+        );
+    }
     world.magpie("alice", ["read", "@bob"]).done();
     let of_bob = ["before", "spam", "more spam"];
     assert_eq!(texts(&history(&world, "bob", "@alice")), of_bob);

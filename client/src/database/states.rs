@@ -240,12 +240,16 @@ pub(super) fn fill(connection: &Connection, events: &mut [StoredEvent]) -> Resul
     Ok(())
 }
 
-/// Says of a message whether the user blocks its sender.
+/// Says of a message, and of an edit, whether the user blocks its sender.
 pub(super) fn mark_blocked(
     connection: &Connection,
     event: &mut StoredEvent,
 ) -> Result<(), LocalError> {
-    if let (Content::Message(_), Some(sender)) = (&event.content, &event.sender) {
+    let says = matches!(
+        event.content,
+        Content::Message(_) | Content::MessageEdited { .. }
+    );
+    if let Some(sender) = event.sender.as_ref().filter(|_| says) {
         event.state.is_blocked = settings::is_blocked(connection, sender.id)?;
     }
     Ok(())
