@@ -216,6 +216,7 @@ impl Peer {
             | Request::DeleteMessage(_)
             | Request::React(_)
             | Request::ChangeAccount(_)
+            | Request::ChangeFriendship(_)
             | Request::AddMembers(_)
             | Request::RemoveMember { .. }
             | Request::LeaveGroup { .. }

@@ -4,7 +4,7 @@ use std::{io, process::ExitCode};
 
 use magpie_client::{
     Action, ConnectError, HomeError, InvalidMessage, InvalidText, LocalError, MessageId, Refusal,
-    RequestError, Seq, SignInError,
+    RequestError, Seq, SignInError, UserName,
 };
 use magpie_fcm_emulator::ControlError;
 
@@ -55,6 +55,8 @@ pub(crate) enum Failure {
     NotUtf8,
     #[error("no conversation with {name} is known here")]
     UnknownConversation { name: String },
+    #[error("@{name} has not asked you to be friends, or not any more")]
+    NotAsked { name: UserName },
     #[error("no message {seq} of it is here; `magpie history` fetches what is not")]
     UnknownMessage { seq: Seq },
     #[error("{reason}; gave up after {seconds} s")]
@@ -118,6 +120,7 @@ impl Failure {
             | Self::InvalidMessage(_)
             | Self::NotUtf8
             | Self::UnknownConversation { .. }
+            | Self::NotAsked { .. }
             | Self::UnknownMessage { .. }
             | Self::NotRefused { .. } => Exit::Refused,
             Self::NoPassword
@@ -168,6 +171,7 @@ impl Failure {
                 "invalid_argument".to_owned()
             }
             Self::UnknownConversation { .. }
+            | Self::NotAsked { .. }
             | Self::UnknownMessage { .. }
             | Self::NotRefused { .. } => "not_found".to_owned(),
             Self::TimedOut { .. } => "timed_out".to_owned(),
@@ -203,6 +207,7 @@ impl Failure {
             | Self::InvalidMessage(_)
             | Self::NotUtf8
             | Self::UnknownConversation { .. }
+            | Self::NotAsked { .. }
             | Self::UnknownMessage { .. }
             | Self::NotRefused { .. }
             | Self::File { .. }

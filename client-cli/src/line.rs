@@ -2,6 +2,7 @@
 //! `docs/cli.md` describes them; fields may be added, never renamed.
 
 mod conversations;
+mod friends;
 mod members;
 mod message;
 mod people;
@@ -14,6 +15,7 @@ mod shown;
 mod torture;
 
 pub(crate) use self::{
+    friends::FriendFields,
     members::{ReadersFields, role_name},
     message::MessageFields,
     people::place,
@@ -132,6 +134,7 @@ pub(crate) enum Line {
         nickname: String,
         blocked: bool,
     },
+    Friend(FriendFields),
     Profile(ProfileFields),
     Link {
         link: Option<String>,
@@ -257,6 +260,8 @@ pub(crate) struct EventFields {
     #[serde(skip_serializing_if = "Option::is_none")]
     announcement_only: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    friends: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     target_seq: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     text: Option<String>,
@@ -291,6 +296,7 @@ pub(crate) struct ConversationFields {
     last_event_at: Option<String>,
     notify: &'static str,
     notify_until: Option<String>,
+    friendship: &'static str,
     favourite: bool,
     blocked: bool,
     nickname: String,
@@ -414,6 +420,11 @@ impl Line {
                 description,
                 announcement_only,
                 ..of("group_updated", title, None)
+            },
+            Content::FriendRequested => of("friend_requested", None, None),
+            Content::FriendshipChanged { friends } => EventFields {
+                friends: Some(friends),
+                ..of("friendship_changed", None, None)
             },
             Content::Hidden => of("hidden", None, None),
             Content::AccountChanged(setting) => setting::changed(setting),

@@ -58,6 +58,7 @@ mod sign_in;
 
 pub use magpie_protocol::{
     date,
+    friendship::{FriendAction, Friendship},
     id::{ConversationId, DeviceId, InvalidId, MessageId, UserId},
     message::{Edit, Emoji, InvalidMessage, NewMessage},
     profile::{
@@ -83,7 +84,7 @@ pub use self::{
     message::{Body, Edited, Forwarded, Mention, Message, MessagePlace, MessageState, Reaction},
     model::{
         Account, AuditConversation, AuditLine, Contact, Content, ConversationKind,
-        ConversationLine, ConversationPage, DeviceLine, Dropped, Gap, History, HistoryPage,
+        ConversationLine, ConversationPage, DeviceLine, Dropped, Friend, Gap, History, HistoryPage,
         LocalHistory, LocalMembers, Member, MembersPlace, Profile, Readers, Refusal, StoredEvent,
         User,
     },

@@ -1,21 +1,25 @@
 //! What the SDK gives and takes, in types of its own.
 
 mod members;
+mod people;
 
 use std::{fmt, time::Duration};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
 use magpie_protocol::{
+    friendship::Friendship,
     id::{ConversationId, DeviceId, MessageId, UserId},
-    profile,
     role::Role,
     seq::Seq,
     setting::{Notify, Setting},
     wire::v1::{Action, ErrorCode},
 };
 
-pub use self::members::{LocalMembers, Member, MembersPlace, Readers};
+pub use self::{
+    members::{LocalMembers, Member, MembersPlace, Readers},
+    people::{Contact, Friend, Profile, User},
+};
 use crate::message::{Message, MessageState};
 
 /// The account that a home's device belongs to.
@@ -44,30 +48,6 @@ pub struct History {
     pub epoch: u64,
     /// Where it began.
     pub base: u64,
-}
-
-/// A person. The name never changes.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct User {
-    /// Their id.
-    pub id: UserId,
-    /// Their name, without `@`.
-    pub name: String,
-}
-
-/// What another user is to this one, who alone learns of it.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Contact {
-    /// Who; the name is empty if no conversation here has them.
-    pub user: User,
-    /// One of the favourites.
-    pub favourite: bool,
-    /// What the user calls them; may be empty.
-    pub nickname: String,
-    /// The user blocks them. What they do in the direct conversation meanwhile is hidden
-    /// ([`Content::Hidden`]); what they say in groups is marked
-    /// ([`MessageState::is_blocked`]).
-    pub blocked: bool,
 }
 
 /// What a conversation is.
@@ -119,6 +99,8 @@ pub struct ConversationLine {
     /// For what of it the user is woken; besides, what holds in all conversations does
     /// ([`Home::notify`](crate::Home::notify)).
     pub notify: Notify,
+    /// How the user and the other person of a direct conversation stand.
+    pub friendship: Friendship,
     /// What the other person of a direct conversation is to the user, if anything.
     pub contact: Option<Contact>,
     /// What the other person of a direct one says of themself, as far as it is known.
@@ -235,6 +217,13 @@ pub enum Content {
     /// The user has set something for themself; `None` if this version does not know
     /// what.
     AccountChanged(Option<Setting>),
+    /// The sender asks the other one to be friends.
+    FriendRequested,
+    /// The two are friends from here on, or not any more.
+    FriendshipChanged {
+        /// They are.
+        friends: bool,
+    },
     /// What somebody did in the direct conversation with them while the user blocked them.
     /// It has a place, and nothing else is known of it: an app shows nothing.
     Hidden,
@@ -308,27 +297,6 @@ pub struct ConversationPage {
     pub conversations: Vec<ConversationLine>,
     /// There are no more behind the last of these.
     pub complete: bool,
-}
-
-/// What somebody says of themself.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Profile {
-    /// What they want to be called; empty: by the user name.
-    pub display_name: String,
-    /// What they say in a line; may be empty.
-    pub status: String,
-    /// The id of their photo.
-    pub photo: Option<[u8; 16]>,
-}
-
-impl From<profile::Profile> for Profile {
-    fn from(it: profile::Profile) -> Self {
-        Self {
-            display_name: it.display_name.as_str().to_owned(),
-            status: it.status.as_str().to_owned(),
-            photo: it.photo,
-        }
-    }
 }
 
 /// One of the user's devices.

@@ -161,6 +161,8 @@ pub(crate) fn blanked(raw: &Bytes) -> Option<Bytes> {
         | Kind::RoleChanged(_)
         | Kind::GroupUpdated(_)
         | Kind::AccountChanged(_)
+        | Kind::FriendRequested(_)
+        | Kind::FriendshipChanged(_)
         | Kind::Hidden(_) => return None,
     };
     event.content = Some(v1::EventContent { kind: Some(kind) });

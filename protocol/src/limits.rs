@@ -121,6 +121,9 @@ pub const REACTIONS_MAX: u64 = 50;
 /// Reactions of one user to one message, with those that they took back.
 pub const OWN_REACTIONS_MAX: u64 = 100;
 
+/// Requests of one user to be friends with another, until they are.
+pub const FRIEND_REQUESTS_MAX: u64 = 3;
+
 /// Characters of what a group says of itself.
 pub const DESCRIPTION_LENGTH_MAX: usize = 500;
 

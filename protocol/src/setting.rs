@@ -51,6 +51,13 @@ pub enum Setting {
         /// They are.
         blocked: bool,
     },
+    /// The user does not want to be friends with who asked them.
+    Declined {
+        /// Who asked.
+        user: UserId,
+        /// The event of their direct conversation with which they did.
+        seq: Seq,
+    },
     /// Whether others learn how far the user has read, and the user how far they have.
     Receipts {
         /// Neither.
@@ -155,6 +162,10 @@ impl Setting {
                 user_id: user.to_wire(),
                 blocked: *blocked,
             }),
+            Self::Declined { user, seq } => Kind::DeclinedRequest(v1::DeclinedRequest {
+                user_id: user.to_wire(),
+                seq: seq.get(),
+            }),
             Self::Profile(it) => Kind::Profile(v1::Profile {
                 display_name: it.display_name.as_str().to_owned(),
                 status: it.status.as_str().to_owned(),
@@ -215,6 +226,10 @@ impl TryFrom<v1::AccountChange> for Setting {
             Kind::Block(it) => Self::Block {
                 user: user(&it.user_id)?,
                 blocked: it.blocked,
+            },
+            Kind::DeclinedRequest(it) => Self::Declined {
+                user: user(&it.user_id)?,
+                seq: crate::wire::event_seq(it.seq)?,
             },
             Kind::Profile(it) => Self::Profile(Profile {
                 display_name: it.display_name.try_into()?,
@@ -284,6 +299,10 @@ mod tests {
             Setting::Block {
                 user: UserId::new([2; 16]),
                 blocked: true,
+            },
+            Setting::Declined {
+                user: UserId::new([2; 16]),
+                seq: Seq::new(3),
             },
             Setting::Receipts { hidden: true },
             Setting::Receipts { hidden: false },

@@ -7,6 +7,9 @@
     reason = "a test fails by panicking"
 )]
 
+#[path = "spoilt/requests.rs"]
+mod requests;
+
 use bytes::{Bytes, BytesMut};
 use magpie_protocol::{
     frame::{Split, split},
@@ -16,6 +19,8 @@ use magpie_protocol::{
     wire::v1::{self, client_frame, server_frame},
 };
 use prost::Message as _;
+
+use self::requests::accounts;
 
 const NOW: Moment = Moment::START;
 
@@ -120,51 +125,6 @@ fn groups() -> Vec<client_frame::Body> {
             title: Some("trip".to_owned()),
             description: Some("where to".to_owned()),
             announcement_only: Some(true),
-        }),
-    ]
-}
-
-/// One of each kind that is about an account.
-fn accounts() -> Vec<client_frame::Body> {
-    use client_frame::Body;
-    use v1::account_change::Kind as Change;
-    let setting = |kind| {
-        let change = Some(v1::AccountChange { kind: Some(kind) });
-        let message_id = id(1);
-        Body::ChangeAccount(v1::ChangeAccount { message_id, change })
-    };
-    vec![
-        Body::ChangePassword(v1::ChangePassword {
-            current: "correct horse".to_owned(),
-            new: "battery staple".to_owned(),
-            sign_out_others: true,
-        }),
-        Body::DeleteAccount(v1::DeleteAccount {
-            password: "correct horse".to_owned(),
-        }),
-        setting(Change::Contact(v1::Contact {
-            user_id: id(4),
-            favourite: true,
-            nickname: "Mum".to_owned(),
-        })),
-        Body::FetchProfiles(v1::FetchProfiles {
-            known: vec![v1::KnownProfile::default(); 2],
-        }),
-        Body::Typing(v1::Typing::default()),
-        Body::FindUsers(v1::FindUsers {
-            by: Some(v1::find_users::By::Link(v1::UserLink {
-                user_name: "alice".to_owned(),
-                secret: id(5),
-            })),
-        }),
-        setting(Change::Receipts(v1::Receipts { hidden: true })),
-        Body::Report(v1::Report {
-            about: Some(v1::report::About::Event(v1::EventPlace {
-                conversation_id: id(2),
-                seq: 300,
-            })),
-            reason: v1::ReportReason::Spam.into(),
-            text: "again".to_owned(),
         }),
     ]
 }
@@ -284,6 +244,8 @@ fn conversation() -> v1::Conversation {
         first_seq: 1,
         head_seq: 1,
         member_count: 1,
+        friendship: v1::Friendship::WasAsked.into(),
+        friendship_seq: 1,
         ..Default::default()
     }
 }

@@ -6,6 +6,7 @@ mod background;
 mod chat;
 mod devices;
 mod export;
+mod friends;
 mod group;
 mod history;
 mod input;
@@ -79,6 +80,7 @@ async fn with_home(context: &Context, command: Command) -> Result<Exit, Failure>
         Command::Profile(asked) => people::profile(context, asked).await,
         Command::Link(asked) => people::link(context, &asked).await,
         Command::Find(asked) => people::find(context, &asked).await,
+        Command::Friends(asked) => friends::run(context, asked.command).await,
         Command::Block(asked) => setting::block(context, asked).await,
         Command::Unblock(asked) => setting::unblock(context, asked).await,
         Command::Contacts => setting::contacts(context),

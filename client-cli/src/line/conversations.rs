@@ -40,6 +40,7 @@ impl Line {
             last_event_at: line.last_event_at_ms.map(rfc3339),
             notify: line.notify.level.name(),
             notify_until: line.notify.until_ms.map(rfc3339),
+            friendship: line.friendship.name(),
             favourite: line.contact.as_ref().is_some_and(|it| it.favourite),
             blocked: line.contact.as_ref().is_some_and(|it| it.blocked),
             nickname: line.contact.map_or_else(String::new, |it| it.nickname),

@@ -145,6 +145,8 @@ pub(super) fn message(event: &StoredEvent) -> Option<MessageFields> {
         | Content::RoleChanged { .. }
         | Content::GroupUpdated { .. }
         | Content::AccountChanged(_)
+        | Content::FriendRequested
+        | Content::FriendshipChanged { .. }
         | Content::Hidden
         | Content::Unknown => return None,
     };
@@ -204,6 +206,8 @@ pub(super) fn change(content: &Content, is_blocked: bool) -> EventFields {
         | Content::RoleChanged { .. }
         | Content::GroupUpdated { .. }
         | Content::AccountChanged(_)
+        | Content::FriendRequested
+        | Content::FriendshipChanged { .. }
         | Content::Hidden
         | Content::Unknown => EventFields {
             kind: "unknown",

@@ -65,6 +65,7 @@ impl Line {
             Self::Member { .. } | Self::Members { .. } => self.paint_members(to),
             Self::Outbox(fields) => fields.paint(to),
             Self::Contact { .. } => self.paint_contact(to),
+            Self::Friend(fields) => fields.paint(to),
             Self::Profile(fields) => fields.paint(to),
             Self::Typing { .. } => self.paint_typing(to),
             Self::Link { link } => to.write_str(link.as_deref().unwrap_or("no link")),
@@ -286,6 +287,11 @@ impl EventFields {
                 None => write!(to, " gave {members} a role that this version does not know"),
             },
             "message_edited" | "message_deleted" | "reacted" => self.paint_change(to),
+            "friend_requested" => write!(to, " asks to be friends"),
+            "friendship_changed" => match self.friends {
+                Some(true) => write!(to, " accepted: you are friends"),
+                _ => write!(to, " ended it: you are not friends"),
+            },
             "hidden" => aside(to, " (hidden)"),
             "account_changed" => write!(to, " changed a setting"),
             _ => write!(to, " did something that this version does not know"),
@@ -448,6 +454,7 @@ mod tests {
             unread: 0,
             unread_mentions: 0,
             notify: magpie_client::Notify::default(),
+            friendship: magpie_client::Friendship::None,
             contact: None,
             profile: magpie_client::Profile::default(),
         }

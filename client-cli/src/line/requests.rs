@@ -18,6 +18,10 @@ impl Line {
             Operation::Delete { place } => ("delete", of(place), None, None),
             Operation::React { place, emoji, .. } => ("react", of(place), None, Some(emoji)),
             Operation::Set(setting) => super::setting::queued(setting),
+            Operation::ChangeFriendship { name, action } => {
+                let action = action.name().to_owned();
+                ("change_friendship", None, Some(vec![name]), Some(action))
+            }
             Operation::CreateGroup { title, names } => {
                 ("create_group", None, Some(names), Some(title))
             }

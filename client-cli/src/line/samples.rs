@@ -1,6 +1,6 @@
 //! One line of each type, with everything that others choose written by an enemy.
 
-use magpie_client::{ConversationId, DeviceId, MessageId};
+use magpie_client::{ConversationId, DeviceId, Friendship, MessageId};
 
 use super::{
     AccountFields, AuditFields, BegunFields, ConversationFields, DeviceFields, DroppedFields,
@@ -58,6 +58,7 @@ fn event(kind: &'static str) -> Line {
         heir: Some(hostile()),
         description: Some(hostile()),
         announcement_only: Some(true),
+        friends: Some(true),
         target_seq: Some(3),
         text: Some(hostile()),
         emoji: Some(hostile()),
@@ -254,7 +255,7 @@ fn torture() -> Vec<Line> {
     ]
 }
 
-fn conversations() -> [Line; 9] {
+fn conversations() -> [Line; 10] {
     [
         Line::Conversation(ConversationFields {
             conversation_id: conversation_id(),
@@ -272,11 +273,13 @@ fn conversations() -> [Line; 9] {
             last_event_at: Some(MOMENT.to_owned()),
             notify: "none",
             notify_until: Some(MOMENT.to_owned()),
+            friendship: "friends",
             favourite: true,
             blocked: true,
             nickname: hostile(),
             display_name: hostile(),
         }),
+        Line::Friend(super::friends::sample(&hostile(), Friendship::WasAsked)),
         Line::Profile(super::profile::sample(hostile())),
         Line::Link {
             link: Some(hostile()),
@@ -333,6 +336,8 @@ pub(crate) fn all() -> Vec<Line> {
             "message_deleted",
             "reacted",
             "account_changed",
+            "friend_requested",
+            "friendship_changed",
             "hidden",
             "unknown",
         ]

@@ -14,7 +14,7 @@ use crate::paint::{Painter, Part};
 /// What an event of the account log sets.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct SettingFields {
-    /// `notify`, `hide`, `contact`, `block`, `profile`, `discoverable`, `link` or `receipts`.
+    /// `notify`, `hide`, `contact`, `block`, `declined_request`, `profile`, `discoverable`, `link` or `receipts`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) setting: Option<&'static str>,
     /// The conversation that it is about.
@@ -80,6 +80,13 @@ pub(super) fn changed(setting: Option<Setting>) -> EventFields {
                 ..named("block")
             }
         }
+        Some(Setting::Declined { user, seq }) => {
+            target_seq = Some(seq.get());
+            SettingFields {
+                about: Some(user.to_string()),
+                ..named("declined_request")
+            }
+        }
         Some(Setting::Profile(it)) => SettingFields {
             display_name: Some(it.display_name.as_str().to_owned()),
             status: Some(it.status.as_str().to_owned()),
@@ -127,6 +134,9 @@ pub(super) fn queued(
         Setting::Block { user, blocked } => {
             let kind = if blocked { "block" } else { "unblock" };
             (kind, None, Some(vec![user.to_string()]), None)
+        }
+        Setting::Declined { user, .. } => {
+            ("declined_request", None, Some(vec![user.to_string()]), None)
         }
         Setting::Contact { user, nickname, .. } => {
             let nickname = nickname.as_str().to_owned();

@@ -7,6 +7,7 @@ mod changing;
 mod chatting;
 mod devices;
 mod exits;
+mod friends;
 mod holding;
 mod limited;
 #[cfg(test)] // as above

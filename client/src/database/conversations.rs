@@ -1,6 +1,7 @@
 //! Conversations.
 
 use magpie_protocol::{
+    friendship::Friendship,
     id::{ConversationId, UserId},
     seq::Seq,
     setting::Notify,
@@ -11,7 +12,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
 use super::{
     Database,
     account::{self, Me},
-    conversation_at, events, gaps, members, profiles, seq_at,
+    conversation_at, events, friends, gaps, members, profiles, seq_at,
     settings::{self, ACCOUNT},
     stored, unread,
 };
@@ -215,6 +216,7 @@ pub(super) fn describe(
             it.announcement_only,
         ])?;
     members::describe(transaction, id, it, before)?;
+    friends::describe(transaction, me, id, it)?;
     unread::describe(transaction, me, id, it)
 }
 
@@ -262,6 +264,7 @@ pub(crate) fn line(me: UserId, it: v1::Conversation) -> Option<ConversationLine>
         unread,
         unread_mentions,
         notify: Notify::default(),
+        friendship: Friendship::from_number(it.friendship.into()).unwrap_or_default(),
         contact: None,
         profile: Profile::default(),
     })
@@ -285,6 +288,7 @@ fn line_at(row: &Row<'_>) -> rusqlite::Result<ConversationLine> {
         unread: 0,
         unread_mentions: 0,
         notify: Notify::default(),
+        friendship: Friendship::None,
         contact: None,
         profile: Profile::default(),
     })
@@ -331,6 +335,7 @@ impl Database {
             line.notify = settings::notify(&view, Some(line.id))?;
             let mut others = line.members.iter().filter(|it| it.user.id != me.user);
             if let (ConversationKind::Direct, Some(peer)) = (line.kind, others.next()) {
+                line.friendship = friends::friendship(&view, line.id)?;
                 line.contact = settings::contact(&view, &peer.user)?;
                 line.profile = profiles::profile(&view, peer.user.id)?;
             }

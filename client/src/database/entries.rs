@@ -1,6 +1,7 @@
 //! The outbox as a person looks at it, page by page.
 
 use magpie_protocol::{
+    friendship::FriendAction,
     id::ConversationId,
     role::Role,
     seq::Seq,
@@ -168,6 +169,10 @@ fn operation(body: Body) -> Option<Operation> {
             announcement_only: it.announcement_only,
         },
         Body::ChangeAccount(it) => Operation::Set(setting(it.change)?),
+        Body::ChangeFriendship(it) => Operation::ChangeFriendship {
+            name: it.user_name,
+            action: FriendAction::from_number(it.action.into())?,
+        },
         Body::SetRole(it) => Operation::SetRole {
             conversation: conversation(&it.conversation_id)?,
             name: it.user_name,

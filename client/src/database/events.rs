@@ -42,6 +42,10 @@ pub(super) const ROLE_CHANGED: i64 = 30;
 pub(super) const GROUP_UPDATED: i64 = 31;
 /// Somebody who was blocked did something: nothing is shown of it.
 pub(super) const HIDDEN: i64 = 40;
+/// Somebody asks to be friends.
+pub(super) const FRIEND_REQUESTED: i64 = 41;
+/// Two are friends, or not any more.
+pub(super) const FRIENDSHIP_CHANGED: i64 = 42;
 
 /// An event from the server that has a place.
 #[derive(Clone, Debug)]
@@ -117,6 +121,8 @@ impl NewEvent {
             Some(Kind::RoleChanged(_)) => ROLE_CHANGED,
             Some(Kind::GroupUpdated(_)) => GROUP_UPDATED,
             Some(Kind::Hidden(_)) => HIDDEN,
+            Some(Kind::FriendRequested(_)) => FRIEND_REQUESTED,
+            Some(Kind::FriendshipChanged(_)) => FRIENDSHIP_CHANGED,
             None => 0,
         }
     }
@@ -150,6 +156,8 @@ impl NewEvent {
             | Kind::RoleChanged(_)
             | Kind::GroupUpdated(_)
             | Kind::AccountChanged(_)
+            | Kind::FriendRequested(_)
+            | Kind::FriendshipChanged(_)
             | Kind::Hidden(_) => return None,
         };
         Some(Seq::new(seq))
@@ -296,6 +304,10 @@ fn to_stored(event: v1::Event, raw: Bytes, conversation: ConversationId) -> Stor
             title: it.title,
             description: it.description,
             announcement_only: it.announcement_only,
+        },
+        Some(Kind::FriendRequested(_)) => Content::FriendRequested,
+        Some(Kind::FriendshipChanged(it)) => Content::FriendshipChanged {
+            friends: it.friends,
         },
         Some(Kind::Hidden(_)) => Content::Hidden,
         Some(Kind::AccountChanged(it)) => Content::AccountChanged(setting(it.change)),

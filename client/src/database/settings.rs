@@ -33,6 +33,7 @@ const PROFILE: i64 = 20;
 const DISCOVERABLE: i64 = 21;
 const LINK: i64 = 22;
 const BLOCK: i64 = 4;
+const DECLINED: i64 = 12;
 const RECEIPTS: i64 = 30;
 
 /// What a setting is about: its kind, an id, and a seq.
@@ -52,6 +53,7 @@ fn about(setting: &Setting) -> About {
         Setting::Discoverable(_) => (DISCOVERABLE, Vec::new(), 0),
         Setting::Link(_) => (LINK, Vec::new(), 0),
         Setting::Block { user, .. } => (BLOCK, user.bytes().to_vec(), 0),
+        Setting::Declined { user, .. } => (DECLINED, user.bytes().to_vec(), 0),
         Setting::Receipts { .. } => (RECEIPTS, Vec::new(), 0),
     }
 }
@@ -223,6 +225,14 @@ fn found(connection: &Connection, kind: i64, id: &[u8]) -> Result<Option<Setting
 pub(super) fn is_blocked(connection: &Connection, user: UserId) -> Result<bool, LocalError> {
     let set = found(connection, BLOCK, &user.bytes())?;
     Ok(matches!(set, Some(Setting::Block { blocked: true, .. })))
+}
+
+/// The last request of another user to be friends that this one has declined.
+pub(super) fn declined(connection: &Connection, user: UserId) -> Result<Seq, LocalError> {
+    Ok(match found(connection, DECLINED, &user.bytes())? {
+        Some(Setting::Declined { seq, .. }) => seq,
+        _ => Seq::ZERO,
+    })
 }
 
 /// What another user is to this one, if anything.

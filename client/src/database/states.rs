@@ -121,6 +121,8 @@ pub(super) fn follow(transaction: &Transaction<'_>, event: &NewEvent) -> Result<
         | Kind::RoleChanged(_)
         | Kind::GroupUpdated(_)
         | Kind::AccountChanged(_)
+        | Kind::FriendRequested(_)
+        | Kind::FriendshipChanged(_)
         | Kind::Hidden(_) => Ok(()),
     }
 }
@@ -299,6 +301,8 @@ fn state(
                 | Kind::RoleChanged(_)
                 | Kind::GroupUpdated(_)
                 | Kind::AccountChanged(_)
+                | Kind::FriendRequested(_)
+                | Kind::FriendshipChanged(_)
                 | Kind::Hidden(_),
             )
             | None => {}

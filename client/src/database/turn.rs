@@ -23,7 +23,7 @@ use super::{
     Database, MembersPage, NewEvent, NewPage,
     account::{self, Me},
     conversations::{self, Reach},
-    epochs, events, gaps, members,
+    epochs, events, friends, gaps, members,
     outbox::{self, Waiting},
     profiles::{self, Wanted},
     settings,
@@ -381,6 +381,7 @@ impl Worker<'_> {
             self.answer(event)?;
             states::follow(transaction, event)?;
             settings::follow(transaction, event)?;
+            friends::follow(transaction, &self.me, event)?;
             self.changes.people.met |= event.adds_members();
             members::follow(transaction, &self.me, event, reach.members)?;
         }

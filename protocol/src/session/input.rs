@@ -100,6 +100,7 @@ pub(super) fn sent_message_id(body: &v1::client_frame::Body) -> Bytes {
         Body::DeleteMessage(it) => it.message_id.clone(),
         Body::React(it) => it.message_id.clone(),
         Body::ChangeAccount(it) => it.message_id.clone(),
+        Body::ChangeFriendship(it) => it.message_id.clone(),
         Body::Hello(_)
         | Body::Register(_)
         | Body::SignIn(_)

@@ -13,7 +13,7 @@ use super::{
         DeleteMessage, EditMessage, React, SendMessage, parse_delete, parse_edit, parse_react,
         parse_send,
     },
-    people::{KnownProfile, parse_find, parse_profiles},
+    people::{ChangeFriendship, KnownProfile, parse_find, parse_friendship, parse_profiles},
     v1,
 };
 use crate::{
@@ -169,6 +169,8 @@ pub enum Request {
     React(React),
     /// Change a setting of the user's own.
     ChangeAccount(ChangeAccount),
+    /// Ask somebody to be friends, or answer them.
+    ChangeFriendship(ChangeFriendship),
     /// Make a group.
     CreateGroup(CreateGroup),
     /// Add members to a group.
@@ -247,6 +249,7 @@ impl Request {
             | Self::DeleteMessage(DeleteMessage { id, .. })
             | Self::React(React { id, .. })
             | Self::ChangeAccount(ChangeAccount { id, .. })
+            | Self::ChangeFriendship(ChangeFriendship { id, .. })
             | Self::CreateGroup(CreateGroup { id, .. })
             | Self::AddMembers(AddMembers { id, .. })
             | Self::RemoveMember { id, .. }
@@ -295,6 +298,7 @@ pub fn parse_request(body: v1::client_frame::Body) -> Option<Result<Request, Inv
         Body::DeleteMessage(it) => parse_delete(&it),
         Body::React(it) => parse_react(it),
         Body::ChangeAccount(it) => ChangeAccount::try_from(it).map(Request::ChangeAccount),
+        Body::ChangeFriendship(it) => parse_friendship(&it),
         Body::CreateGroup(it) => parse_create(it),
         Body::AddMembers(it) => parse_add(it),
         Body::RemoveMember(it) => parse_remove(it),

@@ -17,7 +17,7 @@ pub use self::{
     fetch::{CountReaders, FetchHistory, FetchMembers, HistoryFrom},
     groups::{GroupUpdate, SetRole, UpdateGroup},
     messages::{DeleteMessage, EditMessage, React, SendMessage, Target},
-    people::KnownProfile,
+    people::{ChangeFriendship, KnownProfile},
 };
 
 pub(crate) use self::convert::event_seq;

@@ -1,11 +1,12 @@
 //! What is asked of other people, checked.
 
 use super::{
-    convert::{InvalidRequest, Request},
+    convert::{InvalidRequest, Request, message_id},
     v1,
 };
 use crate::{
-    id::UserId,
+    friendship::FriendAction,
+    id::{MessageId, UserId},
     limits::PROFILES_COUNT_MAX,
     profile::{FindUsers, NamePrefix, UserLink},
     text::UserName,
@@ -18,6 +19,26 @@ pub struct KnownProfile {
     pub user: UserId,
     /// Which one.
     pub version: u64,
+}
+
+/// What to do about a friendship.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ChangeFriendship {
+    /// The request's identity.
+    pub id: MessageId,
+    /// With whom.
+    pub name: UserName,
+    /// What.
+    pub action: FriendAction,
+}
+
+pub(super) fn parse_friendship(it: &v1::ChangeFriendship) -> Result<Request, InvalidRequest> {
+    let missing = InvalidRequest::Missing { field: "action" };
+    Ok(Request::ChangeFriendship(ChangeFriendship {
+        id: message_id(&it.message_id)?,
+        name: UserName::parse(&it.user_name)?,
+        action: FriendAction::from_number(it.action.into()).ok_or(missing)?,
+    }))
 }
 
 pub(super) fn parse_profiles(it: v1::FetchProfiles) -> Result<Request, InvalidRequest> {

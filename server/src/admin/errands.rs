@@ -264,6 +264,8 @@ fn message_told(event: v1::Event) -> MessageTold {
             | Kind::RoleChanged(_)
             | Kind::GroupUpdated(_)
             | Kind::AccountChanged(_)
+            | Kind::FriendRequested(_)
+            | Kind::FriendshipChanged(_)
             | Kind::Hidden(_),
         )
         | None => String::new(),

@@ -46,9 +46,13 @@ pub(super) fn profiles_reply(profiles: Vec<v1::UserProfile>) -> Reply {
 /// The answer to a request that changes nothing.
 pub(super) fn refused(refusal: Refusal) -> v1::Error {
     let (code, action) = match refusal {
-        Refusal::NotFound | Refusal::Deleted => (ErrorCode::NotFound, Action::Never),
+        Refusal::NotFound | Refusal::Deleted | Refusal::NotAsked => {
+            (ErrorCode::NotFound, Action::Never)
+        }
         Refusal::Conflict => (ErrorCode::Conflict, Action::Never),
-        Refusal::GroupFull | Refusal::TooMany => (ErrorCode::LimitReached, Action::Never),
+        Refusal::GroupFull | Refusal::TooMany | Refusal::AskedEnough => {
+            (ErrorCode::LimitReached, Action::Never)
+        }
         Refusal::NothingToDo => (ErrorCode::NothingToDo, Action::Never),
         Refusal::NotPossible => (ErrorCode::InvalidArgument, Action::Never),
         Refusal::NotAllowed | Refusal::ReceiptsHidden => (ErrorCode::NotAllowed, Action::Never),

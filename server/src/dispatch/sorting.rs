@@ -73,6 +73,7 @@ pub const fn is_of_one_history(request: &Request) -> bool {
         | Request::DeleteMessage(_)
         | Request::React(_)
         | Request::ChangeAccount(_)
+        | Request::ChangeFriendship(_)
         | Request::CreateGroup(_)
         | Request::AddMembers(_)
         | Request::RemoveMember { .. }
@@ -119,6 +120,10 @@ pub(super) fn to_append(
         Request::ChangeAccount(it) => {
             let setting = it.setting;
             (it.id, Command::ChangeAccount { setting })
+        }
+        Request::ChangeFriendship(it) => {
+            let (name, action) = (it.name, it.action);
+            (it.id, Command::ChangeFriendship { name, action })
         }
         Request::CreateGroup(CreateGroup { id, title, names }) => {
             (id, Command::CreateGroup { title, names })

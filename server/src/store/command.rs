@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use magpie_protocol::{
+    friendship::FriendAction,
     id::{ConversationId, DeviceId, MessageId, UserId},
     message::{Edit, Emoji, NewMessage},
     role::Role,
@@ -79,6 +80,13 @@ pub enum Command {
         /// What is to be.
         setting: Setting,
     },
+    /// Ask somebody to be friends, or answer them. To ask makes the direct conversation.
+    ChangeFriendship {
+        /// Whom.
+        name: UserName,
+        /// What.
+        action: FriendAction,
+    },
     /// Make a group whose id is the request's.
     CreateGroup {
         /// What it is called.
@@ -100,7 +108,8 @@ pub enum Command {
         /// Whom.
         name: UserName,
     },
-    /// Leave a group.
+    /// Leave a group. Who is deleted leaves friends too, by the direct conversation with
+    /// each.
     LeaveGroup {
         /// Which group.
         conversation: ConversationId,
@@ -130,7 +139,8 @@ impl Command {
             Self::SendMessage {
                 to: Target::User(name),
                 ..
-            } => Some(name),
+            }
+            | Self::ChangeFriendship { name, .. } => Some(name),
             Self::SendMessage {
                 to: Target::Conversation(_),
                 ..
@@ -155,6 +165,7 @@ impl Command {
                 to: Target::User(name),
                 ..
             }
+            | Self::ChangeFriendship { name, .. }
             | Self::RemoveMember { name, .. }
             | Self::SetRole { name, .. } => std::slice::from_ref(name),
             Self::CreateGroup { names, .. } | Self::AddMembers { names, .. } => names,
@@ -216,6 +227,12 @@ pub enum Refusal {
     /// Who hides their read receipts is not told those of others.
     #[error("you hide your read receipts, so you are not told those of others")]
     ReceiptsHidden,
+    /// Nobody has asked the actor, or not any more.
+    #[error("there is no friend request of theirs to accept")]
+    NotAsked,
+    /// The actor has asked as often as one may without an answer.
+    #[error("you have asked them as often as you may; now it is for them to ask")]
+    AskedEnough,
     /// The message was deleted.
     #[error("the message was deleted")]
     Deleted,

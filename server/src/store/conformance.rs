@@ -20,6 +20,7 @@ pub(super) mod append;
 pub(super) mod blocks;
 pub(super) mod broadcasts;
 pub(super) mod counts;
+pub(super) mod friends;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 pub(super) mod groups;
@@ -402,6 +403,14 @@ macro_rules! suite {
                 what_takes_back_what_was_seen_is_seen
                 nobody_is_woken_by_whom_they_block
                 who_is_blocked_learns_not_how_far_the_other_has_come
+            }
+            friends {
+                two_are_friends_when_both_want_it
+                who_asks_whom_has_asked_them_accepts
+                nobody_is_asked_more_than_three_times
+                who_is_blocked_asks_in_vain_and_is_not_told
+                a_friend_request_wakes
+                who_is_deleted_is_nobodys_friend
             }
             pages {
                 a_page_describes_what_begins_in_it

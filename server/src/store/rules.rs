@@ -11,6 +11,7 @@
 //! (`postgres/batch.rs`), which writes those that [`may_post`] lets pass.
 
 mod account;
+mod friends;
 mod groups;
 mod messages;
 mod roles;
@@ -18,6 +19,7 @@ mod roles;
 use std::sync::Arc;
 
 use magpie_protocol::{
+    friendship::FriendAction,
     id::{ConversationId, UserId},
     message::NewMessage,
     profile::{LinkSecret, Profile},
@@ -33,6 +35,7 @@ use magpie_protocol::{
 
 pub(super) use self::{
     account::change_account,
+    friends::{Bond, Bonds, Changed, Side, befriend, part},
     groups::{
         Count, Said, add_members, create_group, each_once, leave, may_add, remove_member,
         update_group,
@@ -196,6 +199,10 @@ pub(super) enum Permit<'a> {
     Change(Joined, Seq, Change<'a>),
     /// See [`change_account`].
     ChangeAccount(Option<Place>, &'a Setting),
+    /// See [`befriend`].
+    Befriend(Option<Place>, &'a UserName, FriendAction),
+    /// See [`part`].
+    Part(Place),
     /// See [`create_group`].
     CreateGroup(&'a Title, &'a [UserName]),
     /// See [`add_members`].
@@ -212,7 +219,7 @@ pub(super) enum Permit<'a> {
 
 impl Permit<'_> {
     /// A message, of which a blocked sender's is hidden. Of a [`Self::Change`] see
-    /// [`is_hidden`].
+    /// [`is_hidden`]; what is done about a friendship is decided with it.
     pub(super) const fn says_something(&self) -> bool {
         matches!(self, Self::Post(..) | Self::BeginDirect(..))
     }
@@ -224,7 +231,7 @@ pub(super) fn permit<'a>(
     asked: &Asked,
     standing: &Standing,
 ) -> Result<Permit<'a>, Refusal> {
-    // For who is deleted the server acts, and leaves their groups.
+    // For who is deleted the server acts, and leaves their groups and friends.
     let is_departure = standing.is_deleted && matches!(append.command, Command::LeaveGroup { .. });
     if !standing.has_device && !is_departure {
         return Err(Refusal::DeviceRevoked);
@@ -267,6 +274,11 @@ pub(super) fn permit<'a>(
             let place = joined.map(|joined| joined.place);
             Ok(Permit::ChangeAccount(place, setting))
         }
+        (Command::ChangeFriendship { name, action }, place) => {
+            let joined = place.map(|_| joined(standing)).transpose()?;
+            let place = joined.map(|joined| joined.place);
+            Ok(Permit::Befriend(place, name, *action))
+        }
         (Command::CreateGroup { title, names }, None) if !is_direct_shaped(asked.conversation) => {
             Ok(Permit::CreateGroup(title, names))
         }
@@ -277,6 +289,11 @@ pub(super) fn permit<'a>(
             Ok(Permit::AddMembers(place, names))
         }
         (Command::RemoveMember { name, .. }, _) => Ok(Permit::RemoveMember(group(standing)?, name)),
+        (Command::LeaveGroup { .. }, Some(place))
+            if is_departure && place.kind == ConversationKind::Direct =>
+        {
+            Ok(Permit::Part(joined(standing)?.place))
+        }
         (Command::LeaveGroup { .. }, _) => Ok(Permit::Leave(group(standing)?)),
         (Command::UpdateGroup { update, .. }, _) => {
             Ok(Permit::UpdateGroup(group(standing)?, update))
@@ -374,6 +391,8 @@ pub(super) enum Aside {
     Notify(Option<ConversationId>, Notify),
     /// What others may know of the sender from now on.
     Person(Public),
+    /// The sender and this user stand so from now on: each of the two, if it changed.
+    Befriend(Arc<Person>, Changed),
     /// The sender blocks this user from now on, or does not any more.
     Block(UserId, bool),
     /// Whether the sender hides their read receipts from now on.

@@ -192,6 +192,8 @@ pass_on! {
     profiles(user: UserId, known: &[KnownProfile]) -> Vec<v1::UserProfile>;
     find_users(user: UserId, by: &FindUsers) -> Vec<v1::UserProfile>;
     companions(user: UserId, conversation: ConversationId, members_max: usize) -> Vec<UserId>;
+    are_friends(user: UserId, other: UserId) -> bool;
+    friends(user: UserId, count: usize) -> Vec<UserId>;
     acquaintances(user: UserId, members_max: usize, count: usize) -> Vec<UserId>;
 }
 

@@ -46,6 +46,8 @@ impl Change {
             | Kind::MessageDeleted(_)
             | Kind::Reacted(_)
             | Kind::AccountChanged(_)
+            | Kind::FriendRequested(_)
+            | Kind::FriendshipChanged(_)
             | Kind::Hidden(_) => return None,
             Kind::GroupCreated(it) => Self::Created {
                 title: it.title.clone(),

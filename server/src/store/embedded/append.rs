@@ -143,6 +143,16 @@ impl Log<'_> {
                 rules::change((joined, seq), change, sender, facts, self.committed_at_ms)?
             }
             Permit::ChangeAccount(place, setting) => rules::change_account(place, sender, setting)?,
+            Permit::Befriend(place, peer, action) => {
+                let peer = self.caches.named(self.connection, peer)?;
+                let pair = (sender, peer.ok_or(Refusal::NotFound)?);
+                let bonds = self.bonds(place, sender)?;
+                return Ok(rules::befriend(place, pair, action, bonds, is_blocked)?);
+            }
+            Permit::Part(place) => {
+                let peer = self.peer(place, sender)?.ok_or(Refusal::NotFound)?;
+                return Ok(rules::part(place, peer, self.bonds(Some(place), sender)?)?);
+            }
             Permit::CreateGroup(title, names) => {
                 let people = self.people(names)?;
                 rules::create_group(sender, title, people, self.members_max)?

@@ -8,7 +8,7 @@ use magpie_protocol::{
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
-    blocks,
+    blocks, friends,
     log::Log,
     notify::SET_NOTIFY,
     people, receipts,
@@ -182,6 +182,9 @@ pub(super) fn write(
             let mut end = connection.prepare_cached(END_REACTION)?;
             let params = params![key, signed(seq.get()), emoji, sender.key, by, OPEN_END];
             end.execute(params)?;
+        }
+        Aside::Befriend(peer, changed) => {
+            friends::set(connection, (key, by), (sender, &peer), &changed)?;
         }
         Aside::Block(user, blocked) => blocks::set(connection, sender, user, blocked)?,
         Aside::Notify(conversation, notify) => {

@@ -12,7 +12,7 @@ use prost::Message as _;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{
-    counts,
+    counts, friends,
     receipts::read_seq_told,
     rows::{self, OPEN_END, conversation_head, member_count, signed, unsigned},
     writer::Writer,
@@ -112,7 +112,11 @@ pub(super) fn describe(
                 };
                 Ok((row.get(1)?, now))
             })?;
-    let kind = ConversationKind::from_number(kind)?.to_wire();
+    let kind = ConversationKind::from_number(kind)?;
+    let (bond, friendship_seq) = match kind {
+        ConversationKind::Direct => friends::bond(connection, interval.conversation, user)?,
+        ConversationKind::Group | ConversationKind::Account => Default::default(),
+    };
     let head = interval.last_seq(connection)?;
     let (last_seq, member_count, said) = if interval.is_open() {
         (0, member_count(connection, interval.conversation)?, now)
@@ -139,7 +143,7 @@ pub(super) fn describe(
         Vec::new()
     };
     Ok(v1::Conversation {
-        kind: kind.into(),
+        kind: kind.to_wire().into(),
         members,
         first_seq: unsigned(interval.from_seq),
         last_seq: unsigned(last_seq),
@@ -148,6 +152,8 @@ pub(super) fn describe(
         member_count,
         counts: Some(upto(head)?.to_wire()),
         read_counts: Some(upto(read)?.to_wire()),
+        friendship: bond.told().number().into(),
+        friendship_seq,
         ..said
     })
 }

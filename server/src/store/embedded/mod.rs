@@ -15,6 +15,7 @@ mod checkpoint;
 mod counts;
 mod describe;
 mod due;
+mod friends;
 mod history;
 mod log;
 mod members;

@@ -7,7 +7,7 @@ use magpie_protocol::{
 };
 
 use super::{
-    blocks,
+    blocks, friends,
     log::Log,
     notify::SET_NOTIFY,
     people, receipts,
@@ -182,6 +182,9 @@ impl Log<'_> {
                 session
                     .execute(END_REACTION, &[&key, &seq, &emoji, &sender.key, &by])
                     .await?;
+            }
+            Aside::Befriend(peer, changed) => {
+                friends::set(session, (key, by), (sender, &peer), &changed).await?;
             }
             Aside::Block(user, blocked) => blocks::set(session, sender, user, blocked).await?,
             Aside::Notify(conversation, notify) => {

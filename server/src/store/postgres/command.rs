@@ -119,7 +119,10 @@ impl<'a> Log<'a> {
     ) -> Result<(Outcome, Option<LogEvent>), Stop> {
         let sender = self.known.person(append.actor.user);
         let sender = sender.ok_or(Refusal::DeviceRevoked)?;
+        // A user who did not exist when the shard was looked up is not found: the
+        // conversation with them may be in another one.
         let asked = self.known.asked(append);
+        let asked = asked.filter(|asked| self.shard.holds(asked.conversation));
         let nowhere = ConversationId::new([0; 16]);
         let conversation = asked.map_or(nowhere, |asked| asked.conversation);
         let peer = append.command.peer().and_then(|it| self.known.named(it));
@@ -187,6 +190,17 @@ impl<'a> Log<'a> {
                 rules::change((joined, seq), change, sender, facts, self.committed_at_ms)?
             }
             Permit::ChangeAccount(place, setting) => rules::change_account(place, sender, setting)?,
+            Permit::Befriend(place, peer, action) => {
+                let peer = self.known.named(peer).ok_or(Refusal::NotFound)?;
+                let pair = (sender, Arc::clone(peer));
+                let bonds = self.bonds(place, sender).await?;
+                return Ok(rules::befriend(place, pair, action, bonds, is_blocked)?);
+            }
+            Permit::Part(place) => {
+                let peer = self.peer(place, sender).await?;
+                let bonds = self.bonds(Some(place), sender).await?;
+                return Ok(rules::part(place, peer.ok_or(Refusal::NotFound)?, bonds)?);
+            }
             Permit::CreateGroup(title, names) => {
                 let members_max = self.known.members_max;
                 rules::create_group(sender, title, self.people(names)?, members_max)?

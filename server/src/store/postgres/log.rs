@@ -13,6 +13,7 @@ use prost::Message as _;
 use tokio_postgres::Row;
 
 use super::{
+    batch::ShardOf,
     counts::Mentions,
     known::{Known, person},
     session::{Failure, Params, Session, get, get_count, signed, uuid},
@@ -99,6 +100,8 @@ const COUNT_MEMBERS: &str = "
 pub(super) struct Log<'a> {
     pub(super) session: Session<'a>,
     pub(super) known: &'a Known,
+    /// The only one that it writes to.
+    pub(super) shard: ShardOf,
     /// The last position given out.
     pub(super) head: Position,
     /// Of this batch.

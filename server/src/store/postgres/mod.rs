@@ -17,6 +17,7 @@ mod counts;
 mod describe;
 mod due;
 mod epoch;
+mod friends;
 mod history;
 mod known;
 mod log;

@@ -275,17 +275,22 @@ pub(in crate::store) fn begin_direct(
     peer: &Arc<Person>,
     message: &NewMessage,
 ) -> Effect {
+    Effect {
+        scene: Scene::New(ConversationKind::Direct, String::new()),
+        kind: EventKind::Message,
+        content: self::message(message),
+        members: both(sender, peer),
+        aside: Aside::Nothing,
+    }
+}
+
+/// The members of a direct conversation.
+pub(super) fn both(sender: &Arc<Person>, peer: &Arc<Person>) -> Members {
     let mut members = vec![Arc::clone(sender)];
     if peer.key != sender.key {
         members.push(Arc::clone(peer));
     }
     // The order in which they are read from the log again.
     members.sort_by_key(|member| member.id);
-    Effect {
-        scene: Scene::New(ConversationKind::Direct, String::new()),
-        kind: EventKind::Message,
-        content: self::message(message),
-        members: Members::Join(members.into_iter().map(|member| (member, None)).collect()),
-        aside: Aside::Nothing,
-    }
+    Members::Join(members.into_iter().map(|member| (member, None)).collect())
 }

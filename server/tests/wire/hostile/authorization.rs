@@ -38,7 +38,7 @@ enum Names {
     Device(fn(Bytes) -> client_frame::Body),
 }
 
-const ROWS: [&str; 33] = [
+const ROWS: [&str; 34] = [
     "hello",
     "register",
     "sign_in",
@@ -70,6 +70,7 @@ const ROWS: [&str; 33] = [
     "delete_account",
     "report",
     "change_account",
+    "change_friendship",
     "fetch_profiles",
     "find_users",
 ];
@@ -107,6 +108,7 @@ fn kind(name: &str) -> client_frame::Body {
         "change_password" => Body::ChangePassword(Default::default()),
         "delete_account" => Body::DeleteAccount(Default::default()),
         "report" => Body::Report(Default::default()),
+        "change_friendship" => Body::ChangeFriendship(Default::default()),
         "change_account" => Body::ChangeAccount(Default::default()),
         "typing" => Body::Typing(Default::default()),
         "fetch_profiles" => Body::FetchProfiles(Default::default()),
@@ -135,7 +137,7 @@ fn row(name: &str) -> Names {
                 limit: 10,
             })
         }),
-        Body::CreateGroup(_) | Body::FindUsers(_) => Names::User,
+        Body::CreateGroup(_) | Body::FindUsers(_) | Body::ChangeFriendship(_) => Names::User,
         Body::FetchProfiles(_) => Names::Person(profile),
         Body::SendMessage(_) => Names::Conversation(|id| {
             Body::SendMessage(v1::SendMessage {

@@ -68,6 +68,8 @@ fn target(event: &LogEvent) -> Option<u64> {
         | Kind::RoleChanged(_)
         | Kind::GroupUpdated(_)
         | Kind::AccountChanged(_)
+        | Kind::FriendRequested(_)
+        | Kind::FriendshipChanged(_)
         | Kind::Hidden(_) => None,
     }
 }

@@ -151,7 +151,7 @@ CREATE TABLE events (
     sender          INTEGER NOT NULL,
     -- 1 message, 2 group created, 3 members added, 4 member removed, 5 member left,
     -- 6 message edited, 7 message deleted, 8 reacted, 20 account changed, 30 role
-    -- changed, 31 group updated.
+    -- changed, 31 group updated, 41 friend requested, 42 friendship changed.
     kind            INTEGER NOT NULL,
     committed_at_ms INTEGER NOT NULL,
     message_id      BLOB NOT NULL,
@@ -304,6 +304,24 @@ CREATE TABLE blocks (
 
 -- Asked for with every message.
 CREATE INDEX blocks_by_blocked ON blocks (blocked, user);
+
+-- What users are to each other, as the events of their direct conversation say: for each of
+-- the two what they know.
+CREATE TABLE friends (
+    conversation INTEGER NOT NULL REFERENCES conversations (key),
+    user         INTEGER NOT NULL REFERENCES users (key),
+    peer         INTEGER NOT NULL REFERENCES users (key),
+    -- 0 nothing, 1 has asked, 2 was asked, 3 friends, 4 friends as far as this one knows:
+    -- the peer blocked them when they accepted.
+    bond         INTEGER NOT NULL,
+    -- The event that says so.
+    seq          INTEGER NOT NULL,
+    -- How often this one has asked since they were friends last.
+    asks         INTEGER NOT NULL,
+    PRIMARY KEY (conversation, user)
+) STRICT, WITHOUT ROWID;
+
+CREATE UNIQUE INDEX friends_by_user ON friends (user, peer);
 
 -- Users who hide their read receipts, as their account logs say.
 CREATE TABLE hidden_receipts (

@@ -350,6 +350,24 @@ CREATE TABLE blocks (
 -- Asked for with every message.
 CREATE INDEX blocks_by_blocked ON blocks (blocked_key, user_key);
 
+-- What users are to each other, as the events of their direct conversation say: for each of
+-- the two what they know.
+CREATE TABLE friends (
+    conversation_key bigint NOT NULL REFERENCES conversations (key),
+    user_key         bigint NOT NULL REFERENCES users (key),
+    peer_key         bigint NOT NULL REFERENCES users (key),
+    -- 0 nothing, 1 has asked, 2 was asked, 3 friends, 4 friends as far as this one knows:
+    -- the peer blocked them when they accepted.
+    bond             smallint NOT NULL,
+    -- The event that says so.
+    seq              bigint NOT NULL,
+    -- How often this one has asked since they were friends last.
+    asks             bigint NOT NULL,
+    PRIMARY KEY (conversation_key, user_key)
+);
+
+CREATE UNIQUE INDEX friends_by_user ON friends (user_key, peer_key);
+
 -- Users who hide their read receipts, as their account logs say.
 CREATE TABLE hidden_receipts (
     user_key bigint PRIMARY KEY REFERENCES users (key)
