@@ -248,6 +248,8 @@ pub(crate) enum Command {
 
     Friends(friends::Friends),
 
+    Privacy(friends::Privacy),
+
     Block(setting::Block),
 
     Unblock(setting::Unblock),

@@ -127,6 +127,9 @@ pub(crate) enum Line {
     Receipts {
         hidden: bool,
     },
+    Privacy {
+        messages: &'static str,
+    },
     Contact {
         user: String,
         user_id: Shown<UserId>,
@@ -297,6 +300,7 @@ pub(crate) struct ConversationFields {
     notify: &'static str,
     notify_until: Option<String>,
     friendship: &'static str,
+    request: bool,
     favourite: bool,
     blocked: bool,
     nickname: String,

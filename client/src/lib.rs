@@ -67,7 +67,7 @@ pub use magpie_protocol::{
     push::{AppId, Platform, PushAddress, PushToken},
     role::Role,
     seq::Seq,
-    setting::{Notify, NotifyLevel, Setting},
+    setting::{Notify, NotifyLevel, Reach, Setting},
     text::{
         Description, DeviceName, InvalidText, MessageText, Nickname, Password, Title, UserName,
     },

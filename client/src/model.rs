@@ -101,6 +101,10 @@ pub struct ConversationLine {
     pub notify: Notify,
     /// How the user and the other person of a direct conversation stand.
     pub friendship: Friendship,
+    /// The user lets friends alone write ([`Home::messages_from`](crate::Home::messages_from)),
+    /// the other one is none, and the user has sent nothing here: show it apart. It wakes nobody.
+    /// To answer, or to be friends, makes it a conversation like others.
+    pub request: bool,
     /// What the other person of a direct conversation is to the user, if anything.
     pub contact: Option<Contact>,
     /// What the other person of a direct one says of themself, as far as it is known.

@@ -28,6 +28,7 @@ const TYPES: &[fn(&[u8])] = &[
     is_fixed_point::<v1::MessageDeleted>,
     is_fixed_point::<v1::Reacted>,
     is_fixed_point::<v1::AccountChanged>,
+    is_fixed_point::<v1::Privacy>,
     is_fixed_point::<v1::DeclinedRequest>,
     is_fixed_point::<v1::FriendRequested>,
     is_fixed_point::<v1::FriendshipChanged>,

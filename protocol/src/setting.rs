@@ -51,6 +51,11 @@ pub enum Setting {
         /// They are.
         blocked: bool,
     },
+    /// Who reaches the user without being asked to.
+    Privacy {
+        /// Whose messages are more than requests, and who adds the user to groups.
+        messages: Reach,
+    },
     /// The user does not want to be friends with who asked them.
     Declined {
         /// Who asked.
@@ -131,6 +136,46 @@ impl NotifyLevel {
     }
 }
 
+/// Who reaches a user without being asked to.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+pub enum Reach {
+    /// Everybody.
+    #[default]
+    Everybody,
+    /// Friends alone.
+    Friends,
+}
+
+impl Reach {
+    /// The one with this number in the schema.
+    #[must_use]
+    pub const fn from_number(number: i64) -> Option<Self> {
+        Some(match number {
+            1 => Self::Everybody,
+            2 => Self::Friends,
+            _ => return None,
+        })
+    }
+
+    /// Its number in the schema.
+    #[must_use]
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::Everybody => 1,
+            Self::Friends => 2,
+        }
+    }
+
+    /// Its name, for people and programs.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Everybody => "everybody",
+            Self::Friends => "friends",
+        }
+    }
+}
+
 impl Setting {
     /// As it goes over the wire.
     #[must_use]
@@ -161,6 +206,9 @@ impl Setting {
             Self::Block { user, blocked } => Kind::Block(v1::Block {
                 user_id: user.to_wire(),
                 blocked: *blocked,
+            }),
+            Self::Privacy { messages } => Kind::Privacy(v1::Privacy {
+                messages: messages.number().into(),
             }),
             Self::Declined { user, seq } => Kind::DeclinedRequest(v1::DeclinedRequest {
                 user_id: user.to_wire(),
@@ -226,6 +274,9 @@ impl TryFrom<v1::AccountChange> for Setting {
             Kind::Block(it) => Self::Block {
                 user: user(&it.user_id)?,
                 blocked: it.blocked,
+            },
+            Kind::Privacy(it) => Self::Privacy {
+                messages: Reach::from_number(it.messages.into()).ok_or(missing("messages"))?,
             },
             Kind::DeclinedRequest(it) => Self::Declined {
                 user: user(&it.user_id)?,
@@ -300,6 +351,9 @@ mod tests {
                 user: UserId::new([2; 16]),
                 blocked: true,
             },
+            Setting::Privacy {
+                messages: Reach::Friends,
+            },
             Setting::Declined {
                 user: UserId::new([2; 16]),
                 seq: Seq::new(3),
@@ -322,6 +376,18 @@ mod tests {
         assert_eq!(notify(Some(5)).at(4), NotifyLevel::None);
         assert_eq!(notify(Some(5)).at(5), NotifyLevel::All);
         assert_eq!(notify(None).at(i64::MAX), NotifyLevel::None);
+    }
+
+    #[test]
+    fn a_reach_has_the_number_of_the_schema() {
+        for number in 1..=2 {
+            let reach = Reach::from_number(number).unwrap();
+            assert_eq!(i64::from(reach.number()), number);
+            let wire = v1::Reach::try_from(i32::from(reach.number())).unwrap();
+            let name = format!("REACH_{}", reach.name().to_ascii_uppercase());
+            assert_eq!(wire.as_str_name(), name);
+        }
+        assert_eq!(Reach::from_number(0), None);
     }
 
     #[test]

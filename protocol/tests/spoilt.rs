@@ -246,6 +246,7 @@ fn conversation() -> v1::Conversation {
         member_count: 1,
         friendship: v1::Friendship::WasAsked.into(),
         friendship_seq: 1,
+        answered: true,
         ..Default::default()
     }
 }

@@ -1,7 +1,7 @@
 //! Commands about friends.
 
-use clap::{Args, Subcommand};
-use magpie_client::UserName;
+use clap::{Args, Subcommand, ValueEnum};
+use magpie_client::{Reach, UserName};
 
 use super::user_name;
 
@@ -46,6 +46,39 @@ pub(crate) enum FriendsCommand {
     /// Be friends no more; they see it
     #[command(after_help = "Example:\n  magpie friends remove @bob")]
     Remove(Whom),
+}
+
+/// Who reaches you without being asked to.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum From {
+    /// Everybody
+    Everybody,
+    /// Friends; and those whom you have asked to be
+    Friends,
+}
+
+impl std::convert::From<From> for Reach {
+    fn from(from: From) -> Self {
+        match from {
+            From::Everybody => Self::Everybody,
+            From::Friends => Self::Friends,
+        }
+    }
+}
+
+/// Say who may write to you and add you to groups, or show it
+///
+/// With `friends`, what anybody else writes to you is a request: it comes, and notifies you
+/// of nothing until you answer it or are friends. Nobody is told. On all your devices.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  magpie privacy\n  magpie privacy --messages friends")]
+pub(crate) struct Privacy {
+    /// Who may, from now on
+    #[arg(long, value_name = "WHO")]
+    pub(crate) messages: Option<From>,
+    /// Only write the outbox; the next command that connects sends it
+    #[arg(long, requires = "messages")]
+    pub(crate) queue: bool,
 }
 
 /// With whom.

@@ -1,10 +1,10 @@
-//! `friends`: through the outbox, like messages.
+//! `friends`, `privacy`: through the outbox, like messages.
 
 use magpie_client::{FriendAction, Friendship, NewRequest, Setting};
 
 use super::message::queue;
 use crate::{
-    args::friends::{FriendsCommand, Whom},
+    args::friends::{FriendsCommand, Privacy, Whom},
     context::Context,
     failure::{Exit, Failure},
     line::Line,
@@ -30,6 +30,18 @@ fn list(context: &Context) -> Result<Exit, Failure> {
         context.output.line(&Line::friend(friend))?;
     }
     Ok(Exit::Done)
+}
+
+pub(crate) async fn privacy(context: &Context, asked: &Privacy) -> Result<Exit, Failure> {
+    context.signed_in()?;
+    let Some(messages) = asked.messages else {
+        let messages = context.home.messages_from()?.name();
+        context.output.line(&Line::Privacy { messages })?;
+        return Ok(Exit::Done);
+    };
+    let messages = messages.into();
+    let setting = Setting::Privacy { messages };
+    queue(context, NewRequest::Set(setting), asked.queue).await
 }
 
 async fn change(context: &Context, whom: Whom, action: FriendAction) -> Result<Exit, Failure> {

@@ -81,6 +81,7 @@ async fn with_home(context: &Context, command: Command) -> Result<Exit, Failure>
         Command::Link(asked) => people::link(context, &asked).await,
         Command::Find(asked) => people::find(context, &asked).await,
         Command::Friends(asked) => friends::run(context, asked.command).await,
+        Command::Privacy(asked) => friends::privacy(context, &asked).await,
         Command::Block(asked) => setting::block(context, asked).await,
         Command::Unblock(asked) => setting::unblock(context, asked).await,
         Command::Contacts => setting::contacts(context),

@@ -40,6 +40,7 @@ impl Line {
             last_event_at: line.last_event_at_ms.map(rfc3339),
             notify: line.notify.level.name(),
             notify_until: line.notify.until_ms.map(rfc3339),
+            request: line.request,
             friendship: line.friendship.name(),
             favourite: line.contact.as_ref().is_some_and(|it| it.favourite),
             blocked: line.contact.as_ref().is_some_and(|it| it.blocked),
@@ -68,6 +69,9 @@ impl ConversationFields {
         to.write_str("  ")?;
         let sign = if self.kind == "direct" { "@" } else { "" };
         to.paint(Part::Place, format_args!("{sign}{}", self.title))?;
+        if self.request {
+            aside(to, "  asks to write to you")?;
+        }
         self.paint_settings(to)?;
         if self.kind == "group" {
             aside(

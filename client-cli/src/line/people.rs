@@ -70,6 +70,7 @@ impl Line {
             Self::Typing { .. } => self.paint_typing(to),
             Self::Link { link } => to.write_str(link.as_deref().unwrap_or("no link")),
             Self::Readers(fields) => fields.paint(to),
+            Self::Privacy { messages } => write!(to, "messages from {messages}"),
             Self::Receipts { hidden } => to.write_str(if *hidden { "hidden" } else { "shown" }),
             Self::Difference {
                 conversation_id,
@@ -455,6 +456,7 @@ mod tests {
             unread_mentions: 0,
             notify: magpie_client::Notify::default(),
             friendship: magpie_client::Friendship::None,
+            request: false,
             contact: None,
             profile: magpie_client::Profile::default(),
         }

@@ -65,6 +65,7 @@ fn event(kind: &'static str) -> Line {
         removed: Some(true),
         blocked: None,
         setting: SettingFields {
+            messages: Some("friends"),
             setting: Some("contact"),
             about: Some(hostile()),
             level: Some("none"),
@@ -255,7 +256,7 @@ fn torture() -> Vec<Line> {
     ]
 }
 
-fn conversations() -> [Line; 10] {
+fn conversations() -> [Line; 11] {
     [
         Line::Conversation(ConversationFields {
             conversation_id: conversation_id(),
@@ -274,11 +275,15 @@ fn conversations() -> [Line; 10] {
             notify: "none",
             notify_until: Some(MOMENT.to_owned()),
             friendship: "friends",
+            request: true,
             favourite: true,
             blocked: true,
             nickname: hostile(),
             display_name: hostile(),
         }),
+        Line::Privacy {
+            messages: "friends",
+        },
         Line::Friend(super::friends::sample(&hostile(), Friendship::WasAsked)),
         Line::Profile(super::profile::sample(hostile())),
         Line::Link {

@@ -14,12 +14,14 @@ use crate::paint::{Painter, Part};
 /// What an event of the account log sets.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct SettingFields {
-    /// `notify`, `hide`, `contact`, `block`, `declined_request`, `profile`, `discoverable`, `link` or `receipts`.
+    /// `notify`, `hide`, `contact`, `block`, `privacy`, `declined_request`, `profile`, `discoverable`, `link` or `receipts`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) setting: Option<&'static str>,
     /// The conversation that it is about.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) about: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) messages: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) level: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -80,6 +82,10 @@ pub(super) fn changed(setting: Option<Setting>) -> EventFields {
                 ..named("block")
             }
         }
+        Some(Setting::Privacy { messages }) => SettingFields {
+            messages: Some(messages.name()),
+            ..named("privacy")
+        },
         Some(Setting::Declined { user, seq }) => {
             target_seq = Some(seq.get());
             SettingFields {
@@ -135,6 +141,7 @@ pub(super) fn queued(
             let kind = if blocked { "block" } else { "unblock" };
             (kind, None, Some(vec![user.to_string()]), None)
         }
+        Setting::Privacy { messages } => ("privacy", None, None, Some(messages.name().to_owned())),
         Setting::Declined { user, .. } => {
             ("declined_request", None, Some(vec![user.to_string()]), None)
         }

@@ -43,9 +43,10 @@ fn what_is_asked_offline_is_asked_once() {
     assert_eq!((kind, what), ("change_friendship", "request"));
     assert_eq!(waits[0]["users"], json!(["bob"]));
     world.start_server();
+    // Who that is comes with the conversation.
+    world.magpie("alice", ["sync"]).done();
     assert_eq!(synced(&world, "alice"), one("bob", "asked"));
     assert_eq!(synced(&world, "bob"), one("alice", "was_asked"));
-    world.magpie("bob", ["conversations"]).done();
 
     world.kill_server();
     world
@@ -120,4 +121,60 @@ fn who_was_declined_or_blocked_sees_that_they_have_asked() {
     let refused = fourth.with_code(1);
     assert_eq!(text(&refused[0], "code"), "limit_reached");
     audited(&world, &["alice", "bob", "tablet"]);
+}
+
+/// Whether the conversation with this person is a request to them.
+fn asks_to_write(world: &World, home: &str, title: &str) -> Value {
+    world.magpie(home, ["sync"]).done();
+    let lines = world.magpie(home, ["conversations"]).done();
+    let line = lines.iter().find(|it| text(it, "title") == title).unwrap();
+    line["request"].clone()
+}
+
+/// Offline first, and on all devices; until it is answered.
+#[test]
+fn what_strangers_write_is_a_request_to_who_wants_it_so() {
+    let mut world = World::with_alice_and_bob();
+    world.kill_server();
+    let set = ["privacy", "--messages", "friends", "--queue"];
+    world.magpie("alice", set).done();
+    let is = world.magpie("alice", ["privacy"]).done();
+    assert_eq!(text(&is[0], "messages"), "friends", "at once");
+    let kinds = world.magpie("alice", ["outbox"]).done();
+    assert_eq!(text(&kinds[0], "kind"), "privacy");
+    world.start_server();
+    world.magpie("alice", ["sync"]).done();
+    let sent = world.magpie("bob", ["send", "@alice", "hello"]).done();
+    assert_eq!(text(&sent[0], "type"), "accepted", "as always");
+    world.log_in("laptop", "alice");
+    for home in ["alice", "laptop"] {
+        assert_eq!(asks_to_write(&world, home, "bob"), true, "{home}");
+        let history = world.magpie(home, ["history", "@bob"]).done();
+        assert_eq!(text(&history[0], "text"), "hello");
+    }
+    assert_eq!(asks_to_write(&world, "bob", "alice"), false);
+    // Nor do others add her to groups: like somebody who is not there.
+    let refused = |name: &str| {
+        let group = world.magpie("bob", ["group", "create", "Tea", name]);
+        let lines = group.with_code(1);
+        (
+            text(&lines[0], "code").to_owned(),
+            text(&lines[0], "message").to_owned(),
+        )
+    };
+    assert_eq!(refused("@alice"), refused("@nobody"));
+
+    world.magpie("laptop", ["send", "@bob", "hi"]).done();
+    for home in ["alice", "laptop"] {
+        assert_eq!(asks_to_write(&world, home, "bob"), false, "{home}");
+    }
+    world.log_in("tablet", "alice");
+    assert_eq!(asks_to_write(&world, "tablet", "bob"), false);
+    world
+        .magpie("tablet", ["friends", "request", "@bob"])
+        .done();
+    world.magpie("bob", ["friends", "accept", "@alice"]).done();
+    let made = world.magpie("bob", ["group", "create", "Tea", "@alice"]);
+    assert_eq!(text(&made.done()[0], "type"), "accepted");
+    audited(&world, &["alice", "laptop", "tablet", "bob"]);
 }

@@ -265,6 +265,7 @@ pub(crate) fn line(me: UserId, it: v1::Conversation) -> Option<ConversationLine>
         unread_mentions,
         notify: Notify::default(),
         friendship: Friendship::from_number(it.friendship.into()).unwrap_or_default(),
+        request: false,
         contact: None,
         profile: Profile::default(),
     })
@@ -289,6 +290,7 @@ fn line_at(row: &Row<'_>) -> rusqlite::Result<ConversationLine> {
         unread_mentions: 0,
         notify: Notify::default(),
         friendship: Friendship::None,
+        request: false,
         contact: None,
         profile: Profile::default(),
     })
@@ -336,11 +338,21 @@ impl Database {
             let mut others = line.members.iter().filter(|it| it.user.id != me.user);
             if let (ConversationKind::Direct, Some(peer)) = (line.kind, others.next()) {
                 line.friendship = friends::friendship(&view, line.id)?;
+                line.request = friends::is_request(&view, line.id, line.friendship)?;
                 line.contact = settings::contact(&view, &peer.user)?;
                 line.profile = profiles::profile(&view, peer.user.id)?;
             }
         }
         Ok(lines)
+    }
+
+    /// What is unread in all conversations but those that are requests.
+    pub(crate) fn unread(&mut self) -> Result<(u64, u64), LocalError> {
+        let lines = self.conversations()?;
+        let counted = lines.iter().filter(|line| !line.request);
+        Ok(counted.fold((0, 0), |(messages, mentions), line| {
+            (messages + line.unread, mentions + line.unread_mentions)
+        }))
     }
 
     /// The members of a conversation that are known here.

@@ -5,6 +5,7 @@ use magpie_protocol::{
     friendship::{FriendAction, Friendship},
     id::{ConversationId, UserId},
     seq::Seq,
+    setting::Reach,
     text::UserName,
     wire::v1::{self, client_frame::Body, event_content::Kind},
 };
@@ -14,7 +15,7 @@ use super::{
     Database, NewEvent,
     account::{self, Me},
     conversation_at, conversations,
-    events::{FRIEND_REQUESTED, FRIENDSHIP_CHANGED},
+    events::{BLANK, FRIEND_REQUESTED, FRIENDSHIP_CHANGED, MESSAGE},
     profiles,
     requests::decode,
     seq_at, settings, stored, user_at,
@@ -23,7 +24,7 @@ use crate::{
     error::LocalError,
     model::{Friend, User},
     raw,
-    request::Recipient,
+    request::{Acceptance, Recipient},
 };
 
 /// How this user and the other one stand from an event on, if it says so.
@@ -43,6 +44,11 @@ pub(super) fn follow(
     me: &Me,
     event: &NewEvent,
 ) -> Result<(), LocalError> {
+    if event.sender == Some(me.user) && matches!(event.kind(), MESSAGE | BLANK) {
+        transaction
+            .prepare_cached("UPDATE conversations SET answered = 1 WHERE id = ?1 AND NOT answered")?
+            .execute([event.conversation.bytes()])?;
+    }
     let Some(friendship) = said(me, event.event.content.as_ref(), event.sender) else {
         return Ok(());
     };
@@ -73,8 +79,21 @@ pub(super) fn describe(
     it: &v1::Conversation,
 ) -> Result<(), LocalError> {
     transaction
-        .prepare_cached("UPDATE conversations SET friendship_seq = 0 WHERE id = ?1")?
-        .execute([id.bytes()])?;
+        .prepare_cached(
+            "UPDATE conversations
+                SET friendship_seq = 0,
+                    answered = ?2 OR EXISTS (SELECT 1 FROM events e
+                                              WHERE e.conversation = ?1 AND e.sender = ?3
+                                                AND e.kind IN (?4, ?5))
+              WHERE id = ?1",
+        )?
+        .execute(params![
+            id.bytes(),
+            it.answered,
+            me.user.bytes(),
+            MESSAGE,
+            BLANK
+        ])?;
     let friendship = Friendship::from_number(it.friendship.into()).unwrap_or_default();
     stands(transaction, id, friendship, Seq::new(it.friendship_seq))?;
     let since: Vec<(Seq, Vec<u8>)> = transaction
@@ -120,6 +139,35 @@ pub(super) fn place(
     Ok(Some((id, seq)))
 }
 
+/// How they stand when the user has done this, as far as the user knows.
+const fn after(action: FriendAction, before: Friendship) -> Friendship {
+    match (action, before) {
+        (FriendAction::Request, Friendship::None) => Friendship::Asked,
+        (FriendAction::Request | FriendAction::Accept, Friendship::WasAsked) => Friendship::Friends,
+        (FriendAction::Cancel, Friendship::Asked) | (FriendAction::Remove, Friendship::Friends) => {
+            Friendship::None
+        }
+        (_, as_before) => as_before,
+    }
+}
+
+/// What the user has done is committed, and its event on its way.
+pub(super) fn accepted(
+    transaction: &Transaction<'_>,
+    at: Acceptance,
+    it: &v1::ChangeFriendship,
+) -> Result<(), LocalError> {
+    let Some(action) = FriendAction::from_number(it.action.into()) else {
+        return Ok(());
+    };
+    conversations::ensure_direct(transaction, at.conversation, &it.user_name)?;
+    let before: i64 = transaction
+        .prepare_cached("SELECT friendship FROM conversations WHERE id = ?1")?
+        .query_row([at.conversation.bytes()], |row| row.get(0))?;
+    let before = Friendship::from_number(before).unwrap_or_default();
+    stands(transaction, at.conversation, after(action, before), at.seq)
+}
+
 /// What waits in the outbox does to how they stand.
 fn waiting(
     connection: &Connection,
@@ -141,15 +189,7 @@ fn waiting(
             continue;
         };
         is_pending = true;
-        friendship = match (action, friendship) {
-            (FriendAction::Request, Friendship::None) => Friendship::Asked,
-            (FriendAction::Request | FriendAction::Accept, Friendship::WasAsked) => {
-                Friendship::Friends
-            }
-            (FriendAction::Cancel, Friendship::Asked)
-            | (FriendAction::Remove, Friendship::Friends) => Friendship::None,
-            (_, as_before) => as_before,
-        };
+        friendship = after(action, friendship);
     }
     Ok((friendship, is_pending))
 }
@@ -165,6 +205,27 @@ pub(super) fn friendship(
         .optional()?;
     let friendship = found.and_then(Friendship::from_number).unwrap_or_default();
     Ok(waiting(connection, id, friendship)?.0)
+}
+
+/// Whether what the other member of a direct conversation writes is a request: the user lets
+/// friends alone write, has neither them as a friend nor asked them to be one, and has said nothing there.
+pub(super) fn is_request(
+    connection: &Connection,
+    id: ConversationId,
+    friendship: Friendship,
+) -> Result<bool, LocalError> {
+    let is_known = match friendship {
+        Friendship::Friends | Friendship::Asked => true,
+        Friendship::None | Friendship::WasAsked => false,
+    };
+    if is_known || settings::messages_from(connection)? == Reach::Everybody {
+        return Ok(false);
+    }
+    let answered: Option<bool> = connection
+        .prepare_cached("SELECT answered FROM conversations WHERE id = ?1")?
+        .query_row([id.bytes()], |row| row.get(0))
+        .optional()?;
+    Ok(answered == Some(false))
 }
 
 fn friend(connection: &Connection, row: &Row<'_>) -> Result<Friend, LocalError> {

@@ -185,6 +185,7 @@ pub(super) fn hidden(it: &v1::ChangeAccount) -> Option<(ConversationId, Seq)> {
         | Setting::Contact { .. }
         | Setting::Block { .. }
         | Setting::Declined { .. }
+        | Setting::Privacy { .. }
         | Setting::Receipts { .. }
         | Setting::Profile(_)
         | Setting::Discoverable(_)

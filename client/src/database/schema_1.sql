@@ -33,6 +33,8 @@ CREATE TABLE conversations (
     -- Of a direct one, as in magpie.v1.Friendship, and the event that says so.
     friendship INTEGER NOT NULL DEFAULT 0,
     friendship_seq INTEGER NOT NULL DEFAULT 0,
+    -- The user has sent a message there.
+    answered INTEGER NOT NULL DEFAULT 0,
     first_seq INTEGER NOT NULL DEFAULT 1,
     -- 0: the user is a member.
     last_seq INTEGER NOT NULL DEFAULT 0,
@@ -159,7 +161,7 @@ CREATE INDEX outbox_by_target ON outbox (conversation, target) WHERE target IS N
 -- What the user has set for themself, as the account log says, and the outbox.
 CREATE TABLE settings (
     -- The field of magpie.v1.AccountChange: 1 for what to wake, 2 a hidden message, 3 a
-    -- contact, 12 a declined friend request, 20 the user's profile, 21 whether they are discoverable, 22 their link, 30
+    -- contact, 4 a blocked user, 11 who reaches the user, 12 a declined friend request, 20 the user's profile, 21 whether they are discoverable, 22 their link, 30
     -- whether read receipts are hidden.
     kind INTEGER NOT NULL,
     -- The id of what it is about; empty: all conversations.

@@ -7,7 +7,7 @@ use magpie_protocol::{
     id::{ConversationId, MessageId, UserId},
     profile::{self, LinkSecret},
     seq::Seq,
-    setting::{Notify, Setting},
+    setting::{Notify, Reach, Setting},
     text::UserName,
     wire::v1::{self, client_frame::Body, event_content::Kind},
 };
@@ -33,6 +33,7 @@ const PROFILE: i64 = 20;
 const DISCOVERABLE: i64 = 21;
 const LINK: i64 = 22;
 const BLOCK: i64 = 4;
+const PRIVACY: i64 = 11;
 const DECLINED: i64 = 12;
 const RECEIPTS: i64 = 30;
 
@@ -53,6 +54,7 @@ fn about(setting: &Setting) -> About {
         Setting::Discoverable(_) => (DISCOVERABLE, Vec::new(), 0),
         Setting::Link(_) => (LINK, Vec::new(), 0),
         Setting::Block { user, .. } => (BLOCK, user.bytes().to_vec(), 0),
+        Setting::Privacy { .. } => (PRIVACY, Vec::new(), 0),
         Setting::Declined { user, .. } => (DECLINED, user.bytes().to_vec(), 0),
         Setting::Receipts { .. } => (RECEIPTS, Vec::new(), 0),
     }
@@ -227,6 +229,14 @@ pub(super) fn is_blocked(connection: &Connection, user: UserId) -> Result<bool, 
     Ok(matches!(set, Some(Setting::Block { blocked: true, .. })))
 }
 
+/// Whose messages are more than requests.
+pub(super) fn messages_from(connection: &Connection) -> Result<Reach, LocalError> {
+    Ok(match found(connection, PRIVACY, &[])? {
+        Some(Setting::Privacy { messages }) => messages,
+        _ => Reach::default(),
+    })
+}
+
 /// The last request of another user to be friends that this one has declined.
 pub(super) fn declined(connection: &Connection, user: UserId) -> Result<Seq, LocalError> {
     Ok(match found(connection, DECLINED, &user.bytes())? {
@@ -265,6 +275,10 @@ impl Database {
 
     pub(crate) fn hides_receipts(&self) -> Result<bool, LocalError> {
         hides_receipts(&self.connection)
+    }
+
+    pub(crate) fn messages_from(&self) -> Result<Reach, LocalError> {
+        messages_from(&self.connection)
     }
 
     pub(crate) fn contacts(&self) -> Result<Vec<Contact>, LocalError> {

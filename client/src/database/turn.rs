@@ -432,6 +432,10 @@ impl Worker<'_> {
         };
         self.changes.accepted.push((id, at));
         // The other operations' events come in a page.
+        if let Body::ChangeFriendship(it) = &body {
+            friends::accepted(self.transaction, at, it)?;
+            self.changes.marks.push(at.conversation);
+        }
         if let Body::SendMessage(message) = body {
             if let Some(To::UserName(name)) = &message.to {
                 conversations::ensure_direct(self.transaction, at.conversation, name)?;

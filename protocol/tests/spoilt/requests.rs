@@ -37,6 +37,9 @@ pub(super) fn accounts() -> Vec<client_frame::Body> {
                 secret: id(5),
             })),
         }),
+        setting(Change::Privacy(v1::Privacy {
+            messages: v1::Reach::Friends.into(),
+        })),
         setting(Change::DeclinedRequest(v1::DeclinedRequest {
             user_id: id(4),
             seq: 300,

@@ -46,7 +46,7 @@ pub(super) fn profiles_reply(profiles: Vec<v1::UserProfile>) -> Reply {
 /// The answer to a request that changes nothing.
 pub(super) fn refused(refusal: Refusal) -> v1::Error {
     let (code, action) = match refusal {
-        Refusal::NotFound | Refusal::Deleted | Refusal::NotAsked => {
+        Refusal::NotFound | Refusal::Deleted | Refusal::NotAsked | Refusal::NotAddable => {
             (ErrorCode::NotFound, Action::Never)
         }
         Refusal::Conflict => (ErrorCode::Conflict, Action::Never),

@@ -227,6 +227,9 @@ pub enum Refusal {
     /// Who hides their read receipts is not told those of others.
     #[error("you hide your read receipts, so you are not told those of others")]
     ReceiptsHidden,
+    /// Somebody named is not there, or lets friends alone add them: the same answer.
+    #[error("no such user, or one whom friends alone may add to groups")]
+    NotAddable,
     /// Nobody has asked the actor, or not any more.
     #[error("there is no friend request of theirs to accept")]
     NotAsked,

@@ -30,6 +30,7 @@ pub(super) mod model;
 pub(super) mod operators;
 pub(super) mod pages;
 pub(super) mod people;
+pub(super) mod privacy;
 pub(super) mod reactions;
 pub(super) mod receipts;
 mod requests;
@@ -411,6 +412,11 @@ macro_rules! suite {
                 who_is_blocked_asks_in_vain_and_is_not_told
                 a_friend_request_wakes
                 who_is_deleted_is_nobodys_friend
+            }
+            privacy {
+                a_message_of_a_stranger_is_a_request
+                a_request_is_no_reason_to_try_a_wake_again
+                strangers_add_nobody_who_lets_friends_alone
             }
             pages {
                 a_page_describes_what_begins_in_it

@@ -395,6 +395,8 @@ pub(super) enum Aside {
     Befriend(Arc<Person>, Changed),
     /// The sender blocks this user from now on, or does not any more.
     Block(UserId, bool),
+    /// Friends alone reach the sender from now on, or everybody does.
+    FriendsOnly(bool),
     /// Whether the sender hides their read receipts from now on.
     HideReceipts(bool),
 }

@@ -2,7 +2,7 @@
 
 use magpie_protocol::{
     friendship::{FriendAction, Friendship},
-    setting::Setting,
+    setting::{Reach, Setting},
     text::UserName,
     wire::v1::event_content::Kind,
 };
@@ -126,9 +126,13 @@ fn what_waits_in_the_outbox_is_shown() {
         id: asked,
         at: at(2),
     }]);
-    device.page(page(None, vec![asks(ALICE, 2)]));
-    let friend = device.database.friends().unwrap().remove(0);
-    assert_eq!((friend.seq, friend.is_pending), (Seq::new(2), false));
+    // Its event comes in a page, and says the same, or more.
+    for event in [None, Some(asks(ALICE, 2))] {
+        device.page(page(None, event.into_iter().collect()));
+        let friend = device.database.friends().unwrap().remove(0);
+        assert_eq!(friend.friendship, Friendship::Asked);
+        assert_eq!((friend.seq, friend.is_pending), (Seq::new(2), false));
+    }
     // Another device took it back.
     let cancelled = device.befriend(FriendAction::Cancel);
     assert_eq!(device.listed(), []);
@@ -149,6 +153,56 @@ fn what_waits_in_the_outbox_is_shown() {
     let outcome = device.database.outcome(cancelled).unwrap();
     assert_eq!(outcome, Some(crate::request::Outcome::NothingToDo(place)));
     assert_eq!(device.database.outbox_count().unwrap(), 0);
+}
+
+/// Until it is answered, or they are friends; then it is a conversation like others.
+#[test]
+fn what_a_stranger_writes_is_a_request_where_friends_alone_write() {
+    let mut device = device();
+    device.page(page(Some(description(0)), vec![event(1), event(2)]));
+    let is_request = |device: &mut Device| {
+        let line = device.database.conversations().unwrap().remove(0);
+        let (unread, _) = device.database.unread().unwrap();
+        assert_eq!(unread, if line.request { 0 } else { line.unread });
+        line.request
+    };
+    assert!(!is_request(&mut device));
+    let messages = Reach::Friends;
+    let request = NewRequest::Set(Setting::Privacy { messages });
+    device.database.queue_all(vec![request]).unwrap();
+    assert!(is_request(&mut device), "at once");
+    device.page(page(None, vec![asks(BOB, 3)]));
+    assert!(is_request(&mut device));
+    device.befriend(FriendAction::Accept);
+    assert!(!is_request(&mut device));
+    device.page(page(None, vec![says(ALICE, 4, true), says(BOB, 5, false)]));
+    // What waits still says that they accept, to what is not asked any more.
+    assert!(is_request(&mut device));
+
+    let id = device.send("who are you?");
+    device.work(vec![Work::Accepted { id, at: at(6) }]);
+    assert!(!is_request(&mut device));
+    // A new description does not know of it, and the next one does.
+    device.page(page(Some(description(5)), vec![]));
+    assert!(!is_request(&mut device));
+}
+
+/// What was said before this device was there.
+#[test]
+fn a_description_says_that_the_user_has_answered() {
+    let mut device = device();
+    let messages = Reach::Friends;
+    let request = NewRequest::Set(Setting::Privacy { messages });
+    device.database.queue_all(vec![request]).unwrap();
+    for (answered, expected) in [(false, true), (true, false)] {
+        let described = v1::Conversation {
+            answered,
+            ..description(9)
+        };
+        device.page(page(Some(described), vec![]));
+        let line = device.database.conversations().unwrap().remove(0);
+        assert_eq!(line.request, expected);
+    }
 }
 
 /// D11.

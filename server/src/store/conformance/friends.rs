@@ -25,7 +25,12 @@ fn change(world: &World, by: &Player, whom: &Player, action: FriendAction) -> Ap
     world.request(by, Command::ChangeFriendship { name, action })
 }
 
-async fn befriend(world: &World, by: &Player, whom: &Player, action: FriendAction) -> u64 {
+pub(super) async fn befriend(
+    world: &World,
+    by: &Player,
+    whom: &Player,
+    action: FriendAction,
+) -> u64 {
     world.accept(change(world, by, whom, action)).await.1
 }
 

@@ -155,7 +155,8 @@ impl Log<'_> {
             }
             Permit::CreateGroup(title, names) => {
                 let people = self.people(names)?;
-                rules::create_group(sender, title, people, self.members_max)?
+                let closed = self.closed(sender, &people)?;
+                rules::create_group(sender, title, people, &closed, self.members_max)?
             }
             Permit::AddMembers(place, names) => {
                 let people = self.people(names)?;
@@ -169,7 +170,8 @@ impl Log<'_> {
                     count: self.member_count(place)?,
                     members_max: self.members_max,
                 };
-                rules::add_members(place, people, &present, count)?
+                let closed = self.closed(sender, &people)?;
+                rules::add_members(place, people, (&present, &closed), count)?
             }
             Permit::RemoveMember(joined, name) => {
                 let (person, role) = self.member(joined.place, name)?;

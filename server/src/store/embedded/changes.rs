@@ -11,7 +11,7 @@ use super::{
     blocks, friends,
     log::Log,
     notify::SET_NOTIFY,
-    people, receipts,
+    people, privacy, receipts,
     rows::{OPEN_END, signed, unsigned},
 };
 use crate::store::{
@@ -194,6 +194,7 @@ pub(super) fn write(
             set.execute(params![sender.key, of, notify.level.number(), until_ms])?;
         }
         Aside::Person(said) => people::write(connection, sender, by, &said)?,
+        Aside::FriendsOnly(friends) => privacy::set(connection, sender.key, friends)?,
         Aside::HideReceipts(hidden) => receipts::set(connection, sender.key, hidden)?,
     }
     Ok(())

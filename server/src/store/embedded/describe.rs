@@ -113,8 +113,8 @@ pub(super) fn describe(
                 Ok((row.get(1)?, now))
             })?;
     let kind = ConversationKind::from_number(kind)?;
-    let (bond, friendship_seq) = match kind {
-        ConversationKind::Direct => friends::bond(connection, interval.conversation, user)?,
+    let (bond, friendship_seq, answered) = match kind {
+        ConversationKind::Direct => friends::described(connection, interval.conversation, user)?,
         ConversationKind::Group | ConversationKind::Account => Default::default(),
     };
     let head = interval.last_seq(connection)?;
@@ -154,6 +154,7 @@ pub(super) fn describe(
         read_counts: Some(upto(read)?.to_wire()),
         friendship: bond.told().number().into(),
         friendship_seq,
+        answered,
         ..said
     })
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use magpie_protocol::id::UserId;
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::{Connection, params};
 
 use super::{
     log::Log,
@@ -38,7 +38,10 @@ pub(super) const FIND_FRIENDS: &str = "
       FROM users u JOIN friends f ON f.user = u.key AND f.bond = 3 JOIN users o ON o.key = f.peer
      WHERE u.user_id = ?1 ORDER BY f.peer LIMIT ?2";
 
-const FIND_BOND: &str = "SELECT bond, seq FROM friends WHERE conversation = ?1 AND user = ?2";
+const FIND_BOND: &str = "
+    SELECT coalesce((SELECT bond FROM friends WHERE conversation = ?1 AND user = ?2), 0),
+           coalesce((SELECT seq FROM friends WHERE conversation = ?1 AND user = ?2), 0),
+           EXISTS (SELECT 1 FROM events WHERE conversation = ?1 AND sender = ?2 AND kind = 1)";
 
 impl Log<'_> {
     /// How a user and the other member of a direct conversation stand.
@@ -97,18 +100,19 @@ pub(super) fn set(
     Ok(())
 }
 
-/// How a user stands with the other member of a direct conversation, and which event says so.
-pub(super) fn bond(
+/// How a user stands with the other member of a direct conversation, which event says so, and
+/// whether the user has sent a message there.
+pub(super) fn described(
     connection: &Connection,
     conversation: i64,
     user: i64,
-) -> Result<(Bond, u64), StoreError> {
-    let found: Option<(i64, i64)> = connection
+) -> Result<(Bond, u64, bool), StoreError> {
+    let (bond, seq, answered): (i64, i64, bool) = connection
         .prepare_cached(FIND_BOND)?
-        .query_row([conversation, user], |row| Ok((row.get(0)?, row.get(1)?)))
-        .optional()?;
-    let (bond, seq) = found.unwrap_or((0, 0));
-    Ok((Bond::from_number(bond)?, unsigned(seq)))
+        .query_row([conversation, user], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+        })?;
+    Ok((Bond::from_number(bond)?, unsigned(seq), answered))
 }
 
 /// See [`crate::store::PeopleStore::are_friends`].

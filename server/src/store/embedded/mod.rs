@@ -26,6 +26,7 @@ mod operators;
 mod pages;
 mod people;
 mod previews;
+mod privacy;
 mod readers;
 mod receipts;
 mod rows;

@@ -259,6 +259,9 @@ fn carry_out(
                 .prepare_cached("DELETE FROM notify WHERE user = ?1")?
                 .execute([key])?;
             connection
+                .prepare_cached("DELETE FROM friends_only WHERE user = ?1")?
+                .execute([key])?;
+            connection
                 .prepare_cached("DELETE FROM blocks WHERE user = ?1")?
                 .execute([key])?
         }

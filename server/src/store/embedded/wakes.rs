@@ -14,6 +14,7 @@ use super::{
     due::due,
     notify::{addressed, notify_level},
     previews,
+    privacy::is_request,
     rows::{OPEN_END, log_head, signed, unsigned},
 };
 use crate::store::{
@@ -53,7 +54,7 @@ const ADVANCE_WAKE_CURSOR: &str = "
     UPDATE wake_cursor SET position = ?1 WHERE one = 1 AND position < ?1";
 
 const FIND_WORTHY: &str = concat!(
-    "SELECT e.position, c.conversation_id, e.seq, u.user_id, e.committed_at_ms
+    "SELECT e.position, c.conversation_id, e.seq, u.user_id, e.committed_at_ms, e.kind = 1
        FROM events e
        JOIN conversations c ON c.key = e.conversation
        JOIN users u ON u.key = e.sender
@@ -77,6 +78,8 @@ const FIND_CANDIDATES: &str = concat!(
                       AND oc.attachment = 2),
            coalesce(w.position > c.cursor, false),",
     notify_level!("m.user", "k.conversation_id", "?7"),
+    ",",
+    is_request!("m.user", "k.key"),
     " FROM conversations k
       JOIN members m ON m.conversation = k.key AND m.to_position = ?5
       JOIN users u ON u.key = m.user
@@ -217,6 +220,7 @@ fn candidates(
             has_company: row.get(7)?,
             is_woken: row.get(8)?,
             level: NotifyLevel::from_number(row.get(9)?).ok_or_else(|| corrupt("a level"))?,
+            is_request: row.get(10)?,
         });
     }
     let next = (candidates.len() >= count).then_some(last);
@@ -248,6 +252,7 @@ fn worthy(
             seq: Seq::new(unsigned(row.get(2)?)),
             sender: UserId::new(row.get(3)?),
             committed_at_ms: row.get(4)?,
+            is_message: row.get(5)?,
         })
     })?;
     Ok(WorthyStretch {

@@ -10,7 +10,7 @@ use super::{
     blocks, friends,
     log::Log,
     notify::SET_NOTIFY,
-    people, receipts,
+    people, privacy, receipts,
     session::{Failure, Params, get, get_count, signed},
 };
 use crate::store::{
@@ -196,6 +196,7 @@ impl Log<'_> {
                     .await?;
             }
             Aside::Person(said) => people::write(session, sender, by, &said).await?,
+            Aside::FriendsOnly(friends) => privacy::set(session, sender.key, friends).await?,
             Aside::HideReceipts(hidden) => receipts::set(session, sender.key, hidden).await?,
         }
         Ok(())

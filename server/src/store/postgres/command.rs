@@ -203,7 +203,9 @@ impl<'a> Log<'a> {
             }
             Permit::CreateGroup(title, names) => {
                 let members_max = self.known.members_max;
-                rules::create_group(sender, title, self.people(names)?, members_max)?
+                let people = self.people(names)?;
+                let closed = self.closed(sender, &people).await?;
+                rules::create_group(sender, title, people, &closed, members_max)?
             }
             Permit::AddMembers(place, names) => {
                 let people = self.people(names)?;
@@ -213,7 +215,8 @@ impl<'a> Log<'a> {
                     count: self.member_count(place).await?,
                     members_max: self.known.members_max,
                 };
-                rules::add_members(place, people, &present, count)?
+                let closed = self.closed(sender, &people).await?;
+                rules::add_members(place, people, (&present, &closed), count)?
             }
             Permit::RemoveMember(joined, name) => {
                 let (person, role) = self.member(joined.place, name).await?;

@@ -65,7 +65,9 @@ const DESCRIBE: &str = "
            i.to_position = 9223372036854775807 AND c.announcement_only,
            messages_upto($4, c.key, head.seq), mentions_upto($4, c.key, head.seq),
            messages_upto($4, c.key, read.seq), mentions_upto($4, c.key, read.seq),
-           coalesce(f.bond, 0), coalesce(f.seq, 0)
+           coalesce(f.bond, 0), coalesce(f.seq, 0),
+           c.kind = 1 AND EXISTS (SELECT FROM events e WHERE e.conversation_key = c.key
+                                     AND e.sender_key = $4 AND e.kind = 1)
       FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $5::bigint[]) WITH ORDINALITY
         AS i (conversation, to_seq, to_position, from_seq, number)
       JOIN conversations c ON c.key = i.conversation
@@ -168,6 +170,7 @@ pub(super) async fn describe(
             read_counts: Some(counts(row, 10)?.to_wire()),
             friendship: bond.told().number().into(),
             friendship_seq: get_count(row, 13)?,
+            answered: get(row, 14)?,
         });
     }
     let mut rows = small.members(session, user).await?;

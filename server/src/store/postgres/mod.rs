@@ -29,6 +29,7 @@ mod operators;
 mod pages;
 mod people;
 mod previews;
+mod privacy;
 mod receipts;
 mod routes;
 mod rows;

@@ -62,6 +62,7 @@ const FORGET_SETTINGS: &str = "
          unsaid AS (DELETE FROM profiles WHERE user_key = $1),
          unlisted AS (DELETE FROM discoverable WHERE user_key = $1),
          unlinked AS (DELETE FROM links WHERE user_key = $1),
+         opened AS (DELETE FROM friends_only WHERE user_key = $1),
          unblocked AS (DELETE FROM blocks WHERE user_key = $1)
     UPDATE events SET body = ''::bytea
      WHERE conversation_key = (SELECT key FROM conversations WHERE conversation_id = $2)";

@@ -31,7 +31,7 @@ pub(in crate::store) fn each_once(
     let mut seen = HashSet::new();
     let mut people = Vec::new();
     for person in found {
-        let person = person.ok_or(Refusal::NotFound)?;
+        let person = person.ok_or(Refusal::NotAddable)?;
         if seen.insert(person.key) {
             people.push(person);
         }
@@ -39,14 +39,25 @@ pub(in crate::store) fn each_once(
     Ok(people)
 }
 
+/// Whether none of these people lets friends alone add them, and not the sender: those in
+/// `closed`, by their keys.
+fn may_be_added(people: &[Arc<Person>], closed: &HashSet<i64>) -> Result<(), Refusal> {
+    match people.iter().any(|person| closed.contains(&person.key)) {
+        true => Err(Refusal::NotAddable),
+        false => Ok(()),
+    }
+}
+
 /// A group of the sender, whose it is, and these people, each once: at most `members_max`.
 pub(in crate::store) fn create_group(
     sender: &Arc<Person>,
     title: &Title,
     mut members: Vec<Arc<Person>>,
+    closed: &HashSet<i64>,
     members_max: u64,
 ) -> Result<Effect, Refusal> {
     members.retain(|member| member.key != sender.key);
+    may_be_added(&members, closed)?;
     members.insert(0, Arc::clone(sender));
     if members.len() as u64 > members_max {
         return Err(Refusal::GroupFull);
@@ -77,13 +88,14 @@ pub(in crate::store) fn may_add(role: Role) -> Result<(), Refusal> {
 pub(in crate::store) fn add_members(
     place: Place,
     mut joining: Vec<Arc<Person>>,
-    present: &HashSet<i64>,
+    (present, closed): (&HashSet<i64>, &HashSet<i64>),
     Count { count, members_max }: Count,
 ) -> Result<Effect, Refusal> {
     joining.retain(|person| !present.contains(&person.key));
     if joining.is_empty() {
         return Err(Refusal::NothingToDo);
     }
+    may_be_added(&joining, closed)?;
     if count.saturating_add(joining.len() as u64) > members_max {
         return Err(Refusal::GroupFull);
     }

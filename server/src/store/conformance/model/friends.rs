@@ -92,9 +92,16 @@ impl Model {
             if self.members.contains_key(&direct) {
                 let described = self.world.described(player, direct).await;
                 let number = i32::from(told.0.number());
+                let answered = self.between(player.id(), other.id()).any(|event| {
+                    matches!(kind(event), Kind::Message(_)) && sender(event) == player.id()
+                });
                 assert_eq!(
-                    (described.friendship, described.friendship_seq),
-                    (number, told.1)
+                    (
+                        described.friendship,
+                        described.friendship_seq,
+                        described.answered
+                    ),
+                    (number, told.1, answered)
                 );
             }
         }

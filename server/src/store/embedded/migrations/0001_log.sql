@@ -323,6 +323,11 @@ CREATE TABLE friends (
 
 CREATE UNIQUE INDEX friends_by_user ON friends (user, peer);
 
+-- Users whom friends alone reach without being asked to, as their account logs say.
+CREATE TABLE friends_only (
+    user INTEGER PRIMARY KEY REFERENCES users (key)
+) STRICT;
+
 -- Users who hide their read receipts, as their account logs say.
 CREATE TABLE hidden_receipts (
     user INTEGER PRIMARY KEY REFERENCES users (key)

@@ -368,6 +368,11 @@ CREATE TABLE friends (
 
 CREATE UNIQUE INDEX friends_by_user ON friends (user_key, peer_key);
 
+-- Users whom friends alone reach without being asked to, as their account logs say.
+CREATE TABLE friends_only (
+    user_key bigint PRIMARY KEY REFERENCES users (key)
+);
+
 -- Users who hide their read receipts, as their account logs say.
 CREATE TABLE hidden_receipts (
     user_key bigint PRIMARY KEY REFERENCES users (key)
