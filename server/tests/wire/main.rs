@@ -16,6 +16,7 @@ mod canary;
 mod counted;
 mod crowd;
 mod epochs;
+mod friends;
 mod hostile;
 mod limits;
 mod messages;
