@@ -221,6 +221,7 @@ impl Peer {
             | Request::LeaveGroup { .. }
             | Request::SetRole(_)
             | Request::UpdateGroup(_)
+            | Request::Pin(_)
             | Request::MarkRead { .. }
             | Request::FetchHistory(_)
             | Request::FetchConversations { .. }

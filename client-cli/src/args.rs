@@ -224,6 +224,12 @@ pub(crate) enum Command {
 
     React(message::React),
 
+    Pin(message::Pin),
+
+    Unpin(message::Unpin),
+
+    Pins(message::Pins),
+
     Edits(message::Edits),
 
     Hide(setting::Hide),

@@ -13,15 +13,15 @@ mod torture;
 use std::fmt;
 
 pub(crate) use self::{
+    conversations::ConversationFields,
     message::MessageFields,
     people::place,
     torture::{BegunFields, FaultFields, HealedFields, StruckFields, TortureFields},
 };
 
 use magpie_client::{
-    Acceptance, Account, Content, ConversationId, ConversationKind, ConversationLine, DeviceId,
-    DeviceLine, Dropped, Gap, Member, MessageId, MessagePlace, Refusal, Role, StoredEvent, User,
-    UserId, date::rfc3339,
+    Acceptance, Account, Content, ConversationId, DeviceId, DeviceLine, Dropped, Gap, MediaId,
+    Member, MessageId, MessagePlace, Refusal, Role, StoredEvent, User, UserId, date::rfc3339,
 };
 use serde::{Serialize, Serializer};
 
@@ -258,6 +258,10 @@ pub(crate) struct EventFields {
     #[serde(skip_serializing_if = "Option::is_none")]
     announcement_only: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    photo: Option<Option<Shown<MediaId>>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    history_for_newcomers: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     target_seq: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     text: Option<String>,
@@ -269,28 +273,6 @@ pub(crate) struct EventFields {
     setting: setting::SettingFields,
     #[serde(skip)]
     place: Option<String>,
-}
-
-/// A conversation as the list shows it.
-#[derive(Debug, Serialize)]
-pub(crate) struct ConversationFields {
-    conversation_id: Shown<ConversationId>,
-    kind: &'static str,
-    title: String,
-    description: String,
-    announcement_only: bool,
-    members: Vec<String>,
-    member_count: u64,
-    first_seq: u64,
-    last_seq: Option<u64>,
-    head_seq: u64,
-    unread: u64,
-    unread_mentions: u64,
-    last_event_at: Option<String>,
-    notify: &'static str,
-    notify_until: Option<String>,
-    favourite: bool,
-    nickname: String,
 }
 
 /// What is queued and not done.
@@ -406,9 +388,13 @@ impl Line {
                 title,
                 description,
                 announcement_only,
+                photo,
+                history_for_newcomers,
             } => EventFields {
                 description,
                 announcement_only,
+                photo: photo.map(|it| it.map(Shown)),
+                history_for_newcomers,
                 ..of("group_updated", title, None)
             },
             Content::AccountChanged(setting) => setting::changed(setting),
@@ -417,6 +403,7 @@ impl Line {
             | Content::MessageEdited { .. }
             | Content::MessageDeleted { .. }
             | Content::Reacted { .. }
+            | Content::Pinned { .. }
             | Content::Unknown) => message::change(&content),
         };
         Self::Event(EventFields {
@@ -437,37 +424,6 @@ impl Line {
             *place = Some(of);
         }
         self
-    }
-
-    pub(crate) fn conversation(line: ConversationLine) -> Self {
-        Self::Conversation(ConversationFields {
-            conversation_id: Shown(line.id),
-            kind: match line.kind {
-                ConversationKind::Direct => "direct",
-                ConversationKind::Group => "group",
-                ConversationKind::Account => "account",
-                ConversationKind::Unknown => "unknown",
-            },
-            title: line.title,
-            description: line.description,
-            announcement_only: line.announcement_only,
-            members: line
-                .members
-                .into_iter()
-                .map(|member| member.user.name)
-                .collect(),
-            member_count: line.member_count,
-            first_seq: line.first_seq.get(),
-            last_seq: line.last_seq.map(magpie_client::Seq::get),
-            head_seq: line.head_seq.get(),
-            unread: line.unread,
-            unread_mentions: line.unread_mentions,
-            last_event_at: line.last_event_at_ms.map(rfc3339),
-            notify: line.notify.level.name(),
-            notify_until: line.notify.until_ms.map(rfc3339),
-            favourite: line.contact.as_ref().is_some_and(|it| it.favourite),
-            nickname: line.contact.map_or_else(String::new, |it| it.nickname),
-        })
     }
 
     pub(crate) fn member(conversation: ConversationId, member: Member) -> Self {

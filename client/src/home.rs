@@ -1,5 +1,7 @@
 //! One device's directory.
 
+mod groups;
+
 use std::{
     fs::{DirBuilder, File, OpenOptions, TryLockError},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
@@ -22,8 +24,8 @@ use crate::{
     error::{HomeError, LocalError},
     message::{Mention, Message, MessagePlace},
     model::{
-        Account, AuditConversation, Contact, ConversationLine, History, LocalHistory, LocalMembers,
-        Member, StoredEvent,
+        Account, AuditConversation, Contact, ConversationLine, History, LocalHistory, Member,
+        StoredEvent,
     },
     request::{NewRequest, OutboxEntry, Outcome, Recipient},
 };
@@ -241,18 +243,6 @@ impl Home {
         let is_admin = |it: &Member| Some(it.user.id) != me || it.role != Some(Role::Member);
         let (mentions, everybody) = Message::mentioned(text, &members);
         Ok((mentions, everybody && members.iter().all(is_admin)))
-    }
-
-    /// The members of a conversation, as far as they are listed here. Those of a
-    /// large group come when they are asked for
-    /// ([`Client::load_members`](crate::Client::load_members)), and are kept up to
-    /// date from then on.
-    ///
-    /// # Errors
-    ///
-    /// [`LocalError`].
-    pub fn members(&self, conversation: ConversationId) -> Result<LocalMembers, LocalError> {
-        self.database.lock().members(conversation)
     }
 
     /// What is queued and not done, in the order in which it was queued, read

@@ -58,7 +58,7 @@ mod sign_in;
 
 pub use magpie_protocol::{
     date,
-    id::{ConversationId, DeviceId, InvalidId, MessageId, UserId},
+    id::{ConversationId, DeviceId, InvalidId, MediaId, MessageId, UserId},
     message::{Edit, Emoji, InvalidMessage, NewMessage},
     push::{AppId, Platform, PushAddress, PushToken},
     role::Role,
@@ -81,7 +81,8 @@ pub use self::{
     model::{
         Account, AuditConversation, AuditLine, Contact, Content, ConversationKind,
         ConversationLine, ConversationPage, DeviceLine, Dropped, Gap, History, HistoryPage,
-        LocalHistory, LocalMembers, Member, MembersPlace, Refusal, StoredEvent, User,
+        LocalHistory, LocalMembers, Member, MembersPlace, PinnedMessage, Refusal, StoredEvent,
+        User,
     },
     request::{
         Acceptance, InvalidRecipient, NewRequest, Operation, OutboxEntry, OutboxState, Outcome,

@@ -7,7 +7,7 @@ use std::{fmt, time::Duration};
 use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
 use magpie_protocol::{
-    id::{ConversationId, DeviceId, MessageId, UserId},
+    id::{ConversationId, DeviceId, MediaId, MessageId, UserId},
     role::Role,
     seq::Seq,
     setting::{Notify, Setting},
@@ -91,6 +91,10 @@ pub struct ConversationLine {
     pub description: String,
     /// Admins and the owner of the group alone write.
     pub announcement_only: bool,
+    /// The group's photo.
+    pub photo: Option<MediaId>,
+    /// Who joins the group may read it from its beginning.
+    pub history_for_newcomers: bool,
     /// All of its members if there are at most 64, the user themself included; of
     /// more, the user alone ([`Home::members`](crate::Home::members) has the rest).
     /// Empty if not described yet.
@@ -224,6 +228,17 @@ pub enum Content {
         description: Option<String>,
         /// Admins and the owner alone write.
         announcement_only: Option<bool>,
+        /// Its photo; the inner `None`: it has none.
+        photo: Option<Option<MediaId>>,
+        /// Who joins may read what came before.
+        history_for_newcomers: Option<bool>,
+    },
+    /// A message is pinned from here on, or is not any more.
+    Pinned {
+        /// Which one.
+        seq: Seq,
+        /// It is.
+        pinned: bool,
     },
     /// The user has set something for themself; `None` if this version does not know
     /// what.
@@ -231,6 +246,15 @@ pub enum Content {
     /// Something that this version does not know, or cannot read. It is stored
     /// as it came.
     Unknown,
+}
+
+/// A message that is pinned.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct PinnedMessage {
+    /// Its place in its conversation.
+    pub seq: Seq,
+    /// The message; `None` if it is not stored here: it is in a gap that can be filled.
+    pub event: Option<StoredEvent>,
 }
 
 /// Events that exist on the server and are not stored here.

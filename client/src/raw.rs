@@ -160,6 +160,7 @@ pub(crate) fn blanked(raw: &Bytes) -> Option<Bytes> {
         | Kind::Reacted(_)
         | Kind::RoleChanged(_)
         | Kind::GroupUpdated(_)
+        | Kind::Pinned(_)
         | Kind::AccountChanged(_) => return None,
     };
     event.content = Some(v1::EventContent { kind: Some(kind) });

@@ -3,7 +3,7 @@
 use std::{fmt, str::FromStr};
 
 use magpie_protocol::{
-    id::{ConversationId, MessageId},
+    id::{ConversationId, MediaId, MessageId},
     message::{Edit, Emoji, NewMessage},
     role::Role,
     seq::Seq,
@@ -95,6 +95,13 @@ pub enum NewRequest {
         /// Take it back.
         removed: bool,
     },
+    /// Pin a message for everybody, or take it off.
+    Pin {
+        /// Which one.
+        place: MessagePlace,
+        /// Pin it.
+        pinned: bool,
+    },
     /// Set something for the user alone, on all their devices.
     Set(Setting),
     /// Make a group. Its conversation id has the bytes of the request's id.
@@ -180,6 +187,13 @@ pub enum Operation {
         /// Take it back.
         removed: bool,
     },
+    /// Pin a message, or take it off.
+    Pin {
+        /// Which one.
+        place: MessagePlace,
+        /// Pin it.
+        pinned: bool,
+    },
     /// Set something for the user alone.
     Set(Setting),
     /// Make a group.
@@ -227,6 +241,10 @@ pub enum Operation {
         description: Option<String>,
         /// Admins and the owner alone write.
         announcement_only: Option<bool>,
+        /// Its photo; the inner `None`: it has none.
+        photo: Option<Option<MediaId>>,
+        /// Who joins may read what came before.
+        history_for_newcomers: Option<bool>,
     },
     /// Move the read mark.
     MarkRead {

@@ -55,6 +55,7 @@ const TYPES: &[fn(&[u8])] = &[
     is_fixed_point::<v1::LeaveGroup>,
     is_fixed_point::<v1::SetRole>,
     is_fixed_point::<v1::UpdateGroup>,
+    is_fixed_point::<v1::Pin>,
     is_fixed_point::<v1::MarkRead>,
     is_fixed_point::<v1::FetchHistory>,
     is_fixed_point::<v1::FetchConversations>,

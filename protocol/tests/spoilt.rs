@@ -111,11 +111,19 @@ fn groups() -> Vec<client_frame::Body> {
             role: v1::Role::Admin.into(),
         }),
         Body::UpdateGroup(v1::UpdateGroup {
-            message_id,
-            conversation_id,
+            message_id: message_id.clone(),
+            conversation_id: conversation_id.clone(),
             title: Some("trip".to_owned()),
             description: Some("where to".to_owned()),
             announcement_only: Some(true),
+            photo: Some(id(3)),
+            history_for_newcomers: Some(true),
+        }),
+        Body::Pin(v1::Pin {
+            message_id,
+            conversation_id,
+            seq: 300,
+            pinned: true,
         }),
     ]
 }

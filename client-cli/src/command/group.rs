@@ -37,12 +37,16 @@ fn request(command: GroupCommand) -> NewRequest {
             title,
             description,
             announcement_only,
+            photo,
+            history,
         } => NewRequest::UpdateGroup {
             conversation,
             update: GroupUpdate {
                 title,
                 description,
                 announcement_only,
+                photo: photo.map(|it| it.0),
+                history_for_newcomers: history,
             },
         },
         GroupCommand::Role {

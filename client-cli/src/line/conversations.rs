@@ -1,14 +1,77 @@
-//! Conversations, as people read them.
+//! Conversations, as they are printed.
 
 use std::fmt::{self, Write as _};
 
-use magpie_client::date::short;
+use magpie_client::{
+    ConversationId, ConversationKind, ConversationLine, MediaId,
+    date::{rfc3339, short},
+};
+use serde::Serialize;
 
 use super::{
-    ConversationFields,
+    Line, Shown,
     people::{MOMENT_WIDTH, aside, members},
 };
 use crate::paint::{Painter, Part};
+
+/// A conversation as the list shows it.
+#[derive(Debug, Serialize)]
+pub(crate) struct ConversationFields {
+    pub(super) conversation_id: Shown<ConversationId>,
+    pub(super) kind: &'static str,
+    pub(super) title: String,
+    pub(super) description: String,
+    pub(super) announcement_only: bool,
+    pub(super) photo: Option<Shown<MediaId>>,
+    pub(super) history_for_newcomers: bool,
+    pub(super) members: Vec<String>,
+    pub(super) member_count: u64,
+    pub(super) first_seq: u64,
+    pub(super) last_seq: Option<u64>,
+    pub(super) head_seq: u64,
+    pub(super) unread: u64,
+    pub(super) unread_mentions: u64,
+    pub(super) last_event_at: Option<String>,
+    pub(super) notify: &'static str,
+    pub(super) notify_until: Option<String>,
+    pub(super) favourite: bool,
+    pub(super) nickname: String,
+}
+
+impl Line {
+    pub(crate) fn conversation(line: ConversationLine) -> Self {
+        Self::Conversation(ConversationFields {
+            conversation_id: Shown(line.id),
+            kind: match line.kind {
+                ConversationKind::Direct => "direct",
+                ConversationKind::Group => "group",
+                ConversationKind::Account => "account",
+                ConversationKind::Unknown => "unknown",
+            },
+            title: line.title,
+            description: line.description,
+            announcement_only: line.announcement_only,
+            photo: line.photo.map(Shown),
+            history_for_newcomers: line.history_for_newcomers,
+            members: line
+                .members
+                .into_iter()
+                .map(|member| member.user.name)
+                .collect(),
+            member_count: line.member_count,
+            first_seq: line.first_seq.get(),
+            last_seq: line.last_seq.map(magpie_client::Seq::get),
+            head_seq: line.head_seq.get(),
+            unread: line.unread,
+            unread_mentions: line.unread_mentions,
+            last_event_at: line.last_event_at_ms.map(rfc3339),
+            notify: line.notify.level.name(),
+            notify_until: line.notify.until_ms.map(rfc3339),
+            favourite: line.contact.as_ref().is_some_and(|it| it.favourite),
+            nickname: line.contact.map_or_else(String::new, |it| it.nickname),
+        })
+    }
+}
 
 impl ConversationFields {
     pub(super) fn paint(&self, to: &mut Painter) -> fmt::Result {

@@ -141,6 +141,7 @@ pub(super) fn message(event: &StoredEvent) -> Option<MessageFields> {
         | Content::MemberLeft { .. }
         | Content::RoleChanged { .. }
         | Content::GroupUpdated { .. }
+        | Content::Pinned { .. }
         | Content::AccountChanged(_)
         | Content::Unknown => return None,
     };
@@ -188,6 +189,10 @@ pub(super) fn change(content: &Content) -> EventFields {
             emoji: Some(emoji.clone()),
             removed: Some(*removed),
             ..of("reacted", *seq)
+        },
+        Content::Pinned { seq, pinned } => EventFields {
+            removed: Some(!pinned),
+            ..of("pinned", *seq)
         },
         Content::Message(_)
         | Content::DeletedMessage
@@ -265,6 +270,8 @@ impl EventFields {
                 None => write!(to, " changed {seq}, which was deleted since"),
             },
             ("message_deleted", _) => write!(to, " deleted {seq}"),
+            ("pinned", Some(true)) => write!(to, " took {seq} off the pinned messages"),
+            ("pinned", _) => write!(to, " pinned {seq}"),
             (_, Some(true)) => {
                 let emoji = self.emoji.as_deref().unwrap_or_default();
                 write!(to, " takes {emoji} back from {seq}")

@@ -271,7 +271,7 @@ impl EventFields {
                 Some(role) => write!(to, " made {members} the group's {role}"),
                 None => write!(to, " gave {members} a role that this version does not know"),
             },
-            "message_edited" | "message_deleted" | "reacted" => self.paint_change(to),
+            "message_edited" | "message_deleted" | "reacted" | "pinned" => self.paint_change(to),
             "account_changed" => write!(to, " changed a setting"),
             _ => write!(to, " did something that this version does not know"),
         }
@@ -291,11 +291,29 @@ impl EventFields {
             write!(to, "{more} described it: {description}")?;
             more = ",";
         }
-        match self.announcement_only {
-            Some(true) => write!(to, "{more} lets admins alone write"),
-            Some(false) => write!(to, "{more} lets all members write"),
-            None => Ok(()),
+        for (flag, on, off) in [
+            (
+                self.announcement_only,
+                "lets admins alone write",
+                "lets all members write",
+            ),
+            (
+                self.history_for_newcomers,
+                "lets who joins read what came before",
+                "keeps what came before from who joins",
+            ),
+            (
+                self.photo.as_ref().map(Option::is_some),
+                "changed its photo",
+                "removed its photo",
+            ),
+        ] {
+            if let Some(flag) = flag {
+                write!(to, "{more} {}", if flag { on } else { off })?;
+                more = ",";
+            }
         }
+        Ok(())
     }
 }
 
@@ -424,6 +442,8 @@ mod tests {
             title: title.to_owned(),
             description: String::new(),
             announcement_only: false,
+            photo: None,
+            history_for_newcomers: false,
             members: Vec::new(),
             member_count: 0,
             first_seq: magpie_client::Seq::ZERO,

@@ -17,6 +17,10 @@ impl Line {
             Operation::Edit { place, message } => ("edit", of(place), None, Some(message.text)),
             Operation::Delete { place } => ("delete", of(place), None, None),
             Operation::React { place, emoji, .. } => ("react", of(place), None, Some(emoji)),
+            Operation::Pin { place, pinned } => {
+                let kind = if pinned { "pin" } else { "unpin" };
+                (kind, of(place), None, None)
+            }
             Operation::Set(setting) => super::setting::queued(setting),
             Operation::CreateGroup { title, names } => {
                 ("create_group", None, Some(names), Some(title))

@@ -69,6 +69,7 @@ pub(super) fn digest(content: &Content) -> Digest {
         | Content::MemberLeft { .. }
         | Content::RoleChanged { .. }
         | Content::GroupUpdated { .. }
+        | Content::Pinned { .. }
         | Content::DeletedMessage
         | Content::MessageEdited { .. }
         | Content::MessageDeleted { .. }

@@ -6,6 +6,7 @@ mod changing;
 mod chatting;
 mod devices;
 mod exits;
+mod groups;
 mod holding;
 mod limited;
 #[cfg(test)] // as above

@@ -1,7 +1,7 @@
 //! The outbox as a person looks at it, page by page.
 
 use magpie_protocol::{
-    id::ConversationId,
+    id::{ConversationId, MediaId},
     role::Role,
     seq::Seq,
     text::UserName,
@@ -146,6 +146,10 @@ fn operation(body: Body) -> Option<Operation> {
             emoji: it.emoji,
             removed: it.removed,
         },
+        Body::Pin(it) => Operation::Pin {
+            place: place(&it.conversation_id, it.seq)?,
+            pinned: it.pinned,
+        },
         Body::CreateGroup(it) => Operation::CreateGroup {
             title: it.title,
             names: it.user_names,
@@ -166,6 +170,8 @@ fn operation(body: Body) -> Option<Operation> {
             title: it.title,
             description: it.description,
             announcement_only: it.announcement_only,
+            photo: it.photo.map(|id| MediaId::try_from(id.as_ref()).ok()),
+            history_for_newcomers: it.history_for_newcomers,
         },
         Body::ChangeAccount(it) => Operation::Set(setting(it.change)?),
         Body::SetRole(it) => Operation::SetRole {

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use magpie_protocol::{
-    id::{ConversationId, MessageId, UserId},
+    id::{ConversationId, MediaId, MessageId, UserId},
     role::Role,
     seq::Seq,
     wire::v1,
@@ -40,6 +40,8 @@ pub(super) const MEMBER_LEFT: i64 = 5;
 pub(super) const ROLE_CHANGED: i64 = 30;
 /// The group is called otherwise, or says or does.
 pub(super) const GROUP_UPDATED: i64 = 31;
+/// A message is pinned, or is not any more.
+pub(super) const PINNED: i64 = 50;
 
 /// An event from the server that has a place.
 #[derive(Clone, Debug)]
@@ -106,6 +108,7 @@ impl NewEvent {
             Some(Kind::AccountChanged(_)) => ACCOUNT_CHANGED,
             Some(Kind::RoleChanged(_)) => ROLE_CHANGED,
             Some(Kind::GroupUpdated(_)) => GROUP_UPDATED,
+            Some(Kind::Pinned(_)) => PINNED,
             None => 0,
         }
     }
@@ -131,6 +134,7 @@ impl NewEvent {
             Kind::MessageEdited(it) => it.seq,
             Kind::MessageDeleted(it) => it.seq,
             Kind::Reacted(it) => it.seq,
+            Kind::Pinned(it) => it.seq,
             Kind::Message(_)
             | Kind::GroupCreated(_)
             | Kind::MembersAdded(_)
@@ -284,6 +288,12 @@ fn to_stored(event: v1::Event, raw: Bytes, conversation: ConversationId) -> Stor
             title: it.title,
             description: it.description,
             announcement_only: it.announcement_only,
+            photo: it.photo.map(|id| MediaId::try_from(id.as_ref()).ok()),
+            history_for_newcomers: it.history_for_newcomers,
+        },
+        Some(Kind::Pinned(it)) => Content::Pinned {
+            seq: Seq::new(it.seq),
+            pinned: it.pinned,
         },
         Some(Kind::AccountChanged(it)) => Content::AccountChanged(setting(it.change)),
         None => Content::Unknown,

@@ -17,6 +17,7 @@ mod members;
 mod outbox;
 mod outcomes;
 mod page;
+mod pins;
 mod printed;
 mod requests;
 mod schema;

@@ -47,12 +47,15 @@ fn wire_update(
     conversation: ConversationId,
     update: GroupUpdate,
 ) -> v1::UpdateGroup {
+    let photo = update.stored_photo().map(Into::into);
     v1::UpdateGroup {
         message_id: id.to_wire(),
         conversation_id: conversation.to_wire(),
         title: update.title.map(|it| it.as_str().to_owned()),
         description: update.description.map(|it| it.as_str().to_owned()),
         announcement_only: update.announcement_only,
+        photo,
+        history_for_newcomers: update.history_for_newcomers,
     }
 }
 
@@ -84,6 +87,12 @@ pub(super) fn body(id: MessageId, request: NewRequest) -> Result<Body, (Recipien
             emoji,
             removed,
         } => Body::React(wire_reaction(id, place, &emoji, removed)),
+        NewRequest::Pin { place, pinned } => Body::Pin(v1::Pin {
+            message_id,
+            conversation_id: place.conversation.to_wire(),
+            seq: place.seq.get(),
+            pinned,
+        }),
         NewRequest::Set(setting) => Body::ChangeAccount(v1::ChangeAccount {
             message_id,
             change: Some(setting.to_wire()),
@@ -145,6 +154,8 @@ pub(super) fn target(
         by_id(&it.conversation_id)
     } else if let Body::React(it) = body {
         by_id(&it.conversation_id)
+    } else if let Body::Pin(it) = body {
+        by_id(&it.conversation_id)
     } else if let Body::ChangeAccount(it) = body {
         hidden(it).map(|(id, _)| id)
     } else if let Body::SendMessage(it) = body {
@@ -177,6 +188,8 @@ pub(super) fn target_seq(body: &Body) -> Option<Seq> {
     } else if let Body::DeleteMessage(it) = body {
         it.seq
     } else if let Body::React(it) = body {
+        it.seq
+    } else if let Body::Pin(it) = body {
         it.seq
     } else if let Body::ChangeAccount(it) = body {
         return hidden(it).map(|(_, seq)| seq);

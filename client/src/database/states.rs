@@ -120,6 +120,7 @@ pub(super) fn follow(transaction: &Transaction<'_>, event: &NewEvent) -> Result<
         | Kind::MemberLeft(_)
         | Kind::RoleChanged(_)
         | Kind::GroupUpdated(_)
+        | Kind::Pinned(_)
         | Kind::AccountChanged(_) => Ok(()),
     }
 }
@@ -281,6 +282,7 @@ fn state(
                 | Kind::MemberLeft(_)
                 | Kind::RoleChanged(_)
                 | Kind::GroupUpdated(_)
+                | Kind::Pinned(_)
                 | Kind::AccountChanged(_),
             )
             | None => {}

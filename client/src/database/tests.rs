@@ -4,6 +4,7 @@ mod again;
 mod epochs;
 mod members;
 mod messages;
+mod pins;
 mod printed;
 mod settings;
 mod unread;

@@ -84,6 +84,7 @@ pub(super) fn sent_message_id(body: &v1::client_frame::Body) -> Bytes {
         Body::LeaveGroup(it) => it.message_id.clone(),
         Body::SetRole(it) => it.message_id.clone(),
         Body::UpdateGroup(it) => it.message_id.clone(),
+        Body::Pin(it) => it.message_id.clone(),
         Body::EditMessage(it) => it.message_id.clone(),
         Body::DeleteMessage(it) => it.message_id.clone(),
         Body::React(it) => it.message_id.clone(),

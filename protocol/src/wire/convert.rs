@@ -7,8 +7,8 @@ use super::{
     fetch::{FetchHistory, FetchMembers, parse_conversations, parse_history, parse_members},
     groups::{SetRole, UpdateGroup, parse_set_role, parse_update_group},
     messages::{
-        DeleteMessage, EditMessage, React, SendMessage, parse_delete, parse_edit, parse_react,
-        parse_send,
+        DeleteMessage, EditMessage, Pin, React, SendMessage, parse_delete, parse_edit, parse_pin,
+        parse_react, parse_send,
     },
     v1,
 };
@@ -156,6 +156,8 @@ pub enum Request {
     DeleteMessage(DeleteMessage),
     /// React to a message.
     React(React),
+    /// Pin a message, or take it off.
+    Pin(Pin),
     /// Change a setting of the user's own.
     ChangeAccount(ChangeAccount),
     /// Make a group.
@@ -229,6 +231,7 @@ impl Request {
             | Self::EditMessage(EditMessage { id, .. })
             | Self::DeleteMessage(DeleteMessage { id, .. })
             | Self::React(React { id, .. })
+            | Self::Pin(Pin { id, .. })
             | Self::ChangeAccount(ChangeAccount { id, .. })
             | Self::CreateGroup(CreateGroup { id, .. })
             | Self::AddMembers(AddMembers { id, .. })
@@ -269,6 +272,7 @@ pub fn parse_request(body: v1::client_frame::Body) -> Option<Result<Request, Inv
         Body::EditMessage(it) => parse_edit(it),
         Body::DeleteMessage(it) => parse_delete(&it),
         Body::React(it) => parse_react(it),
+        Body::Pin(it) => parse_pin(&it),
         Body::ChangeAccount(it) => ChangeAccount::try_from(it).map(Request::ChangeAccount),
         Body::CreateGroup(it) => parse_create(it),
         Body::AddMembers(it) => parse_add(it),

@@ -15,7 +15,7 @@ pub use self::{
     encoded::{EncodedHistory, EncodedPage, write_frame},
     fetch::{FetchHistory, FetchMembers, HistoryFrom},
     groups::{GroupUpdate, SetRole, UpdateGroup},
-    messages::{DeleteMessage, EditMessage, React, SendMessage, Target},
+    messages::{DeleteMessage, EditMessage, Pin, React, SendMessage, Target},
 };
 
 pub(crate) use self::convert::event_seq;

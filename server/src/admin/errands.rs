@@ -263,6 +263,7 @@ fn message_told(event: v1::Event) -> MessageTold {
             | Kind::Reacted(_)
             | Kind::RoleChanged(_)
             | Kind::GroupUpdated(_)
+            | Kind::Pinned(_)
             | Kind::AccountChanged(_),
         )
         | None => String::new(),

@@ -20,6 +20,7 @@ pub(super) fn cost(request: &Request) -> Cost<'_> {
         }
         Request::EditMessage(it) => (true, it.message.message().size(), [].as_slice()),
         Request::DeleteMessage(_) => (true, 0, [].as_slice()),
+        Request::Pin(_) => (true, 0, [].as_slice()),
         Request::React(it) => (true, it.emoji.as_str().len(), [].as_slice()),
         Request::ChangeAccount(it) => (true, it.setting.encoded().len(), [].as_slice()),
         Request::CreateGroup(it) => (true, it.title.as_str().len(), it.names.as_slice()),
@@ -53,7 +54,8 @@ pub(super) fn cost(request: &Request) -> Cost<'_> {
 fn size_of(update: &GroupUpdate) -> usize {
     let title = update.title.as_ref().map_or(0, |it| it.as_str().len());
     let description = update.description.as_ref();
-    title + description.map_or(0, |it| it.as_str().len())
+    let photo = update.photo.map_or(0, |_| 16);
+    title + description.map_or(0, |it| it.as_str().len()) + photo
 }
 
 /// The users whom a report names: whether they exist is not told, but looked up.
@@ -71,6 +73,7 @@ pub(super) const fn kind(request: &Request) -> &'static str {
         Request::EditMessage(_) => "edit_message",
         Request::DeleteMessage(_) => "delete_message",
         Request::React(_) => "react",
+        Request::Pin(_) => "pin",
         Request::ChangeAccount(_) => "change_account",
         Request::CreateGroup(_) => "create_group",
         Request::AddMembers(_) => "add_members",

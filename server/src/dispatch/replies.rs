@@ -39,7 +39,9 @@ pub(super) fn refused(refusal: Refusal) -> v1::Error {
     let (code, action) = match refusal {
         Refusal::NotFound | Refusal::Deleted => (ErrorCode::NotFound, Action::Never),
         Refusal::Conflict => (ErrorCode::Conflict, Action::Never),
-        Refusal::GroupFull | Refusal::TooMany => (ErrorCode::LimitReached, Action::Never),
+        Refusal::GroupFull | Refusal::TooMany | Refusal::TooManyPins => {
+            (ErrorCode::LimitReached, Action::Never)
+        }
         Refusal::NothingToDo => (ErrorCode::NothingToDo, Action::Never),
         Refusal::NotPossible => (ErrorCode::InvalidArgument, Action::Never),
         Refusal::NotAllowed => (ErrorCode::NotAllowed, Action::Never),

@@ -7,8 +7,8 @@ use magpie_protocol::{
     seq::Seq,
     text::Password,
     wire::{
-        AddMembers, ChangePassword, CreateGroup, EditMessage, FetchHistory, FetchMembers, React,
-        Report, Request, SendMessage, SetRole, UpdateGroup,
+        AddMembers, ChangePassword, CreateGroup, EditMessage, FetchHistory, FetchMembers, Pin,
+        React, Report, Request, SendMessage, SetRole, UpdateGroup,
     },
 };
 
@@ -65,6 +65,7 @@ pub const fn is_of_one_history(request: &Request) -> bool {
         | Request::EditMessage(_)
         | Request::DeleteMessage(_)
         | Request::React(_)
+        | Request::Pin(_)
         | Request::ChangeAccount(_)
         | Request::CreateGroup(_)
         | Request::AddMembers(_)
@@ -106,6 +107,7 @@ pub(super) fn to_append(
             (it.id, Command::DeleteMessage { conversation, seq })
         }
         Request::React(it) => react(it),
+        Request::Pin(it) => pin(it),
         Request::ChangeAccount(it) => {
             let setting = it.setting;
             (it.id, Command::ChangeAccount { setting })
@@ -163,6 +165,15 @@ fn react(it: React) -> (MessageId, Command) {
         seq: it.seq,
         emoji: it.emoji,
         removed: it.removed,
+    };
+    (it.id, command)
+}
+
+fn pin(it: Pin) -> (MessageId, Command) {
+    let command = Command::Pin {
+        conversation: it.conversation,
+        seq: it.seq,
+        pinned: it.pinned,
     };
     (it.id, command)
 }

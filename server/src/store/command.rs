@@ -72,6 +72,15 @@ pub enum Command {
         /// Take it back.
         removed: bool,
     },
+    /// Pin a message for everybody, or take it off.
+    Pin {
+        /// Where the message is.
+        conversation: ConversationId,
+        /// Its place there.
+        seq: Seq,
+        /// Pin it.
+        pinned: bool,
+    },
     /// Change a setting of the actor's own. The first one makes their account log.
     ChangeAccount {
         /// What is to be.
@@ -136,6 +145,7 @@ impl Command {
             | Self::EditMessage { .. }
             | Self::DeleteMessage { .. }
             | Self::React { .. }
+            | Self::Pin { .. }
             | Self::ChangeAccount { .. }
             | Self::CreateGroup { .. }
             | Self::AddMembers { .. }
@@ -163,6 +173,7 @@ impl Command {
             | Self::EditMessage { .. }
             | Self::DeleteMessage { .. }
             | Self::React { .. }
+            | Self::Pin { .. }
             | Self::ChangeAccount { .. }
             | Self::LeaveGroup { .. }
             | Self::UpdateGroup { .. } => &[],
@@ -199,7 +210,8 @@ pub enum Refusal {
     #[error("the group is full")]
     GroupFull,
     /// It is as asked already: everybody named is a member, the message is deleted,
-    /// the reaction is set or not, the member has the role, the group is so.
+    /// the reaction is set or not, the message is pinned or not, the member has the role,
+    /// the group is so.
     #[error("it is as asked already")]
     NothingToDo,
     /// A direct conversation has no members to add or remove, and no roles; oneself is
@@ -220,6 +232,9 @@ pub enum Refusal {
     /// The message has as many edits, or different reactions, as there may be.
     #[error("the message has as many edits or reactions as it may have")]
     TooMany,
+    /// As many messages are pinned as may be.
+    #[error("as many messages are pinned here as may be: take one off first")]
+    TooManyPins,
     /// The actor's device was revoked meanwhile.
     #[error("the device was revoked")]
     DeviceRevoked,

@@ -25,8 +25,10 @@ pub(super) mod groups;
 pub(super) mod members;
 pub(super) mod messages;
 pub(super) mod model;
+pub(super) mod newcomers;
 pub(super) mod operators;
 pub(super) mod pages;
+pub(super) mod pins;
 pub(super) mod reactions;
 mod requests;
 pub(super) mod roles;
@@ -232,22 +234,6 @@ impl World {
         }
     }
 
-    /// Makes a group of its creator and others.
-    pub(super) async fn group(&self, creator: &Player, others: &[&Player]) -> ConversationId {
-        let request = self.request(creator, create("Tea", others));
-        let (conversation, seq) = self.accept(request).await;
-        assert_eq!(seq, 1);
-        conversation
-    }
-
-    pub(super) async fn add(&self, by: &Player, to: ConversationId, who: &[&Player]) -> u64 {
-        self.accept(self.request(by, add(to, who))).await.1
-    }
-
-    pub(super) async fn remove(&self, by: &Player, from: ConversationId, who: &Player) -> u64 {
-        self.accept(self.request(by, remove(from, who))).await.1
-    }
-
     /// The head of a log of one shard.
     pub(super) async fn head(&self) -> Position {
         self.heads().await.in_shard(Shard::FIRST)
@@ -380,6 +366,18 @@ macro_rules! suite {
                 a_group_is_changed_by_who_looks_after_it
                 where_announcements_are_made_admins_alone_write
                 who_left_does_not_learn_what_a_group_is_called_now
+            }
+            newcomers {
+                who_joins_reads_what_the_group_lets_them
+                what_came_before_who_joins_is_not_unread
+                who_comes_back_reads_all_of_it_once
+            }
+            pins {
+                a_message_is_pinned_and_taken_off_once
+                messages_are_pinned_by_who_may
+                a_deleted_message_is_not_pinned
+                so_many_messages_are_pinned
+                what_is_pinned_is_told_to_who_may_read_it
             }
             accounts {
                 a_name_is_given_once

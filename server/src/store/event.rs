@@ -39,6 +39,8 @@ pub(super) enum EventKind {
     RoleChanged,
     /// A group was changed in what is said of it.
     GroupUpdated,
+    /// The sender pinned a message, or took it off.
+    Pinned,
 }
 
 impl EventKind {
@@ -57,6 +59,7 @@ impl EventKind {
             Self::AccountChanged => 20,
             Self::RoleChanged => 30,
             Self::GroupUpdated => 31,
+            Self::Pinned => 50,
         }
     }
 
@@ -75,6 +78,7 @@ impl EventKind {
             20 => Self::AccountChanged,
             30 => Self::RoleChanged,
             31 => Self::GroupUpdated,
+            50 => Self::Pinned,
             _ => return None,
         })
     }
@@ -171,6 +175,7 @@ pub(super) fn stored_change(
         | EventKind::Reacted
         | EventKind::RoleChanged
         | EventKind::GroupUpdated
+        | EventKind::Pinned
         | EventKind::AccountChanged => return Ok(None),
         EventKind::MemberLeft => return Ok(Some(MembershipChange::Left(sender))),
         EventKind::GroupCreated | EventKind::MembersAdded | EventKind::MemberRemoved => {}
@@ -193,6 +198,7 @@ pub(super) fn stored_change(
             | Kind::Reacted(_)
             | Kind::RoleChanged(_)
             | Kind::GroupUpdated(_)
+            | Kind::Pinned(_)
             | Kind::AccountChanged(_),
         )
         | None => {
@@ -256,6 +262,7 @@ pub(super) fn stored_message(body: &[u8]) -> Result<Option<v1::Message>, StoreEr
             | Kind::Reacted(_)
             | Kind::RoleChanged(_)
             | Kind::GroupUpdated(_)
+            | Kind::Pinned(_)
             | Kind::AccountChanged(_),
         )
         | None => None,
@@ -325,7 +332,7 @@ mod tests {
 
     #[test]
     fn a_kind_is_found_by_its_number() {
-        for number in (1..=8).chain([20, 30, 31]) {
+        for number in (1..=8).chain([20, 30, 31, 50]) {
             let kind = EventKind::from_number(number).unwrap();
             assert_eq!(i64::from(kind.number()), number);
         }

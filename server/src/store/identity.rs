@@ -58,6 +58,7 @@ pub(super) fn destination(
         Command::EditMessage { conversation, .. }
         | Command::DeleteMessage { conversation, .. }
         | Command::React { conversation, .. }
+        | Command::Pin { conversation, .. }
         | Command::AddMembers { conversation, .. }
         | Command::RemoveMember { conversation, .. }
         | Command::LeaveGroup { conversation }
@@ -109,6 +110,10 @@ pub(super) fn request_digest(conversation: ConversationId, command: &Command) ->
             context.update(&seq.get().to_be_bytes());
             context.update(emoji.as_str().as_bytes());
         }
+        Command::Pin { seq, pinned, .. } => {
+            context.update(if *pinned { b"pin" } else { b"unpin" });
+            context.update(&seq.get().to_be_bytes());
+        }
         Command::ChangeAccount { setting } => {
             context.update(b"account");
             context.update(&setting.encoded());
@@ -147,11 +152,18 @@ fn update_group(context: &mut Context, update: &GroupUpdate) {
         context.update(if text.is_some() { b"\0+" } else { b"\0-" });
         context.update(text.unwrap_or_default().as_bytes());
     }
-    context.update(match update.announcement_only {
-        None => b"-",
-        Some(false) => b"0",
-        Some(true) => b"1",
-    });
+    for flag in [update.announcement_only, update.history_for_newcomers] {
+        context.update(match flag {
+            None => b"-",
+            Some(false) => b"0",
+            Some(true) => b"1",
+        });
+    }
+    match update.photo {
+        None => context.update(b"-"),
+        Some(None) => context.update(b"0"),
+        Some(Some(photo)) => context.update(&photo.bytes()),
+    }
 }
 
 // The order of names means nothing. Neither a title nor a name holds NUL.

@@ -251,6 +251,10 @@ pub(super) fn permit<'a>(
             false => change(*seq, Change::React(emoji)),
             true => change(*seq, Change::Unreact(emoji)),
         },
+        (Command::Pin { seq, pinned, .. }, _) => match pinned {
+            true => change(*seq, Change::Pin),
+            false => change(*seq, Change::Unpin),
+        },
         (Command::ChangeAccount { setting }, place) => {
             let joined = place.map(|_| joined(standing)).transpose()?;
             let place = joined.map(|joined| joined.place);
@@ -318,7 +322,11 @@ pub(super) enum Members {
     /// Who was before.
     Same,
     /// These too, each in a role; in a direct conversation in none.
-    Join(Vec<(Arc<Person>, Option<Role>)>),
+    Join {
+        people: Vec<(Arc<Person>, Option<Role>)>,
+        /// They may read all that came before, too.
+        from_beginning: bool,
+    },
     /// Not this one: it is the last event that they may read. If the group was theirs, it is
     /// the heir's from here on.
     Leave {
@@ -333,7 +341,7 @@ impl Members {
     pub(super) fn change(&self) -> Option<MembershipChange> {
         match self {
             Self::Same | Self::SetRoles(_) => None,
-            Self::Join(people) => {
+            Self::Join { people, .. } => {
                 let ids = people.iter().map(|(person, _)| person.id).collect();
                 Some(MembershipChange::Joined(ids))
             }
@@ -357,6 +365,10 @@ pub(super) enum Aside {
     React(Seq, String),
     /// It stood until the event.
     Unreact(Seq, String),
+    /// It is pinned from the event on.
+    Pin(Seq),
+    /// It was pinned until the event.
+    Unpin(Seq),
     /// The group is otherwise from the event on, in what is `Some`.
     UpdateGroup(GroupUpdate),
     /// For what the sender is woken from now on, in a conversation or in all.

@@ -1,4 +1,5 @@
-//! What events did to the members of a conversation, and to a group itself.
+//! What events did to the members of a conversation, to a group itself, and to what is
+//! pinned.
 
 use bytes::Bytes;
 use magpie_protocol::{
@@ -11,13 +12,13 @@ use rusqlite::{Transaction, params};
 
 use super::{add, give, hand_over, remove};
 use crate::{
-    database::{events, stored},
+    database::{events, pins, stored},
     error::LocalError,
     model::User,
     raw,
 };
 
-/// What an event did to the members, or to the group.
+/// What an event did to the members, to the group, or to what is pinned.
 pub(super) enum Change {
     Created {
         title: String,
@@ -30,6 +31,8 @@ pub(super) enum Change {
     Role(UserId, Option<Role>),
     /// Of the group itself.
     Group(v1::GroupUpdated),
+    /// A message is pinned, or is not any more.
+    Pin(Seq, bool),
 }
 
 impl Change {
@@ -43,7 +46,6 @@ impl Change {
         Some(match content?.kind.as_ref()? {
             Kind::Message(_)
             | Kind::MessageEdited(_)
-            | Kind::MessageDeleted(_)
             | Kind::Reacted(_)
             | Kind::AccountChanged(_) => return None,
             Kind::GroupCreated(it) => Self::Created {
@@ -55,6 +57,8 @@ impl Change {
             Kind::MemberRemoved(it) => Self::Removed(user(it.member.as_ref())?, None),
             Kind::MemberLeft(it) => Self::Removed(sender?, user(it.heir.as_ref())),
             Kind::GroupUpdated(it) => Self::Group(it.clone()),
+            Kind::Pinned(it) => Self::Pin(Seq::new(it.seq), it.pinned),
+            Kind::MessageDeleted(it) => Self::Pin(Seq::new(it.seq), false),
             Kind::RoleChanged(it) => {
                 let role = Role::from_number(it.role.into());
                 Self::Role(user(it.member.as_ref())?, role)
@@ -69,7 +73,7 @@ impl Change {
                 i64::try_from(members.len()).unwrap_or(i64::MAX)
             }
             Self::Removed(..) => -1,
-            Self::Role(..) | Self::Group(_) => 0,
+            Self::Role(..) | Self::Group(_) | Self::Pin(..) => 0,
         }
     }
 
@@ -102,6 +106,7 @@ impl Change {
             Self::Role(user, Some(Role::Owner)) => hand_over(transaction, id, *user)?,
             Self::Role(user, role) => give(transaction, id, *user, *role)?,
             Self::Group(it) => update(transaction, id, it)?,
+            Self::Pin(seq, pinned) => pins::set(transaction, id, *seq, *pinned)?,
         }
         Ok(())
     }
@@ -116,19 +121,23 @@ fn update(
         .prepare_cached(
             "UPDATE conversations
                 SET title = coalesce(?2, title), description = coalesce(?3, description),
-                    announcement_only = coalesce(?4, announcement_only)
+                    announcement_only = coalesce(?4, announcement_only),
+                    photo = coalesce(?5, photo),
+                    history_for_newcomers = coalesce(?6, history_for_newcomers)
               WHERE id = ?1",
         )?
         .execute(params![
             id.bytes(),
             it.title,
             it.description,
-            it.announcement_only
+            it.announcement_only,
+            it.photo.as_ref().map(Bytes::as_ref),
+            it.history_for_newcomers
         ])?;
     Ok(())
 }
 
-/// The stored changes of the members, and of the group, above a seq, in order.
+/// The stored changes above a seq, in order.
 pub(super) fn changes_above(
     transaction: &Transaction<'_>,
     id: ConversationId,
@@ -137,7 +146,7 @@ pub(super) fn changes_above(
     let raw: Vec<Vec<u8>> = transaction
         .prepare_cached(
             "SELECT raw FROM events
-              WHERE conversation = ?1 AND seq > ?2 AND (kind BETWEEN ?3 AND ?4 OR kind IN (?5, ?6))
+              WHERE conversation = ?1 AND seq > ?2 AND (kind BETWEEN ?3 AND ?4 OR kind IN (?5, ?6, ?7, ?8))
               ORDER BY seq",
         )?
         .query_map(
@@ -147,7 +156,9 @@ pub(super) fn changes_above(
                 events::GROUP_CREATED,
                 events::MEMBER_LEFT,
                 events::ROLE_CHANGED,
-                events::GROUP_UPDATED
+                events::GROUP_UPDATED,
+                events::PINNED,
+                events::DELETED
             ],
             |row| row.get(0),
         )?

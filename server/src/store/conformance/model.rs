@@ -290,7 +290,7 @@ impl Model {
                     (_, None) | (None, _) => false,
                 }
             }
-            Command::UpdateGroup { .. } => false,
+            Command::UpdateGroup { .. } | Command::Pin { .. } => false,
             Command::SetRole {
                 conversation,
                 name,

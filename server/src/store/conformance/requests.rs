@@ -6,7 +6,7 @@ use magpie_protocol::{
     wire::Target,
 };
 
-use super::Player;
+use super::{Player, World};
 use crate::store::Command;
 
 pub(in crate::store) fn send(to: Target, text: &str) -> Command {
@@ -31,4 +31,36 @@ pub(in crate::store) fn add(conversation: ConversationId, who: &[&Player]) -> Co
 pub(in crate::store) fn remove(conversation: ConversationId, who: &Player) -> Command {
     let name = who.name();
     Command::RemoveMember { conversation, name }
+}
+
+impl World {
+    /// Makes a group of its creator and others.
+    pub(in crate::store) async fn group(
+        &self,
+        creator: &Player,
+        others: &[&Player],
+    ) -> ConversationId {
+        let request = self.request(creator, create("Tea", others));
+        let (conversation, seq) = self.accept(request).await;
+        assert_eq!(seq, 1);
+        conversation
+    }
+
+    pub(in crate::store) async fn add(
+        &self,
+        by: &Player,
+        to: ConversationId,
+        who: &[&Player],
+    ) -> u64 {
+        self.accept(self.request(by, add(to, who))).await.1
+    }
+
+    pub(in crate::store) async fn remove(
+        &self,
+        by: &Player,
+        from: ConversationId,
+        who: &Player,
+    ) -> u64 {
+        self.accept(self.request(by, remove(from, who))).await.1
+    }
 }

@@ -129,7 +129,9 @@ impl Log<'_> {
                     Change::React(emoji) | Change::Unreact(emoji) => {
                         self.reacted(place, seq, sender, emoji.as_str())?
                     }
-                    Change::Edit(..) | Change::Delete => Reacted::default(),
+                    Change::Edit(..) | Change::Delete | Change::Pin | Change::Unpin => {
+                        Reacted::default()
+                    }
                 };
                 let facts = (subject, reacted);
                 rules::change((joined, seq), change, sender, facts, self.committed_at_ms)?
@@ -147,11 +149,7 @@ impl Log<'_> {
                         present.insert(person.key);
                     }
                 }
-                let count = rules::Count {
-                    count: self.member_count(place)?,
-                    members_max: self.members_max,
-                };
-                rules::add_members(place, people, &present, count)?
+                rules::add_members(place, people, &present, self.count(place)?)?
             }
             Permit::RemoveMember(joined, name) => {
                 let (person, role) = self.member(joined.place, name)?;

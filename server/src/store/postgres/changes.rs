@@ -20,12 +20,14 @@ use crate::store::{
 /// An event, if the user may read it.
 const FIND_SUBJECT: &str = "
     SELECT e.kind, e.sender_key, e.committed_at_ms, e.body = $4,
-           (SELECT count(*) FROM edits x WHERE x.conversation_key = $1 AND x.seq = $2)
+           (SELECT count(*) FROM edits x WHERE x.conversation_key = $1 AND x.seq = $2),
+           EXISTS (SELECT FROM pins p WHERE p.conversation_key = $1 AND p.seq = $2),
+           (SELECT count(*) FROM pins p WHERE p.conversation_key = $1)
       FROM events e
      WHERE e.conversation_key = $1 AND e.seq = $2
        AND EXISTS (SELECT FROM members m
                     WHERE m.user_key = $3 AND m.conversation_key = $1
-                      AND e.seq BETWEEN m.from_seq AND m.to_seq)";
+                      AND e.seq BETWEEN m.history_seq AND m.to_seq)";
 
 /// Whether the user's reaction stands, anybody's does, how many others if not, and how often
 /// the user has reacted. What stands is counted from one to the next: there may be
@@ -62,12 +64,18 @@ const INSERT_EDIT: &str = "
 const BLANK: &str = "
     WITH forgotten AS (
         DELETE FROM reactions WHERE conversation_key = $1 AND seq = $2
+    ), taken_off AS (
+        DELETE FROM pins WHERE conversation_key = $1 AND seq = $2
     ), blanked AS (
         UPDATE events SET body = $4
          WHERE conversation_key = $1
            AND seq IN (SELECT edit_seq FROM edits WHERE conversation_key = $1 AND seq = $2)
     )
     UPDATE events SET body = $3 WHERE conversation_key = $1 AND seq = $2";
+
+const INSERT_PIN: &str = "INSERT INTO pins (conversation_key, seq) VALUES ($1, $2)";
+
+const DELETE_PIN: &str = "DELETE FROM pins WHERE conversation_key = $1 AND seq = $2";
 
 const INSERT_REACTION: &str = "
     INSERT INTO reactions (conversation_key, seq, emoji, user_key, added_seq, removed_seq)
@@ -81,7 +89,9 @@ const END_REACTION: &str = "
 const UPDATE_GROUP: &str = "
     UPDATE conversations
        SET title = coalesce($2, title), description = coalesce($3, description),
-           announcement_only = coalesce($4, announcement_only)
+           announcement_only = coalesce($4, announcement_only),
+           photo = coalesce($5, photo),
+           history_for_newcomers = coalesce($6, history_for_newcomers)
      WHERE key = $1";
 
 impl Log<'_> {
@@ -109,6 +119,8 @@ impl Log<'_> {
             committed_at_ms: get(&row, 2)?,
             is_deleted: get(&row, 3)?,
             edit_count: get_count(&row, 4)?,
+            is_pinned: get(&row, 5)?,
+            pin_count: get_count(&row, 6)?,
         }))
     }
 
@@ -161,10 +173,25 @@ impl Log<'_> {
                     .execute(INSERT_REACTION, &[&key, &seq, &emoji, &sender.key, &by])
                     .await?;
             }
+            Aside::Pin(seq) => {
+                let seq = signed(seq.get());
+                session.execute(INSERT_PIN, &[&key, &seq]).await?;
+            }
+            Aside::Unpin(seq) => {
+                let seq = signed(seq.get());
+                session.execute(DELETE_PIN, &[&key, &seq]).await?;
+            }
             Aside::UpdateGroup(update) => {
                 let title = update.title.as_ref().map(Title::as_str);
                 let description = update.description.as_ref().map(Description::as_str);
-                let params: Params<'_> = &[&key, &title, &description, &update.announcement_only];
+                let params: Params<'_> = &[
+                    &key,
+                    &title,
+                    &description,
+                    &update.announcement_only,
+                    &update.stored_photo(),
+                    &update.history_for_newcomers,
+                ];
                 session.execute(UPDATE_GROUP, params).await?;
             }
             Aside::Unreact(seq, emoji) => {

@@ -164,7 +164,9 @@ impl<'a> Log<'a> {
                     Change::React(emoji) | Change::Unreact(emoji) => {
                         self.reacted(place, seq, sender, emoji.as_str()).await?
                     }
-                    Change::Edit(..) | Change::Delete => Reacted::default(),
+                    Change::Edit(..) | Change::Delete | Change::Pin | Change::Unpin => {
+                        Reacted::default()
+                    }
                 };
                 let facts = (subject, reacted);
                 rules::change((joined, seq), change, sender, facts, self.committed_at_ms)?
@@ -178,11 +180,7 @@ impl<'a> Log<'a> {
                 let people = self.people(names)?;
                 let present = self.roles(place, &people).await?;
                 let present = present.into_keys().collect();
-                let count = rules::Count {
-                    count: self.member_count(place).await?,
-                    members_max: self.known.members_max,
-                };
-                rules::add_members(place, people, &present, count)?
+                rules::add_members(place, people, &present, self.count(place).await?)?
             }
             Permit::RemoveMember(joined, name) => {
                 let (person, role) = self.member(joined.place, name).await?;

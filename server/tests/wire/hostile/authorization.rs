@@ -30,7 +30,7 @@ enum Names {
     Device(fn(Bytes) -> client_frame::Body),
 }
 
-const ROWS: [&str; 29] = [
+const ROWS: [&str; 30] = [
     "hello",
     "register",
     "sign_in",
@@ -40,6 +40,7 @@ const ROWS: [&str; 29] = [
     "edit_message",
     "delete_message",
     "react",
+    "pin",
     "create_group",
     "add_members",
     "remove_member",
@@ -75,6 +76,7 @@ fn kind(name: &str) -> client_frame::Body {
         "edit_message" => Body::EditMessage(Default::default()),
         "delete_message" => Body::DeleteMessage(Default::default()),
         "react" => Body::React(Default::default()),
+        "pin" => Body::Pin(Default::default()),
         "create_group" => Body::CreateGroup(Default::default()),
         "add_members" => Body::AddMembers(Default::default()),
         "remove_member" => Body::RemoveMember(Default::default()),
@@ -127,6 +129,7 @@ fn row(name: &str) -> Names {
         Body::EditMessage(_) => Names::Conversation(edit),
         Body::DeleteMessage(_) => Names::Conversation(delete),
         Body::React(_) => Names::Conversation(react),
+        Body::Pin(_) => Names::Conversation(pin),
         Body::AddMembers(_) => Names::Conversation(|conversation_id| {
             Body::AddMembers(v1::AddMembers {
                 message_id: fresh_id(),
@@ -235,6 +238,15 @@ fn react(conversation_id: Bytes) -> client_frame::Body {
         seq: 6,
         emoji: "👍".to_owned(),
         removed: false,
+    })
+}
+
+fn pin(conversation_id: Bytes) -> client_frame::Body {
+    client_frame::Body::Pin(v1::Pin {
+        message_id: fresh_id(),
+        conversation_id,
+        seq: 6,
+        pinned: true,
     })
 }
 

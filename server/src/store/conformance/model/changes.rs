@@ -67,6 +67,7 @@ fn target(event: &LogEvent) -> Option<u64> {
         | Kind::MemberLeft(_)
         | Kind::RoleChanged(_)
         | Kind::GroupUpdated(_)
+        | Kind::Pinned(_)
         | Kind::AccountChanged(_) => None,
     }
 }

@@ -163,7 +163,11 @@ CREATE TABLE conversations (
     member_count    bigint NOT NULL DEFAULT 0,
     description     text NOT NULL DEFAULT '',
     -- Of a group: members without another role do not write in it.
-    announcement_only boolean NOT NULL DEFAULT false
+    announcement_only boolean NOT NULL DEFAULT false,
+    -- The id of a group's photo; empty: none.
+    photo           bytea NOT NULL DEFAULT '',
+    -- Of a group: who joins may read what came before.
+    history_for_newcomers boolean NOT NULL DEFAULT false
 );
 
 -- The log. References are not declared, because checking them would cost two
@@ -176,7 +180,8 @@ CREATE TABLE events (
     committed_at_ms  bigint NOT NULL,
     message_id       uuid NOT NULL,
     -- 1 message, 2 group created, 3 members added, 4 member removed, 5 member left,
-    -- 6 message edited, 7 message deleted, 8 reacted, 30 role changed, 31 group updated.
+    -- 6 message edited, 7 message deleted, 8 reacted, 30 role changed, 31 group updated,
+    -- 50 pinned.
     kind             smallint NOT NULL,
     -- Of the request: tells a repeat from a conflict for ever, even if the body
     -- is blanked.
@@ -253,13 +258,23 @@ CREATE TABLE reactions (
 CREATE INDEX reactions_standing ON reactions (conversation_key, seq, emoji)
  WHERE removed_seq = 9223372036854775807;
 
--- Who may read what: the events from `from_seq` to `to_seq`. While the user is a
+-- Messages that are pinned; none that was deleted.
+CREATE TABLE pins (
+    conversation_key bigint NOT NULL,
+    seq              bigint NOT NULL,
+    PRIMARY KEY (conversation_key, seq)
+);
+
+-- Who may read what: the events from `history_seq` to `to_seq`. While the user is a
 -- member, both ends above are 9223372036854775807. Who comes back gets another
 -- row.
 CREATE TABLE members (
     user_key         bigint NOT NULL REFERENCES users (key),
     conversation_key bigint NOT NULL REFERENCES conversations (key),
+    -- The event by which the user joined: what follows is sent to them.
     from_seq         bigint NOT NULL,
+    -- The first event that they may fetch: the same one, or 1.
+    history_seq      bigint NOT NULL,
     from_position    bigint NOT NULL,
     to_seq           bigint NOT NULL,
     to_position      bigint NOT NULL,

@@ -27,9 +27,9 @@ const MAKE_GROUPS: &str = "
 const MAKE_MEMBERS: &str = "
     WITH counted AS (UPDATE conversations SET member_count = 2 WHERE kind = 2)
     INSERT INTO members (user_key, conversation_key, from_seq, from_position, to_seq, to_position,
-                         role)
+                         role, history_seq)
     SELECT u.key, c.key, 1, (SELECT position FROM log_head) + c.key, 9223372036854775807,
-           9223372036854775807, 1
+           9223372036854775807, 1, 1
       FROM users u, conversations c WHERE c.kind = 2";
 
 /// The first message of each group, then the second, then the third.

@@ -1,0 +1,126 @@
+//! What groups have besides messages.
+
+use serde_json::{Value, json};
+
+use crate::world::{World, number, of_type, text, texts};
+
+/// Alice, who makes a group of herself and Bob; and Carol.
+fn group() -> (World, String) {
+    let world = World::with_alice_and_bob();
+    world.register("carol");
+    let made = world
+        .magpie("alice", ["group", "create", "Club", "@bob"])
+        .done();
+    let group = text(&made[0], "conversation_id").to_owned();
+    (world, group)
+}
+
+fn pins(world: &World, home: &str, of: &str) -> Vec<Value> {
+    world.magpie(home, ["pins", of]).done()
+}
+
+/// Offline first; once, and on a device that signs in later.
+#[test]
+fn what_is_pinned_is_pinned_on_all_devices() {
+    let (mut world, group) = group();
+    for words in ["one", "two", "three"] {
+        world.magpie("alice", ["send", &group, words]).done();
+    }
+    world.magpie("bob", ["sync"]).done();
+    let refused = world.magpie("bob", ["pin", &group, "3"]).with_code(1);
+    assert_eq!(text(&refused[0], "code"), "not_allowed");
+    world.kill_server();
+    for arguments in [
+        ["pin", &group, "2", "--queue"],
+        ["pin", &group, "4", "--queue"],
+        ["unpin", &group, "2", "--queue"],
+    ] {
+        let queued = world.magpie("alice", arguments).done();
+        assert_eq!(text(&queued[0], "type"), "queued");
+    }
+    let queued = world.magpie("alice", ["outbox"]).done();
+    let kinds: Vec<_> = queued.iter().map(|line| text(line, "kind")).collect();
+    assert_eq!(kinds, ["pin", "pin", "unpin"]);
+
+    world.start_server();
+    for _ in 0..2 {
+        world.magpie("alice", ["sync"]).done();
+    }
+    world.magpie("bob", ["sync"]).done();
+    world.log_in("tablet", "bob");
+    world.magpie("tablet", ["sync"]).done();
+    for home in ["alice", "bob", "tablet"] {
+        assert_eq!(texts(&pins(&world, home, &group)), ["three"], "{home}");
+        world.magpie(home, ["audit"]).done();
+    }
+    let history = world.magpie("bob", ["history", &group]).done();
+    let pinned: Vec<_> = history
+        .iter()
+        .filter(|line| line["kind"] == "pinned")
+        .map(|line| (number(line, "target_seq"), line["removed"].clone()))
+        .collect();
+    let expected = [(2, false), (4, false), (2, true)].map(|(seq, off)| (seq, json!(off)));
+    assert_eq!(pinned, expected);
+    // As it is asked already is done.
+    let again = world.magpie("alice", ["pin", &group, "4"]).done();
+    assert_eq!(text(&again[0], "type"), "nothing_to_do");
+    world.magpie("alice", ["delete", &group, "4"]).done();
+    world.magpie("bob", ["sync"]).done();
+    assert_eq!(pins(&world, "bob", &group), [Value::Null; 0]);
+}
+
+#[test]
+fn who_joins_reads_what_the_group_lets_them() {
+    let (world, group) = group();
+    world.register("dave");
+    world.magpie("alice", ["send", &group, "before"]).done();
+    world
+        .magpie("alice", ["group", "add", &group, "@carol"])
+        .done();
+    let update = ["group", "update", &group, "--history", "on"];
+    world.magpie("alice", update).done();
+    world
+        .magpie("alice", ["group", "add", &group, "@dave"])
+        .done();
+    world.magpie("alice", ["send", &group, "behind"]).done();
+    for (home, expected) in [
+        ("carol", ["behind"].as_slice()),
+        ("dave", &["before", "behind"]),
+    ] {
+        world.magpie(home, ["sync"]).done();
+        let known = world.magpie(home, ["conversations"]).done();
+        assert_eq!(known[0]["history_for_newcomers"], true);
+        assert_eq!(number(&known[0], "unread"), 1);
+        let history = world.magpie(home, ["history", &group]).done();
+        assert_eq!(texts(&history), expected, "{home}");
+        assert_eq!(of_type(&history, "gap").len(), 0);
+        let known = world.magpie(home, ["conversations"]).done();
+        assert_eq!(number(&known[0], "unread"), 1);
+        world.magpie(home, ["audit"]).done();
+    }
+    world.magpie("dave", ["react", &group, "2", "👍"]).done();
+}
+
+#[test]
+fn a_group_has_a_photo() {
+    let (world, group) = group();
+    world.magpie("bob", ["sync"]).done();
+    let photo = "0190163d-8694-739b-aea5-966c26f8ad91";
+    let set = |photo: &str| {
+        let update = ["group", "update", &group, "--photo", photo];
+        world.magpie("alice", update).done();
+        world.magpie("bob", ["sync"]).done();
+        let known = world.magpie("bob", ["conversations"]).done();
+        known[0]["photo"].clone()
+    };
+    assert_eq!(set(photo), json!(photo));
+    world.log_in("tablet", "bob");
+    world.magpie("tablet", ["sync"]).done();
+    let known = world.magpie("tablet", ["conversations"]).done();
+    assert_eq!(text(&known[0], "photo"), photo);
+    assert_eq!(set("none"), Value::Null);
+    let history = world.magpie("bob", ["history", &group]).done();
+    let photos = of_type(&history, "event");
+    let photos: Vec<_> = photos.iter().filter_map(|line| line.get("photo")).collect();
+    assert_eq!(photos, [&json!(photo), &Value::Null]);
+}

@@ -1,0 +1,33 @@
+//! What belongs to a conversation besides its history.
+
+use magpie_protocol::id::ConversationId;
+
+use super::Home;
+use crate::{
+    error::LocalError,
+    model::{LocalMembers, PinnedMessage},
+};
+
+impl Home {
+    /// The members of a conversation, as far as they are listed here. Those of a
+    /// large group come when they are asked for
+    /// ([`Client::load_members`](crate::Client::load_members)), and are kept up to
+    /// date from then on.
+    ///
+    /// # Errors
+    ///
+    /// [`LocalError`].
+    pub fn members(&self, conversation: ConversationId) -> Result<LocalMembers, LocalError> {
+        self.database.lock().members(conversation)
+    }
+
+    /// What is pinned in a conversation, in ascending order of seq. None of it that the user
+    /// has hidden, and nothing once they are no longer a member.
+    ///
+    /// # Errors
+    ///
+    /// [`LocalError`].
+    pub fn pins(&self, conversation: ConversationId) -> Result<Vec<PinnedMessage>, LocalError> {
+        self.database.lock().pins(conversation)
+    }
+}
