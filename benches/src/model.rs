@@ -222,6 +222,8 @@ impl Peer {
             | Request::SetRole(_)
             | Request::UpdateGroup(_)
             | Request::Pin(_)
+            | Request::Ban(_)
+            | Request::FetchBans(_)
             | Request::MarkRead { .. }
             | Request::FetchHistory(_)
             | Request::FetchConversations { .. }

@@ -146,6 +146,12 @@ pub(crate) enum Line {
         favourite: bool,
         nickname: String,
     },
+    Banned {
+        conversation_id: Shown<ConversationId>,
+        user: String,
+        user_id: Shown<UserId>,
+        seq: u64,
+    },
     Member {
         conversation_id: Shown<ConversationId>,
         user: String,
@@ -376,6 +382,22 @@ impl Line {
             Content::MemberRemoved { member } => {
                 of("member_removed", None, names(member.into_iter().collect()))
             }
+            Content::MemberBanned {
+                member,
+                banned,
+                removed,
+            } => EventFields {
+                removed: Some(removed),
+                ..of(
+                    if banned {
+                        "member_banned"
+                    } else {
+                        "member_unbanned"
+                    },
+                    None,
+                    names(member.into_iter().collect()),
+                )
+            },
             Content::MemberLeft { heir } => EventFields {
                 heir: heir.map(|heir| heir.name),
                 ..of("member_left", None, None)

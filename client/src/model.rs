@@ -207,6 +207,15 @@ pub enum Content {
         /// Who.
         member: Option<User>,
     },
+    /// A user can neither be added to the group nor join it from here on, or can again.
+    MemberBanned {
+        /// Who.
+        member: Option<User>,
+        /// They cannot.
+        banned: bool,
+        /// They were a member until here.
+        removed: bool,
+    },
     /// The sender left.
     MemberLeft {
         /// Whose the group is from here on, if it was theirs.
@@ -322,6 +331,15 @@ pub struct ConversationPage {
     pub conversations: Vec<ConversationLine>,
     /// There are no more behind the last of these.
     pub complete: bool,
+}
+
+/// A user who is kept out of a group.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct BannedUser {
+    /// Who.
+    pub user: User,
+    /// The event by which they were banned.
+    pub seq: Seq,
 }
 
 /// One of the user's devices.

@@ -155,6 +155,7 @@ pub(crate) fn blanked(raw: &Bytes) -> Option<Bytes> {
         Kind::GroupCreated(_)
         | Kind::MembersAdded(_)
         | Kind::MemberRemoved(_)
+        | Kind::MemberBanned(_)
         | Kind::MemberLeft(_)
         | Kind::MessageDeleted(_)
         | Kind::Reacted(_)

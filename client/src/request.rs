@@ -125,6 +125,15 @@ pub enum NewRequest {
         /// Whom.
         name: UserName,
     },
+    /// Keep a user out of a group, or end that.
+    Ban {
+        /// Which group.
+        conversation: ConversationId,
+        /// Whom; a member is removed.
+        name: UserName,
+        /// Keep them out.
+        banned: bool,
+    },
     /// Leave a group.
     Leave {
         /// Which group.
@@ -216,6 +225,15 @@ pub enum Operation {
         conversation: ConversationId,
         /// Whom.
         name: String,
+    },
+    /// Keep a user out of a group, or end that.
+    Ban {
+        /// Which group.
+        conversation: ConversationId,
+        /// Whom.
+        name: String,
+        /// Keep them out.
+        banned: bool,
     },
     /// Leave a group.
     Leave {

@@ -110,6 +110,12 @@ fn groups() -> Vec<client_frame::Body> {
             user_name: "bob".to_owned(),
             role: v1::Role::Admin.into(),
         }),
+        Body::Ban(v1::Ban {
+            message_id: message_id.clone(),
+            conversation_id: conversation_id.clone(),
+            user_name: "bob".to_owned(),
+            banned: true,
+        }),
         Body::UpdateGroup(v1::UpdateGroup {
             message_id: message_id.clone(),
             conversation_id: conversation_id.clone(),

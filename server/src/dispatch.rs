@@ -198,6 +198,10 @@ impl Dispatch {
                     None => Reply::Error(refused(Refusal::NotFound)),
                 })
             }
+            Other::FetchBans(request) => {
+                let bans = self.store.bans(from.user, request).await?;
+                Ok(bans.map_or_else(|refusal| Reply::Error(refused(refusal)), Reply::Bans))
+            }
             Other::FetchDevices => self.devices(from).await,
             Other::Push(request) => {
                 self.pushes.handle(from, request).await?;

@@ -185,6 +185,7 @@ impl Sender {
             | Answer::History(_)
             | Answer::Conversations(_)
             | Answer::Members(_)
+            | Answer::Bans(_)
             | Answer::Devices(_) => {
                 bail!("an answer to another request")
             }

@@ -42,6 +42,39 @@ pub(crate) enum GroupCommand {
         #[arg(value_name = "@NAME", value_parser = user_name)]
         name: UserName,
     },
+    /// Keep somebody out: remove them if they are a member, and let nobody add them
+    ///
+    /// Admins and the owner may.
+    #[command(
+        after_help = "Example:\n  magpie group ban 0190163d-8694-739b-aea5-966c26f8ad91 @mallory"
+    )]
+    Ban {
+        /// The group's id
+        #[arg(value_name = "ID")]
+        conversation: ConversationId,
+        /// Whom
+        #[arg(value_name = "@NAME", value_parser = user_name)]
+        name: UserName,
+    },
+    /// End a ban: they may be added again
+    #[command(
+        after_help = "Example:\n  magpie group unban 0190163d-8694-739b-aea5-966c26f8ad91 @mallory"
+    )]
+    Unban {
+        /// The group's id
+        #[arg(value_name = "ID")]
+        conversation: ConversationId,
+        /// Whose
+        #[arg(value_name = "@NAME", value_parser = user_name)]
+        name: UserName,
+    },
+    /// List who is banned, as admins and the owner may
+    #[command(after_help = "Example:\n  magpie group bans 0190163d-8694-739b-aea5-966c26f8ad91")]
+    Bans {
+        /// The group's id
+        #[arg(value_name = "ID")]
+        conversation: ConversationId,
+    },
     /// Leave a group
     #[command(after_help = "Example:\n  magpie group leave 0190163d-8694-739b-aea5-966c26f8ad91")]
     Leave {

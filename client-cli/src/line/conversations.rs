@@ -3,7 +3,7 @@
 use std::fmt::{self, Write as _};
 
 use magpie_client::{
-    ConversationId, ConversationKind, ConversationLine, MediaId,
+    BannedUser, ConversationId, ConversationKind, ConversationLine, MediaId,
     date::{rfc3339, short},
 };
 use serde::Serialize;
@@ -39,6 +39,15 @@ pub(crate) struct ConversationFields {
 }
 
 impl Line {
+    pub(crate) fn banned(conversation: ConversationId, banned: BannedUser) -> Self {
+        Self::Banned {
+            conversation_id: Shown(conversation),
+            user: banned.user.name,
+            user_id: Shown(banned.user.id),
+            seq: banned.seq.get(),
+        }
+    }
+
     pub(crate) fn conversation(line: ConversationLine) -> Self {
         Self::Conversation(ConversationFields {
             conversation_id: Shown(line.id),

@@ -138,6 +138,7 @@ pub(super) fn message(event: &StoredEvent) -> Option<MessageFields> {
         | Content::GroupCreated { .. }
         | Content::MembersAdded { .. }
         | Content::MemberRemoved { .. }
+        | Content::MemberBanned { .. }
         | Content::MemberLeft { .. }
         | Content::RoleChanged { .. }
         | Content::GroupUpdated { .. }
@@ -199,6 +200,7 @@ pub(super) fn change(content: &Content) -> EventFields {
         | Content::GroupCreated { .. }
         | Content::MembersAdded { .. }
         | Content::MemberRemoved { .. }
+        | Content::MemberBanned { .. }
         | Content::MemberLeft { .. }
         | Content::RoleChanged { .. }
         | Content::GroupUpdated { .. }

@@ -62,7 +62,9 @@ impl Line {
             | Self::Wake { .. }
             | Self::Emulator { .. } => self.paint_push(to),
             Self::Conversation(fields) => fields.paint(to),
-            Self::Member { .. } | Self::Members { .. } => self.paint_members(to),
+            Self::Member { .. } | Self::Members { .. } | Self::Banned { .. } => {
+                self.paint_members(to)
+            }
             Self::Outbox(fields) => fields.paint(to),
             Self::Contact { .. } => self.paint_contact(to),
             Self::Difference {
@@ -97,6 +99,10 @@ impl Line {
                 Some("member") | None => Ok(()),
                 Some(role) => aside(to, format_args!("  {role}")),
             };
+        }
+        if let Self::Banned { user, seq, .. } = self {
+            to.paint(Part::User(user), user)?;
+            aside(to, format_args!("  by {seq}"))?;
         }
         if let Self::Members { count, listed, .. } = self {
             aside(to, members(*count, *listed))?;
@@ -259,6 +265,11 @@ impl EventFields {
             }
             "members_added" => write!(to, " added {members}"),
             "member_removed" => write!(to, " removed {members}"),
+            "member_banned" if self.removed == Some(true) => {
+                write!(to, " removed and banned {members}")
+            }
+            "member_banned" => write!(to, " banned {members}"),
+            "member_unbanned" => write!(to, " ended the ban of {members}"),
             "member_left" => {
                 write!(to, " left")?;
                 match &self.heir {

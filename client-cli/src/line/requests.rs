@@ -40,6 +40,16 @@ impl Line {
                 Some(vec![name]),
                 None,
             ),
+            Operation::Ban {
+                conversation,
+                name,
+                banned,
+            } => (
+                if banned { "ban" } else { "unban" },
+                Some(conversation.to_string()),
+                Some(vec![name]),
+                None,
+            ),
             Operation::Leave { conversation } => {
                 ("leave", Some(conversation.to_string()), None, None)
             }

@@ -249,7 +249,7 @@ fn torture() -> Vec<Line> {
     ]
 }
 
-fn conversations() -> [Line; 4] {
+fn conversations() -> [Line; 5] {
     [
         Line::Conversation(ConversationFields {
             conversation_id: conversation_id(),
@@ -284,6 +284,12 @@ fn conversations() -> [Line; 4] {
             user_id: Shown(magpie_client::UserId::new([3; 16])),
             role: Some("owner"),
             read_seq: 7,
+        },
+        Line::Banned {
+            conversation_id: conversation_id(),
+            user: hostile(),
+            user_id: Shown(magpie_client::UserId::new([3; 16])),
+            seq: 7,
         },
         Line::Members {
             conversation_id: conversation_id(),

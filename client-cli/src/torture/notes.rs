@@ -66,6 +66,7 @@ pub(super) fn digest(content: &Content) -> Digest {
         // Nobody here does any of that.
         Content::MembersAdded { .. }
         | Content::MemberRemoved { .. }
+        | Content::MemberBanned { .. }
         | Content::MemberLeft { .. }
         | Content::RoleChanged { .. }
         | Content::GroupUpdated { .. }

@@ -124,3 +124,44 @@ fn a_group_has_a_photo() {
     let photos: Vec<_> = photos.iter().filter_map(|line| line.get("photo")).collect();
     assert_eq!(photos, [&json!(photo), &Value::Null]);
 }
+
+/// Offline first, and once.
+#[test]
+fn who_is_banned_stays_out_until_that_ends() {
+    let (mut world, group) = group();
+    world.magpie("bob", ["sync"]).done();
+    world.kill_server();
+    let ban = ["--timeout", "1", "group", "ban", &group, "@bob"];
+    let pending = world.magpie("alice", ban).with_code(4);
+    assert_eq!(text(&pending[0], "type"), "pending");
+    let queued = world.magpie("alice", ["outbox"]).done();
+    assert_eq!(text(&queued[0], "kind"), "ban");
+
+    world.start_server();
+    for home in ["alice", "alice", "bob"] {
+        world.magpie(home, ["sync"]).done();
+    }
+    for home in ["alice", "bob"] {
+        let history = world.magpie(home, ["history", &group]).done();
+        let last = history.last().cloned().unwrap_or_default();
+        assert_eq!(text(&last, "kind"), "member_banned");
+        assert_eq!(last["removed"], true);
+        world.magpie(home, ["audit"]).done();
+    }
+    let known = world.magpie("bob", ["conversations"]).done();
+    assert_eq!(number(&known[0], "last_seq"), 2);
+    let add = ["group", "add", &group, "@bob"];
+    let refused = world.magpie("alice", add).with_code(1);
+    assert_eq!(text(&refused[0], "code"), "not_allowed");
+    let bans = world.magpie("alice", ["group", "bans", &group]).done();
+    assert_eq!((bans.len(), text(&bans[0], "user")), (1, "bob"));
+    world.magpie("bob", ["group", "bans", &group]).with_code(1);
+    world
+        .magpie("alice", ["group", "unban", &group, "@bob"])
+        .done();
+    world.magpie("alice", add).done();
+    world.magpie("bob", ["sync"]).done();
+    let known = world.magpie("bob", ["conversations"]).done();
+    assert_eq!(known[0]["last_seq"], Value::Null);
+    world.magpie("bob", ["audit"]).done();
+}

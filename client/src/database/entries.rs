@@ -162,6 +162,11 @@ fn operation(body: Body) -> Option<Operation> {
             conversation: conversation(&it.conversation_id)?,
             name: it.user_name,
         },
+        Body::Ban(it) => Operation::Ban {
+            conversation: conversation(&it.conversation_id)?,
+            name: it.user_name,
+            banned: it.banned,
+        },
         Body::LeaveGroup(it) => Operation::Leave {
             conversation: conversation(&it.conversation_id)?,
         },
@@ -188,6 +193,7 @@ fn operation(body: Body) -> Option<Operation> {
         | Body::FetchHistory(_)
         | Body::FetchConversations(_)
         | Body::FetchMembers(_)
+        | Body::FetchBans(_)
         | Body::FetchDevices(_)
         | Body::RevokeDevice(_)
         | Body::SignOut(_)

@@ -387,6 +387,7 @@ fn again(own: &Own, message_id: MessageId, id: ConversationId, to: To, above: Se
         Kind::GroupCreated(_)
         | Kind::MembersAdded(_)
         | Kind::MemberRemoved(_)
+        | Kind::MemberBanned(_)
         | Kind::MemberLeft(_)
         | Kind::RoleChanged(_)
         | Kind::GroupUpdated(_) => return None,

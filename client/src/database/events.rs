@@ -40,6 +40,8 @@ pub(super) const MEMBER_LEFT: i64 = 5;
 pub(super) const ROLE_CHANGED: i64 = 30;
 /// The group is called otherwise, or says or does.
 pub(super) const GROUP_UPDATED: i64 = 31;
+/// A user is kept out of a group, or is not any more.
+pub(super) const MEMBER_BANNED: i64 = 51;
 /// A message is pinned, or is not any more.
 pub(super) const PINNED: i64 = 50;
 
@@ -109,6 +111,7 @@ impl NewEvent {
             Some(Kind::RoleChanged(_)) => ROLE_CHANGED,
             Some(Kind::GroupUpdated(_)) => GROUP_UPDATED,
             Some(Kind::Pinned(_)) => PINNED,
+            Some(Kind::MemberBanned(_)) => MEMBER_BANNED,
             None => 0,
         }
     }
@@ -139,6 +142,7 @@ impl NewEvent {
             | Kind::GroupCreated(_)
             | Kind::MembersAdded(_)
             | Kind::MemberRemoved(_)
+            | Kind::MemberBanned(_)
             | Kind::MemberLeft(_)
             | Kind::RoleChanged(_)
             | Kind::GroupUpdated(_)
@@ -240,7 +244,7 @@ pub(super) fn own_message(
     }
 }
 
-pub(super) fn user(user: v1::User) -> Option<User> {
+pub(crate) fn user(user: v1::User) -> Option<User> {
     let id = UserId::try_from(user.user_id.as_ref()).ok()?;
     Some(User {
         id,
@@ -276,6 +280,11 @@ fn to_stored(event: v1::Event, raw: Bytes, conversation: ConversationId) -> Stor
         },
         Some(Kind::MemberRemoved(it)) => Content::MemberRemoved {
             member: it.member.and_then(user),
+        },
+        Some(Kind::MemberBanned(it)) => Content::MemberBanned {
+            member: it.member.and_then(user),
+            banned: it.banned,
+            removed: it.removed,
         },
         Some(Kind::MemberLeft(it)) => Content::MemberLeft {
             heir: it.heir.and_then(user),

@@ -40,7 +40,7 @@ pub(crate) use self::{
     account::Credential,
     conversations::line as conversation_line,
     entries::OutboxPlace,
-    events::NewEvent,
+    events::{NewEvent, user as wire_user},
     members::MembersPage,
     outbox::now_ms,
     page::NewPage,

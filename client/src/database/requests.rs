@@ -115,6 +115,16 @@ pub(super) fn body(id: MessageId, request: NewRequest) -> Result<Body, (Recipien
             conversation_id: conversation.to_wire(),
             user_name: name.as_str().to_owned(),
         }),
+        NewRequest::Ban {
+            conversation,
+            name,
+            banned,
+        } => Body::Ban(v1::Ban {
+            message_id,
+            conversation_id: conversation.to_wire(),
+            user_name: name.as_str().to_owned(),
+            banned,
+        }),
         NewRequest::Leave { conversation } => Body::LeaveGroup(v1::LeaveGroup {
             message_id,
             conversation_id: conversation.to_wire(),

@@ -29,6 +29,8 @@ pub enum Answer {
     Conversations(v1::Conversations),
     /// Members of a conversation.
     Members(v1::Members),
+    /// Who is kept out of a group.
+    Bans(v1::Bans),
     /// The user's devices.
     Devices(v1::Devices),
 }
@@ -257,6 +259,7 @@ impl ClientSession {
             Some(Body::History(it)) => (it.in_reply_to, Answer::History(it)),
             Some(Body::Conversations(it)) => (it.in_reply_to, Answer::Conversations(it)),
             Some(Body::Members(it)) => (it.in_reply_to, Answer::Members(it)),
+            Some(Body::Bans(it)) => (it.in_reply_to, Answer::Bans(it)),
             Some(Body::Devices(it)) => (it.in_reply_to, Answer::Devices(it)),
             Some(
                 Body::Welcome(_)

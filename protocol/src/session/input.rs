@@ -69,6 +69,8 @@ pub enum Reply {
     Conversations(v1::Conversations),
     /// Members of a conversation.
     Members(v1::Members),
+    /// Who is kept out of a group.
+    Bans(v1::Bans),
     /// The user's devices.
     Devices(v1::Devices),
 }
@@ -83,6 +85,7 @@ pub(super) fn sent_message_id(body: &v1::client_frame::Body) -> Bytes {
         Body::RemoveMember(it) => it.message_id.clone(),
         Body::LeaveGroup(it) => it.message_id.clone(),
         Body::SetRole(it) => it.message_id.clone(),
+        Body::Ban(it) => it.message_id.clone(),
         Body::UpdateGroup(it) => it.message_id.clone(),
         Body::Pin(it) => it.message_id.clone(),
         Body::EditMessage(it) => it.message_id.clone(),
@@ -98,6 +101,7 @@ pub(super) fn sent_message_id(body: &v1::client_frame::Body) -> Bytes {
         | Body::FetchHistory(_)
         | Body::FetchConversations(_)
         | Body::FetchMembers(_)
+        | Body::FetchBans(_)
         | Body::FetchDevices(_)
         | Body::RevokeDevice(_)
         | Body::SignOut(_)

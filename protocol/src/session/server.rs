@@ -36,6 +36,7 @@ mod tag {
     pub(super) const CONVERSATIONS: u32 = 34;
     pub(super) const DEVICES: u32 = 35;
     pub(super) const MEMBERS: u32 = 40;
+    pub(super) const BANS: u32 = 70;
 }
 
 /// The peer was silent for too long.
@@ -355,6 +356,7 @@ impl ServerSession {
             Reply::Members(it) => {
                 self.sequenced(tag::MEMBERS, &v1::Members { in_reply_to, ..it }, out)
             }
+            Reply::Bans(it) => self.sequenced(tag::BANS, &v1::Bans { in_reply_to, ..it }, out),
             Reply::Devices(it) => {
                 self.sequenced(tag::DEVICES, &v1::Devices { in_reply_to, ..it }, out)
             }

@@ -4,8 +4,11 @@ use bytes::Bytes;
 
 use super::{
     account::{ChangeAccount, ChangePassword, Report},
-    fetch::{FetchHistory, FetchMembers, parse_conversations, parse_history, parse_members},
-    groups::{SetRole, UpdateGroup, parse_set_role, parse_update_group},
+    fetch::{
+        FetchHistory, FetchListed, FetchMembers, parse_bans, parse_conversations, parse_history,
+        parse_members,
+    },
+    groups::{Ban, SetRole, UpdateGroup, parse_ban, parse_set_role, parse_update_group},
     messages::{
         DeleteMessage, EditMessage, Pin, React, SendMessage, parse_delete, parse_edit, parse_pin,
         parse_react, parse_send,
@@ -173,6 +176,8 @@ pub enum Request {
         /// Whom.
         name: UserName,
     },
+    /// Keep a user out of a group, or end that.
+    Ban(Ban),
     /// Leave a group.
     LeaveGroup {
         /// The request's identity.
@@ -202,6 +207,8 @@ pub enum Request {
     },
     /// List the members of a conversation.
     FetchMembers(FetchMembers),
+    /// List who is kept out of a group.
+    FetchBans(FetchListed),
     /// List devices.
     FetchDevices,
     /// End a device's credential.
@@ -238,11 +245,13 @@ impl Request {
             | Self::RemoveMember { id, .. }
             | Self::LeaveGroup { id, .. }
             | Self::SetRole(SetRole { id, .. })
+            | Self::Ban(Ban { id, .. })
             | Self::UpdateGroup(UpdateGroup { id, .. }) => Some(*id),
             Self::MarkRead { .. }
             | Self::FetchHistory(_)
             | Self::FetchConversations { .. }
             | Self::FetchMembers(_)
+            | Self::FetchBans(_)
             | Self::FetchDevices
             | Self::RevokeDevice(_)
             | Self::SignOut
@@ -279,6 +288,7 @@ pub fn parse_request(body: v1::client_frame::Body) -> Option<Result<Request, Inv
         Body::RemoveMember(it) => parse_remove(it),
         Body::LeaveGroup(it) => parse_leave(it),
         Body::SetRole(it) => parse_set_role(&it),
+        Body::Ban(it) => parse_ban(&it),
         Body::UpdateGroup(it) => parse_update_group(it),
         Body::MarkRead(it) => conversation_id(&it.conversation_id).map(|conversation| {
             let seq = Seq::new(it.seq);
@@ -287,6 +297,7 @@ pub fn parse_request(body: v1::client_frame::Body) -> Option<Result<Request, Inv
         Body::FetchHistory(it) => parse_history(it),
         Body::FetchConversations(it) => parse_conversations(it),
         Body::FetchMembers(it) => parse_members(it),
+        Body::FetchBans(it) => parse_bans(&it),
         Body::FetchDevices(_) => Ok(Request::FetchDevices),
         Body::RevokeDevice(it) => device_id(&it.device_id).map(Request::RevokeDevice),
         Body::SignOut(_) => Ok(Request::SignOut),

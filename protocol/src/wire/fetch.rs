@@ -41,6 +41,25 @@ pub struct FetchMembers {
     pub limit: u32,
 }
 
+/// What a group's admins look at, by the events that began it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct FetchListed {
+    /// Of which group.
+    pub conversation: ConversationId,
+    /// What began behind this event.
+    pub after: Seq,
+    /// How many at the most.
+    pub limit: u32,
+}
+
+pub(super) fn parse_bans(it: &v1::FetchBans) -> Result<Request, InvalidRequest> {
+    Ok(Request::FetchBans(FetchListed {
+        conversation: conversation_id(&it.conversation_id)?,
+        after: Seq::new(it.after_seq),
+        limit: limit(it.limit, MEMBERS_COUNT_MAX)?,
+    }))
+}
+
 pub(super) fn parse_history(it: v1::FetchHistory) -> Result<Request, InvalidRequest> {
     use v1::fetch_history::From;
     let from = match it.from.ok_or(InvalidRequest::Missing { field: "from" })? {

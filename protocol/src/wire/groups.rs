@@ -33,6 +33,28 @@ pub(super) fn parse_set_role(it: &v1::SetRole) -> Result<Request, InvalidRequest
     }))
 }
 
+/// A user to keep out of a group, or whose ban ends.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Ban {
+    /// The request's identity.
+    pub id: MessageId,
+    /// Which group.
+    pub conversation: ConversationId,
+    /// Whom.
+    pub name: UserName,
+    /// Keep them out.
+    pub banned: bool,
+}
+
+pub(super) fn parse_ban(it: &v1::Ban) -> Result<Request, InvalidRequest> {
+    Ok(Request::Ban(Ban {
+        id: message_id(&it.message_id)?,
+        conversation: conversation_id(&it.conversation_id)?,
+        name: UserName::parse(&it.user_name)?,
+        banned: it.banned,
+    }))
+}
+
 /// What is to be otherwise in a group: what is present.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct UpdateGroup {

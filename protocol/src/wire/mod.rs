@@ -13,8 +13,8 @@ pub use self::{
     account::{Authenticate, ChangeAccount, ChangePassword, Report, ReportReason, Reported},
     convert::{AddMembers, CreateGroup, Hello, InvalidRequest, Request, device_id, parse_request},
     encoded::{EncodedHistory, EncodedPage, write_frame},
-    fetch::{FetchHistory, FetchMembers, HistoryFrom},
-    groups::{GroupUpdate, SetRole, UpdateGroup},
+    fetch::{FetchHistory, FetchListed, FetchMembers, HistoryFrom},
+    groups::{Ban, GroupUpdate, SetRole, UpdateGroup},
     messages::{DeleteMessage, EditMessage, Pin, React, SendMessage, Target},
 };
 

@@ -258,6 +258,7 @@ fn message_told(event: v1::Event) -> MessageTold {
             Kind::GroupCreated(_)
             | Kind::MembersAdded(_)
             | Kind::MemberRemoved(_)
+            | Kind::MemberBanned(_)
             | Kind::MemberLeft(_)
             | Kind::MessageDeleted(_)
             | Kind::Reacted(_)

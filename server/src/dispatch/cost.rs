@@ -27,12 +27,14 @@ pub(super) fn cost(request: &Request) -> Cost<'_> {
         Request::AddMembers(it) => (true, 0, it.names.as_slice()),
         Request::RemoveMember { name, .. } => (true, 0, from_ref(name)),
         Request::SetRole(it) => (true, 0, from_ref(&it.name)),
+        Request::Ban(it) => (true, 0, from_ref(&it.name)),
         Request::UpdateGroup(it) => (true, size_of(&it.update), [].as_slice()),
         Request::LeaveGroup { .. } => (true, 0, [].as_slice()),
         Request::MarkRead { .. }
         | Request::FetchHistory(_)
         | Request::FetchConversations { .. }
         | Request::FetchMembers(_)
+        | Request::FetchBans(_)
         | Request::FetchDevices
         | Request::RevokeDevice(_)
         | Request::SignOut
@@ -80,11 +82,13 @@ pub(super) const fn kind(request: &Request) -> &'static str {
         Request::RemoveMember { .. } => "remove_member",
         Request::LeaveGroup { .. } => "leave_group",
         Request::SetRole(_) => "set_role",
+        Request::Ban(_) => "ban",
         Request::UpdateGroup(_) => "update_group",
         Request::MarkRead { .. } => "mark_read",
         Request::FetchHistory(_) => "fetch_history",
         Request::FetchConversations { .. } => "fetch_conversations",
         Request::FetchMembers(_) => "fetch_members",
+        Request::FetchBans(_) => "fetch_bans",
         Request::FetchDevices => "fetch_devices",
         Request::RevokeDevice(_) => "revoke_device",
         Request::SignOut => "sign_out",

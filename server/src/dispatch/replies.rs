@@ -44,7 +44,7 @@ pub(super) fn refused(refusal: Refusal) -> v1::Error {
         }
         Refusal::NothingToDo => (ErrorCode::NothingToDo, Action::Never),
         Refusal::NotPossible => (ErrorCode::InvalidArgument, Action::Never),
-        Refusal::NotAllowed => (ErrorCode::NotAllowed, Action::Never),
+        Refusal::NotAllowed | Refusal::Banned => (ErrorCode::NotAllowed, Action::Never),
         Refusal::TooLate => (ErrorCode::TooLate, Action::Never),
         Refusal::DeviceRevoked => (ErrorCode::Unauthenticated, Action::SignIn),
     };

@@ -7,8 +7,8 @@ use magpie_protocol::{
     seq::Seq,
     text::Password,
     wire::{
-        AddMembers, ChangePassword, CreateGroup, EditMessage, FetchHistory, FetchMembers, Pin,
-        React, Report, Request, SendMessage, SetRole, UpdateGroup,
+        AddMembers, Ban, ChangePassword, CreateGroup, EditMessage, FetchHistory, FetchListed,
+        FetchMembers, Pin, React, Report, Request, SendMessage, SetRole, UpdateGroup,
     },
 };
 
@@ -31,6 +31,7 @@ pub(super) enum Other {
         limit: u32,
     },
     FetchMembers(FetchMembers),
+    FetchBans(FetchListed),
     FetchDevices,
     RevokeDevice(DeviceId),
     Push(PushRequest),
@@ -48,6 +49,7 @@ impl Other {
             Self::FetchHistory(_)
             | Self::FetchConversations { .. }
             | Self::FetchMembers(_)
+            | Self::FetchBans(_)
             | Self::FetchDevices
             | Self::RevokeDevice(_)
             | Self::Push(_)
@@ -72,11 +74,13 @@ pub const fn is_of_one_history(request: &Request) -> bool {
         | Request::RemoveMember { .. }
         | Request::LeaveGroup { .. }
         | Request::SetRole(_)
+        | Request::Ban(_)
         | Request::UpdateGroup(_)
         | Request::MarkRead { .. } => true,
         Request::FetchHistory(_)
         | Request::FetchConversations { .. }
         | Request::FetchMembers(_)
+        | Request::FetchBans(_)
         | Request::FetchDevices
         | Request::RevokeDevice(_)
         | Request::SignOut
@@ -124,6 +128,7 @@ pub(super) fn to_append(
         Request::LeaveGroup { id, conversation } => (id, Command::LeaveGroup { conversation }),
         Request::UpdateGroup(it) => update_group(it),
         Request::SetRole(it) => set_role(it),
+        Request::Ban(it) => ban(it),
         Request::MarkRead { conversation, seq } => {
             return Err(Other::MarkRead { conversation, seq });
         }
@@ -132,6 +137,7 @@ pub(super) fn to_append(
             return Err(Other::FetchConversations { after, limit });
         }
         Request::FetchMembers(request) => return Err(Other::FetchMembers(request)),
+        Request::FetchBans(request) => return Err(Other::FetchBans(request)),
         Request::FetchDevices => return Err(Other::FetchDevices),
         Request::RevokeDevice(device) => return Err(Other::RevokeDevice(device)),
         Request::SignOut => return Err(Other::RevokeDevice(from.device)),
@@ -190,6 +196,15 @@ fn update_group(it: UpdateGroup) -> (MessageId, Command) {
     let command = Command::UpdateGroup {
         conversation: it.conversation,
         update: it.update,
+    };
+    (it.id, command)
+}
+
+fn ban(it: Ban) -> (MessageId, Command) {
+    let command = Command::Ban {
+        conversation: it.conversation,
+        name: it.name,
+        banned: it.banned,
     };
     (it.id, command)
 }

@@ -107,6 +107,15 @@ pub enum Command {
         /// Whom.
         name: UserName,
     },
+    /// Keep a user out of a group, or end that.
+    Ban {
+        /// Which group.
+        conversation: ConversationId,
+        /// Whom.
+        name: UserName,
+        /// Keep them out.
+        banned: bool,
+    },
     /// Leave a group.
     LeaveGroup {
         /// Which group.
@@ -150,6 +159,7 @@ impl Command {
             | Self::CreateGroup { .. }
             | Self::AddMembers { .. }
             | Self::RemoveMember { .. }
+            | Self::Ban { .. }
             | Self::LeaveGroup { .. }
             | Self::SetRole { .. }
             | Self::UpdateGroup { .. } => None,
@@ -164,6 +174,7 @@ impl Command {
                 ..
             }
             | Self::RemoveMember { name, .. }
+            | Self::Ban { name, .. }
             | Self::SetRole { name, .. } => std::slice::from_ref(name),
             Self::CreateGroup { names, .. } | Self::AddMembers { names, .. } => names,
             Self::SendMessage {
@@ -211,7 +222,7 @@ pub enum Refusal {
     GroupFull,
     /// It is as asked already: everybody named is a member, the message is deleted,
     /// the reaction is set or not, the message is pinned or not, the member has the role,
-    /// the group is so.
+    /// the user is banned or not, the group is so.
     #[error("it is as asked already")]
     NothingToDo,
     /// A direct conversation has no members to add or remove, and no roles; oneself is
@@ -232,6 +243,9 @@ pub enum Refusal {
     /// The message has as many edits, or different reactions, as there may be.
     #[error("the message has as many edits or reactions as it may have")]
     TooMany,
+    /// Somebody who is to be added is kept out of the group.
+    #[error("somebody among them is banned from the group: an admin must end that first")]
+    Banned,
     /// As many messages are pinned as may be.
     #[error("as many messages are pinned here as may be: take one off first")]
     TooManyPins,

@@ -17,6 +17,7 @@
 
 pub(super) mod accounts;
 pub(super) mod append;
+pub(super) mod bans;
 pub(super) mod broadcasts;
 pub(super) mod counts;
 #[cfg(fuzzing)]
@@ -366,6 +367,11 @@ macro_rules! suite {
                 a_group_is_changed_by_who_looks_after_it
                 where_announcements_are_made_admins_alone_write
                 who_left_does_not_learn_what_a_group_is_called_now
+            }
+            bans {
+                who_is_banned_is_out_until_that_ends
+                who_may_remove_may_ban
+                bans_are_listed_for_who_looks_after_the_group
             }
             newcomers {
                 who_joins_reads_what_the_group_lets_them

@@ -41,6 +41,8 @@ pub(super) enum EventKind {
     GroupUpdated,
     /// The sender pinned a message, or took it off.
     Pinned,
+    /// A user was banned from a group, or their ban ended.
+    MemberBanned,
 }
 
 impl EventKind {
@@ -60,6 +62,7 @@ impl EventKind {
             Self::RoleChanged => 30,
             Self::GroupUpdated => 31,
             Self::Pinned => 50,
+            Self::MemberBanned => 51,
         }
     }
 
@@ -79,6 +82,7 @@ impl EventKind {
             30 => Self::RoleChanged,
             31 => Self::GroupUpdated,
             50 => Self::Pinned,
+            51 => Self::MemberBanned,
             _ => return None,
         })
     }
@@ -178,7 +182,10 @@ pub(super) fn stored_change(
         | EventKind::Pinned
         | EventKind::AccountChanged => return Ok(None),
         EventKind::MemberLeft => return Ok(Some(MembershipChange::Left(sender))),
-        EventKind::GroupCreated | EventKind::MembersAdded | EventKind::MemberRemoved => {}
+        EventKind::GroupCreated
+        | EventKind::MembersAdded
+        | EventKind::MemberRemoved
+        | EventKind::MemberBanned => {}
     }
     let content = v1::EventContent::decode(body).map_err(|reason| StoreError::Corrupt {
         what: format!("an event's body cannot be decoded: {reason}"),
@@ -189,8 +196,17 @@ pub(super) fn stored_change(
         Some(Kind::MemberRemoved(v1::MemberRemoved { member: Some(user) })) => {
             return Ok(Some(MembershipChange::Left(user_id(&user)?)));
         }
+        Some(Kind::MemberBanned(v1::MemberBanned {
+            member: Some(user),
+            removed,
+            ..
+        })) => {
+            let user = user_id(&user)?;
+            return Ok(removed.then_some(MembershipChange::Left(user)));
+        }
         Some(
             Kind::MemberRemoved(_)
+            | Kind::MemberBanned(_)
             | Kind::Message(_)
             | Kind::MemberLeft(_)
             | Kind::MessageEdited(_)
@@ -257,6 +273,7 @@ pub(super) fn stored_message(body: &[u8]) -> Result<Option<v1::Message>, StoreEr
             | Kind::GroupCreated(_)
             | Kind::MembersAdded(_)
             | Kind::MemberRemoved(_)
+            | Kind::MemberBanned(_)
             | Kind::MemberLeft(_)
             | Kind::MessageDeleted(_)
             | Kind::Reacted(_)
@@ -332,7 +349,7 @@ mod tests {
 
     #[test]
     fn a_kind_is_found_by_its_number() {
-        for number in (1..=8).chain([20, 30, 31, 50]) {
+        for number in (1..=8).chain([20, 30, 31, 50, 51]) {
             let kind = EventKind::from_number(number).unwrap();
             assert_eq!(i64::from(kind.number()), number);
         }

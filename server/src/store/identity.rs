@@ -61,6 +61,7 @@ pub(super) fn destination(
         | Command::Pin { conversation, .. }
         | Command::AddMembers { conversation, .. }
         | Command::RemoveMember { conversation, .. }
+        | Command::Ban { conversation, .. }
         | Command::LeaveGroup { conversation }
         | Command::SetRole { conversation, .. }
         | Command::UpdateGroup { conversation, .. } => Some(*conversation),
@@ -129,6 +130,10 @@ pub(super) fn request_digest(conversation: ConversationId, command: &Command) ->
         }
         Command::RemoveMember { name, .. } => {
             context.update(b"remove");
+            context.update(name.as_str().as_bytes());
+        }
+        Command::Ban { name, banned, .. } => {
+            context.update(if *banned { b"ban" } else { b"unban" });
             context.update(name.as_str().as_bytes());
         }
         Command::LeaveGroup { conversation: _ } => context.update(b"leave"),

@@ -15,7 +15,7 @@ use magpie_protocol::{
     id::{ConversationId, DeviceId, UserId},
     seq::{Position, Seq},
     text::UserName,
-    wire::{FetchHistory, FetchMembers, v1},
+    wire::{FetchHistory, FetchListed, FetchMembers, v1},
 };
 
 mod account;
@@ -279,6 +279,13 @@ pub trait Store:
         user: UserId,
         request: FetchMembers,
     ) -> Result<Option<v1::Members>, StoreError>;
+
+    /// Who is kept out of a group, for its admins and its owner.
+    async fn bans(
+        &self,
+        user: UserId,
+        request: FetchListed,
+    ) -> Result<Result<v1::Bans, Refusal>, StoreError>;
 
     /// Events of a conversation that this user may read; `None` if they may read
     /// none of it.

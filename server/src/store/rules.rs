@@ -11,6 +11,7 @@
 //! (`postgres/batch.rs`), which writes those that [`may_post`] lets pass.
 
 mod account;
+mod bans;
 mod groups;
 mod messages;
 mod roles;
@@ -32,8 +33,9 @@ use magpie_protocol::{
 
 pub(super) use self::{
     account::change_account,
+    bans::{ban, may_list},
     groups::{
-        Count, Said, add_members, create_group, each_once, leave, may_add, remove_member,
+        Count, Named, Said, add_members, create_group, each_once, leave, may_add, remove_member,
         update_group,
     },
     messages::{
@@ -199,6 +201,8 @@ pub(super) enum Permit<'a> {
     AddMembers(Place, &'a [UserName]),
     /// See [`remove_member`].
     RemoveMember(Joined, &'a UserName),
+    /// See [`ban`].
+    Ban(Joined, &'a UserName, bool),
     /// See [`leave`].
     Leave(Joined),
     /// See [`set_role`].
@@ -270,6 +274,7 @@ pub(super) fn permit<'a>(
             Ok(Permit::AddMembers(place, names))
         }
         (Command::RemoveMember { name, .. }, _) => Ok(Permit::RemoveMember(group(standing)?, name)),
+        (Command::Ban { name, banned, .. }, _) => Ok(Permit::Ban(group(standing)?, name, *banned)),
         (Command::LeaveGroup { .. }, _) => Ok(Permit::Leave(group(standing)?)),
         (Command::UpdateGroup { update, .. }, _) => {
             Ok(Permit::UpdateGroup(group(standing)?, update))
@@ -365,6 +370,10 @@ pub(super) enum Aside {
     React(Seq, String),
     /// It stood until the event.
     Unreact(Seq, String),
+    /// They are kept out of the group from the event on.
+    Ban(Arc<Person>),
+    /// They were until the event.
+    Unban(Arc<Person>),
     /// It is pinned from the event on.
     Pin(Seq),
     /// It was pinned until the event.

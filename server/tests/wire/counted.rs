@@ -8,15 +8,16 @@ use magpie_protocol::{
     push::{PushAddress, PushToken},
     seq::Position,
     text::UserName,
-    wire::{FetchHistory, FetchMembers, v1},
+    wire::{FetchHistory, FetchListed, FetchMembers, v1},
 };
 use magpie_server::store::{
     Account, AccountChange, Addressed, AdminAct, Append, Broadcast, BroadcastStore, CandidatePage,
     CandidatePlace, Committed, Confirm, Connect, CreateUser, Departure, Device, DeviceLine,
     DueSync, DueWake, Generation, HistoryPage, LogState, MarkRead, Marked, Membership,
     NewBroadcast, NewDevice, NewReport, NewWake, OperatorStore, Positions, Preview, PutDevice,
-    ReadLimit, Recipient, Report, Schedule, Shard, SharedStore, SnapshotPage, SnapshotPlace,
-    Statistics, Store, StoreError, Stretch, SyncStore, UserPage, WakeStore, WorthyStretch,
+    ReadLimit, Recipient, Refusal, Report, Schedule, Shard, SharedStore, SnapshotPage,
+    SnapshotPlace, Statistics, Store, StoreError, Stretch, SyncStore, UserPage, WakeStore,
+    WorthyStretch,
 };
 use tokio::sync::RwLock;
 
@@ -132,6 +133,7 @@ pass_on! {
     snapshot_page(user: UserId, place: SnapshotPlace, held: Option<u64>, limit: ReadLimit) -> SnapshotPage;
     memberships(conversation: ConversationId, ended_after: Position) -> Vec<Membership>;
     members(user: UserId, request: FetchMembers) -> Option<v1::Members>;
+    bans(user: UserId, request: FetchListed) -> Result<v1::Bans, Refusal>;
     history(user: UserId, request: FetchHistory) -> Option<HistoryPage>;
     conversations(
         user: UserId, after: Option<ConversationId>, limit: ReadLimit

@@ -285,6 +285,7 @@ impl Local {
             | Answer::History(_)
             | Answer::Conversations(_)
             | Answer::Members(_)
+            | Answer::Bans(_)
             | Answer::Devices(_) => {}
         }
         Ok(None)

@@ -54,6 +54,8 @@ impl Change {
                 owner: sender,
             },
             Kind::MembersAdded(it) => Self::Added(users(&it.members)),
+            Kind::MemberBanned(it) if !it.removed => return None,
+            Kind::MemberBanned(it) => Self::Removed(user(it.member.as_ref())?, None),
             Kind::MemberRemoved(it) => Self::Removed(user(it.member.as_ref())?, None),
             Kind::MemberLeft(it) => Self::Removed(sender?, user(it.heir.as_ref())),
             Kind::GroupUpdated(it) => Self::Group(it.clone()),
@@ -146,7 +148,7 @@ pub(super) fn changes_above(
     let raw: Vec<Vec<u8>> = transaction
         .prepare_cached(
             "SELECT raw FROM events
-              WHERE conversation = ?1 AND seq > ?2 AND (kind BETWEEN ?3 AND ?4 OR kind IN (?5, ?6, ?7, ?8))
+              WHERE conversation = ?1 AND seq > ?2 AND (kind BETWEEN ?3 AND ?4 OR kind IN (?5, ?6, ?7, ?8, ?9))
               ORDER BY seq",
         )?
         .query_map(
@@ -158,7 +160,8 @@ pub(super) fn changes_above(
                 events::ROLE_CHANGED,
                 events::GROUP_UPDATED,
                 events::PINNED,
-                events::DELETED
+                events::DELETED,
+                events::MEMBER_BANNED
             ],
             |row| row.get(0),
         )?

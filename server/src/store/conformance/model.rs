@@ -290,7 +290,7 @@ impl Model {
                     (_, None) | (None, _) => false,
                 }
             }
-            Command::UpdateGroup { .. } | Command::Pin { .. } => false,
+            Command::UpdateGroup { .. } | Command::Pin { .. } | Command::Ban { .. } => false,
             Command::SetRole {
                 conversation,
                 name,

@@ -1,14 +1,14 @@
 //! Appending to the log: the facts of each command are found here, `rules` decides,
 //! and `log` writes.
 
-use std::{collections::HashSet, sync::Arc};
+use std::sync::Arc;
 
 use magpie_protocol::{role::Role, text::UserName};
 
-use super::{log::Log, rows, writer::Writer};
+use super::{bans, log::Log, rows, writer::Writer};
 use crate::store::{
     Append, Committed, Outcome, Refusal, StoreError,
-    rules::{self, Asked, Change, Effect, Joined, Permit, Person, Place, Reacted, Standing},
+    rules::{self, Asked, Change, Effect, Joined, Named, Permit, Person, Place, Reacted, Standing},
 };
 
 /// Appends a batch. See [`crate::store::Store::append`].
@@ -143,17 +143,24 @@ impl Log<'_> {
             }
             Permit::AddMembers(place, names) => {
                 let people = self.people(names)?;
-                let mut present = HashSet::new();
+                let mut named = Named::default();
                 for person in &people {
                     if self.role(place, person)?.is_some() {
-                        present.insert(person.key);
+                        named.present.insert(person.key);
+                    } else if bans::is_banned(self.connection, place, person)? {
+                        named.banned.insert(person.key);
                     }
                 }
-                rules::add_members(place, people, &present, self.count(place)?)?
+                rules::add_members(place, people, &named, self.count(place)?)?
             }
             Permit::RemoveMember(joined, name) => {
                 let (person, role) = self.member(joined.place, name)?;
                 rules::remove_member(joined, sender, person, role)?
+            }
+            Permit::Ban(joined, name, banned) => {
+                let (person, role) = self.member(joined.place, name)?;
+                let is_banned = bans::is_banned(self.connection, joined.place, &person)?;
+                rules::ban(joined, sender, (person, role), is_banned, banned)?
             }
             Permit::Leave(Joined { place, role }) => {
                 let heir = match role {

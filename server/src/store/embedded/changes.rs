@@ -74,6 +74,10 @@ const INSERT_PIN: &str = "INSERT INTO pins (conversation, seq) VALUES (?1, ?2)";
 
 const DELETE_PIN: &str = "DELETE FROM pins WHERE conversation = ?1 AND seq = ?2";
 
+const INSERT_BAN: &str = "INSERT INTO bans (conversation, user, seq) VALUES (?1, ?2, ?3)";
+
+const DELETE_BAN: &str = "DELETE FROM bans WHERE conversation = ?1 AND user = ?2";
+
 const INSERT_REACTION: &str = "
     INSERT INTO reactions (conversation, seq, emoji, user, added_seq, removed_seq)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
@@ -169,6 +173,14 @@ pub(super) fn write(
                 let mut forget = connection.prepare_cached(forget)?;
                 forget.execute(params![key, at])?;
             }
+        }
+        Aside::Ban(person) => {
+            let mut insert = connection.prepare_cached(INSERT_BAN)?;
+            insert.execute(params![key, person.key, by])?;
+        }
+        Aside::Unban(person) => {
+            let mut delete = connection.prepare_cached(DELETE_BAN)?;
+            delete.execute(params![key, person.key])?;
         }
         Aside::Pin(seq) => {
             let mut insert = connection.prepare_cached(INSERT_PIN)?;

@@ -8,6 +8,7 @@
 
 mod accounts;
 mod append;
+mod bans;
 mod broadcasts;
 mod changes;
 mod checkpoint;
@@ -47,7 +48,7 @@ use magpie_protocol::{
     id::{ConversationId, DeviceId, UserId},
     seq::Position,
     text::UserName,
-    wire::{FetchHistory, FetchMembers, v1},
+    wire::{FetchHistory, FetchListed, FetchMembers, v1},
 };
 use parking_lot::Mutex;
 use rusqlite::Connection;
@@ -57,7 +58,7 @@ use self::{checkpoint::Checkpoints, readers::Readers, writer::Writer};
 use super::{
     Account, Append, Committed, Confirm, Connect, CreateUser, Device, DeviceLine, Generation,
     HistoryPage, LogState, MarkRead, Marked, Membership, NewDevice, Positions, PutDevice,
-    ReadLimit, Shard, SnapshotPage, SnapshotPlace, Store, StoreError, Stretch, UserPage,
+    ReadLimit, Refusal, Shard, SnapshotPage, SnapshotPlace, Store, StoreError, Stretch, UserPage,
     ahead::Ahead,
     seen::{Seen, went_back},
 };
@@ -274,6 +275,15 @@ impl Store for Embedded {
         request: FetchMembers,
     ) -> Result<Option<v1::Members>, StoreError> {
         self.read(move |connection| members::members(connection, user, request))
+            .await
+    }
+
+    async fn bans(
+        &self,
+        user: UserId,
+        request: FetchListed,
+    ) -> Result<Result<v1::Bans, Refusal>, StoreError> {
+        self.read(move |connection| bans::bans(connection, user, request))
             .await
     }
 

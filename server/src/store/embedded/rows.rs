@@ -204,6 +204,7 @@ pub(super) fn log_event(connection: &Connection, row: &Row<'_>) -> Result<LogEve
         | EventKind::RoleChanged
         | EventKind::GroupUpdated
         | EventKind::Pinned
+        | EventKind::MemberBanned
         | EventKind::AccountChanged => stored_change(kind, sender, body)?,
     };
     let encoded = encode_event(&EventParts {

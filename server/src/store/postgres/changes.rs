@@ -77,6 +77,11 @@ const INSERT_PIN: &str = "INSERT INTO pins (conversation_key, seq) VALUES ($1, $
 
 const DELETE_PIN: &str = "DELETE FROM pins WHERE conversation_key = $1 AND seq = $2";
 
+const INSERT_BAN: &str = "
+    INSERT INTO bans (conversation_key, user_key, seq) VALUES ($1, $2, $3)";
+
+const DELETE_BAN: &str = "DELETE FROM bans WHERE conversation_key = $1 AND user_key = $2";
+
 const INSERT_REACTION: &str = "
     INSERT INTO reactions (conversation_key, seq, emoji, user_key, added_seq, removed_seq)
     VALUES ($1, $2, $3, $4, $5, 9223372036854775807)";
@@ -172,6 +177,14 @@ impl Log<'_> {
                 session
                     .execute(INSERT_REACTION, &[&key, &seq, &emoji, &sender.key, &by])
                     .await?;
+            }
+            Aside::Ban(person) => {
+                session
+                    .execute(INSERT_BAN, &[&key, &person.key, &by])
+                    .await?;
+            }
+            Aside::Unban(person) => {
+                session.execute(DELETE_BAN, &[&key, &person.key]).await?;
             }
             Aside::Pin(seq) => {
                 let seq = signed(seq.get());

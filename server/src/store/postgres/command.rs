@@ -7,13 +7,14 @@ use magpie_protocol::{id::ConversationId, role::Role, seq::Seq, text::UserName};
 use tokio_postgres::Row;
 
 use super::{
+    bans,
     log::{Log, Request, role},
     session::{Failure, get, get_count, uuid},
 };
 use crate::store::{
     Append, LogEvent, Outcome, Refusal,
     rules::{
-        self, Asked, Change, ConversationKind, Effect, Joined, Known, Permit, Person, Place,
+        self, Asked, Change, ConversationKind, Effect, Joined, Known, Named, Permit, Person, Place,
         Reacted, Standing,
     },
 };
@@ -179,12 +180,21 @@ impl<'a> Log<'a> {
             Permit::AddMembers(place, names) => {
                 let people = self.people(names)?;
                 let present = self.roles(place, &people).await?;
-                let present = present.into_keys().collect();
-                rules::add_members(place, people, &present, self.count(place).await?)?
+                let named = Named {
+                    present: present.into_keys().collect(),
+                    banned: bans::banned(self.session, place, &people).await?,
+                };
+                rules::add_members(place, people, &named, self.count(place).await?)?
             }
             Permit::RemoveMember(joined, name) => {
                 let (person, role) = self.member(joined.place, name).await?;
                 rules::remove_member(joined, sender, person, role)?
+            }
+            Permit::Ban(joined, name, banned) => {
+                let (person, role) = self.member(joined.place, name).await?;
+                let found = std::slice::from_ref(&person);
+                let found = bans::banned(self.session, joined.place, found).await?;
+                rules::ban(joined, sender, (person, role), !found.is_empty(), banned)?
             }
             Permit::Leave(Joined { place, role }) => {
                 let heir = match role {

@@ -6,6 +6,7 @@
 //! Nothing that another node may change is remembered between transactions.
 
 mod accounts;
+mod bans;
 mod batch;
 mod broadcasts;
 mod changes;
@@ -48,7 +49,7 @@ use magpie_protocol::{
     id::{ConversationId, DeviceId, UserId},
     seq::Position,
     text::UserName,
-    wire::{FetchHistory, FetchMembers, v1},
+    wire::{FetchHistory, FetchListed, FetchMembers, v1},
 };
 
 use self::{
@@ -66,7 +67,7 @@ pub use self::{
 use super::{
     Account, Append, Committed, Confirm, Connect, CreateUser, Device, DeviceLine, Generation,
     HistoryPage, LogState, MarkRead, Marked, Membership, NewDevice, Positions, PutDevice,
-    ReadLimit, Shard, SnapshotPage, SnapshotPlace, Store, StoreError, Stretch, UserPage,
+    ReadLimit, Refusal, Shard, SnapshotPage, SnapshotPlace, Store, StoreError, Stretch, UserPage,
     ahead::Ahead, seen::Seen,
 };
 
@@ -254,6 +255,15 @@ impl Store for Postgres {
         let mut taken = self.connections.take().await?;
         let snapshot = snapshot(&mut taken).await?;
         Ok(members::members(Session::of(&snapshot), user, request).await?)
+    }
+
+    async fn bans(
+        &self,
+        user: UserId,
+        request: FetchListed,
+    ) -> Result<Result<v1::Bans, Refusal>, StoreError> {
+        let taken = self.connections.take().await?;
+        Ok(bans::bans(Session::over(&taken), user, request).await?)
     }
 
     async fn history(

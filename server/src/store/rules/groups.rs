@@ -28,6 +28,13 @@ pub(in crate::store) struct Count {
     pub(in crate::store) from_beginning: bool,
 }
 
+/// Of those who are to be added, by their keys: who is a member, and who is kept out.
+#[derive(Debug, Default)]
+pub(in crate::store) struct Named {
+    pub(in crate::store) present: HashSet<i64>,
+    pub(in crate::store) banned: HashSet<i64>,
+}
+
 /// The people who were found by names, each once.
 pub(in crate::store) fn each_once(
     found: impl IntoIterator<Item = Option<Arc<Person>>>,
@@ -80,11 +87,11 @@ pub(in crate::store) fn may_add(role: Role) -> Result<(), Refusal> {
 }
 
 /// These people, each once, are members besides those who are; there may be
-/// `members_max`. Those in `present` (by their keys) are already.
+/// `members_max`.
 pub(in crate::store) fn add_members(
     place: Place,
     mut joining: Vec<Arc<Person>>,
-    present: &HashSet<i64>,
+    Named { present, banned }: &Named,
     Count {
         count,
         members_max,
@@ -94,6 +101,9 @@ pub(in crate::store) fn add_members(
     joining.retain(|person| !present.contains(&person.key));
     if joining.is_empty() {
         return Err(Refusal::NothingToDo);
+    }
+    if joining.iter().any(|person| banned.contains(&person.key)) {
+        return Err(Refusal::Banned);
     }
     if count.saturating_add(joining.len() as u64) > members_max {
         return Err(Refusal::GroupFull);

@@ -4,11 +4,16 @@
 //! The schema is the list: a kind of request without a row does not compile, and a
 //! row that the schema does not name fails.
 
+mod bodies;
+
 use std::{collections::BTreeSet, fs, path::Path, sync::Arc};
 
 use magpie_server::config::Limits;
 use prost::Message as _;
 
+use self::bodies::{
+    ban, delete, edit, fetch_bans, pin, react, remove_member, report, set_role, update_group,
+};
 use super::*;
 use crate::{
     counted::Counted,
@@ -30,7 +35,7 @@ enum Names {
     Device(fn(Bytes) -> client_frame::Body),
 }
 
-const ROWS: [&str; 30] = [
+const ROWS: [&str; 32] = [
     "hello",
     "register",
     "sign_in",
@@ -41,6 +46,8 @@ const ROWS: [&str; 30] = [
     "delete_message",
     "react",
     "pin",
+    "ban",
+    "fetch_bans",
     "create_group",
     "add_members",
     "remove_member",
@@ -77,6 +84,8 @@ fn kind(name: &str) -> client_frame::Body {
         "delete_message" => Body::DeleteMessage(Default::default()),
         "react" => Body::React(Default::default()),
         "pin" => Body::Pin(Default::default()),
+        "ban" => Body::Ban(Default::default()),
+        "fetch_bans" => Body::FetchBans(Default::default()),
         "create_group" => Body::CreateGroup(Default::default()),
         "add_members" => Body::AddMembers(Default::default()),
         "remove_member" => Body::RemoveMember(Default::default()),
@@ -130,6 +139,8 @@ fn row(name: &str) -> Names {
         Body::DeleteMessage(_) => Names::Conversation(delete),
         Body::React(_) => Names::Conversation(react),
         Body::Pin(_) => Names::Conversation(pin),
+        Body::Ban(_) => Names::Conversation(ban),
+        Body::FetchBans(_) => Names::Conversation(fetch_bans),
         Body::AddMembers(_) => Names::Conversation(|conversation_id| {
             Body::AddMembers(v1::AddMembers {
                 message_id: fresh_id(),
@@ -172,82 +183,6 @@ fn row(name: &str) -> Names {
             Names::Device(|device_id| Body::RevokeDevice(v1::RevokeDevice { device_id }))
         }
     }
-}
-
-fn update_group(conversation_id: Bytes) -> client_frame::Body {
-    client_frame::Body::UpdateGroup(v1::UpdateGroup {
-        message_id: fresh_id(),
-        conversation_id,
-        title: Some("ours".to_owned()),
-        ..Default::default()
-    })
-}
-
-fn set_role(conversation_id: Bytes) -> client_frame::Body {
-    client_frame::Body::SetRole(v1::SetRole {
-        message_id: fresh_id(),
-        conversation_id,
-        user_name: "bob".to_owned(),
-        role: v1::Role::Admin.into(),
-    })
-}
-
-fn remove_member(conversation_id: Bytes) -> client_frame::Body {
-    client_frame::Body::RemoveMember(v1::RemoveMember {
-        message_id: fresh_id(),
-        conversation_id,
-        user_name: "alice".to_owned(),
-    })
-}
-
-fn report(conversation_id: Bytes) -> client_frame::Body {
-    // Of what came after the ones who left were gone.
-    let place = v1::EventPlace {
-        conversation_id,
-        seq: 4,
-    };
-    client_frame::Body::Report(v1::Report {
-        about: Some(v1::report::About::Event(place)),
-        reason: v1::ReportReason::Spam.into(),
-        text: String::new(),
-    })
-}
-
-fn edit(conversation_id: Bytes) -> client_frame::Body {
-    client_frame::Body::EditMessage(v1::EditMessage {
-        message_id: fresh_id(),
-        conversation_id,
-        seq: 5,
-        message: Some("not mine".into()),
-    })
-}
-
-fn delete(conversation_id: Bytes) -> client_frame::Body {
-    client_frame::Body::DeleteMessage(v1::DeleteMessage {
-        message_id: fresh_id(),
-        conversation_id,
-        seq: 5,
-    })
-}
-
-/// To what is not deleted.
-fn react(conversation_id: Bytes) -> client_frame::Body {
-    client_frame::Body::React(v1::React {
-        message_id: fresh_id(),
-        conversation_id,
-        seq: 6,
-        emoji: "👍".to_owned(),
-        removed: false,
-    })
-}
-
-fn pin(conversation_id: Bytes) -> client_frame::Body {
-    client_frame::Body::Pin(v1::Pin {
-        message_id: fresh_id(),
-        conversation_id,
-        seq: 6,
-        pinned: true,
-    })
 }
 
 /// The kinds of requests that the schema has.

@@ -64,6 +64,7 @@ fn target(event: &LogEvent) -> Option<u64> {
         | Kind::GroupCreated(_)
         | Kind::MembersAdded(_)
         | Kind::MemberRemoved(_)
+        | Kind::MemberBanned(_)
         | Kind::MemberLeft(_)
         | Kind::RoleChanged(_)
         | Kind::GroupUpdated(_)

@@ -155,7 +155,7 @@ CREATE TABLE events (
     sender          INTEGER NOT NULL,
     -- 1 message, 2 group created, 3 members added, 4 member removed, 5 member left,
     -- 6 message edited, 7 message deleted, 8 reacted, 20 account changed, 30 role
-    -- changed, 31 group updated, 50 pinned.
+    -- changed, 31 group updated, 50 pinned, 51 member banned.
     kind            INTEGER NOT NULL,
     committed_at_ms INTEGER NOT NULL,
     message_id      BLOB NOT NULL,
@@ -246,6 +246,16 @@ CREATE INDEX members_by_role ON members (conversation, role, from_position)
 
 -- Open memberships by user: a long list is read in pages.
 CREATE INDEX members_by_conversation ON members (conversation, to_position, user);
+
+-- Who is kept out of which group, since which event.
+CREATE TABLE bans (
+    conversation INTEGER NOT NULL,
+    user         INTEGER NOT NULL REFERENCES users (key),
+    seq          INTEGER NOT NULL,
+    PRIMARY KEY (conversation, user)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX bans_by_seq ON bans (conversation, seq);
 
 -- How far a user has read; survives leaving and coming back.
 CREATE TABLE marks (

@@ -181,7 +181,7 @@ CREATE TABLE events (
     message_id       uuid NOT NULL,
     -- 1 message, 2 group created, 3 members added, 4 member removed, 5 member left,
     -- 6 message edited, 7 message deleted, 8 reacted, 30 role changed, 31 group updated,
-    -- 50 pinned.
+    -- 50 pinned, 51 member banned.
     kind             smallint NOT NULL,
     -- Of the request: tells a repeat from a conflict for ever, even if the body
     -- is blanked.
@@ -294,6 +294,16 @@ CREATE INDEX members_by_role ON members (conversation_key, role, from_position, 
 
 -- Open memberships by user: a long list is read in pages.
 CREATE INDEX members_by_conversation ON members (conversation_key, to_position, user_key);
+
+-- Who is kept out of which group, since which event.
+CREATE TABLE bans (
+    conversation_key bigint NOT NULL,
+    user_key         bigint NOT NULL REFERENCES users (key),
+    seq              bigint NOT NULL,
+    PRIMARY KEY (conversation_key, user_key)
+);
+
+CREATE INDEX bans_by_seq ON bans (conversation_key, seq);
 
 -- How far a user has read; survives leaving and coming back.
 CREATE TABLE marks (

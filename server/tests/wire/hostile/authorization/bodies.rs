@@ -1,0 +1,97 @@
+//! What is asked about a group that is not theirs.
+
+use super::*;
+
+pub(super) fn update_group(conversation_id: Bytes) -> client_frame::Body {
+    client_frame::Body::UpdateGroup(v1::UpdateGroup {
+        message_id: fresh_id(),
+        conversation_id,
+        title: Some("ours".to_owned()),
+        ..Default::default()
+    })
+}
+
+pub(super) fn set_role(conversation_id: Bytes) -> client_frame::Body {
+    client_frame::Body::SetRole(v1::SetRole {
+        message_id: fresh_id(),
+        conversation_id,
+        user_name: "bob".to_owned(),
+        role: v1::Role::Admin.into(),
+    })
+}
+
+pub(super) fn remove_member(conversation_id: Bytes) -> client_frame::Body {
+    client_frame::Body::RemoveMember(v1::RemoveMember {
+        message_id: fresh_id(),
+        conversation_id,
+        user_name: "alice".to_owned(),
+    })
+}
+
+pub(super) fn report(conversation_id: Bytes) -> client_frame::Body {
+    // Of what came after the ones who left were gone.
+    let place = v1::EventPlace {
+        conversation_id,
+        seq: 4,
+    };
+    client_frame::Body::Report(v1::Report {
+        about: Some(v1::report::About::Event(place)),
+        reason: v1::ReportReason::Spam.into(),
+        text: String::new(),
+    })
+}
+
+pub(super) fn edit(conversation_id: Bytes) -> client_frame::Body {
+    client_frame::Body::EditMessage(v1::EditMessage {
+        message_id: fresh_id(),
+        conversation_id,
+        seq: 5,
+        message: Some("not mine".into()),
+    })
+}
+
+pub(super) fn delete(conversation_id: Bytes) -> client_frame::Body {
+    client_frame::Body::DeleteMessage(v1::DeleteMessage {
+        message_id: fresh_id(),
+        conversation_id,
+        seq: 5,
+    })
+}
+
+/// To what is not deleted.
+pub(super) fn react(conversation_id: Bytes) -> client_frame::Body {
+    client_frame::Body::React(v1::React {
+        message_id: fresh_id(),
+        conversation_id,
+        seq: 6,
+        emoji: "👍".to_owned(),
+        removed: false,
+    })
+}
+
+pub(super) fn pin(conversation_id: Bytes) -> client_frame::Body {
+    client_frame::Body::Pin(v1::Pin {
+        message_id: fresh_id(),
+        conversation_id,
+        seq: 6,
+        pinned: true,
+    })
+}
+
+/// Somebody who is never a member.
+pub(super) fn ban(conversation_id: Bytes) -> client_frame::Body {
+    client_frame::Body::Ban(v1::Ban {
+        message_id: fresh_id(),
+        conversation_id,
+        user_name: "fay".to_owned(),
+        banned: true,
+    })
+}
+
+pub(super) fn fetch_bans(conversation_id: Bytes) -> client_frame::Body {
+    client_frame::Body::FetchBans(v1::FetchBans {
+        conversation_id,
+        limit: 10,
+        ..Default::default()
+    })
+}
