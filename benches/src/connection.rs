@@ -421,6 +421,8 @@ pub(crate) fn accepted(answer: Answer) -> anyhow::Result<v1::Accepted> {
         | Answer::Conversations(_)
         | Answer::Members(_)
         | Answer::Bans(_)
+        | Answer::Invites(_)
+        | Answer::InvitePreview(_)
         | Answer::Devices(_) => {
             bail!("an answer to another request")
         }

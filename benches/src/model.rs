@@ -224,6 +224,11 @@ impl Peer {
             | Request::Pin(_)
             | Request::Ban(_)
             | Request::FetchBans(_)
+            | Request::CreateInvite(_)
+            | Request::RevokeInvite(_)
+            | Request::JoinByInvite(_)
+            | Request::LookUpInvite { .. }
+            | Request::FetchInvites(_)
             | Request::MarkRead { .. }
             | Request::FetchHistory(_)
             | Request::FetchConversations { .. }

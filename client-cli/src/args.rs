@@ -2,6 +2,7 @@
 
 mod account;
 mod group;
+pub(crate) mod invite;
 pub(crate) mod message;
 mod push;
 pub(crate) mod setting;
@@ -11,7 +12,7 @@ use std::{env, net::SocketAddr, path::PathBuf};
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
-use magpie_client::{DeviceId, DeviceName, MessageId, Recipient, Seq, Title, UserName};
+use magpie_client::{DeviceId, DeviceName, InviteLink, MessageId, Recipient, Seq, Title, UserName};
 
 pub(crate) use self::{
     account::{DeleteArgs, ExportArgs, PasswordArgs, ReportArgs},
@@ -191,6 +192,28 @@ pub(crate) enum Command {
     Group {
         #[command(subcommand)]
         command: GroupCommand,
+    },
+
+    /// Let others join a group by a link
+    #[command(
+        after_help = "Examples:\n  magpie invite create 0190163d-8694-739b-aea5-966c26f8ad91 --for 7d\n  magpie invite list 0190163d-8694-739b-aea5-966c26f8ad91"
+    )]
+    Invite {
+        #[command(subcommand)]
+        command: invite::InviteCommand,
+    },
+
+    /// Join a group by the link of an invite
+    #[command(
+        after_help = "Example:\n  magpie join magpie:join/0190163d8694739baea5966c26f8ad910123456789abcdef0123456789abcdef"
+    )]
+    Join {
+        /// The link
+        #[arg(value_name = "LINK", value_parser = invite::link)]
+        link: InviteLink,
+        /// Only write the outbox; the next command that connects sends it
+        #[arg(long)]
+        queue: bool,
     },
 
     /// Send a message, or each line of standard input

@@ -244,6 +244,7 @@ impl From<LocalError> for Failure {
             | LocalError::Damaged
             | LocalError::ReadOnly
             | LocalError::Busy
+            | LocalError::NoRandomness
             | LocalError::NoAccount
             | LocalError::Sqlite(_)
             | LocalError::Closed) => Self::Local(error),

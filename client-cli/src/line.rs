@@ -2,6 +2,7 @@
 //! `docs/cli.md` describes them; fields may be added, never renamed.
 
 mod conversations;
+mod invite;
 mod message;
 mod people;
 mod requests;
@@ -14,14 +15,16 @@ use std::fmt;
 
 pub(crate) use self::{
     conversations::ConversationFields,
+    invite::InviteFields,
     message::MessageFields,
     people::place,
     torture::{BegunFields, FaultFields, HealedFields, StruckFields, TortureFields},
 };
 
 use magpie_client::{
-    Acceptance, Account, Content, ConversationId, DeviceId, DeviceLine, Dropped, Gap, MediaId,
-    Member, MessageId, MessagePlace, Refusal, Role, StoredEvent, User, UserId, date::rfc3339,
+    Acceptance, Account, Content, ConversationId, DeviceId, DeviceLine, Dropped, Gap, InviteLink,
+    MediaId, Member, MessageId, MessagePlace, Refusal, Role, StoredEvent, User, UserId,
+    date::rfc3339,
 };
 use serde::{Serialize, Serializer};
 
@@ -145,6 +148,16 @@ pub(crate) enum Line {
         user_id: Shown<UserId>,
         favourite: bool,
         nickname: String,
+    },
+    InviteLink {
+        conversation_id: Shown<ConversationId>,
+        link: Shown<InviteLink>,
+    },
+    Invite(InviteFields),
+    InvitePreview {
+        conversation_id: Shown<ConversationId>,
+        title: String,
+        member_count: u64,
     },
     Banned {
         conversation_id: Shown<ConversationId>,
@@ -275,6 +288,10 @@ pub(crate) struct EventFields {
     emoji: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     removed: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    uses_max: Option<u32>,
     #[serde(flatten)]
     setting: setting::SettingFields,
     #[serde(skip)]
@@ -386,18 +403,10 @@ impl Line {
                 member,
                 banned,
                 removed,
-            } => EventFields {
-                removed: Some(removed),
-                ..of(
-                    if banned {
-                        "member_banned"
-                    } else {
-                        "member_unbanned"
-                    },
-                    None,
-                    names(member.into_iter().collect()),
-                )
-            },
+            } => conversations::kept_out(member, banned, removed),
+            Content::InviteCreated(bounds) => invite::created(bounds),
+            Content::InviteRevoked { seq } => invite::about("invite_revoked", seq),
+            Content::MemberJoined { invite_seq } => invite::about("member_joined", invite_seq),
             Content::MemberLeft { heir } => EventFields {
                 heir: heir.map(|heir| heir.name),
                 ..of("member_left", None, None)

@@ -95,6 +95,9 @@ pub enum LocalError {
         /// Who or what was given.
         recipient: String,
     },
+    /// The system gives no random bytes.
+    #[error("the system gives no random bytes")]
+    NoRandomness,
     /// Anything else that SQLite says.
     #[error("the local database: {0}")]
     Sqlite(rusqlite::Error),

@@ -59,6 +59,7 @@ mod sign_in;
 pub use magpie_protocol::{
     date,
     id::{ConversationId, DeviceId, InvalidId, MediaId, MessageId, UserId},
+    invite::{InvalidLink, InviteLink, InviteSecret},
     message::{Edit, Emoji, InvalidMessage, NewMessage},
     push::{AppId, Platform, PushAddress, PushToken},
     role::Role,
@@ -68,7 +69,7 @@ pub use magpie_protocol::{
         Description, DeviceName, InvalidText, MessageText, Nickname, Password, Title, UserName,
     },
     wire::{
-        GroupUpdate, ReportReason,
+        GroupUpdate, InviteBounds, ReportReason,
         v1::{Action, ErrorCode},
     },
 };
@@ -80,9 +81,9 @@ pub use self::{
     message::{Body, Edited, Forwarded, Mention, Message, MessagePlace, MessageState, Reaction},
     model::{
         Account, AuditConversation, AuditLine, BannedUser, Contact, Content, ConversationKind,
-        ConversationLine, ConversationPage, DeviceLine, Dropped, Gap, History, HistoryPage,
-        LocalHistory, LocalMembers, Member, MembersPlace, PinnedMessage, Refusal, StoredEvent,
-        User,
+        ConversationLine, ConversationPage, DeviceLine, Dropped, Gap, History, HistoryPage, Invite,
+        InvitePreview, LocalHistory, LocalMembers, Member, MembersPlace, PinnedMessage, Refusal,
+        StoredEvent, User,
     },
     request::{
         Acceptance, InvalidRecipient, NewRequest, Operation, OutboxEntry, OutboxState, Outcome,

@@ -11,7 +11,10 @@ use magpie_protocol::{
     role::Role,
     seq::Seq,
     setting::{Notify, Setting},
-    wire::v1::{Action, ErrorCode},
+    wire::{
+        InviteBounds,
+        v1::{Action, ErrorCode},
+    },
 };
 
 pub use self::members::{LocalMembers, Member, MembersPlace};
@@ -216,6 +219,18 @@ pub enum Content {
         /// They were a member until here.
         removed: bool,
     },
+    /// Whoever has the link of this invite may join the group, for so long.
+    InviteCreated(InviteBounds),
+    /// An invite is of no use any more.
+    InviteRevoked {
+        /// The event that created it.
+        seq: Seq,
+    },
+    /// The sender joined by an invite.
+    MemberJoined {
+        /// The event that created it.
+        invite_seq: Seq,
+    },
     /// The sender left.
     MemberLeft {
         /// Whose the group is from here on, if it was theirs.
@@ -340,6 +355,30 @@ pub struct BannedUser {
     pub user: User,
     /// The event by which they were banned.
     pub seq: Seq,
+}
+
+/// An invite to a group that was not revoked.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Invite {
+    /// The event that created it.
+    pub seq: Seq,
+    /// Who did; `None` if the server does not say.
+    pub creator: Option<User>,
+    /// The server's commit time, milliseconds since 1970.
+    pub created_at_ms: i64,
+    /// How long it is of use.
+    pub bounds: InviteBounds,
+    /// How many have joined by it.
+    pub uses: u32,
+}
+
+/// To which group an invite leads.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct InvitePreview {
+    /// What the group is called.
+    pub title: String,
+    /// How many members it has.
+    pub member_count: u64,
 }
 
 /// One of the user's devices.

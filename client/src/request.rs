@@ -4,12 +4,13 @@ use std::{fmt, str::FromStr};
 
 use magpie_protocol::{
     id::{ConversationId, MediaId, MessageId},
+    invite::InviteLink,
     message::{Edit, Emoji, NewMessage},
     role::Role,
     seq::Seq,
     setting::Setting,
     text::{InvalidText, Title, UserName},
-    wire::GroupUpdate,
+    wire::{GroupUpdate, InviteBounds},
 };
 
 use crate::{
@@ -125,6 +126,25 @@ pub enum NewRequest {
         /// Whom.
         name: UserName,
     },
+    /// Let whoever has a link join a group.
+    CreateInvite {
+        /// The link ([`Home::new_invite`](crate::Home::new_invite)); it is of use once this is accepted.
+        link: InviteLink,
+        /// How long it is.
+        bounds: InviteBounds,
+    },
+    /// End an invite.
+    RevokeInvite {
+        /// To which group.
+        conversation: ConversationId,
+        /// The event that created it.
+        seq: Seq,
+    },
+    /// Join the group of an invite.
+    Join {
+        /// Its link.
+        link: InviteLink,
+    },
     /// Keep a user out of a group, or end that.
     Ban {
         /// Which group.
@@ -225,6 +245,25 @@ pub enum Operation {
         conversation: ConversationId,
         /// Whom.
         name: String,
+    },
+    /// Let whoever has a link join a group.
+    CreateInvite {
+        /// The link.
+        link: InviteLink,
+        /// How long it is.
+        bounds: InviteBounds,
+    },
+    /// End an invite.
+    RevokeInvite {
+        /// To which group.
+        conversation: ConversationId,
+        /// The event that created it.
+        seq: Seq,
+    },
+    /// Join the group of an invite.
+    Join {
+        /// Its link.
+        link: InviteLink,
     },
     /// Keep a user out of a group, or end that.
     Ban {

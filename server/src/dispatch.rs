@@ -13,7 +13,7 @@ use magpie_protocol::{
     limits::CONVERSATIONS_COUNT_MAX,
     seq::{FrameNumber, Seq},
     session::Reply,
-    wire::{EncodedHistory, Request, v1},
+    wire::{EncodedHistory, FetchHistory, Request, v1},
 };
 use tokio::sync::Semaphore;
 use tracing::Instrument as _;
@@ -37,7 +37,7 @@ use crate::{
     limits::{Limited, Limiter},
     log::{Chronicle, Committer, Marks, Submission},
     random::Random,
-    store::{MarkRead, ReadLimit, Refusal, SharedStore, StoreError},
+    store::{InviteHash, MarkRead, ReadLimit, Refusal, SharedStore, StoreError},
     tokens::Tokens,
 };
 
@@ -164,19 +164,7 @@ impl Dispatch {
     ) -> Result<Reply, StoreError> {
         match request {
             Other::MarkRead { conversation, seq } => self.mark_read(from, conversation, seq).await,
-            Other::FetchHistory(request) => {
-                let Some(page) = self.store.history(from.user, request).await? else {
-                    return Ok(Reply::Error(refused(Refusal::NotFound)));
-                };
-                let events = page.events.into_iter().map(|event| event.encoded);
-                Ok(Reply::History(EncodedHistory {
-                    in_reply_to: 0,
-                    events: events.collect(),
-                    complete: page.complete,
-                    states: page.states,
-                    states_seq: page.states_seq.get(),
-                }))
-            }
+            Other::FetchHistory(request) => self.history(from, request).await,
             Other::FetchConversations { after, limit } => {
                 let count = limit.min(CONVERSATIONS_COUNT_MAX) as usize;
                 let limit = ReadLimit {
@@ -201,6 +189,13 @@ impl Dispatch {
             Other::FetchBans(request) => {
                 let bans = self.store.bans(from.user, request).await?;
                 Ok(bans.map_or_else(|refusal| Reply::Error(refused(refusal)), Reply::Bans))
+            }
+            Other::LookUpInvite { conversation, hash } => {
+                self.look_up_invite(from, (conversation, hash)).await
+            }
+            Other::FetchInvites(request) => {
+                let invites = self.store.invites(from.user, request).await?;
+                Ok(invites.map_or_else(|refusal| Reply::Error(refused(refusal)), Reply::Invites))
             }
             Other::FetchDevices => self.devices(from).await,
             Other::Push(request) => {
@@ -261,6 +256,33 @@ impl Dispatch {
             Some(_) => Reply::Done,
             None => Reply::Error(refused(Refusal::NotFound)),
         })
+    }
+
+    async fn history(&self, from: &Mailbox, request: FetchHistory) -> Result<Reply, StoreError> {
+        let Some(page) = self.store.history(from.user, request).await? else {
+            return Ok(Reply::Error(refused(Refusal::NotFound)));
+        };
+        let events = page.events.into_iter().map(|event| event.encoded);
+        Ok(Reply::History(EncodedHistory {
+            in_reply_to: 0,
+            events: events.collect(),
+            complete: page.complete,
+            states: page.states,
+            states_seq: page.states_seq.get(),
+        }))
+    }
+
+    async fn look_up_invite(
+        &self,
+        from: &Mailbox,
+        invite: (ConversationId, InviteHash),
+    ) -> Result<Reply, StoreError> {
+        let now_ms = self.clock.wall_ms();
+        let found = self.store.invite_preview(from.user, invite, now_ms).await?;
+        Ok(found.map_or_else(
+            || Reply::Error(refused(Refusal::NoInvite)),
+            Reply::InvitePreview,
+        ))
     }
 
     async fn devices(&self, from: &Mailbox) -> Result<Reply, StoreError> {

@@ -186,6 +186,8 @@ impl Sender {
             | Answer::Conversations(_)
             | Answer::Members(_)
             | Answer::Bans(_)
+            | Answer::Invites(_)
+            | Answer::InvitePreview(_)
             | Answer::Devices(_) => {
                 bail!("an answer to another request")
             }

@@ -9,6 +9,7 @@ mod export;
 mod group;
 mod history;
 mod input;
+mod invite;
 mod listen;
 mod manual;
 mod members;
@@ -57,6 +58,8 @@ async fn with_home(context: &Context, command: Command) -> Result<Exit, Failure>
             command: Some(crate::args::DevicesCommand::Revoke { id }),
         } => devices::revoke(context, id).await,
         Command::Group { command } => group::run(context, command).await,
+        Command::Invite { command } => invite::run(context, command).await,
+        Command::Join { link, queue } => invite::join(context, link, queue).await,
         Command::Send {
             to,
             text,

@@ -3,13 +3,13 @@
 use std::fmt::{self, Write as _};
 
 use magpie_client::{
-    BannedUser, ConversationId, ConversationKind, ConversationLine, MediaId,
+    BannedUser, ConversationId, ConversationKind, ConversationLine, MediaId, User,
     date::{rfc3339, short},
 };
 use serde::Serialize;
 
 use super::{
-    Line, Shown,
+    EventFields, Line, Shown,
     people::{MOMENT_WIDTH, aside, members},
 };
 use crate::paint::{Painter, Part};
@@ -36,6 +36,21 @@ pub(crate) struct ConversationFields {
     pub(super) notify_until: Option<String>,
     pub(super) favourite: bool,
     pub(super) nickname: String,
+}
+
+/// The event by which somebody was banned, or that ended.
+pub(super) fn kept_out(member: Option<User>, banned: bool, removed: bool) -> EventFields {
+    let kind = if banned {
+        "member_banned"
+    } else {
+        "member_unbanned"
+    };
+    EventFields {
+        kind,
+        members: Some(member.into_iter().map(|user| user.name).collect()),
+        removed: Some(removed),
+        ..EventFields::default()
+    }
 }
 
 impl Line {

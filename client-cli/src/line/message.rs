@@ -139,6 +139,9 @@ pub(super) fn message(event: &StoredEvent) -> Option<MessageFields> {
         | Content::MembersAdded { .. }
         | Content::MemberRemoved { .. }
         | Content::MemberBanned { .. }
+        | Content::InviteCreated(_)
+        | Content::InviteRevoked { .. }
+        | Content::MemberJoined { .. }
         | Content::MemberLeft { .. }
         | Content::RoleChanged { .. }
         | Content::GroupUpdated { .. }
@@ -201,6 +204,9 @@ pub(super) fn change(content: &Content) -> EventFields {
         | Content::MembersAdded { .. }
         | Content::MemberRemoved { .. }
         | Content::MemberBanned { .. }
+        | Content::InviteCreated(_)
+        | Content::InviteRevoked { .. }
+        | Content::MemberJoined { .. }
         | Content::MemberLeft { .. }
         | Content::RoleChanged { .. }
         | Content::GroupUpdated { .. }

@@ -65,6 +65,9 @@ impl Line {
             Self::Member { .. } | Self::Members { .. } | Self::Banned { .. } => {
                 self.paint_members(to)
             }
+            Self::InviteLink { .. } | Self::Invite(_) | Self::InvitePreview { .. } => {
+                self.paint_invites(to)
+            }
             Self::Outbox(fields) => fields.paint(to),
             Self::Contact { .. } => self.paint_contact(to),
             Self::Difference {
@@ -270,6 +273,21 @@ impl EventFields {
             }
             "member_banned" => write!(to, " banned {members}"),
             "member_unbanned" => write!(to, " ended the ban of {members}"),
+            "invite_created" => write!(to, " made a link to join by"),
+            "invite_revoked" => {
+                write!(
+                    to,
+                    " ended the invite {}",
+                    self.target_seq.unwrap_or_default()
+                )
+            }
+            "member_joined" => {
+                write!(
+                    to,
+                    " joined by the invite {}",
+                    self.target_seq.unwrap_or_default()
+                )
+            }
             "member_left" => {
                 write!(to, " left")?;
                 match &self.heir {

@@ -4,8 +4,8 @@ use magpie_client::{ConversationId, DeviceId, MessageId};
 
 use super::{
     AccountFields, AuditFields, BegunFields, ConversationFields, DeviceFields, DroppedFields,
-    EventFields, FaultFields, HealedFields, Line, MessageFields, OutboxFields, Shown, StruckFields,
-    TortureFields,
+    EventFields, FaultFields, HealedFields, InviteFields, Line, MessageFields, OutboxFields, Shown,
+    StruckFields, TortureFields,
     message::{MoreFields, ReactionFields},
     setting::SettingFields,
 };
@@ -63,6 +63,8 @@ fn event(kind: &'static str) -> Line {
         text: Some(hostile()),
         emoji: Some(hostile()),
         removed: Some(true),
+        expires_at: Some(MOMENT.to_owned()),
+        uses_max: Some(3),
         setting: SettingFields {
             setting: Some("contact"),
             about: Some(hostile()),
@@ -249,7 +251,7 @@ fn torture() -> Vec<Line> {
     ]
 }
 
-fn conversations() -> [Line; 5] {
+fn conversations() -> [Line; 8] {
     [
         Line::Conversation(ConversationFields {
             conversation_id: conversation_id(),
@@ -284,6 +286,24 @@ fn conversations() -> [Line; 5] {
             user_id: Shown(magpie_client::UserId::new([3; 16])),
             role: Some("owner"),
             read_seq: 7,
+        },
+        Line::link(magpie_client::InviteLink {
+            conversation: magpie_client::ConversationId::new([2; 16]),
+            secret: magpie_client::InviteSecret::new([5; 16]),
+        }),
+        Line::Invite(InviteFields {
+            conversation_id: conversation_id(),
+            seq: 7,
+            creator: Some(hostile()),
+            created_at: MOMENT.to_owned(),
+            expires_at: Some(MOMENT.to_owned()),
+            uses: 2,
+            uses_max: Some(3),
+        }),
+        Line::InvitePreview {
+            conversation_id: conversation_id(),
+            title: hostile(),
+            member_count: 7,
         },
         Line::Banned {
             conversation_id: conversation_id(),

@@ -67,6 +67,9 @@ pub(super) fn digest(content: &Content) -> Digest {
         Content::MembersAdded { .. }
         | Content::MemberRemoved { .. }
         | Content::MemberBanned { .. }
+        | Content::InviteCreated(_)
+        | Content::InviteRevoked { .. }
+        | Content::MemberJoined { .. }
         | Content::MemberLeft { .. }
         | Content::RoleChanged { .. }
         | Content::GroupUpdated { .. }

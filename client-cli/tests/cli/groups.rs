@@ -165,3 +165,83 @@ fn who_is_banned_stays_out_until_that_ends() {
     assert_eq!(known[0]["last_seq"], Value::Null);
     world.magpie("bob", ["audit"]).done();
 }
+
+/// The link of a new invite.
+fn link(lines: &[Value]) -> String {
+    text(&lines[0], "link").to_owned()
+}
+
+/// Offline first on both sides, and once.
+#[test]
+fn who_has_a_link_joins() {
+    let (mut world, group) = group();
+    world.register("dave");
+    world.kill_server();
+    let create = ["invite", "create", &group, "--uses", "1", "--queue"];
+    let link = link(&world.magpie("alice", create).done());
+    assert!(link.starts_with("magpie:join/"));
+    let queued = world.magpie("carol", ["join", &link, "--queue"]).done();
+    assert_eq!(text(&queued[0], "type"), "queued");
+
+    world.start_server();
+    for home in ["alice", "carol", "carol", "alice", "bob"] {
+        world.magpie(home, ["sync"]).done();
+    }
+    for home in ["alice", "bob"] {
+        let members = world.magpie(home, ["members", &group]).done();
+        let members = of_type(&members, "member");
+        let names: Vec<_> = members.iter().map(|line| text(line, "user")).collect();
+        assert_eq!(names, ["alice", "bob", "carol"], "{home}");
+    }
+    let sent = world.magpie("carol", ["send", &group, "hello"]).done();
+    assert_eq!(number(&sent[0], "seq"), 4);
+    let known = world.magpie("carol", ["conversations"]).done();
+    assert_eq!((known.len(), number(&known[0], "first_seq")), (1, 3));
+    let invites = world.magpie("alice", ["invite", "list", &group]).done();
+    assert_eq!(number(&invites[0], "uses"), 1);
+    // It is used up: as if it was not there.
+    let wrong = format!("magpie:join/{}", "0".repeat(64));
+    for link in [&link, &wrong] {
+        let refused = world.magpie("dave", ["join", link]).with_code(1);
+        assert_eq!(text(&refused[0], "code"), "not_found");
+        let refused = world.magpie("dave", ["invite", "show", link]).with_code(1);
+        assert_eq!(text(&refused[0], "code"), "not_found");
+    }
+    let history = world.magpie("bob", ["history", &group]).done();
+    let kinds: Vec<_> = of_type(&history, "event")
+        .into_iter()
+        .map(|line| text(line, "kind"))
+        .collect();
+    assert_eq!(kinds, ["group_created", "invite_created", "member_joined"]);
+    for home in ["alice", "bob", "carol"] {
+        world.magpie(home, ["sync"]).done();
+        world.magpie(home, ["audit"]).done();
+    }
+}
+
+#[test]
+fn a_link_is_shown_and_revoked() {
+    let (world, group) = group();
+    let create = ["invite", "create", &group, "--for", "1h"];
+    let created = world.magpie("alice", create).done();
+    let link = link(&created);
+    let seq = number(&created[1], "seq").to_string();
+    let shown = world.magpie("carol", ["invite", "show", &link]).done();
+    let shown = (text(&shown[0], "title"), number(&shown[0], "member_count"));
+    assert_eq!(shown, ("Club", 2));
+    world.magpie("bob", ["sync"]).done();
+    for refused in [
+        ["invite", "list", &group].as_slice(),
+        &["invite", "create", &group],
+    ] {
+        world.magpie("bob", refused).with_code(1);
+    }
+    let revoke = ["invite", "revoke", &group, &seq];
+    world.magpie("alice", revoke).done();
+    let none = world.magpie("alice", ["invite", "list", &group]).done();
+    assert_eq!(none, [Value::Null; 0]);
+    world.magpie("carol", ["join", &link]).with_code(1);
+    world
+        .magpie("carol", ["join", "magpie:join/7"])
+        .with_code(2);
+}

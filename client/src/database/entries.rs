@@ -2,10 +2,14 @@
 
 use magpie_protocol::{
     id::{ConversationId, MediaId},
+    invite::{InviteLink, InviteSecret},
     role::Role,
     seq::Seq,
     text::UserName,
-    wire::v1::{self, client_frame::Body},
+    wire::{
+        InviteBounds,
+        v1::{self, client_frame::Body},
+    },
 };
 
 use super::{
@@ -162,28 +166,21 @@ fn operation(body: Body) -> Option<Operation> {
             conversation: conversation(&it.conversation_id)?,
             name: it.user_name,
         },
-        Body::Ban(it) => Operation::Ban {
+        Body::Ban(it) => ban(it)?,
+        Body::CreateInvite(it) => create_invite(&it)?,
+        Body::RevokeInvite(it) => Operation::RevokeInvite {
             conversation: conversation(&it.conversation_id)?,
-            name: it.user_name,
-            banned: it.banned,
+            seq: Seq::new(it.seq),
+        },
+        Body::JoinByInvite(it) => Operation::Join {
+            link: link(&it.conversation_id, &it.secret)?,
         },
         Body::LeaveGroup(it) => Operation::Leave {
             conversation: conversation(&it.conversation_id)?,
         },
-        Body::UpdateGroup(it) => Operation::UpdateGroup {
-            conversation: conversation(&it.conversation_id)?,
-            title: it.title,
-            description: it.description,
-            announcement_only: it.announcement_only,
-            photo: it.photo.map(|id| MediaId::try_from(id.as_ref()).ok()),
-            history_for_newcomers: it.history_for_newcomers,
-        },
+        Body::UpdateGroup(it) => update_group(it)?,
         Body::ChangeAccount(it) => Operation::Set(setting(it.change)?),
-        Body::SetRole(it) => Operation::SetRole {
-            conversation: conversation(&it.conversation_id)?,
-            name: it.user_name,
-            role: Role::from_number(it.role.into())?,
-        },
+        Body::SetRole(it) => set_role(it)?,
         Body::Hello(_)
         | Body::Register(_)
         | Body::SignIn(_)
@@ -194,6 +191,8 @@ fn operation(body: Body) -> Option<Operation> {
         | Body::FetchConversations(_)
         | Body::FetchMembers(_)
         | Body::FetchBans(_)
+        | Body::LookUpInvite(_)
+        | Body::FetchInvites(_)
         | Body::FetchDevices(_)
         | Body::RevokeDevice(_)
         | Body::SignOut(_)
@@ -203,6 +202,47 @@ fn operation(body: Body) -> Option<Operation> {
         | Body::ChangePassword(_)
         | Body::DeleteAccount(_)
         | Body::Report(_) => return None,
+    })
+}
+
+fn ban(it: v1::Ban) -> Option<Operation> {
+    Some(Operation::Ban {
+        conversation: ConversationId::try_from(it.conversation_id.as_ref()).ok()?,
+        name: it.user_name,
+        banned: it.banned,
+    })
+}
+
+fn set_role(it: v1::SetRole) -> Option<Operation> {
+    Some(Operation::SetRole {
+        conversation: ConversationId::try_from(it.conversation_id.as_ref()).ok()?,
+        name: it.user_name,
+        role: Role::from_number(it.role.into())?,
+    })
+}
+
+fn update_group(it: v1::UpdateGroup) -> Option<Operation> {
+    Some(Operation::UpdateGroup {
+        conversation: ConversationId::try_from(it.conversation_id.as_ref()).ok()?,
+        title: it.title,
+        description: it.description,
+        announcement_only: it.announcement_only,
+        photo: it.photo.map(|id| MediaId::try_from(id.as_ref()).ok()),
+        history_for_newcomers: it.history_for_newcomers,
+    })
+}
+
+fn create_invite(it: &v1::CreateInvite) -> Option<Operation> {
+    Some(Operation::CreateInvite {
+        link: link(&it.conversation_id, &it.secret)?,
+        bounds: InviteBounds::of(it.expires_at_ms, it.uses_max),
+    })
+}
+
+fn link(conversation: &[u8], secret: &[u8]) -> Option<InviteLink> {
+    Some(InviteLink {
+        conversation: ConversationId::try_from(conversation).ok()?,
+        secret: InviteSecret::try_from(secret).ok()?,
     })
 }
 

@@ -388,6 +388,9 @@ fn again(own: &Own, message_id: MessageId, id: ConversationId, to: To, above: Se
         | Kind::MembersAdded(_)
         | Kind::MemberRemoved(_)
         | Kind::MemberBanned(_)
+        | Kind::InviteCreated(_)
+        | Kind::InviteRevoked(_)
+        | Kind::MemberJoined(_)
         | Kind::MemberLeft(_)
         | Kind::RoleChanged(_)
         | Kind::GroupUpdated(_) => return None,

@@ -5,7 +5,7 @@ use magpie_protocol::{
     id::{ConversationId, MediaId, MessageId, UserId},
     role::Role,
     seq::Seq,
-    wire::v1,
+    wire::{InviteBounds, v1},
 };
 use prost::Message as _;
 use rusqlite::{Connection, Transaction, params};
@@ -42,6 +42,8 @@ pub(super) const ROLE_CHANGED: i64 = 30;
 pub(super) const GROUP_UPDATED: i64 = 31;
 /// A user is kept out of a group, or is not any more.
 pub(super) const MEMBER_BANNED: i64 = 51;
+/// The sender joined by themself.
+pub(super) const MEMBER_JOINED: i64 = 54;
 /// A message is pinned, or is not any more.
 pub(super) const PINNED: i64 = 50;
 
@@ -112,6 +114,9 @@ impl NewEvent {
             Some(Kind::GroupUpdated(_)) => GROUP_UPDATED,
             Some(Kind::Pinned(_)) => PINNED,
             Some(Kind::MemberBanned(_)) => MEMBER_BANNED,
+            Some(Kind::InviteCreated(_)) => 52,
+            Some(Kind::InviteRevoked(_)) => 53,
+            Some(Kind::MemberJoined(_)) => MEMBER_JOINED,
             None => 0,
         }
     }
@@ -143,6 +148,9 @@ impl NewEvent {
             | Kind::MembersAdded(_)
             | Kind::MemberRemoved(_)
             | Kind::MemberBanned(_)
+            | Kind::InviteCreated(_)
+            | Kind::InviteRevoked(_)
+            | Kind::MemberJoined(_)
             | Kind::MemberLeft(_)
             | Kind::RoleChanged(_)
             | Kind::GroupUpdated(_)
@@ -252,6 +260,16 @@ pub(crate) fn user(user: v1::User) -> Option<User> {
     })
 }
 
+fn updated(it: v1::GroupUpdated) -> Content {
+    Content::GroupUpdated {
+        title: it.title,
+        description: it.description,
+        announcement_only: it.announcement_only,
+        photo: it.photo.map(|id| MediaId::try_from(id.as_ref()).ok()),
+        history_for_newcomers: it.history_for_newcomers,
+    }
+}
+
 fn to_stored(event: v1::Event, raw: Bytes, conversation: ConversationId) -> StoredEvent {
     use v1::event_content::Kind;
     let users = |users: Vec<v1::User>| users.into_iter().filter_map(user).collect();
@@ -286,6 +304,15 @@ fn to_stored(event: v1::Event, raw: Bytes, conversation: ConversationId) -> Stor
             banned: it.banned,
             removed: it.removed,
         },
+        Some(Kind::InviteCreated(it)) => {
+            Content::InviteCreated(InviteBounds::of(it.expires_at_ms, it.uses_max))
+        }
+        Some(Kind::InviteRevoked(it)) => Content::InviteRevoked {
+            seq: Seq::new(it.seq),
+        },
+        Some(Kind::MemberJoined(it)) => Content::MemberJoined {
+            invite_seq: Seq::new(it.invite_seq),
+        },
         Some(Kind::MemberLeft(it)) => Content::MemberLeft {
             heir: it.heir.and_then(user),
         },
@@ -293,13 +320,7 @@ fn to_stored(event: v1::Event, raw: Bytes, conversation: ConversationId) -> Stor
             member: it.member.and_then(user),
             role: Role::from_number(it.role.into()),
         },
-        Some(Kind::GroupUpdated(it)) => Content::GroupUpdated {
-            title: it.title,
-            description: it.description,
-            announcement_only: it.announcement_only,
-            photo: it.photo.map(|id| MediaId::try_from(id.as_ref()).ok()),
-            history_for_newcomers: it.history_for_newcomers,
-        },
+        Some(Kind::GroupUpdated(it)) => updated(it),
         Some(Kind::Pinned(it)) => Content::Pinned {
             seq: Seq::new(it.seq),
             pinned: it.pinned,

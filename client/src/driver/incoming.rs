@@ -225,6 +225,8 @@ impl Connection<'_> {
             | Answer::Conversations(_)
             | Answer::Members(_)
             | Answer::Bans(_)
+            | Answer::Invites(_)
+            | Answer::InvitePreview(_)
             | Answer::Devices(_) => Err(malformed("an answer to something else")),
         }
     }
@@ -304,6 +306,8 @@ impl Connection<'_> {
             | Answer::Conversations(_)
             | Answer::Members(_)
             | Answer::Bans(_)
+            | Answer::Invites(_)
+            | Answer::InvitePreview(_)
             | Answer::Devices(_) => Err(malformed("an answer to something else")),
         }
     }
@@ -320,6 +324,8 @@ impl Connection<'_> {
             | Answer::History(_)
             | Answer::Conversations(_)
             | Answer::Bans(_)
+            | Answer::Invites(_)
+            | Answer::InvitePreview(_)
             | Answer::Devices(_) => RequestError::WrongAnswer,
         };
         if let Some(reply) = self.members_replies.remove(&ask) {

@@ -1,6 +1,9 @@
 //! What belongs to a conversation besides its history.
 
-use magpie_protocol::id::ConversationId;
+use magpie_protocol::{
+    id::ConversationId,
+    invite::{InviteLink, InviteSecret},
+};
 
 use super::Home;
 use crate::{
@@ -29,5 +32,20 @@ impl Home {
     /// [`LocalError`].
     pub fn pins(&self, conversation: ConversationId) -> Result<Vec<PinnedMessage>, LocalError> {
         self.database.lock().pins(conversation)
+    }
+
+    /// A new link for an invite to a group, of random bytes. It is of use once a
+    /// [`NewRequest::CreateInvite`](crate::NewRequest::CreateInvite) with it is accepted.
+    ///
+    /// # Errors
+    ///
+    /// [`LocalError::NoRandomness`].
+    pub fn new_invite(&self, conversation: ConversationId) -> Result<InviteLink, LocalError> {
+        let mut secret = [0; 16];
+        aws_lc_rs::rand::fill(&mut secret).map_err(|_| LocalError::NoRandomness)?;
+        Ok(InviteLink {
+            conversation,
+            secret: InviteSecret::new(secret),
+        })
     }
 }

@@ -31,6 +31,10 @@ pub enum Answer {
     Members(v1::Members),
     /// Who is kept out of a group.
     Bans(v1::Bans),
+    /// Invites to a group.
+    Invites(v1::Invites),
+    /// To which group an invite leads.
+    InvitePreview(v1::InvitePreview),
     /// The user's devices.
     Devices(v1::Devices),
 }
@@ -260,6 +264,8 @@ impl ClientSession {
             Some(Body::Conversations(it)) => (it.in_reply_to, Answer::Conversations(it)),
             Some(Body::Members(it)) => (it.in_reply_to, Answer::Members(it)),
             Some(Body::Bans(it)) => (it.in_reply_to, Answer::Bans(it)),
+            Some(Body::Invites(it)) => (it.in_reply_to, Answer::Invites(it)),
+            Some(Body::InvitePreview(it)) => (it.in_reply_to, Answer::InvitePreview(it)),
             Some(Body::Devices(it)) => (it.in_reply_to, Answer::Devices(it)),
             Some(
                 Body::Welcome(_)

@@ -71,6 +71,10 @@ pub enum Reply {
     Members(v1::Members),
     /// Who is kept out of a group.
     Bans(v1::Bans),
+    /// Invites to a group.
+    Invites(v1::Invites),
+    /// To which group an invite leads.
+    InvitePreview(v1::InvitePreview),
     /// The user's devices.
     Devices(v1::Devices),
 }
@@ -86,6 +90,9 @@ pub(super) fn sent_message_id(body: &v1::client_frame::Body) -> Bytes {
         Body::LeaveGroup(it) => it.message_id.clone(),
         Body::SetRole(it) => it.message_id.clone(),
         Body::Ban(it) => it.message_id.clone(),
+        Body::CreateInvite(it) => it.message_id.clone(),
+        Body::RevokeInvite(it) => it.message_id.clone(),
+        Body::JoinByInvite(it) => it.message_id.clone(),
         Body::UpdateGroup(it) => it.message_id.clone(),
         Body::Pin(it) => it.message_id.clone(),
         Body::EditMessage(it) => it.message_id.clone(),
@@ -102,6 +109,8 @@ pub(super) fn sent_message_id(body: &v1::client_frame::Body) -> Bytes {
         | Body::FetchConversations(_)
         | Body::FetchMembers(_)
         | Body::FetchBans(_)
+        | Body::LookUpInvite(_)
+        | Body::FetchInvites(_)
         | Body::FetchDevices(_)
         | Body::RevokeDevice(_)
         | Body::SignOut(_)

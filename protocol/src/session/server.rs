@@ -37,6 +37,8 @@ mod tag {
     pub(super) const DEVICES: u32 = 35;
     pub(super) const MEMBERS: u32 = 40;
     pub(super) const BANS: u32 = 70;
+    pub(super) const INVITES: u32 = 71;
+    pub(super) const INVITE_PREVIEW: u32 = 72;
 }
 
 /// The peer was silent for too long.
@@ -357,6 +359,14 @@ impl ServerSession {
                 self.sequenced(tag::MEMBERS, &v1::Members { in_reply_to, ..it }, out)
             }
             Reply::Bans(it) => self.sequenced(tag::BANS, &v1::Bans { in_reply_to, ..it }, out),
+            Reply::Invites(it) => {
+                self.sequenced(tag::INVITES, &v1::Invites { in_reply_to, ..it }, out)
+            }
+            Reply::InvitePreview(it) => self.sequenced(
+                tag::INVITE_PREVIEW,
+                &v1::InvitePreview { in_reply_to, ..it },
+                out,
+            ),
             Reply::Devices(it) => {
                 self.sequenced(tag::DEVICES, &v1::Devices { in_reply_to, ..it }, out)
             }

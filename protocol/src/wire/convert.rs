@@ -6,9 +6,13 @@ use super::{
     account::{ChangeAccount, ChangePassword, Report},
     fetch::{
         FetchHistory, FetchListed, FetchMembers, parse_bans, parse_conversations, parse_history,
-        parse_members,
+        parse_invites, parse_members,
     },
     groups::{Ban, SetRole, UpdateGroup, parse_ban, parse_set_role, parse_update_group},
+    invites::{
+        CreateInvite, JoinByInvite, RevokeInvite, parse_create_invite, parse_join, parse_look_up,
+        parse_revoke_invite,
+    },
     messages::{
         DeleteMessage, EditMessage, Pin, React, SendMessage, parse_delete, parse_edit, parse_pin,
         parse_react, parse_send,
@@ -17,6 +21,7 @@ use super::{
 };
 use crate::{
     id::{ConversationId, DeviceId, InvalidId, MessageId},
+    invite::InviteSecret,
     limits::{CLIENT_NAME_SIZE_MAX, CURSOR_SIZE_MAX, NAMES_MAX},
     message::InvalidMessage,
     push::{AppId, Platform, PushAddress, PushToken},
@@ -178,6 +183,21 @@ pub enum Request {
     },
     /// Keep a user out of a group, or end that.
     Ban(Ban),
+    /// Let whoever has a secret join a group.
+    CreateInvite(CreateInvite),
+    /// End an invite.
+    RevokeInvite(RevokeInvite),
+    /// Join the group of an invite.
+    JoinByInvite(JoinByInvite),
+    /// See to which group an invite leads.
+    LookUpInvite {
+        /// Which group it says.
+        conversation: ConversationId,
+        /// What lets into it.
+        secret: InviteSecret,
+    },
+    /// List the invites to a group.
+    FetchInvites(FetchListed),
     /// Leave a group.
     LeaveGroup {
         /// The request's identity.
@@ -246,12 +266,17 @@ impl Request {
             | Self::LeaveGroup { id, .. }
             | Self::SetRole(SetRole { id, .. })
             | Self::Ban(Ban { id, .. })
+            | Self::CreateInvite(CreateInvite { id, .. })
+            | Self::RevokeInvite(RevokeInvite { id, .. })
+            | Self::JoinByInvite(JoinByInvite { id, .. })
             | Self::UpdateGroup(UpdateGroup { id, .. }) => Some(*id),
             Self::MarkRead { .. }
             | Self::FetchHistory(_)
             | Self::FetchConversations { .. }
             | Self::FetchMembers(_)
             | Self::FetchBans(_)
+            | Self::LookUpInvite { .. }
+            | Self::FetchInvites(_)
             | Self::FetchDevices
             | Self::RevokeDevice(_)
             | Self::SignOut
@@ -289,6 +314,11 @@ pub fn parse_request(body: v1::client_frame::Body) -> Option<Result<Request, Inv
         Body::LeaveGroup(it) => parse_leave(it),
         Body::SetRole(it) => parse_set_role(&it),
         Body::Ban(it) => parse_ban(&it),
+        Body::CreateInvite(it) => parse_create_invite(&it),
+        Body::RevokeInvite(it) => parse_revoke_invite(&it),
+        Body::JoinByInvite(it) => parse_join(&it),
+        Body::LookUpInvite(it) => parse_look_up(&it),
+        Body::FetchInvites(it) => parse_invites(&it),
         Body::UpdateGroup(it) => parse_update_group(it),
         Body::MarkRead(it) => conversation_id(&it.conversation_id).map(|conversation| {
             let seq = Seq::new(it.seq);

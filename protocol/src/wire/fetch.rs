@@ -60,6 +60,14 @@ pub(super) fn parse_bans(it: &v1::FetchBans) -> Result<Request, InvalidRequest> 
     }))
 }
 
+pub(super) fn parse_invites(it: &v1::FetchInvites) -> Result<Request, InvalidRequest> {
+    Ok(Request::FetchInvites(FetchListed {
+        conversation: conversation_id(&it.conversation_id)?,
+        after: Seq::new(it.after_seq),
+        limit: limit(it.limit, MEMBERS_COUNT_MAX)?,
+    }))
+}
+
 pub(super) fn parse_history(it: v1::FetchHistory) -> Result<Request, InvalidRequest> {
     use v1::fetch_history::From;
     let from = match it.from.ok_or(InvalidRequest::Missing { field: "from" })? {

@@ -7,6 +7,7 @@ pub mod elements;
 mod encoded;
 mod fetch;
 mod groups;
+mod invites;
 mod messages;
 
 pub use self::{
@@ -15,6 +16,7 @@ pub use self::{
     encoded::{EncodedHistory, EncodedPage, write_frame},
     fetch::{FetchHistory, FetchListed, FetchMembers, HistoryFrom},
     groups::{Ban, GroupUpdate, SetRole, UpdateGroup},
+    invites::{CreateInvite, InviteBounds, JoinByInvite, RevokeInvite},
     messages::{DeleteMessage, EditMessage, Pin, React, SendMessage, Target},
 };
 

@@ -154,8 +154,8 @@ settings! {
             /// Members to whom the messages of one user go, message by message. Counted once they
             /// are committed, so the next message waits.
             delivery_rate_per_user: Option<Rate> = Some(Rate::new(500_000, 5_000, SECOND));
-            /// Names that a user names in requests and has not named lately: whether they exist is
-            /// told.
+            /// Names that a user names in requests and has not named lately, and secrets of invites
+            /// that they try: whether they exist is told.
             lookup_rate_per_user: Option<Rate> = Some(Rate::new(2_000, 100, HOUR));
             /// What a user tells the operators of users and messages.
             report_rate_per_user: Option<Rate> = Some(Rate::new(20, 20, DAY));

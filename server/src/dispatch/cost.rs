@@ -28,6 +28,9 @@ pub(super) fn cost(request: &Request) -> Cost<'_> {
         Request::RemoveMember { name, .. } => (true, 0, from_ref(name)),
         Request::SetRole(it) => (true, 0, from_ref(&it.name)),
         Request::Ban(it) => (true, 0, from_ref(&it.name)),
+        Request::CreateInvite(_) | Request::RevokeInvite(_) | Request::JoinByInvite(_) => {
+            (true, 0, [].as_slice())
+        }
         Request::UpdateGroup(it) => (true, size_of(&it.update), [].as_slice()),
         Request::LeaveGroup { .. } => (true, 0, [].as_slice()),
         Request::MarkRead { .. }
@@ -35,6 +38,8 @@ pub(super) fn cost(request: &Request) -> Cost<'_> {
         | Request::FetchConversations { .. }
         | Request::FetchMembers(_)
         | Request::FetchBans(_)
+        | Request::LookUpInvite { .. }
+        | Request::FetchInvites(_)
         | Request::FetchDevices
         | Request::RevokeDevice(_)
         | Request::SignOut
@@ -50,6 +55,10 @@ pub(super) fn cost(request: &Request) -> Cost<'_> {
         appends,
         size: size + of_names,
         names,
+        tries_secret: matches!(
+            request,
+            Request::JoinByInvite(_) | Request::LookUpInvite { .. }
+        ),
     }
 }
 
@@ -89,6 +98,11 @@ pub(super) const fn kind(request: &Request) -> &'static str {
         Request::FetchConversations { .. } => "fetch_conversations",
         Request::FetchMembers(_) => "fetch_members",
         Request::FetchBans(_) => "fetch_bans",
+        Request::CreateInvite(_) => "create_invite",
+        Request::RevokeInvite(_) => "revoke_invite",
+        Request::JoinByInvite(_) => "join_by_invite",
+        Request::LookUpInvite { .. } => "look_up_invite",
+        Request::FetchInvites(_) => "fetch_invites",
         Request::FetchDevices => "fetch_devices",
         Request::RevokeDevice(_) => "revoke_device",
         Request::SignOut => "sign_out",

@@ -37,9 +37,11 @@ pub fn outcome_reply(append: &Append, outcome: &Outcome) -> Reply {
 /// The answer to a request that changes nothing.
 pub(super) fn refused(refusal: Refusal) -> v1::Error {
     let (code, action) = match refusal {
-        Refusal::NotFound | Refusal::Deleted => (ErrorCode::NotFound, Action::Never),
+        Refusal::NotFound | Refusal::Deleted | Refusal::NoInvite => {
+            (ErrorCode::NotFound, Action::Never)
+        }
         Refusal::Conflict => (ErrorCode::Conflict, Action::Never),
-        Refusal::GroupFull | Refusal::TooMany | Refusal::TooManyPins => {
+        Refusal::GroupFull | Refusal::TooMany | Refusal::TooManyPins | Refusal::TooManyInvites => {
             (ErrorCode::LimitReached, Action::Never)
         }
         Refusal::NothingToDo => (ErrorCode::NothingToDo, Action::Never),

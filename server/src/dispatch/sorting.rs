@@ -7,15 +7,16 @@ use magpie_protocol::{
     seq::Seq,
     text::Password,
     wire::{
-        AddMembers, Ban, ChangePassword, CreateGroup, EditMessage, FetchHistory, FetchListed,
-        FetchMembers, Pin, React, Report, Request, SendMessage, SetRole, UpdateGroup,
+        AddMembers, Ban, ChangePassword, CreateGroup, CreateInvite, EditMessage, FetchHistory,
+        FetchListed, FetchMembers, JoinByInvite, Pin, React, Report, Request, RevokeInvite,
+        SendMessage, SetRole, UpdateGroup,
     },
 };
 
 use crate::{
     handler::PushRequest,
     hub::Mailbox,
-    store::{Actor, Append, Command},
+    store::{Actor, Append, Command, InviteDeed, InviteHash},
 };
 
 /// Requests that do not append to the log.
@@ -32,6 +33,11 @@ pub(super) enum Other {
     },
     FetchMembers(FetchMembers),
     FetchBans(FetchListed),
+    LookUpInvite {
+        conversation: ConversationId,
+        hash: InviteHash,
+    },
+    FetchInvites(FetchListed),
     FetchDevices,
     RevokeDevice(DeviceId),
     Push(PushRequest),
@@ -50,6 +56,8 @@ impl Other {
             | Self::FetchConversations { .. }
             | Self::FetchMembers(_)
             | Self::FetchBans(_)
+            | Self::LookUpInvite { .. }
+            | Self::FetchInvites(_)
             | Self::FetchDevices
             | Self::RevokeDevice(_)
             | Self::Push(_)
@@ -75,12 +83,17 @@ pub const fn is_of_one_history(request: &Request) -> bool {
         | Request::LeaveGroup { .. }
         | Request::SetRole(_)
         | Request::Ban(_)
+        | Request::CreateInvite(_)
+        | Request::RevokeInvite(_)
+        | Request::JoinByInvite(_)
         | Request::UpdateGroup(_)
         | Request::MarkRead { .. } => true,
         Request::FetchHistory(_)
         | Request::FetchConversations { .. }
         | Request::FetchMembers(_)
         | Request::FetchBans(_)
+        | Request::LookUpInvite { .. }
+        | Request::FetchInvites(_)
         | Request::FetchDevices
         | Request::RevokeDevice(_)
         | Request::SignOut
@@ -129,6 +142,9 @@ pub(super) fn to_append(
         Request::UpdateGroup(it) => update_group(it),
         Request::SetRole(it) => set_role(it),
         Request::Ban(it) => ban(it),
+        Request::CreateInvite(it) => create_invite(&it),
+        Request::RevokeInvite(it) => revoke_invite(&it),
+        Request::JoinByInvite(it) => join_by_invite(&it),
         Request::MarkRead { conversation, seq } => {
             return Err(Other::MarkRead { conversation, seq });
         }
@@ -138,6 +154,14 @@ pub(super) fn to_append(
         }
         Request::FetchMembers(request) => return Err(Other::FetchMembers(request)),
         Request::FetchBans(request) => return Err(Other::FetchBans(request)),
+        Request::LookUpInvite {
+            conversation,
+            secret,
+        } => {
+            let hash = InviteHash::of(&secret);
+            return Err(Other::LookUpInvite { conversation, hash });
+        }
+        Request::FetchInvites(request) => return Err(Other::FetchInvites(request)),
         Request::FetchDevices => return Err(Other::FetchDevices),
         Request::RevokeDevice(device) => return Err(Other::RevokeDevice(device)),
         Request::SignOut => return Err(Other::RevokeDevice(from.device)),
@@ -207,6 +231,27 @@ fn ban(it: Ban) -> (MessageId, Command) {
         banned: it.banned,
     };
     (it.id, command)
+}
+
+fn create_invite(it: &CreateInvite) -> (MessageId, Command) {
+    let deed = InviteDeed::Create {
+        hash: InviteHash::of(&it.secret),
+        bounds: it.bounds,
+    };
+    (it.id, invite(it.conversation, deed))
+}
+
+const fn revoke_invite(it: &RevokeInvite) -> (MessageId, Command) {
+    (it.id, invite(it.conversation, InviteDeed::Revoke(it.seq)))
+}
+
+fn join_by_invite(it: &JoinByInvite) -> (MessageId, Command) {
+    let deed = InviteDeed::Join(InviteHash::of(&it.secret));
+    (it.id, invite(it.conversation, deed))
+}
+
+const fn invite(conversation: ConversationId, deed: InviteDeed) -> Command {
+    Command::Invite { conversation, deed }
 }
 
 fn set_role(it: SetRole) -> (MessageId, Command) {

@@ -38,6 +38,11 @@ impl LookUps {
         }
     }
 
+    /// The user tries a secret, which may be anybody's.
+    pub(super) fn try_secret(&self, user: UserId, now: Moment) -> Result<(), Limited> {
+        self.buckets.take(&user, 1, now)
+    }
+
     /// The user names these: those that are new to them count.
     pub(super) fn take(
         &self,

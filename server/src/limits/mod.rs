@@ -74,6 +74,8 @@ pub struct Cost<'a> {
     pub size: usize,
     /// The users whom it names.
     pub names: &'a [UserName],
+    /// It tries the secret of an invite.
+    pub tries_secret: bool,
 }
 
 /// Who tries to sign in to which account. A device of the account has a bucket of
@@ -265,6 +267,9 @@ impl Limiter {
             self.requests_of_device.take(&device, 1, now)?;
         }
         self.lookups.take(user, cost.names, now)?;
+        if cost.tries_secret {
+            self.lookups.try_secret(user, now)?;
+        }
         if self.requests.fetch_add(1, Ordering::Relaxed) >= self.limits.requests_max {
             self.answered(1);
             return Err(Limited::new("requests_max", BUSY_AFTER));

@@ -23,6 +23,7 @@ pub(super) mod counts;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 pub(super) mod groups;
+pub(super) mod invites;
 pub(super) mod members;
 pub(super) mod messages;
 pub(super) mod model;
@@ -53,7 +54,7 @@ use magpie_protocol::{
 use prost::Message as _;
 
 use super::{
-    Account, Actor, Append, Command, CreateUser, LogEvent, MarkRead, NewDevice, Outcome, Positions,
+    Account, Actor, Append, Command, CreateUser, LogEvent, NewDevice, Outcome, Positions,
     ReadLimit, Refusal, Shard, SharedStore, Standing, User, UserPage,
 };
 
@@ -254,19 +255,6 @@ impl World {
         self.store.user_page(of.id(), after, limit).await.unwrap()
     }
 
-    /// Moves a mark. Where it is now.
-    pub(super) async fn mark(&self, of: &Player, id: ConversationId, to: u64) -> Option<u64> {
-        let shard = Shard::of_conversation(id, self.store.shard_count());
-        let mark = MarkRead {
-            user: of.id(),
-            conversation: id,
-            seq: seq(to),
-        };
-        let marked = self.store.mark_read(shard, &[mark]).await.unwrap();
-        assert!(marked.head >= marked.after);
-        marked.marks[0].map(|mark| mark.seq.get())
-    }
-
     /// The description of a conversation as this user has it.
     pub(super) async fn described(&self, of: &Player, id: ConversationId) -> v1::Conversation {
         let found = self.store.conversations(of.id(), None, ALL).await.unwrap();
@@ -372,6 +360,14 @@ macro_rules! suite {
                 who_is_banned_is_out_until_that_ends
                 who_may_remove_may_ban
                 bans_are_listed_for_who_looks_after_the_group
+            }
+            invites {
+                who_has_an_invite_joins_once
+                an_invite_is_of_use_so_long_and_so_often
+                who_looks_after_a_group_invites
+                an_invite_lets_nobody_in_who_may_not
+                so_many_invites_are_of_use_at_a_time
+                who_joins_by_an_invite_reads_what_the_group_lets_them
             }
             newcomers {
                 who_joins_reads_what_the_group_lets_them

@@ -43,6 +43,12 @@ pub(super) enum EventKind {
     Pinned,
     /// A user was banned from a group, or their ban ended.
     MemberBanned,
+    /// Whoever has a secret may join the group.
+    InviteCreated,
+    /// An invite was ended.
+    InviteRevoked,
+    /// The sender joined by an invite.
+    MemberJoined,
 }
 
 impl EventKind {
@@ -63,6 +69,9 @@ impl EventKind {
             Self::GroupUpdated => 31,
             Self::Pinned => 50,
             Self::MemberBanned => 51,
+            Self::InviteCreated => 52,
+            Self::InviteRevoked => 53,
+            Self::MemberJoined => 54,
         }
     }
 
@@ -83,6 +92,9 @@ impl EventKind {
             31 => Self::GroupUpdated,
             50 => Self::Pinned,
             51 => Self::MemberBanned,
+            52 => Self::InviteCreated,
+            53 => Self::InviteRevoked,
+            54 => Self::MemberJoined,
             _ => return None,
         })
     }
@@ -180,8 +192,11 @@ pub(super) fn stored_change(
         | EventKind::RoleChanged
         | EventKind::GroupUpdated
         | EventKind::Pinned
+        | EventKind::InviteCreated
+        | EventKind::InviteRevoked
         | EventKind::AccountChanged => return Ok(None),
         EventKind::MemberLeft => return Ok(Some(MembershipChange::Left(sender))),
+        EventKind::MemberJoined => return Ok(Some(MembershipChange::Joined(vec![sender]))),
         EventKind::GroupCreated
         | EventKind::MembersAdded
         | EventKind::MemberRemoved
@@ -215,6 +230,9 @@ pub(super) fn stored_change(
             | Kind::RoleChanged(_)
             | Kind::GroupUpdated(_)
             | Kind::Pinned(_)
+            | Kind::InviteCreated(_)
+            | Kind::InviteRevoked(_)
+            | Kind::MemberJoined(_)
             | Kind::AccountChanged(_),
         )
         | None => {
@@ -280,6 +298,9 @@ pub(super) fn stored_message(body: &[u8]) -> Result<Option<v1::Message>, StoreEr
             | Kind::RoleChanged(_)
             | Kind::GroupUpdated(_)
             | Kind::Pinned(_)
+            | Kind::InviteCreated(_)
+            | Kind::InviteRevoked(_)
+            | Kind::MemberJoined(_)
             | Kind::AccountChanged(_),
         )
         | None => None,
@@ -349,7 +370,7 @@ mod tests {
 
     #[test]
     fn a_kind_is_found_by_its_number() {
-        for number in (1..=8).chain([20, 30, 31, 50, 51]) {
+        for number in (1..=8).chain([20, 30, 31, 50, 51, 52, 53, 54]) {
             let kind = EventKind::from_number(number).unwrap();
             assert_eq!(i64::from(kind.number()), number);
         }

@@ -8,7 +8,7 @@ use magpie_protocol::{
     wire::{GroupUpdate, Target},
 };
 
-use super::{Append, Command};
+use super::{Append, Command, InviteDeed};
 
 // Where a UUID says its version and variant (RFC 9562, sections 4.1 and 4.2).
 const VERSION: u128 = 0xf << 76;
@@ -62,6 +62,7 @@ pub(super) fn destination(
         | Command::AddMembers { conversation, .. }
         | Command::RemoveMember { conversation, .. }
         | Command::Ban { conversation, .. }
+        | Command::Invite { conversation, .. }
         | Command::LeaveGroup { conversation }
         | Command::SetRole { conversation, .. }
         | Command::UpdateGroup { conversation, .. } => Some(*conversation),
@@ -136,6 +137,7 @@ pub(super) fn request_digest(conversation: ConversationId, command: &Command) ->
             context.update(if *banned { b"ban" } else { b"unban" });
             context.update(name.as_str().as_bytes());
         }
+        Command::Invite { deed, .. } => update_invite(&mut context, deed),
         Command::LeaveGroup { conversation: _ } => context.update(b"leave"),
         Command::UpdateGroup { update, .. } => {
             context.update(b"update");
@@ -148,6 +150,25 @@ pub(super) fn request_digest(conversation: ConversationId, command: &Command) ->
         }
     }
     finish(context)
+}
+
+fn update_invite(context: &mut Context, deed: &InviteDeed) {
+    match deed {
+        InviteDeed::Create { hash, bounds } => {
+            context.update(b"invite");
+            context.update(&hash.bytes());
+            context.update(&bounds.expires_at_ms.unwrap_or(0).to_be_bytes());
+            context.update(&bounds.uses_max.unwrap_or(0).to_be_bytes());
+        }
+        InviteDeed::Revoke(seq) => {
+            context.update(b"revoke");
+            context.update(&seq.get().to_be_bytes());
+        }
+        InviteDeed::Join(hash) => {
+            context.update(b"join");
+            context.update(&hash.bytes());
+        }
+    }
 }
 
 fn update_group(context: &mut Context, update: &GroupUpdate) {

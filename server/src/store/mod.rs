@@ -38,7 +38,10 @@ mod wakes;
 pub use self::{
     account::{Account, CreateUser, Device, DeviceLine, NewDevice, PutDevice, User},
     broadcasts::{Broadcast, BroadcastStore, NewBroadcast, Recipient},
-    command::{Actor, Append, Command, Committed, LogEvent, MembershipChange, Outcome, Refusal},
+    command::{
+        Actor, Append, Command, Committed, InviteDeed, InviteHash, LogEvent, MembershipChange,
+        Outcome, Refusal,
+    },
     epoch::{History, LogState, NewEpoch},
     identity::{account_log, direct_conversation},
     operators::{
@@ -286,6 +289,22 @@ pub trait Store:
         user: UserId,
         request: FetchListed,
     ) -> Result<Result<v1::Bans, Refusal>, StoreError>;
+
+    /// Invites to a group, for its admins and its owner.
+    async fn invites(
+        &self,
+        user: UserId,
+        request: FetchListed,
+    ) -> Result<Result<v1::Invites, Refusal>, StoreError>;
+
+    /// To which group an invite leads; `None` to whom it does not let in, or if it is of no use
+    /// at this time.
+    async fn invite_preview(
+        &self,
+        user: UserId,
+        invite: (ConversationId, InviteHash),
+        now_ms: i64,
+    ) -> Result<Option<v1::InvitePreview>, StoreError>;
 
     /// Events of a conversation that this user may read; `None` if they may read
     /// none of it.

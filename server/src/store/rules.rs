@@ -13,6 +13,7 @@
 mod account;
 mod bans;
 mod groups;
+mod invites;
 mod messages;
 mod roles;
 
@@ -38,11 +39,12 @@ pub(super) use self::{
         Count, Named, Said, add_members, create_group, each_once, leave, may_add, remove_member,
         update_group,
     },
+    invites::{Invite, InviteChange, InvitePermit, create_invite, join, revoke_invite},
     messages::{
         Change, Reacted, Subject, begin_direct, change, least_role, may_post, mentioned, message,
         post,
     },
-    roles::{set_role, stored_role},
+    roles::{Action, set_role, stored_role},
 };
 use super::{
     Append, Command, MembershipChange, Outcome, Refusal, StoreError,
@@ -203,6 +205,8 @@ pub(super) enum Permit<'a> {
     RemoveMember(Joined, &'a UserName),
     /// See [`ban`].
     Ban(Joined, &'a UserName, bool),
+    /// Something about an invite.
+    Invite(InvitePermit),
     /// See [`leave`].
     Leave(Joined),
     /// See [`set_role`].
@@ -275,6 +279,7 @@ pub(super) fn permit<'a>(
         }
         (Command::RemoveMember { name, .. }, _) => Ok(Permit::RemoveMember(group(standing)?, name)),
         (Command::Ban { name, banned, .. }, _) => Ok(Permit::Ban(group(standing)?, name, *banned)),
+        (Command::Invite { deed, .. }, _) => Ok(Permit::Invite(invites::permit(*deed, standing)?)),
         (Command::LeaveGroup { .. }, _) => Ok(Permit::Leave(group(standing)?)),
         (Command::UpdateGroup { update, .. }, _) => {
             Ok(Permit::UpdateGroup(group(standing)?, update))
@@ -374,6 +379,8 @@ pub(super) enum Aside {
     Ban(Arc<Person>),
     /// They were until the event.
     Unban(Arc<Person>),
+    /// Of an invite.
+    Invite(InviteChange),
     /// It is pinned from the event on.
     Pin(Seq),
     /// It was pinned until the event.

@@ -13,7 +13,7 @@ use magpie_protocol::{
 use magpie_server::store::{
     Account, AccountChange, Addressed, AdminAct, Append, Broadcast, BroadcastStore, CandidatePage,
     CandidatePlace, Committed, Confirm, Connect, CreateUser, Departure, Device, DeviceLine,
-    DueSync, DueWake, Generation, HistoryPage, LogState, MarkRead, Marked, Membership,
+    DueSync, DueWake, Generation, HistoryPage, InviteHash, LogState, MarkRead, Marked, Membership,
     NewBroadcast, NewDevice, NewReport, NewWake, OperatorStore, Positions, Preview, PutDevice,
     ReadLimit, Recipient, Refusal, Report, Schedule, Shard, SharedStore, SnapshotPage,
     SnapshotPlace, Statistics, Store, StoreError, Stretch, SyncStore, UserPage, WakeStore,
@@ -134,6 +134,12 @@ pass_on! {
     memberships(conversation: ConversationId, ended_after: Position) -> Vec<Membership>;
     members(user: UserId, request: FetchMembers) -> Option<v1::Members>;
     bans(user: UserId, request: FetchListed) -> Result<v1::Bans, Refusal>;
+    invites(user: UserId, request: FetchListed) -> Result<v1::Invites, Refusal>;
+    invite_preview(
+        user: UserId,
+        invite: (ConversationId, InviteHash),
+        now_ms: i64
+    ) -> Option<v1::InvitePreview>;
     history(user: UserId, request: FetchHistory) -> Option<HistoryPage>;
     conversations(
         user: UserId, after: Option<ConversationId>, limit: ReadLimit

@@ -469,6 +469,8 @@ impl Peer {
                 server_frame::Body::Conversations(it) => it.in_reply_to,
                 server_frame::Body::Members(it) => it.in_reply_to,
                 server_frame::Body::Bans(it) => it.in_reply_to,
+                server_frame::Body::Invites(it) => it.in_reply_to,
+                server_frame::Body::InvitePreview(it) => it.in_reply_to,
                 server_frame::Body::Devices(it) => it.in_reply_to,
                 server_frame::Body::Page(_) => continue,
                 other => panic!("not an answer: {other:?}"),

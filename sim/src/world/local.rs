@@ -286,6 +286,8 @@ impl Local {
             | Answer::Conversations(_)
             | Answer::Members(_)
             | Answer::Bans(_)
+            | Answer::Invites(_)
+            | Answer::InvitePreview(_)
             | Answer::Devices(_) => {}
         }
         Ok(None)

@@ -36,7 +36,7 @@ pub(super) enum Change {
 }
 
 impl Change {
-    pub(super) fn of(content: Option<&v1::EventContent>, sender: Option<UserId>) -> Option<Self> {
+    pub(super) fn of(content: Option<&v1::EventContent>, sender: Option<User>) -> Option<Self> {
         use v1::event_content::Kind;
         let users = |users: &[v1::User]| {
             let users = users.iter().cloned();
@@ -47,17 +47,20 @@ impl Change {
             Kind::Message(_)
             | Kind::MessageEdited(_)
             | Kind::Reacted(_)
+            | Kind::InviteCreated(_)
+            | Kind::InviteRevoked(_)
             | Kind::AccountChanged(_) => return None,
             Kind::GroupCreated(it) => Self::Created {
                 title: it.title.clone(),
                 members: users(&it.members),
-                owner: sender,
+                owner: sender.map(|sender| sender.id),
             },
             Kind::MembersAdded(it) => Self::Added(users(&it.members)),
+            Kind::MemberJoined(_) => Self::Added(vec![sender?]),
             Kind::MemberBanned(it) if !it.removed => return None,
             Kind::MemberBanned(it) => Self::Removed(user(it.member.as_ref())?, None),
             Kind::MemberRemoved(it) => Self::Removed(user(it.member.as_ref())?, None),
-            Kind::MemberLeft(it) => Self::Removed(sender?, user(it.heir.as_ref())),
+            Kind::MemberLeft(it) => Self::Removed(sender?.id, user(it.heir.as_ref())),
             Kind::GroupUpdated(it) => Self::Group(it.clone()),
             Kind::Pinned(it) => Self::Pin(Seq::new(it.seq), it.pinned),
             Kind::MessageDeleted(it) => Self::Pin(Seq::new(it.seq), false),
@@ -148,7 +151,7 @@ pub(super) fn changes_above(
     let raw: Vec<Vec<u8>> = transaction
         .prepare_cached(
             "SELECT raw FROM events
-              WHERE conversation = ?1 AND seq > ?2 AND (kind BETWEEN ?3 AND ?4 OR kind IN (?5, ?6, ?7, ?8, ?9))
+              WHERE conversation = ?1 AND seq > ?2 AND (kind BETWEEN ?3 AND ?4 OR kind IN (?5, ?6, ?7, ?8, ?9, ?10))
               ORDER BY seq",
         )?
         .query_map(
@@ -161,7 +164,8 @@ pub(super) fn changes_above(
                 events::GROUP_UPDATED,
                 events::PINNED,
                 events::DELETED,
-                events::MEMBER_BANNED
+                events::MEMBER_BANNED,
+                events::MEMBER_JOINED
             ],
             |row| row.get(0),
         )?
@@ -169,7 +173,7 @@ pub(super) fn changes_above(
     let changes = raw.into_iter().filter_map(|raw| {
         let event = raw::event(&Bytes::from(raw));
         let sender = event.sender.clone().and_then(events::user);
-        Change::of(event.content.as_ref(), sender.map(|user| user.id))
+        Change::of(event.content.as_ref(), sender)
     });
     Ok(changes.collect())
 }

@@ -12,7 +12,7 @@ use std::{
 use magpie_protocol::{
     id::{ConversationId, UserId},
     role::Role,
-    seq::{Position, Seq},
+    seq::Position,
     setting::Setting,
     wire::{FetchHistory, HistoryFrom, v1},
 };
@@ -290,7 +290,10 @@ impl Model {
                     (_, None) | (None, _) => false,
                 }
             }
-            Command::UpdateGroup { .. } | Command::Pin { .. } | Command::Ban { .. } => false,
+            Command::UpdateGroup { .. }
+            | Command::Pin { .. }
+            | Command::Ban { .. }
+            | Command::Invite { .. } => false,
             Command::SetRole {
                 conversation,
                 name,
@@ -304,10 +307,6 @@ impl Model {
             }
             Command::LeaveGroup { conversation } => is_member(conversation, actor),
         }
-    }
-
-    fn may(&self, request: &Append, conversation: ConversationId, at: Seq, deed: Deed) -> bool {
-        self.may_change(request.actor.user, conversation, at.get(), deed)
     }
 
     fn take(&mut self, event: LogEvent) {

@@ -6,8 +6,8 @@ use magpie_protocol::{
     wire::Target,
 };
 
-use super::{Player, World};
-use crate::store::Command;
+use super::{Player, World, seq};
+use crate::store::{Command, MarkRead, Shard};
 
 pub(in crate::store) fn send(to: Target, text: &str) -> Command {
     let message = MessageText::try_from(text.to_owned()).unwrap().into();
@@ -62,5 +62,23 @@ impl World {
         who: &Player,
     ) -> u64 {
         self.accept(self.request(by, remove(from, who))).await.1
+    }
+
+    /// Moves a mark. Where it is now.
+    pub(in crate::store) async fn mark(
+        &self,
+        of: &Player,
+        id: ConversationId,
+        to: u64,
+    ) -> Option<u64> {
+        let shard = Shard::of_conversation(id, self.store.shard_count());
+        let mark = MarkRead {
+            user: of.id(),
+            conversation: id,
+            seq: seq(to),
+        };
+        let marked = self.store.mark_read(shard, &[mark]).await.unwrap();
+        assert!(marked.head >= marked.after);
+        marked.marks[0].map(|mark| mark.seq.get())
     }
 }

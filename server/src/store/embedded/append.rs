@@ -5,10 +5,13 @@ use std::sync::Arc;
 
 use magpie_protocol::{role::Role, text::UserName};
 
-use super::{bans, log::Log, rows, writer::Writer};
+use super::{bans, invites, log::Log, rows, writer::Writer};
 use crate::store::{
     Append, Committed, Outcome, Refusal, StoreError,
-    rules::{self, Asked, Change, Effect, Joined, Named, Permit, Person, Place, Reacted, Standing},
+    rules::{
+        self, Asked, Change, Effect, InvitePermit, Joined, Named, Permit, Person, Place, Reacted,
+        Standing,
+    },
 };
 
 /// Appends a batch. See [`crate::store::Store::append`].
@@ -162,6 +165,7 @@ impl Log<'_> {
                 let is_banned = bans::is_banned(self.connection, joined.place, &person)?;
                 rules::ban(joined, sender, (person, role), is_banned, banned)?
             }
+            Permit::Invite(permit) => self.decide_invite(permit, sender)?,
             Permit::Leave(Joined { place, role }) => {
                 let heir = match role {
                     Role::Owner => self.heir(place)?,
@@ -175,6 +179,29 @@ impl Log<'_> {
             Permit::SetRole(joined, name, role) => {
                 let (person, from) = self.member(joined.place, name)?;
                 rules::set_role(joined, sender, person, from, role)?
+            }
+        })
+    }
+
+    fn decide_invite(&self, permit: InvitePermit, sender: &Arc<Person>) -> Result<Effect, Stop> {
+        let now = self.committed_at_ms;
+        Ok(match permit {
+            InvitePermit::Create(joined, hash, bounds) => {
+                let same = invites::by_hash(self.connection, joined.place, &hash)?;
+                let count = invites::count(self.connection, joined.place, now)?;
+                rules::create_invite(joined, (hash, bounds), same.as_ref(), count, now)?
+            }
+            InvitePermit::Revoke(joined, seq) => {
+                let subject = self.subject(joined.place, seq, sender)?;
+                let is_there = invites::is_there(self.connection, joined.place, seq)?;
+                rules::revoke_invite((joined, seq), subject, is_there)?
+            }
+            InvitePermit::Join(place, role, hash) => {
+                let invite = invites::by_hash(self.connection, place, &hash)?;
+                let is_banned = bans::is_banned(self.connection, place, sender)?;
+                let count = self.count(place)?;
+                let place = (place, role);
+                rules::join(place, sender, invite.as_ref(), is_banned, count, now)?
             }
         })
     }

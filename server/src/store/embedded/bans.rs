@@ -10,7 +10,7 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 use super::rows::{self, OPEN_END, signed, unsigned};
 use crate::store::{
     Refusal, StoreError,
-    rules::{self, ConversationKind, Person, Place},
+    rules::{self, Action, ConversationKind, Person, Place},
 };
 
 pub(super) fn is_banned(
@@ -72,7 +72,12 @@ pub(super) fn bans(
     let Some(membership) = membership(connection, user, &request)? else {
         return Ok(Err(Refusal::NotFound));
     };
-    if let Err(refusal) = rules::may_list(membership.kind, membership.role) {
+    let may = rules::may_list(
+        membership.kind,
+        membership.role,
+        Action::Remove(Role::Member),
+    );
+    if let Err(refusal) = may {
         return Ok(Err(refusal));
     }
     let limit = i64::from(request.limit);

@@ -8,6 +8,7 @@ use magpie_protocol::{
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
+    invites,
     log::Log,
     notify::SET_NOTIFY,
     rows::{OPEN_END, signed, unsigned},
@@ -155,6 +156,7 @@ pub(super) fn write(
     (place, by): (Place, Seq),
     sender: &Person,
     aside: Aside,
+    now_ms: i64,
 ) -> Result<(), StoreError> {
     let (key, by) = (place.key, signed(by.get()));
     match aside {
@@ -182,6 +184,7 @@ pub(super) fn write(
             let mut delete = connection.prepare_cached(DELETE_BAN)?;
             delete.execute(params![key, person.key])?;
         }
+        Aside::Invite(change) => invites::write(connection, (key, by), change, now_ms)?,
         Aside::Pin(seq) => {
             let mut insert = connection.prepare_cached(INSERT_PIN)?;
             insert.execute(params![key, signed(seq.get())])?;

@@ -157,7 +157,8 @@ impl Log<'_> {
             };
             self.caches.placed(asked.conversation, place);
         }
-        changes::write(self.connection, (place, seq), sender, aside)?;
+        let now_ms = self.committed_at_ms;
+        changes::write(self.connection, (place, seq), sender, aside, now_ms)?;
         Ok(seq)
     }
 

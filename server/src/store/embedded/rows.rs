@@ -205,6 +205,9 @@ pub(super) fn log_event(connection: &Connection, row: &Row<'_>) -> Result<LogEve
         | EventKind::GroupUpdated
         | EventKind::Pinned
         | EventKind::MemberBanned
+        | EventKind::InviteCreated
+        | EventKind::InviteRevoked
+        | EventKind::MemberJoined
         | EventKind::AccountChanged => stored_change(kind, sender, body)?,
     };
     let encoded = encode_event(&EventParts {

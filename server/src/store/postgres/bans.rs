@@ -11,7 +11,7 @@ use magpie_protocol::{
 use super::session::{Failure, Params, Session, get, get_count, get_id, signed, uuid};
 use crate::store::{
     Refusal,
-    rules::{self, ConversationKind, Person, Place},
+    rules::{self, Action, ConversationKind, Person, Place},
 };
 
 /// Which of these people are kept out, by their keys.
@@ -75,7 +75,12 @@ pub(super) async fn bans(
     let Some(membership) = membership(session, user, &request).await? else {
         return Ok(Err(Refusal::NotFound));
     };
-    if let Err(refusal) = rules::may_list(membership.kind, membership.role) {
+    let may = rules::may_list(
+        membership.kind,
+        membership.role,
+        Action::Remove(Role::Member),
+    );
+    if let Err(refusal) = may {
         return Ok(Err(refusal));
     }
     let limit = i64::from(request.limit);

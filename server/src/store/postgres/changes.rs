@@ -7,6 +7,7 @@ use magpie_protocol::{
 };
 
 use super::{
+    invites,
     log::Log,
     notify::SET_NOTIFY,
     session::{Failure, Params, get, get_count, signed},
@@ -185,6 +186,9 @@ impl Log<'_> {
             }
             Aside::Unban(person) => {
                 session.execute(DELETE_BAN, &[&key, &person.key]).await?;
+            }
+            Aside::Invite(change) => {
+                invites::write(session, (key, by), change, self.committed_at_ms).await?;
             }
             Aside::Pin(seq) => {
                 let seq = signed(seq.get());

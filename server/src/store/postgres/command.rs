@@ -7,15 +7,15 @@ use magpie_protocol::{id::ConversationId, role::Role, seq::Seq, text::UserName};
 use tokio_postgres::Row;
 
 use super::{
-    bans,
+    bans, invites,
     log::{Log, Request, role},
     session::{Failure, get, get_count, uuid},
 };
 use crate::store::{
     Append, LogEvent, Outcome, Refusal,
     rules::{
-        self, Asked, Change, ConversationKind, Effect, Joined, Known, Named, Permit, Person, Place,
-        Reacted, Standing,
+        self, Asked, Change, ConversationKind, Effect, InvitePermit, Joined, Known, Named, Permit,
+        Person, Place, Reacted, Standing,
     },
 };
 
@@ -196,6 +196,7 @@ impl<'a> Log<'a> {
                 let found = bans::banned(self.session, joined.place, found).await?;
                 rules::ban(joined, sender, (person, role), !found.is_empty(), banned)?
             }
+            Permit::Invite(permit) => self.decide_invite(permit, sender).await?,
             Permit::Leave(Joined { place, role }) => {
                 let heir = match role {
                     Role::Owner => self.heir(place).await?,
@@ -209,6 +210,35 @@ impl<'a> Log<'a> {
             Permit::SetRole(joined, name, role) => {
                 let (person, from) = self.member(joined.place, name).await?;
                 rules::set_role(joined, sender, person, from, role)?
+            }
+        })
+    }
+
+    async fn decide_invite(
+        &self,
+        permit: InvitePermit,
+        sender: &Arc<Person>,
+    ) -> Result<Effect, Stop> {
+        let now = self.committed_at_ms;
+        Ok(match permit {
+            InvitePermit::Create(joined, hash, bounds) => {
+                let same = invites::by_hash(self.session, joined.place, &hash).await?;
+                let count = invites::count(self.session, joined.place, now).await?;
+                rules::create_invite(joined, (hash, bounds), same.as_ref(), count, now)?
+            }
+            InvitePermit::Revoke(joined, seq) => {
+                let subject = self.subject(joined.place, seq, sender).await?;
+                let is_there = invites::is_there(self.session, joined.place, seq).await?;
+                rules::revoke_invite((joined, seq), subject, is_there)?
+            }
+            InvitePermit::Join(place, role, hash) => {
+                let invite = invites::by_hash(self.session, place, &hash).await?;
+                let is_banned = !bans::banned(self.session, place, std::slice::from_ref(sender))
+                    .await?
+                    .is_empty();
+                let count = self.count(place).await?;
+                let place = (place, role);
+                rules::join(place, sender, invite.as_ref(), is_banned, count, now)?
             }
         })
     }

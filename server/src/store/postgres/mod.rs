@@ -18,6 +18,7 @@ mod describe;
 mod due;
 mod epoch;
 mod history;
+mod invites;
 mod known;
 mod log;
 mod members;
@@ -66,9 +67,9 @@ pub use self::{
 };
 use super::{
     Account, Append, Committed, Confirm, Connect, CreateUser, Device, DeviceLine, Generation,
-    HistoryPage, LogState, MarkRead, Marked, Membership, NewDevice, Positions, PutDevice,
-    ReadLimit, Refusal, Shard, SnapshotPage, SnapshotPlace, Store, StoreError, Stretch, UserPage,
-    ahead::Ahead, seen::Seen,
+    HistoryPage, InviteHash, LogState, MarkRead, Marked, Membership, NewDevice, Positions,
+    PutDevice, ReadLimit, Refusal, Shard, SnapshotPage, SnapshotPlace, Store, StoreError, Stretch,
+    UserPage, ahead::Ahead, seen::Seen,
 };
 
 /// A store in a database of `PostgreSQL`.
@@ -264,6 +265,25 @@ impl Store for Postgres {
     ) -> Result<Result<v1::Bans, Refusal>, StoreError> {
         let taken = self.connections.take().await?;
         Ok(bans::bans(Session::over(&taken), user, request).await?)
+    }
+
+    async fn invites(
+        &self,
+        user: UserId,
+        request: FetchListed,
+    ) -> Result<Result<v1::Invites, Refusal>, StoreError> {
+        let taken = self.connections.take().await?;
+        Ok(invites::invites(Session::over(&taken), user, request).await?)
+    }
+
+    async fn invite_preview(
+        &self,
+        user: UserId,
+        invite: (ConversationId, InviteHash),
+        now_ms: i64,
+    ) -> Result<Option<v1::InvitePreview>, StoreError> {
+        let taken = self.connections.take().await?;
+        Ok(invites::preview(Session::over(&taken), user, invite, now_ms).await?)
     }
 
     async fn history(

@@ -9,7 +9,7 @@ use magpie_protocol::{
 
 use super::{
     Aside, ConversationKind, Effect, Joined, Members, Person, Scene,
-    roles::{Action, may, may_in},
+    roles::{Action, may},
 };
 use crate::store::{Refusal, event::EventKind};
 
@@ -57,12 +57,17 @@ pub(in crate::store) fn ban(
     })
 }
 
-/// Whether a member with this role may see who is kept out.
-pub(in crate::store) fn may_list(kind: ConversationKind, role: Role) -> Result<(), Refusal> {
+/// Whether a member with this role may see who is kept out, or other lists of who looks after
+/// the group.
+pub(in crate::store) fn may_list(
+    kind: ConversationKind,
+    role: Role,
+    action: Action,
+) -> Result<(), Refusal> {
     if kind != ConversationKind::Group {
         return Err(Refusal::NotPossible);
     }
-    match may_in(kind, role, Action::Remove(Role::Member)) {
+    match may(role, action) {
         true => Ok(()),
         false => Err(Refusal::NotAllowed),
     }

@@ -39,6 +39,8 @@ pub(in crate::store) enum Action {
     Announce,
     /// Pin messages, and take them off.
     Pin,
+    /// Create, see and revoke invites.
+    Invite,
 }
 
 /// Whether a member with this role of a group may do that.
@@ -52,7 +54,8 @@ pub(in crate::store) fn may(role: Role, action: Action) -> bool {
         | Action::MentionEverybody
         | Action::Update
         | Action::Announce
-        | Action::Pin => role >= Role::Admin,
+        | Action::Pin
+        | Action::Invite => role >= Role::Admin,
     }
 }
 
@@ -69,7 +72,8 @@ pub(super) fn may_in(kind: ConversationKind, role: Role, action: Action) -> bool
             | Action::SetRole(..)
             | Action::DeleteOthers
             | Action::Update
-            | Action::Announce,
+            | Action::Announce
+            | Action::Invite,
         )
         | (ConversationKind::Account, _) => false,
     }
@@ -128,6 +132,7 @@ mod tests {
             (Action::Update, [false, true, true]),
             (Action::Announce, [false, true, true]),
             (Action::Pin, [false, true, true]),
+            (Action::Invite, [false, true, true]),
         ];
         for to in Role::ALL {
             table.push((Action::SetRole(Member, to), [false, false, true]));
@@ -154,6 +159,7 @@ mod tests {
             Action::Update,
             Action::Announce,
             Action::Pin,
+            Action::Invite,
             Action::SetRole(Role::Member, Role::Admin),
         ]);
         for action in actions {

@@ -12,7 +12,8 @@ use magpie_server::config::Limits;
 use prost::Message as _;
 
 use self::bodies::{
-    ban, delete, edit, fetch_bans, pin, react, remove_member, report, set_role, update_group,
+    ban, create_invite, delete, edit, fetch_bans, fetch_invites, join_by_invite, look_up_invite,
+    pin, react, remove_member, report, revoke_invite, set_role, update_group,
 };
 use super::*;
 use crate::{
@@ -35,7 +36,7 @@ enum Names {
     Device(fn(Bytes) -> client_frame::Body),
 }
 
-const ROWS: [&str; 32] = [
+const ROWS: [&str; 37] = [
     "hello",
     "register",
     "sign_in",
@@ -48,6 +49,11 @@ const ROWS: [&str; 32] = [
     "pin",
     "ban",
     "fetch_bans",
+    "create_invite",
+    "revoke_invite",
+    "join_by_invite",
+    "look_up_invite",
+    "fetch_invites",
     "create_group",
     "add_members",
     "remove_member",
@@ -86,6 +92,11 @@ fn kind(name: &str) -> client_frame::Body {
         "pin" => Body::Pin(Default::default()),
         "ban" => Body::Ban(Default::default()),
         "fetch_bans" => Body::FetchBans(Default::default()),
+        "create_invite" => Body::CreateInvite(Default::default()),
+        "revoke_invite" => Body::RevokeInvite(Default::default()),
+        "join_by_invite" => Body::JoinByInvite(Default::default()),
+        "look_up_invite" => Body::LookUpInvite(Default::default()),
+        "fetch_invites" => Body::FetchInvites(Default::default()),
         "create_group" => Body::CreateGroup(Default::default()),
         "add_members" => Body::AddMembers(Default::default()),
         "remove_member" => Body::RemoveMember(Default::default()),
@@ -141,6 +152,11 @@ fn row(name: &str) -> Names {
         Body::Pin(_) => Names::Conversation(pin),
         Body::Ban(_) => Names::Conversation(ban),
         Body::FetchBans(_) => Names::Conversation(fetch_bans),
+        Body::CreateInvite(_) => Names::Conversation(create_invite),
+        Body::RevokeInvite(_) => Names::Conversation(revoke_invite),
+        Body::JoinByInvite(_) => Names::Conversation(join_by_invite),
+        Body::LookUpInvite(_) => Names::Conversation(look_up_invite),
+        Body::FetchInvites(_) => Names::Conversation(fetch_invites),
         Body::AddMembers(_) => Names::Conversation(|conversation_id| {
             Body::AddMembers(v1::AddMembers {
                 message_id: fresh_id(),
@@ -402,8 +418,18 @@ async fn members_may() {
     let (mut a, _) = room.world.connect(&room.alice, Bytes::new()).await;
     for name in ROWS {
         let body = match row(name) {
-            // Alice would be gone.
-            Names::Conversation(_) if ["remove_member", "leave_group"].contains(&name) => continue,
+            // Alice would be gone, is there already, or has no such invite to end.
+            Names::Conversation(_)
+                if [
+                    "remove_member",
+                    "leave_group",
+                    "join_by_invite",
+                    "revoke_invite",
+                ]
+                .contains(&name) =>
+            {
+                continue;
+            }
             Names::Conversation(make) => make(room.group.clone()),
             Names::Device(_) | Names::Connection | Names::Itself | Names::User => continue,
         };

@@ -155,7 +155,8 @@ CREATE TABLE events (
     sender          INTEGER NOT NULL,
     -- 1 message, 2 group created, 3 members added, 4 member removed, 5 member left,
     -- 6 message edited, 7 message deleted, 8 reacted, 20 account changed, 30 role
-    -- changed, 31 group updated, 50 pinned, 51 member banned.
+    -- changed, 31 group updated, 50 pinned, 51 member banned,
+    -- 52 invite created, 53 invite revoked, 54 member joined.
     kind            INTEGER NOT NULL,
     committed_at_ms INTEGER NOT NULL,
     message_id      BLOB NOT NULL,
@@ -256,6 +257,23 @@ CREATE TABLE bans (
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX bans_by_seq ON bans (conversation, seq);
+
+-- Who may join a group by themself: whoever has the secret. None that was revoked.
+CREATE TABLE invites (
+    conversation  INTEGER NOT NULL,
+    -- Of the event that created it.
+    seq           INTEGER NOT NULL,
+    -- SHA-256 of its secret.
+    hash          BLOB NOT NULL,
+    -- 0: until it is revoked.
+    expires_at_ms INTEGER NOT NULL,
+    -- 0: any number of times.
+    uses_max      INTEGER NOT NULL,
+    uses          INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (conversation, seq)
+) STRICT, WITHOUT ROWID;
+
+CREATE UNIQUE INDEX invites_by_hash ON invites (conversation, hash);
 
 -- How far a user has read; survives leaving and coming back.
 CREATE TABLE marks (

@@ -181,7 +181,7 @@ CREATE TABLE events (
     message_id       uuid NOT NULL,
     -- 1 message, 2 group created, 3 members added, 4 member removed, 5 member left,
     -- 6 message edited, 7 message deleted, 8 reacted, 30 role changed, 31 group updated,
-    -- 50 pinned, 51 member banned.
+    -- 50 pinned, 51 member banned, 52 invite created, 53 invite revoked, 54 member joined.
     kind             smallint NOT NULL,
     -- Of the request: tells a repeat from a conflict for ever, even if the body
     -- is blanked.
@@ -304,6 +304,23 @@ CREATE TABLE bans (
 );
 
 CREATE INDEX bans_by_seq ON bans (conversation_key, seq);
+
+-- Who may join a group by themself: whoever has the secret. None that was revoked.
+CREATE TABLE invites (
+    conversation_key bigint NOT NULL,
+    -- Of the event that created it.
+    seq              bigint NOT NULL,
+    -- SHA-256 of its secret.
+    hash             bytea NOT NULL,
+    -- 0: until it is revoked.
+    expires_at_ms    bigint NOT NULL,
+    -- 0: any number of times.
+    uses_max         bigint NOT NULL,
+    uses             bigint NOT NULL DEFAULT 0,
+    PRIMARY KEY (conversation_key, seq)
+);
+
+CREATE UNIQUE INDEX invites_by_hash ON invites (conversation_key, hash);
 
 -- How far a user has read; survives leaving and coming back.
 CREATE TABLE marks (
