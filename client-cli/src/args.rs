@@ -12,7 +12,7 @@ use std::{env, net::SocketAddr, path::PathBuf};
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
-use magpie_client::{DeviceId, DeviceName, InviteLink, MessageId, Recipient, Seq, Title, UserName};
+use magpie_client::{DeviceId, DeviceName, MessageId, Recipient, Seq, Title, UserName};
 
 pub(crate) use self::{
     account::{DeleteArgs, ExportArgs, PasswordArgs, ReportArgs},
@@ -203,18 +203,7 @@ pub(crate) enum Command {
         command: invite::InviteCommand,
     },
 
-    /// Join a group by the link of an invite
-    #[command(
-        after_help = "Example:\n  magpie join magpie:join/0190163d8694739baea5966c26f8ad910123456789abcdef0123456789abcdef"
-    )]
-    Join {
-        /// The link
-        #[arg(value_name = "LINK", value_parser = invite::link)]
-        link: InviteLink,
-        /// Only write the outbox; the next command that connects sends it
-        #[arg(long)]
-        queue: bool,
-    },
+    Join(invite::Join),
 
     /// Send a message, or each line of standard input
     ///
@@ -264,6 +253,8 @@ pub(crate) enum Command {
     Unmute(setting::Unmute),
 
     Contact(setting::Contact),
+
+    Receipts(setting::Receipts),
 
     /// List your favourites and whom you gave another name (works offline)
     #[command(after_help = "Example:\n  magpie contacts")]

@@ -3,6 +3,7 @@
 
 mod conversations;
 mod invite;
+mod members;
 mod message;
 mod people;
 mod requests;
@@ -16,6 +17,7 @@ use std::fmt;
 pub(crate) use self::{
     conversations::ConversationFields,
     invite::InviteFields,
+    members::role_name,
     message::MessageFields,
     people::place,
     torture::{BegunFields, FaultFields, HealedFields, StruckFields, TortureFields},
@@ -23,8 +25,7 @@ pub(crate) use self::{
 
 use magpie_client::{
     Acceptance, Account, Content, ConversationId, DeviceId, DeviceLine, Dropped, Gap, InviteLink,
-    MediaId, Member, MessageId, MessagePlace, Refusal, Role, StoredEvent, User, UserId,
-    date::rfc3339,
+    MediaId, MessageId, MessagePlace, Refusal, StoredEvent, User, UserId, date::rfc3339,
 };
 use serde::{Serialize, Serializer};
 
@@ -143,6 +144,9 @@ pub(crate) enum Line {
         failed: u64,
     },
     Conversation(ConversationFields),
+    Receipts {
+        hidden: bool,
+    },
     Contact {
         user: String,
         user_id: Shown<UserId>,
@@ -455,32 +459,5 @@ impl Line {
             *place = Some(of);
         }
         self
-    }
-
-    pub(crate) fn member(conversation: ConversationId, member: Member) -> Self {
-        Self::Member {
-            conversation_id: Shown(conversation),
-            user: member.user.name,
-            user_id: Shown(member.user.id),
-            role: member.role.map(role_name),
-            read_seq: member.read_seq.get(),
-        }
-    }
-
-    pub(crate) fn members(conversation: ConversationId, count: u64, listed: u64) -> Self {
-        Self::Members {
-            conversation_id: Shown(conversation),
-            count,
-            listed,
-        }
-    }
-}
-
-/// What a role is called.
-pub(crate) const fn role_name(role: Role) -> &'static str {
-    match role {
-        Role::Member => "member",
-        Role::Admin => "admin",
-        Role::Owner => "owner",
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use magpie_client::{ConversationId, InviteLink, Seq};
 
 use super::{seq, setting::duration};
@@ -63,7 +63,21 @@ pub(crate) enum InviteCommand {
     },
 }
 
-pub(crate) fn link(text: &str) -> Result<InviteLink, String> {
+/// Join a group by the link of an invite
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Example:\n  magpie join magpie:join/0190163d8694739baea5966c26f8ad910123456789abcdef0123456789abcdef"
+)]
+pub(crate) struct Join {
+    /// The link
+    #[arg(value_name = "LINK", value_parser = link)]
+    pub(crate) link: InviteLink,
+    /// Only write the outbox; the next command that connects sends it
+    #[arg(long)]
+    pub(crate) queue: bool,
+}
+
+fn link(text: &str) -> Result<InviteLink, String> {
     text.parse()
         .map_err(|error: magpie_client::InvalidLink| error.to_string())
 }

@@ -6,7 +6,7 @@ use magpie_client::{ConversationId, InviteBounds, InviteLink, NewRequest, Seq};
 
 use super::{devices::connected, message::queue};
 use crate::{
-    args::invite::InviteCommand,
+    args::invite::{InviteCommand, Join},
     context::Context,
     failure::{Exit, Failure},
     line::Line,
@@ -38,9 +38,10 @@ pub(crate) async fn run(context: &Context, command: InviteCommand) -> Result<Exi
     }
 }
 
-pub(crate) async fn join(context: &Context, link: InviteLink, only: bool) -> Result<Exit, Failure> {
+pub(crate) async fn join(context: &Context, asked: Join) -> Result<Exit, Failure> {
     context.signed_in()?;
-    queue(context, NewRequest::Join { link }, only).await
+    let link = asked.link;
+    queue(context, NewRequest::Join { link }, asked.queue).await
 }
 
 async fn create(

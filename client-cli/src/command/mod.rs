@@ -59,7 +59,7 @@ async fn with_home(context: &Context, command: Command) -> Result<Exit, Failure>
         } => devices::revoke(context, id).await,
         Command::Group { command } => group::run(context, command).await,
         Command::Invite { command } => invite::run(context, command).await,
-        Command::Join { link, queue } => invite::join(context, link, queue).await,
+        Command::Join(asked) => invite::join(context, asked).await,
         Command::Send {
             to,
             text,
@@ -81,6 +81,7 @@ async fn with_home(context: &Context, command: Command) -> Result<Exit, Failure>
         Command::Unmute(asked) => setting::unmute(context, asked).await,
         Command::Contact(asked) => setting::contact(context, asked).await,
         Command::Contacts => setting::contacts(context),
+        Command::Receipts(asked) => setting::receipts(context, asked).await,
         Command::Chat { to } => chat::run(context, to).await,
         Command::Listen { until_idle } => listen::run(context, until_idle).await,
         Command::Sync => sync::run(context).await,

@@ -92,6 +92,18 @@ impl Line {
     }
 }
 
+impl EventFields {
+    /// What it is to an invite, behind who does it.
+    pub(super) fn paint_invite(&self, to: &mut Painter) -> fmt::Result {
+        let seq = self.target_seq.unwrap_or_default();
+        match self.kind {
+            "invite_revoked" => write!(to, " ended the invite {seq}"),
+            "member_joined" => write!(to, " joined by the invite {seq}"),
+            _ => write!(to, " made a link to join by"),
+        }
+    }
+}
+
 impl InviteFields {
     fn paint(&self, to: &mut Painter) -> fmt::Result {
         aside(to, short(&self.created_at))?;

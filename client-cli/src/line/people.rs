@@ -70,6 +70,7 @@ impl Line {
             }
             Self::Outbox(fields) => fields.paint(to),
             Self::Contact { .. } => self.paint_contact(to),
+            Self::Receipts { hidden } => to.write_str(if *hidden { "hidden" } else { "shown" }),
             Self::Difference {
                 conversation_id,
                 message,
@@ -273,21 +274,7 @@ impl EventFields {
             }
             "member_banned" => write!(to, " banned {members}"),
             "member_unbanned" => write!(to, " ended the ban of {members}"),
-            "invite_created" => write!(to, " made a link to join by"),
-            "invite_revoked" => {
-                write!(
-                    to,
-                    " ended the invite {}",
-                    self.target_seq.unwrap_or_default()
-                )
-            }
-            "member_joined" => {
-                write!(
-                    to,
-                    " joined by the invite {}",
-                    self.target_seq.unwrap_or_default()
-                )
-            }
+            "invite_created" | "invite_revoked" | "member_joined" => self.paint_invite(to),
             "member_left" => {
                 write!(to, " left")?;
                 match &self.heir {

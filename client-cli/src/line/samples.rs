@@ -72,6 +72,7 @@ fn event(kind: &'static str) -> Line {
             until: Some(MOMENT.to_owned()),
             favourite: Some(true),
             nickname: Some(hostile()),
+            hidden: Some(true),
         },
         place: Some(hostile()),
     })
@@ -251,7 +252,7 @@ fn torture() -> Vec<Line> {
     ]
 }
 
-fn conversations() -> [Line; 8] {
+fn conversations() -> [Line; 9] {
     [
         Line::Conversation(ConversationFields {
             conversation_id: conversation_id(),
@@ -274,6 +275,7 @@ fn conversations() -> [Line; 8] {
             favourite: true,
             nickname: hostile(),
         }),
+        Line::Receipts { hidden: true },
         Line::Contact {
             user: hostile(),
             user_id: Shown(magpie_client::UserId::new([3; 16])),

@@ -6,6 +6,7 @@ mod changing;
 mod chatting;
 mod devices;
 mod exits;
+#[cfg(test)] // as above
 mod groups;
 mod holding;
 mod limited;
@@ -13,6 +14,7 @@ mod limited;
 mod manual;
 mod queueing;
 mod roles;
+#[cfg(test)] // as above
 mod settings;
 #[cfg(test)] // as above
 mod sharing;

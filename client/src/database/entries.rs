@@ -168,10 +168,7 @@ fn operation(body: Body) -> Option<Operation> {
         },
         Body::Ban(it) => ban(it)?,
         Body::CreateInvite(it) => create_invite(&it)?,
-        Body::RevokeInvite(it) => Operation::RevokeInvite {
-            conversation: conversation(&it.conversation_id)?,
-            seq: Seq::new(it.seq),
-        },
+        Body::RevokeInvite(it) => revoke_invite(&it)?,
         Body::JoinByInvite(it) => Operation::Join {
             link: link(&it.conversation_id, &it.secret)?,
         },
@@ -236,6 +233,13 @@ fn create_invite(it: &v1::CreateInvite) -> Option<Operation> {
     Some(Operation::CreateInvite {
         link: link(&it.conversation_id, &it.secret)?,
         bounds: InviteBounds::of(it.expires_at_ms, it.uses_max),
+    })
+}
+
+fn revoke_invite(it: &v1::RevokeInvite) -> Option<Operation> {
+    Some(Operation::RevokeInvite {
+        conversation: ConversationId::try_from(it.conversation_id.as_ref()).ok()?,
+        seq: Seq::new(it.seq),
     })
 }
 

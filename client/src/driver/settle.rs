@@ -7,11 +7,8 @@ impl Connection<'_> {
     /// Acknowledges what was written, and tells the app.
     pub(super) fn written(&mut self, changes: Changes) {
         self.acknowledge();
-        let has_cursor = changes.cursor.is_some();
         if let Some(cursor) = changes.cursor {
             self.session.stored(cursor);
-        }
-        if has_cursor {
             // A pong that came before says nothing new any more.
             drop(self.session.take_checkpoint());
         } else {
@@ -30,6 +27,11 @@ impl Connection<'_> {
         }
         if let Some(reads) = changes.reads.filter(|_| !holds) {
             self.reads.extend(reads);
+        }
+        self.reads_held |= changes.reads_held;
+        if self.reads_held && !(changes.accepted.is_empty() && changes.refused.is_empty()) {
+            self.reads_held = false;
+            self.reads_changed = true;
         }
         if let Some(missing) = changes.missing {
             self.missing = missing.into();

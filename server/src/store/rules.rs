@@ -389,4 +389,6 @@ pub(super) enum Aside {
     UpdateGroup(GroupUpdate),
     /// For what the sender is woken from now on, in a conversation or in all.
     Notify(Option<ConversationId>, Notify),
+    /// Whether the sender hides their read receipts from now on.
+    HideReceipts(bool),
 }

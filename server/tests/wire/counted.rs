@@ -1,6 +1,9 @@
 //! A store that notes what it is asked.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex},
+};
 
 use async_trait::async_trait;
 use magpie_protocol::{
@@ -140,6 +143,7 @@ pass_on! {
         invite: (ConversationId, InviteHash),
         now_ms: i64
     ) -> Option<v1::InvitePreview>;
+    hiding_receipts(users: &[UserId]) -> HashSet<UserId>;
     history(user: UserId, request: FetchHistory) -> Option<HistoryPage>;
     conversations(
         user: UserId, after: Option<ConversationId>, limit: ReadLimit

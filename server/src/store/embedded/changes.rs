@@ -11,6 +11,7 @@ use super::{
     invites,
     log::Log,
     notify::SET_NOTIFY,
+    receipts,
     rows::{OPEN_END, signed, unsigned},
 };
 use crate::store::{
@@ -222,6 +223,7 @@ pub(super) fn write(
             let mut set = connection.prepare_cached(SET_NOTIFY)?;
             set.execute(params![sender.key, of, notify.level.number(), until_ms])?;
         }
+        Aside::HideReceipts(hidden) => receipts::set(connection, sender.key, hidden)?,
     }
     Ok(())
 }

@@ -26,6 +26,7 @@ mod operators;
 mod pages;
 mod previews;
 mod readers;
+mod receipts;
 mod rows;
 mod snapshot;
 mod states;
@@ -37,6 +38,7 @@ mod writer;
 mod tests;
 
 use std::{
+    collections::HashSet,
     fs::File,
     sync::{
         Arc,
@@ -305,6 +307,12 @@ impl Store for Embedded {
         now_ms: i64,
     ) -> Result<Option<v1::InvitePreview>, StoreError> {
         self.read(move |connection| invites::preview(connection, user, invite, now_ms))
+            .await
+    }
+
+    async fn hiding_receipts(&self, users: &[UserId]) -> Result<HashSet<UserId>, StoreError> {
+        let users = users.to_vec();
+        self.read(move |connection| receipts::hiding(connection, &users))
             .await
     }
 

@@ -4,13 +4,15 @@
 use magpie_protocol::{
     seq::Seq,
     text::{Description, Title},
+    wire::GroupUpdate,
 };
 
 use super::{
     invites,
     log::Log,
     notify::SET_NOTIFY,
-    session::{Failure, Params, get, get_count, signed},
+    receipts,
+    session::{Failure, Params, Session, get, get_count, signed},
 };
 use crate::store::{
     LogEvent,
@@ -198,19 +200,7 @@ impl Log<'_> {
                 let seq = signed(seq.get());
                 session.execute(DELETE_PIN, &[&key, &seq]).await?;
             }
-            Aside::UpdateGroup(update) => {
-                let title = update.title.as_ref().map(Title::as_str);
-                let description = update.description.as_ref().map(Description::as_str);
-                let params: Params<'_> = &[
-                    &key,
-                    &title,
-                    &description,
-                    &update.announcement_only,
-                    &update.stored_photo(),
-                    &update.history_for_newcomers,
-                ];
-                session.execute(UPDATE_GROUP, params).await?;
-            }
+            Aside::UpdateGroup(update) => update_group(session, key, &update).await?,
             Aside::Unreact(seq, emoji) => {
                 let seq = signed(seq.get());
                 session
@@ -225,7 +215,27 @@ impl Log<'_> {
                     .execute(SET_NOTIFY, &[&sender.key, &of, &level, &until_ms])
                     .await?;
             }
+            Aside::HideReceipts(hidden) => receipts::set(session, sender.key, hidden).await?,
         }
         Ok(())
     }
+}
+
+async fn update_group(
+    session: Session<'_>,
+    place: i64,
+    update: &GroupUpdate,
+) -> Result<(), Failure> {
+    let title = update.title.as_ref().map(Title::as_str);
+    let description = update.description.as_ref().map(Description::as_str);
+    let params: Params<'_> = &[
+        &place,
+        &title,
+        &description,
+        &update.announcement_only,
+        &update.stored_photo(),
+        &update.history_for_newcomers,
+    ];
+    session.execute(UPDATE_GROUP, params).await?;
+    Ok(())
 }

@@ -12,8 +12,8 @@ use magpie_server::config::Limits;
 use prost::Message as _;
 
 use self::bodies::{
-    ban, create_invite, delete, edit, fetch_bans, fetch_invites, join_by_invite, look_up_invite,
-    pin, react, remove_member, report, revoke_invite, set_role, update_group,
+    add_members, ban, create_invite, delete, edit, fetch_bans, fetch_invites, join_by_invite,
+    look_up_invite, pin, react, remove_member, report, revoke_invite, set_role, update_group,
 };
 use super::*;
 use crate::{
@@ -157,13 +157,7 @@ fn row(name: &str) -> Names {
         Body::JoinByInvite(_) => Names::Conversation(join_by_invite),
         Body::LookUpInvite(_) => Names::Conversation(look_up_invite),
         Body::FetchInvites(_) => Names::Conversation(fetch_invites),
-        Body::AddMembers(_) => Names::Conversation(|conversation_id| {
-            Body::AddMembers(v1::AddMembers {
-                message_id: fresh_id(),
-                conversation_id,
-                user_names: vec!["eve".to_owned()],
-            })
-        }),
+        Body::AddMembers(_) => Names::Conversation(add_members),
         Body::RemoveMember(_) => Names::Conversation(remove_member),
         Body::UpdateGroup(_) => Names::Conversation(update_group),
         Body::SetRole(_) => Names::Conversation(set_role),

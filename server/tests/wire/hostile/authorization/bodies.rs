@@ -139,3 +139,11 @@ pub(super) fn fetch_invites(conversation_id: Bytes) -> client_frame::Body {
         ..Default::default()
     })
 }
+
+pub(super) fn add_members(conversation_id: Bytes) -> client_frame::Body {
+    client_frame::Body::AddMembers(v1::AddMembers {
+        message_id: fresh_id(),
+        conversation_id,
+        user_names: vec!["eve".to_owned()],
+    })
+}
