@@ -173,7 +173,7 @@ impl Peer {
                 let goodbye = v1::Goodbye::default();
                 self.session.goodbye(&goodbye, now, &mut self.out);
             }
-            Input::Nothing => {}
+            Input::Typing { .. } | Input::Nothing => {}
             Input::InvalidAuthenticate(reason) | Input::InvalidRequest { reason, .. } => {
                 panic!("{reason}")
             }
@@ -233,6 +233,9 @@ impl Peer {
             | Request::FetchHistory(_)
             | Request::FetchConversations { .. }
             | Request::FetchMembers(_)
+            | Request::FetchProfiles(_)
+            | Request::FindUsers(_)
+            | Request::CountReaders(_)
             | Request::SetPush(_)
             | Request::ClearPush
             | Request::Detach

@@ -6,20 +6,22 @@ mod invite;
 mod members;
 mod message;
 mod people;
+mod profile;
 mod requests;
 #[cfg(test)]
 pub(crate) mod samples;
 mod setting;
+mod shown;
 mod torture;
-
-use std::fmt;
 
 pub(crate) use self::{
     conversations::ConversationFields,
     invite::InviteFields,
-    members::role_name,
+    members::{ReadersFields, role_name},
     message::MessageFields,
     people::place,
+    profile::ProfileFields,
+    shown::Shown,
     torture::{BegunFields, FaultFields, HealedFields, StruckFields, TortureFields},
 };
 
@@ -27,31 +29,9 @@ use magpie_client::{
     Acceptance, Account, Content, ConversationId, DeviceId, DeviceLine, Dropped, Gap, InviteLink,
     MediaId, MessageId, MessagePlace, Refusal, StoredEvent, User, UserId, date::rfc3339,
 };
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 use crate::failure::Failure;
-
-/// An id or anything else that is written as it is displayed.
-#[derive(Debug)]
-pub(crate) struct Shown<T>(pub(crate) T);
-
-impl Default for Shown<ConversationId> {
-    fn default() -> Self {
-        Self(ConversationId::new([0; 16]))
-    }
-}
-
-impl<T: fmt::Display> Serialize for Shown<T> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&self.0)
-    }
-}
-
-impl<T: fmt::Display> fmt::Display for Shown<T> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(formatter)
-    }
-}
 
 /// One line of output.
 #[derive(Debug, Serialize)]
@@ -144,6 +124,7 @@ pub(crate) enum Line {
         failed: u64,
     },
     Conversation(ConversationFields),
+    Readers(ReadersFields),
     Receipts {
         hidden: bool,
     },
@@ -152,6 +133,19 @@ pub(crate) enum Line {
         user_id: Shown<UserId>,
         favourite: bool,
         nickname: String,
+        blocked: bool,
+    },
+    Profile(ProfileFields),
+    Link {
+        link: Option<String>,
+    },
+    Typing {
+        conversation_id: Shown<ConversationId>,
+        user: String,
+        typing: bool,
+        /// Where it is, for people.
+        #[serde(skip)]
+        place: String,
     },
     InviteLink {
         conversation_id: Shown<ConversationId>,
@@ -173,6 +167,7 @@ pub(crate) enum Line {
         conversation_id: Shown<ConversationId>,
         user: String,
         user_id: Shown<UserId>,
+        display_name: String,
         role: Option<&'static str>,
         read_seq: u64,
     },
@@ -296,6 +291,9 @@ pub(crate) struct EventFields {
     expires_at: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     uses_max: Option<u32>,
+    /// Whom it is about; of an edit, its sender.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    blocked: Option<bool>,
     #[serde(flatten)]
     setting: setting::SettingFields,
     #[serde(skip)]
@@ -432,6 +430,7 @@ impl Line {
                 history_for_newcomers,
                 ..of("group_updated", title, None)
             },
+            Content::Hidden => of("hidden", None, None),
             Content::AccountChanged(setting) => setting::changed(setting),
             content @ (Content::Message(_)
             | Content::DeletedMessage
@@ -439,7 +438,7 @@ impl Line {
             | Content::MessageDeleted { .. }
             | Content::Reacted { .. }
             | Content::Pinned { .. }
-            | Content::Unknown) => message::change(&content),
+            | Content::Unknown) => message::change(&content, event.state.is_blocked),
         };
         Self::Event(EventFields {
             message_id: event.message_id.map(Shown),

@@ -95,12 +95,12 @@ pub enum LocalError {
         /// Who or what was given.
         recipient: String,
     },
-    /// The system gives no random bytes.
-    #[error("the system gives no random bytes")]
-    NoRandomness,
     /// Anything else that SQLite says.
     #[error("the local database: {0}")]
     Sqlite(rusqlite::Error),
+    /// A broken operating system.
+    #[error("the operating system gives no randomness")]
+    NoRandomness,
     /// The task that used it was ended.
     #[error("the local database was closed")]
     Closed,

@@ -1,6 +1,7 @@
 //! One device's directory.
 
 mod groups;
+mod people;
 mod settings;
 
 use std::{
@@ -150,6 +151,16 @@ impl Home {
     /// [`LocalError`].
     pub fn conversations(&self) -> Result<Vec<ConversationLine>, LocalError> {
         self.database.lock().conversations()
+    }
+
+    /// The newest seq that is known of each conversation, also of those that
+    /// [`Self::conversations`] does not list: the account log, and what is all hidden.
+    ///
+    /// # Errors
+    ///
+    /// [`LocalError`].
+    pub fn heads(&self) -> Result<Vec<(ConversationId, Seq)>, LocalError> {
+        self.database.lock().heads()
     }
 
     /// The conversation that a recipient means; `None` if no direct conversation

@@ -59,8 +59,12 @@ mod sign_in;
 pub use magpie_protocol::{
     date,
     id::{ConversationId, DeviceId, InvalidId, MediaId, MessageId, UserId},
-    invite::{InvalidLink, InviteLink, InviteSecret},
+    invite::{InvalidInviteLink, InviteLink, InviteSecret},
     message::{Edit, Emoji, InvalidMessage, NewMessage},
+    profile::{
+        DisplayName, FindUsers, InvalidUserLink, LinkSecret, NamePrefix, PhotoId, StatusLine,
+        UserLink,
+    },
     push::{AppId, Platform, PushAddress, PushToken},
     role::Role,
     seq::Seq,
@@ -82,8 +86,8 @@ pub use self::{
     model::{
         Account, AuditConversation, AuditLine, BannedUser, Contact, Content, ConversationKind,
         ConversationLine, ConversationPage, DeviceLine, Dropped, Gap, History, HistoryPage, Invite,
-        InvitePreview, LocalHistory, LocalMembers, Member, MembersPlace, PinnedMessage, Refusal,
-        StoredEvent, User,
+        InvitePreview, LocalHistory, LocalMembers, Member, MembersPlace, PinnedMessage, Profile,
+        Readers, Refusal, StoredEvent, User,
     },
     request::{
         Acceptance, InvalidRecipient, NewRequest, Operation, OutboxEntry, OutboxState, Outcome,

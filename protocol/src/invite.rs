@@ -64,7 +64,7 @@ pub struct InviteLink {
 /// What was given is no link of an invite.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("a link of an invite is {PREFIX} and 64 hexadecimal digits")]
-pub struct InvalidLink;
+pub struct InvalidInviteLink;
 
 impl fmt::Display for InviteLink {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -78,15 +78,19 @@ impl fmt::Display for InviteLink {
 }
 
 impl FromStr for InviteLink {
-    type Err = InvalidLink;
+    type Err = InvalidInviteLink;
 
-    fn from_str(text: &str) -> Result<Self, InvalidLink> {
-        let digits = text.trim().strip_prefix(PREFIX).ok_or(InvalidLink)?;
+    fn from_str(text: &str) -> Result<Self, InvalidInviteLink> {
+        let digits = text.trim().strip_prefix(PREFIX).ok_or(InvalidInviteLink)?;
         if digits.len() != 64 || digits.contains('-') {
-            return Err(InvalidLink);
+            return Err(InvalidInviteLink);
         }
-        let (group, secret) = digits.split_at_checked(32).ok_or(InvalidLink)?;
-        let id = |digits: &str| digits.parse::<ConversationId>().map_err(|_| InvalidLink);
+        let (group, secret) = digits.split_at_checked(32).ok_or(InvalidInviteLink)?;
+        let id = |digits: &str| {
+            digits
+                .parse::<ConversationId>()
+                .map_err(|_| InvalidInviteLink)
+        };
         Ok(Self {
             conversation: id(group)?,
             secret: InviteSecret::new(id(secret)?.bytes()),
@@ -126,7 +130,11 @@ mod tests {
             format!("magpie:join/{}", "é".repeat(32)),
             format!("magpie:leave/{digits}"),
         ] {
-            assert_eq!(wrong.parse::<InviteLink>(), Err(InvalidLink), "{wrong}");
+            assert_eq!(
+                wrong.parse::<InviteLink>(),
+                Err(InvalidInviteLink),
+                "{wrong}"
+            );
         }
     }
 }

@@ -72,6 +72,10 @@ fn requests() -> Vec<client_frame::Body> {
             after_user_id: id(4),
             limit: 300,
         }),
+        Body::CountReaders(v1::CountReaders {
+            conversation_id: id(2),
+            seqs: vec![3, 300],
+        }),
         Body::FetchDevices(v1::FetchDevices {}),
         Body::RevokeDevice(v1::RevokeDevice { device_id: id(3) }),
         Body::SignOut(v1::SignOut {}),
@@ -397,7 +401,7 @@ fn a_clients_frame_is_whole_or_none_and_spoilt_it_hurts_nobody() {
     let openings = credentials().into_iter().map(|body| (body, 0, false));
     let control = |body: &client_frame::Body| {
         use client_frame::Body;
-        matches!(body, Body::Ping(_) | Body::Goodbye(_))
+        matches!(body, Body::Ping(_) | Body::Typing(_) | Body::Goodbye(_))
     };
     let requests = requests()
         .into_iter()

@@ -5,6 +5,7 @@ mod cost;
 mod parting;
 mod replies;
 mod sorting;
+mod typing;
 
 use std::sync::Arc;
 
@@ -22,7 +23,7 @@ use v1::{Action, ErrorCode};
 use self::{
     cost::{cost, kind},
     parting::{goodbye, limited_goodbye},
-    replies::{rate_limited, refused},
+    replies::{profiles_reply, rate_limited, reader_counts, refused},
     sorting::{Other, to_append},
 };
 pub use self::{
@@ -197,6 +198,18 @@ impl Dispatch {
                 let invites = self.store.invites(from.user, request).await?;
                 Ok(invites.map_or_else(|refusal| Reply::Error(refused(refusal)), Reply::Invites))
             }
+            Other::FetchProfiles(known) => {
+                let profiles = self.store.profiles(from.user, &known).await?;
+                Ok(profiles_reply(profiles))
+            }
+            Other::FindUsers(by) => {
+                Ok(profiles_reply(self.store.find_users(from.user, &by).await?))
+            }
+            Other::CountReaders(request) => {
+                let seqs = request.seqs.clone();
+                let counts = self.store.count_readers(from.user, request).await?;
+                Ok(reader_counts(&seqs, counts))
+            }
             Other::FetchDevices => self.devices(from).await,
             Other::Push(request) => {
                 self.pushes.handle(from, request).await?;
@@ -262,7 +275,7 @@ impl Dispatch {
         let Some(page) = self.store.history(from.user, request).await? else {
             return Ok(Reply::Error(refused(Refusal::NotFound)));
         };
-        let events = page.events.into_iter().map(|event| event.encoded);
+        let events = page.events.iter().map(|it| it.encoded_for(from.user));
         Ok(Reply::History(EncodedHistory {
             in_reply_to: 0,
             events: events.collect(),

@@ -144,7 +144,7 @@ impl Sender {
             Incoming::Page { number, page } => {
                 self.connection.store(number, &page, &mut self.device);
             }
-            Incoming::Nothing => {}
+            Incoming::Hint(_) | Incoming::Nothing => {}
             Incoming::Goodbye(goodbye) => return Err(Rejected::from(goodbye).into()),
             Incoming::Welcome(_)
             | Incoming::SignedIn(_)
@@ -188,7 +188,9 @@ impl Sender {
             | Answer::Bans(_)
             | Answer::Invites(_)
             | Answer::InvitePreview(_)
-            | Answer::Devices(_) => {
+            | Answer::ReaderCounts(_)
+            | Answer::Devices(_)
+            | Answer::Profiles(_) => {
                 bail!("an answer to another request")
             }
         }

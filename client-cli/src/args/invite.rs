@@ -79,5 +79,5 @@ pub(crate) struct Join {
 
 fn link(text: &str) -> Result<InviteLink, String> {
     text.parse()
-        .map_err(|error: magpie_client::InvalidLink| error.to_string())
+        .map_err(|error: magpie_client::InvalidInviteLink| error.to_string())
 }

@@ -35,7 +35,9 @@ pub(crate) struct ConversationFields {
     pub(super) notify: &'static str,
     pub(super) notify_until: Option<String>,
     pub(super) favourite: bool,
+    pub(super) blocked: bool,
     pub(super) nickname: String,
+    pub(super) display_name: String,
 }
 
 /// The event by which somebody was banned, or that ended.
@@ -92,7 +94,9 @@ impl Line {
             notify: line.notify.level.name(),
             notify_until: line.notify.until_ms.map(rfc3339),
             favourite: line.contact.as_ref().is_some_and(|it| it.favourite),
+            blocked: line.contact.as_ref().is_some_and(|it| it.blocked),
             nickname: line.contact.map_or_else(String::new, |it| it.nickname),
+            display_name: line.profile.display_name,
         })
     }
 }

@@ -70,6 +70,10 @@ impl Line {
             }
             Self::Outbox(fields) => fields.paint(to),
             Self::Contact { .. } => self.paint_contact(to),
+            Self::Profile(fields) => fields.paint(to),
+            Self::Typing { .. } => self.paint_typing(to),
+            Self::Link { link } => to.write_str(link.as_deref().unwrap_or("no link")),
+            Self::Readers(fields) => fields.paint(to),
             Self::Receipts { hidden } => to.write_str(if *hidden { "hidden" } else { "shown" }),
             Self::Difference {
                 conversation_id,
@@ -97,8 +101,17 @@ impl Line {
 
     /// What is about the members of a conversation.
     fn paint_members(&self, to: &mut Painter) -> fmt::Result {
-        if let Self::Member { user, role, .. } = self {
+        if let Self::Member {
+            user,
+            role,
+            display_name,
+            ..
+        } = self
+        {
             to.paint(Part::User(user), user)?;
+            if !display_name.is_empty() {
+                write!(to, "  {display_name}")?;
+            }
             return match role {
                 Some("member") | None => Ok(()),
                 Some(role) => aside(to, format_args!("  {role}")),
@@ -288,6 +301,7 @@ impl EventFields {
                 None => write!(to, " gave {members} a role that this version does not know"),
             },
             "message_edited" | "message_deleted" | "reacted" | "pinned" => self.paint_change(to),
+            "hidden" => aside(to, " (hidden)"),
             "account_changed" => write!(to, " changed a setting"),
             _ => write!(to, " did something that this version does not know"),
         }
@@ -470,6 +484,7 @@ mod tests {
             unread_mentions: 0,
             notify: magpie_client::Notify::default(),
             contact: None,
+            profile: magpie_client::Profile::default(),
         }
     }
 

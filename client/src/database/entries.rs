@@ -182,6 +182,7 @@ fn operation(body: Body) -> Option<Operation> {
         | Body::Register(_)
         | Body::SignIn(_)
         | Body::Ping(_)
+        | Body::Typing(_)
         | Body::Goodbye(_)
         | Body::MarkRead(_)
         | Body::FetchHistory(_)
@@ -190,6 +191,7 @@ fn operation(body: Body) -> Option<Operation> {
         | Body::FetchBans(_)
         | Body::LookUpInvite(_)
         | Body::FetchInvites(_)
+        | Body::CountReaders(_)
         | Body::FetchDevices(_)
         | Body::RevokeDevice(_)
         | Body::SignOut(_)
@@ -198,7 +200,9 @@ fn operation(body: Body) -> Option<Operation> {
         | Body::Detach(_)
         | Body::ChangePassword(_)
         | Body::DeleteAccount(_)
-        | Body::Report(_) => return None,
+        | Body::Report(_)
+        | Body::FetchProfiles(_)
+        | Body::FindUsers(_) => return None,
     })
 }
 

@@ -46,6 +46,8 @@ pub(super) const MEMBER_BANNED: i64 = 51;
 pub(super) const MEMBER_JOINED: i64 = 54;
 /// A message is pinned, or is not any more.
 pub(super) const PINNED: i64 = 50;
+/// Somebody who was blocked did something: nothing is shown of it.
+pub(super) const HIDDEN: i64 = 40;
 
 /// An event from the server that has a place.
 #[derive(Clone, Debug)]
@@ -77,6 +79,14 @@ impl NewEvent {
             event,
             raw,
         })
+    }
+
+    /// Whether it tells of people who may be new to this device.
+    pub(super) fn adds_members(&self) -> bool {
+        use v1::event_content::Kind;
+        let content = self.event.content.as_ref();
+        let kind = content.and_then(|content| content.kind.as_ref());
+        matches!(kind, Some(Kind::GroupCreated(_) | Kind::MembersAdded(_)))
     }
 
     /// All that have a place, and how many have none. `Err` says what is wrong.
@@ -117,6 +127,7 @@ impl NewEvent {
             Some(Kind::InviteCreated(_)) => 52,
             Some(Kind::InviteRevoked(_)) => 53,
             Some(Kind::MemberJoined(_)) => MEMBER_JOINED,
+            Some(Kind::Hidden(_)) => HIDDEN,
             None => 0,
         }
     }
@@ -154,7 +165,8 @@ impl NewEvent {
             | Kind::MemberLeft(_)
             | Kind::RoleChanged(_)
             | Kind::GroupUpdated(_)
-            | Kind::AccountChanged(_) => return None,
+            | Kind::AccountChanged(_)
+            | Kind::Hidden(_) => return None,
         };
         Some(Seq::new(seq))
     }
@@ -325,6 +337,7 @@ fn to_stored(event: v1::Event, raw: Bytes, conversation: ConversationId) -> Stor
             seq: Seq::new(it.seq),
             pinned: it.pinned,
         },
+        Some(Kind::Hidden(_)) => Content::Hidden,
         Some(Kind::AccountChanged(it)) => Content::AccountChanged(setting(it.change)),
         None => Content::Unknown,
     };
@@ -357,7 +370,7 @@ pub(super) fn newest_below(
     let mut events: Vec<StoredEvent> = connection
         .prepare_cached(
             "SELECT conversation, raw FROM events
-              WHERE conversation = ?1 AND seq < ?2
+              WHERE conversation = ?1 AND seq < ?2 AND kind <> 40
                 AND NOT EXISTS (SELECT 1 FROM settings
                                  WHERE settings.kind = 2 AND about = ?1 AND about_seq = events.seq)
               ORDER BY seq DESC LIMIT ?3",

@@ -19,6 +19,7 @@ mod outcomes;
 mod page;
 mod pins;
 mod printed;
+mod profiles;
 mod requests;
 mod schema;
 mod settings;
@@ -42,10 +43,11 @@ pub(crate) use self::{
     entries::OutboxPlace,
     events::{NewEvent, user as wire_user},
     members::MembersPage,
-    outbox::now_ms,
+    outbox::{Waiting, now_ms},
     page::NewPage,
+    profiles::Wanted,
     states::States,
-    turn::{Changes, Load, Turn, Work},
+    turn::{Changes, Load, People, Turn, Work},
 };
 use crate::error::{HomeError, LocalError};
 

@@ -75,6 +75,7 @@ impl Connection<'_> {
                 }
                 return Err(self.end(ending::of_goodbye(goodbye)));
             }
+            Incoming::Hint(hint) => self.take_hint(&hint),
             Incoming::Nothing => self.take_checkpoint(),
         }
         Ok(())
@@ -165,6 +166,10 @@ impl Connection<'_> {
                 self.answer_to_members(place, ask, answer);
                 Ok(())
             }
+            Some(Purpose::Profiles(asked)) => {
+                self.answer_to_profiles(asked, answer);
+                Ok(())
+            }
             Some(Purpose::Ask(reply)) => {
                 let result = if let Answer::Error(error) = answer {
                     Err(RequestError::Refused(ending::of_error(error)))
@@ -227,7 +232,9 @@ impl Connection<'_> {
             | Answer::Bans(_)
             | Answer::Invites(_)
             | Answer::InvitePreview(_)
-            | Answer::Devices(_) => Err(malformed("an answer to something else")),
+            | Answer::ReaderCounts(_)
+            | Answer::Devices(_)
+            | Answer::Profiles(_) => Err(malformed("an answer to something else")),
         }
     }
 
@@ -308,7 +315,9 @@ impl Connection<'_> {
             | Answer::Bans(_)
             | Answer::Invites(_)
             | Answer::InvitePreview(_)
-            | Answer::Devices(_) => Err(malformed("an answer to something else")),
+            | Answer::ReaderCounts(_)
+            | Answer::Devices(_)
+            | Answer::Profiles(_) => Err(malformed("an answer to something else")),
         }
     }
 
@@ -326,7 +335,9 @@ impl Connection<'_> {
             | Answer::Bans(_)
             | Answer::Invites(_)
             | Answer::InvitePreview(_)
-            | Answer::Devices(_) => RequestError::WrongAnswer,
+            | Answer::ReaderCounts(_)
+            | Answer::Devices(_)
+            | Answer::Profiles(_) => RequestError::WrongAnswer,
         };
         if let Some(reply) = self.members_replies.remove(&ask) {
             // Whoever asked may have gone.

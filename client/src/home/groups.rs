@@ -8,7 +8,8 @@ use magpie_protocol::{
 use super::Home;
 use crate::{
     error::LocalError,
-    model::{LocalMembers, PinnedMessage},
+    message::MessagePlace,
+    model::{LocalMembers, PinnedMessage, Readers},
 };
 
 impl Home {
@@ -22,6 +23,17 @@ impl Home {
     /// [`LocalError`].
     pub fn members(&self, conversation: ConversationId) -> Result<LocalMembers, LocalError> {
         self.database.lock().members(conversation)
+    }
+
+    /// Who has read a message, by the marks that have come here; `None` if it is not
+    /// stored. Marks come by themselves while the device is connected; those that moved
+    /// while it was away come with [`Client::load_marks`](crate::Client::load_marks).
+    ///
+    /// # Errors
+    ///
+    /// [`LocalError`].
+    pub fn readers(&self, place: MessagePlace) -> Result<Option<Readers>, LocalError> {
+        self.database.lock().readers(place)
     }
 
     /// What is pinned in a conversation, in ascending order of seq. None of it that the user

@@ -2,7 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 
-use super::Violation;
+use super::{Hint, Violation};
 use crate::{
     frame::{Frame as _, FrameLimits},
     limits::{
@@ -35,8 +35,12 @@ pub enum Answer {
     Invites(v1::Invites),
     /// To which group an invite leads.
     InvitePreview(v1::InvitePreview),
+    /// How many have read messages.
+    ReaderCounts(v1::ReaderCounts),
     /// The user's devices.
     Devices(v1::Devices),
+    /// What others say of themselves.
+    Profiles(v1::Profiles),
 }
 
 /// What a frame from the server means.
@@ -72,6 +76,8 @@ pub enum Incoming {
     Unsupported,
     /// The server ends the session.
     Goodbye(v1::Goodbye),
+    /// What may be lost: nothing is stored or acknowledged for it.
+    Hint(Hint),
     /// Nothing for the caller to do.
     Nothing,
 }
@@ -174,6 +180,7 @@ impl ClientSession {
             Some(Body::Refused(_)) => "refused",
             Some(Body::Pong(_)) => "pong",
             Some(Body::Goodbye(_)) => "goodbye",
+            Some(Body::ProfileChanged(_) | Body::Typing(_)) => "a hint",
             _ => return self.handle_sequenced(frame, number, size, now),
         };
         if number != FrameNumber::ZERO {
@@ -203,6 +210,10 @@ impl ClientSession {
                 self.handle_pong(pong, now)?;
                 Ok(Incoming::Nothing)
             }
+            (Some(Body::ProfileChanged(it)), State::Open) => {
+                Ok(Incoming::Hint(Hint::ProfileChanged(it)))
+            }
+            (Some(Body::Typing(it)), State::Open) => Ok(Incoming::Hint(Hint::Typing(it))),
             _ => Err(Violation::OutOfPlace {
                 what,
                 state: "in this state",
@@ -266,13 +277,17 @@ impl ClientSession {
             Some(Body::Bans(it)) => (it.in_reply_to, Answer::Bans(it)),
             Some(Body::Invites(it)) => (it.in_reply_to, Answer::Invites(it)),
             Some(Body::InvitePreview(it)) => (it.in_reply_to, Answer::InvitePreview(it)),
+            Some(Body::ReaderCounts(it)) => (it.in_reply_to, Answer::ReaderCounts(it)),
             Some(Body::Devices(it)) => (it.in_reply_to, Answer::Devices(it)),
+            Some(Body::Profiles(it)) => (it.in_reply_to, Answer::Profiles(it)),
             Some(
                 Body::Welcome(_)
                 | Body::SignedIn(_)
                 | Body::Refused(_)
                 | Body::Pong(_)
-                | Body::Goodbye(_),
+                | Body::Goodbye(_)
+                | Body::ProfileChanged(_)
+                | Body::Typing(_),
             ) => return Ok(Incoming::Nothing),
             None if frame.critical => return Ok(Incoming::Unsupported),
             None => {
@@ -360,6 +375,12 @@ impl ClientSession {
             ..Default::default()
         }
         .write(out);
+    }
+
+    /// Tells that the user types, or does not any more; call only while
+    /// [`Self::is_open`]. It may be lost.
+    pub fn typing(&mut self, typing: v1::Typing, out: &mut BytesMut) {
+        self.control(v1::client_frame::Body::Typing(typing), out);
     }
 
     /// Asks for a sign of life, and for a checkpoint, unless a ping is under way.

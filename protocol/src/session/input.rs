@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use crate::{
+    id::ConversationId,
     seq::FrameNumber,
     wire::{Authenticate, EncodedHistory, Hello, InvalidRequest, Request, v1},
 };
@@ -48,6 +49,13 @@ pub enum Input {
         /// What the device has stored.
         cursor: Bytes,
     },
+    /// The user types, or does not any more. May be passed over.
+    Typing {
+        /// Where.
+        conversation: ConversationId,
+        /// They do.
+        typing: bool,
+    },
     /// The client ends the session.
     Goodbye,
     /// Nothing for the caller to do.
@@ -75,8 +83,12 @@ pub enum Reply {
     Invites(v1::Invites),
     /// To which group an invite leads.
     InvitePreview(v1::InvitePreview),
+    /// How many have read messages.
+    ReaderCounts(v1::ReaderCounts),
     /// The user's devices.
     Devices(v1::Devices),
+    /// What others say of themselves.
+    Profiles(v1::Profiles),
 }
 
 /// The message id as it came, also if the rest of the request is unacceptable.
@@ -103,6 +115,7 @@ pub(super) fn sent_message_id(body: &v1::client_frame::Body) -> Bytes {
         | Body::Register(_)
         | Body::SignIn(_)
         | Body::Ping(_)
+        | Body::Typing(_)
         | Body::Goodbye(_)
         | Body::MarkRead(_)
         | Body::FetchHistory(_)
@@ -111,6 +124,7 @@ pub(super) fn sent_message_id(body: &v1::client_frame::Body) -> Bytes {
         | Body::FetchBans(_)
         | Body::LookUpInvite(_)
         | Body::FetchInvites(_)
+        | Body::CountReaders(_)
         | Body::FetchDevices(_)
         | Body::RevokeDevice(_)
         | Body::SignOut(_)
@@ -119,6 +133,8 @@ pub(super) fn sent_message_id(body: &v1::client_frame::Body) -> Bytes {
         | Body::Detach(_)
         | Body::ChangePassword(_)
         | Body::DeleteAccount(_)
-        | Body::Report(_) => Bytes::new(),
+        | Body::Report(_)
+        | Body::FetchProfiles(_)
+        | Body::FindUsers(_) => Bytes::new(),
     }
 }

@@ -7,10 +7,12 @@ use prost::Message;
 
 use super::{
     Violation,
+    hint::Hint,
     input::{Input, Reply, sent_message_id},
 };
 use crate::{
     frame::{Frame as _, FrameLimits},
+    id::ConversationId,
     limits::{
         GOODBYE_TIMEOUT, HEARTBEAT_BURST, HEARTBEAT_INTERVAL_MIN, HELLO_TIMEOUT, IDLE_TIMEOUT,
         SIGN_IN_TRIES,
@@ -39,6 +41,10 @@ mod tag {
     pub(super) const BANS: u32 = 70;
     pub(super) const INVITES: u32 = 71;
     pub(super) const INVITE_PREVIEW: u32 = 72;
+    pub(super) const PROFILES: u32 = 80;
+    pub(super) const PROFILE_CHANGED: u32 = 81;
+    pub(super) const TYPING: u32 = 82;
+    pub(super) const READER_COUNTS: u32 = 90;
 }
 
 /// The peer was silent for too long.
@@ -201,6 +207,7 @@ impl ServerSession {
             Some(Body::Register(_)) => "register",
             Some(Body::SignIn(_)) => "sign in",
             Some(Body::Ping(_)) => "ping",
+            Some(Body::Typing(_)) => "typing",
             Some(Body::Goodbye(_)) => "goodbye",
             _ => return self.handle_sequenced(frame, number, size, now),
         };
@@ -215,6 +222,12 @@ impl ServerSession {
                     cursor: ping.cursor,
                 })
             }
+            // Of no conversation: nobody is told, as of one that is not there.
+            Some(Body::Typing(it)) => Ok(ConversationId::try_from(it.conversation_id.as_ref())
+                .map_or(Input::Nothing, |conversation| Input::Typing {
+                    conversation,
+                    typing: it.typing,
+                })),
             Some(Body::Goodbye(_)) => Ok(Input::Goodbye),
             _ => Err(Violation::OutOfPlace {
                 what,
@@ -367,8 +380,16 @@ impl ServerSession {
                 &v1::InvitePreview { in_reply_to, ..it },
                 out,
             ),
+            Reply::ReaderCounts(it) => self.sequenced(
+                tag::READER_COUNTS,
+                &v1::ReaderCounts { in_reply_to, ..it },
+                out,
+            ),
             Reply::Devices(it) => {
                 self.sequenced(tag::DEVICES, &v1::Devices { in_reply_to, ..it }, out)
+            }
+            Reply::Profiles(it) => {
+                self.sequenced(tag::PROFILES, &v1::Profiles { in_reply_to, ..it }, out)
             }
         };
     }
@@ -382,6 +403,14 @@ impl ServerSession {
     /// Answers a ping. The checkpoint must not name a frame that was not sent.
     pub fn pong(&mut self, id: u64, checkpoint: Option<v1::Checkpoint>, out: &mut BytesMut) {
         self.control(tag::PONG, &v1::Pong { id, checkpoint }, out);
+    }
+
+    /// Tells what may be lost; call only while [`Self::is_open`].
+    pub fn hint(&mut self, hint: &Hint, out: &mut BytesMut) {
+        match hint {
+            Hint::ProfileChanged(it) => self.control(tag::PROFILE_CHANGED, it, out),
+            Hint::Typing(it) => self.control(tag::TYPING, it, out),
+        }
     }
 
     /// Says goodbye; the peer has [`GOODBYE_TIMEOUT`] to close.

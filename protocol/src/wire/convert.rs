@@ -5,8 +5,8 @@ use bytes::Bytes;
 use super::{
     account::{ChangeAccount, ChangePassword, Report},
     fetch::{
-        FetchHistory, FetchListed, FetchMembers, parse_bans, parse_conversations, parse_history,
-        parse_invites, parse_members,
+        CountReaders, FetchHistory, FetchListed, FetchMembers, parse_bans, parse_conversations,
+        parse_history, parse_invites, parse_members, parse_readers,
     },
     groups::{Ban, SetRole, UpdateGroup, parse_ban, parse_set_role, parse_update_group},
     invites::{
@@ -17,6 +17,7 @@ use super::{
         DeleteMessage, EditMessage, Pin, React, SendMessage, parse_delete, parse_edit, parse_pin,
         parse_react, parse_send,
     },
+    people::{KnownProfile, parse_find, parse_profiles},
     v1,
 };
 use crate::{
@@ -24,6 +25,7 @@ use crate::{
     invite::InviteSecret,
     limits::{CLIENT_NAME_SIZE_MAX, CURSOR_SIZE_MAX, NAMES_MAX},
     message::InvalidMessage,
+    profile::FindUsers,
     push::{AppId, Platform, PushAddress, PushToken},
     seq::Seq,
     text::{InvalidText, Password, Title, UserName},
@@ -49,6 +51,12 @@ pub enum InvalidRequest {
     /// A field without which the request means nothing.
     #[error("{field} is missing")]
     Missing {
+        /// The field.
+        field: &'static str,
+    },
+    /// Numbers that are not in ascending order, each once.
+    #[error("{field} must rise")]
+    NotRising {
         /// The field.
         field: &'static str,
     },
@@ -229,6 +237,8 @@ pub enum Request {
     FetchMembers(FetchMembers),
     /// List who is kept out of a group.
     FetchBans(FetchListed),
+    /// Count who has read messages.
+    CountReaders(CountReaders),
     /// List devices.
     FetchDevices,
     /// End a device's credential.
@@ -247,6 +257,10 @@ pub enum Request {
     DeleteAccount(Password),
     /// Tell the operators of something.
     Report(Report),
+    /// Read what others say of themselves.
+    FetchProfiles(Vec<KnownProfile>),
+    /// Look for users.
+    FindUsers(FindUsers),
 }
 
 impl Request {
@@ -277,6 +291,7 @@ impl Request {
             | Self::FetchBans(_)
             | Self::LookUpInvite { .. }
             | Self::FetchInvites(_)
+            | Self::CountReaders(_)
             | Self::FetchDevices
             | Self::RevokeDevice(_)
             | Self::SignOut
@@ -285,7 +300,9 @@ impl Request {
             | Self::Detach
             | Self::ChangePassword(_)
             | Self::DeleteAccount(_)
-            | Self::Report(_) => None,
+            | Self::Report(_)
+            | Self::FetchProfiles(_)
+            | Self::FindUsers(_) => None,
         }
     }
 }
@@ -299,7 +316,12 @@ impl Request {
 pub fn parse_request(body: v1::client_frame::Body) -> Option<Result<Request, InvalidRequest>> {
     use v1::client_frame::Body;
     Some(match body {
-        Body::Hello(_) | Body::Register(_) | Body::SignIn(_) | Body::Ping(_) | Body::Goodbye(_) => {
+        Body::Hello(_)
+        | Body::Register(_)
+        | Body::SignIn(_)
+        | Body::Ping(_)
+        | Body::Typing(_)
+        | Body::Goodbye(_) => {
             return None;
         }
         Body::SendMessage(it) => parse_send(it),
@@ -328,6 +350,7 @@ pub fn parse_request(body: v1::client_frame::Body) -> Option<Result<Request, Inv
         Body::FetchConversations(it) => parse_conversations(it),
         Body::FetchMembers(it) => parse_members(it),
         Body::FetchBans(it) => parse_bans(&it),
+        Body::CountReaders(it) => parse_readers(it),
         Body::FetchDevices(_) => Ok(Request::FetchDevices),
         Body::RevokeDevice(it) => device_id(&it.device_id).map(Request::RevokeDevice),
         Body::SignOut(_) => Ok(Request::SignOut),
@@ -337,6 +360,8 @@ pub fn parse_request(body: v1::client_frame::Body) -> Option<Result<Request, Inv
         Body::ChangePassword(it) => ChangePassword::try_from(it).map(Request::ChangePassword),
         Body::DeleteAccount(it) => parse_delete_account(it),
         Body::Report(it) => Report::try_from(it).map(Request::Report),
+        Body::FetchProfiles(it) => parse_profiles(it),
+        Body::FindUsers(it) => parse_find(it),
     })
 }
 

@@ -9,15 +9,17 @@ mod fetch;
 mod groups;
 mod invites;
 mod messages;
+mod people;
 
 pub use self::{
     account::{Authenticate, ChangeAccount, ChangePassword, Report, ReportReason, Reported},
     convert::{AddMembers, CreateGroup, Hello, InvalidRequest, Request, device_id, parse_request},
     encoded::{EncodedHistory, EncodedPage, write_frame},
-    fetch::{FetchHistory, FetchListed, FetchMembers, HistoryFrom},
+    fetch::{CountReaders, FetchHistory, FetchListed, FetchMembers, HistoryFrom},
     groups::{Ban, GroupUpdate, SetRole, UpdateGroup},
     invites::{CreateInvite, InviteBounds, JoinByInvite, RevokeInvite},
     messages::{DeleteMessage, EditMessage, Pin, React, SendMessage, Target},
+    people::KnownProfile,
 };
 
 pub(crate) use self::convert::event_seq;

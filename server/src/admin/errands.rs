@@ -268,7 +268,8 @@ fn message_told(event: v1::Event) -> MessageTold {
             | Kind::RoleChanged(_)
             | Kind::GroupUpdated(_)
             | Kind::Pinned(_)
-            | Kind::AccountChanged(_),
+            | Kind::AccountChanged(_)
+            | Kind::Hidden(_),
         )
         | None => String::new(),
     };

@@ -1,11 +1,16 @@
 //! What a request takes, and what it is called.
 
 use magpie_protocol::{
+    limits::FOUND_COUNT_MAX,
+    profile::FindUsers,
     text::UserName,
     wire::{GroupUpdate, Reported, Request, SendMessage, Target},
 };
 
 use crate::limits::Cost;
+
+/// As many plain requests as counting readers costs.
+const COUNT_READERS_COST: u32 = 10;
 
 /// What the request takes out of the buckets of who asks.
 pub(super) fn cost(request: &Request) -> Cost<'_> {
@@ -40,6 +45,7 @@ pub(super) fn cost(request: &Request) -> Cost<'_> {
         | Request::FetchBans(_)
         | Request::LookUpInvite { .. }
         | Request::FetchInvites(_)
+        | Request::CountReaders(_)
         | Request::FetchDevices
         | Request::RevokeDevice(_)
         | Request::SignOut
@@ -48,17 +54,22 @@ pub(super) fn cost(request: &Request) -> Cost<'_> {
         | Request::Detach
         | Request::ChangePassword(_)
         | Request::DeleteAccount(_) => (false, 0, [].as_slice()),
+        Request::FetchProfiles(_) => (false, 0, [].as_slice()),
         Request::Report(it) => (false, 0, named(&it.about)),
+        Request::FindUsers(by) => (false, 0, sought(by)),
     };
     let of_names: usize = names.iter().map(|it| it.as_str().len()).sum();
+    // It may look at every member of a large group.
+    let requests = match matches!(request, Request::CountReaders(_)) {
+        true => COUNT_READERS_COST,
+        false => 1,
+    };
     Cost {
+        requests,
         appends,
         size: size + of_names,
         names,
-        tries_secret: matches!(
-            request,
-            Request::JoinByInvite(_) | Request::LookUpInvite { .. }
-        ),
+        look_ups: look_ups(request),
     }
 }
 
@@ -74,6 +85,26 @@ const fn named(about: &Reported) -> &[UserName] {
     match about {
         Reported::User(name) => std::slice::from_ref(name),
         Reported::Event(..) => &[],
+    }
+}
+
+/// The user who is looked for by name.
+const fn sought(by: &FindUsers) -> &[UserName] {
+    match by {
+        FindUsers::Name(name) => std::slice::from_ref(name),
+        FindUsers::Link(_) | FindUsers::Prefix(_) => &[],
+    }
+}
+
+/// How many look-ups the request counts as, besides those of the names in it.
+const fn look_ups(request: &Request) -> u32 {
+    match request {
+        Request::FindUsers(FindUsers::Link(_))
+        | Request::JoinByInvite(_)
+        | Request::LookUpInvite { .. } => 1,
+        // It tells of as many that they exist.
+        Request::FindUsers(FindUsers::Prefix(_)) => FOUND_COUNT_MAX as u32,
+        _ => 0,
     }
 }
 
@@ -103,6 +134,7 @@ pub(super) const fn kind(request: &Request) -> &'static str {
         Request::JoinByInvite(_) => "join_by_invite",
         Request::LookUpInvite { .. } => "look_up_invite",
         Request::FetchInvites(_) => "fetch_invites",
+        Request::CountReaders(_) => "count_readers",
         Request::FetchDevices => "fetch_devices",
         Request::RevokeDevice(_) => "revoke_device",
         Request::SignOut => "sign_out",
@@ -112,5 +144,7 @@ pub(super) const fn kind(request: &Request) -> &'static str {
         Request::ChangePassword(_) => "change_password",
         Request::DeleteAccount(_) => "delete_account",
         Request::Report(_) => "report",
+        Request::FetchProfiles(_) => "fetch_profiles",
+        Request::FindUsers(_) => "find_users",
     }
 }

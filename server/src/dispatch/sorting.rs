@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use magpie_protocol::{
     id::{ConversationId, DeviceId, MessageId},
+    profile::FindUsers,
     seq::Seq,
     text::Password,
     wire::{
-        AddMembers, Ban, ChangePassword, CreateGroup, CreateInvite, EditMessage, FetchHistory,
-        FetchListed, FetchMembers, JoinByInvite, Pin, React, Report, Request, RevokeInvite,
-        SendMessage, SetRole, UpdateGroup,
+        AddMembers, Ban, ChangePassword, CountReaders, CreateGroup, CreateInvite, EditMessage,
+        FetchHistory, FetchListed, FetchMembers, JoinByInvite, KnownProfile, Pin, React, Report,
+        Request, RevokeInvite, SendMessage, SetRole, UpdateGroup,
     },
 };
 
@@ -38,12 +39,15 @@ pub(super) enum Other {
         hash: InviteHash,
     },
     FetchInvites(FetchListed),
+    CountReaders(CountReaders),
     FetchDevices,
     RevokeDevice(DeviceId),
     Push(PushRequest),
     ChangePassword(ChangePassword),
     DeleteAccount(Password),
     Report(Report),
+    FetchProfiles(Vec<KnownProfile>),
+    FindUsers(FindUsers),
 }
 
 impl Other {
@@ -58,10 +62,13 @@ impl Other {
             | Self::FetchBans(_)
             | Self::LookUpInvite { .. }
             | Self::FetchInvites(_)
+            | Self::CountReaders(_)
             | Self::FetchDevices
             | Self::RevokeDevice(_)
             | Self::Push(_)
-            | Self::Report(_) => true,
+            | Self::Report(_)
+            | Self::FetchProfiles(_)
+            | Self::FindUsers(_) => true,
         }
     }
 }
@@ -101,9 +108,12 @@ pub const fn is_of_one_history(request: &Request) -> bool {
         | Request::ClearPush
         | Request::Detach
         | Request::ChangePassword(_)
-        | Request::DeleteAccount(_) => false,
-        // Of a message by its place in it.
-        Request::Report(_) => true,
+        | Request::DeleteAccount(_)
+        | Request::FindUsers(_) => false,
+        // Of their versions.
+        Request::FetchProfiles(_) => true,
+        // Of messages by their places in it.
+        Request::Report(_) | Request::CountReaders(_) => true,
     }
 }
 
@@ -162,6 +172,7 @@ pub(super) fn to_append(
             return Err(Other::LookUpInvite { conversation, hash });
         }
         Request::FetchInvites(request) => return Err(Other::FetchInvites(request)),
+        Request::CountReaders(request) => return Err(Other::CountReaders(request)),
         Request::FetchDevices => return Err(Other::FetchDevices),
         Request::RevokeDevice(device) => return Err(Other::RevokeDevice(device)),
         Request::SignOut => return Err(Other::RevokeDevice(from.device)),
@@ -171,6 +182,8 @@ pub(super) fn to_append(
         Request::ChangePassword(it) => return Err(Other::ChangePassword(it)),
         Request::DeleteAccount(password) => return Err(Other::DeleteAccount(password)),
         Request::Report(report) => return Err(Other::Report(report)),
+        Request::FetchProfiles(known) => return Err(Other::FetchProfiles(known)),
+        Request::FindUsers(by) => return Err(Other::FindUsers(by)),
     };
     let actor = Actor {
         user: from.user,

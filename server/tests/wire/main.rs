@@ -10,6 +10,8 @@
 )]
 
 mod accounts;
+mod acts;
+mod blocks;
 mod canary;
 mod counted;
 mod crowd;
@@ -19,6 +21,7 @@ mod limits;
 mod messages;
 mod operators;
 mod peer;
+mod people;
 mod process;
 mod receipts;
 mod reconnects;

@@ -471,8 +471,10 @@ impl Peer {
                 server_frame::Body::Bans(it) => it.in_reply_to,
                 server_frame::Body::Invites(it) => it.in_reply_to,
                 server_frame::Body::InvitePreview(it) => it.in_reply_to,
+                server_frame::Body::ReaderCounts(it) => it.in_reply_to,
                 server_frame::Body::Devices(it) => it.in_reply_to,
-                server_frame::Body::Page(_) => continue,
+                server_frame::Body::Profiles(it) => it.in_reply_to,
+                server_frame::Body::Page(_) | server_frame::Body::ProfileChanged(_) => continue,
                 other => panic!("not an answer: {other:?}"),
             };
             assert_eq!(in_reply_to, number);

@@ -288,7 +288,9 @@ impl Local {
             | Answer::Bans(_)
             | Answer::Invites(_)
             | Answer::InvitePreview(_)
-            | Answer::Devices(_) => {}
+            | Answer::ReaderCounts(_)
+            | Answer::Devices(_)
+            | Answer::Profiles(_) => {}
         }
         Ok(None)
     }

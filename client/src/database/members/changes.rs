@@ -49,7 +49,8 @@ impl Change {
             | Kind::Reacted(_)
             | Kind::InviteCreated(_)
             | Kind::InviteRevoked(_)
-            | Kind::AccountChanged(_) => return None,
+            | Kind::AccountChanged(_)
+            | Kind::Hidden(_) => return None,
             Kind::GroupCreated(it) => Self::Created {
                 title: it.title.clone(),
                 members: users(&it.members),

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::store::{Append, Command, Refusal};
 
-fn pin(conversation: ConversationId, at: u64, pinned: bool) -> Command {
+pub(super) fn pin(conversation: ConversationId, at: u64, pinned: bool) -> Command {
     Command::Pin {
         conversation,
         seq: seq(at),
@@ -23,7 +23,7 @@ fn pin(conversation: ConversationId, at: u64, pinned: bool) -> Command {
 }
 
 impl World {
-    async fn pinned(&self, of: &Player, conversation: ConversationId) -> Vec<u64> {
+    pub(super) async fn pinned(&self, of: &Player, conversation: ConversationId) -> Vec<u64> {
         self.described(of, conversation).await.pinned_seqs
     }
 }

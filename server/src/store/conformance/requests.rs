@@ -1,13 +1,14 @@
-//! What people in stories ask for.
+//! What people in stories ask for, and how it is read.
 
 use magpie_protocol::{
     id::ConversationId,
     text::{MessageText, Title},
-    wire::Target,
+    wire::{Target, v1},
 };
+use prost::Message as _;
 
-use super::{Player, World, seq};
-use crate::store::{Command, MarkRead, Shard};
+use super::{Player, World};
+use crate::store::{Command, LogEvent};
 
 pub(in crate::store) fn send(to: Target, text: &str) -> Command {
     let message = MessageText::try_from(text.to_owned()).unwrap().into();
@@ -31,6 +32,16 @@ pub(in crate::store) fn add(conversation: ConversationId, who: &[&Player]) -> Co
 pub(in crate::store) fn remove(conversation: ConversationId, who: &Player) -> Command {
     let name = who.name();
     Command::RemoveMember { conversation, name }
+}
+
+/// What a device gets of an event.
+pub(in crate::store) fn decoded(event: &LogEvent) -> v1::Event {
+    v1::Event::decode(event.encoded.as_ref()).unwrap()
+}
+
+/// Where events are in their conversations.
+pub(in crate::store) fn seqs(events: &[LogEvent]) -> Vec<u64> {
+    events.iter().map(|event| event.seq.get()).collect()
 }
 
 impl World {
@@ -62,23 +73,5 @@ impl World {
         who: &Player,
     ) -> u64 {
         self.accept(self.request(by, remove(from, who))).await.1
-    }
-
-    /// Moves a mark. Where it is now.
-    pub(in crate::store) async fn mark(
-        &self,
-        of: &Player,
-        id: ConversationId,
-        to: u64,
-    ) -> Option<u64> {
-        let shard = Shard::of_conversation(id, self.store.shard_count());
-        let mark = MarkRead {
-            user: of.id(),
-            conversation: id,
-            seq: seq(to),
-        };
-        let marked = self.store.mark_read(shard, &[mark]).await.unwrap();
-        assert!(marked.head >= marked.after);
-        marked.marks[0].map(|mark| mark.seq.get())
     }
 }

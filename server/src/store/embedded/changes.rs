@@ -8,10 +8,10 @@ use magpie_protocol::{
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
-    invites,
+    blocks, invites,
     log::Log,
     notify::SET_NOTIFY,
-    receipts,
+    people, receipts,
     rows::{OPEN_END, signed, unsigned},
 };
 use crate::store::{
@@ -24,10 +24,12 @@ use crate::store::{
 pub(super) const FIND_SUBJECT: &str = "
     SELECT e.kind, e.sender, e.committed_at_ms, e.body = ?4,
            (SELECT count(*) FROM edits x WHERE x.conversation = ?1 AND x.seq = ?2),
-           EXISTS (SELECT 1 FROM pins p WHERE p.conversation = ?1 AND p.seq = ?2),
-           (SELECT count(*) FROM pins p WHERE p.conversation = ?1)
+           (SELECT p.hidden FROM pins p WHERE p.conversation = ?1 AND p.seq = ?2
+                                         AND (NOT p.hidden OR p.user = ?3)),
+           (SELECT count(*) FROM pins p WHERE p.conversation = ?1),
+           e.hidden
       FROM events e
-     WHERE e.conversation = ?1 AND e.seq = ?2
+     WHERE e.conversation = ?1 AND e.seq = ?2 AND (NOT e.hidden OR e.sender = ?3)
        AND EXISTS (SELECT 1 FROM members m
                     WHERE m.user = ?3 AND m.conversation = ?1
                       AND ?2 BETWEEN m.history_seq AND m.to_seq)";
@@ -49,7 +51,7 @@ pub(super) const FIND_REACTED: &str = "
                             ORDER BY r.emoji LIMIT 1)
                      FROM standing s WHERE s.emoji IS NOT NULL)
                SELECT count(emoji) FROM standing) END,
-           own_count
+           own_count, own_hidden
       FROM (SELECT EXISTS (SELECT 1 FROM reactions r
                             WHERE r.conversation = ?1 AND r.seq = ?2 AND r.user = ?3
                               AND r.emoji = ?4 AND r.removed_seq = 9223372036854775807) AS own,
@@ -57,10 +59,14 @@ pub(super) const FIND_REACTED: &str = "
                             WHERE r.conversation = ?1 AND r.seq = ?2 AND r.emoji = ?4
                               AND r.removed_seq = 9223372036854775807) AS there,
                    (SELECT count(*) FROM reactions r
-                     WHERE r.conversation = ?1 AND r.seq = ?2 AND r.user = ?3) AS own_count)";
+                     WHERE r.conversation = ?1 AND r.seq = ?2 AND r.user = ?3) AS own_count,
+                   EXISTS (SELECT 1 FROM reactions r
+                            WHERE r.conversation = ?1 AND r.seq = ?2 AND r.user = ?3
+                              AND r.emoji = ?4 AND r.removed_seq = 9223372036854775807
+                              AND r.hidden) AS own_hidden)";
 
 const INSERT_EDIT: &str = "
-    INSERT INTO edits (conversation, seq, edit_seq) VALUES (?1, ?2, ?3)";
+    INSERT INTO edits (conversation, seq, edit_seq, hidden) VALUES (?1, ?2, ?3, ?4)";
 
 const BLANK_MESSAGE: &str = "
     UPDATE events SET body = ?3 WHERE conversation = ?1 AND seq = ?2";
@@ -72,7 +78,9 @@ const BLANK_EDITS: &str = "
 
 const FORGET_REACTIONS: &str = "DELETE FROM reactions WHERE conversation = ?1 AND seq = ?2";
 
-const INSERT_PIN: &str = "INSERT INTO pins (conversation, seq) VALUES (?1, ?2)";
+const INSERT_PIN: &str = "
+    INSERT INTO pins (conversation, seq, user, hidden) VALUES (?1, ?2, ?3, ?4)
+    ON CONFLICT DO UPDATE SET user = excluded.user, hidden = excluded.hidden";
 
 const DELETE_PIN: &str = "DELETE FROM pins WHERE conversation = ?1 AND seq = ?2";
 
@@ -81,8 +89,8 @@ const INSERT_BAN: &str = "INSERT INTO bans (conversation, user, seq) VALUES (?1,
 const DELETE_BAN: &str = "DELETE FROM bans WHERE conversation = ?1 AND user = ?2";
 
 const INSERT_REACTION: &str = "
-    INSERT INTO reactions (conversation, seq, emoji, user, added_seq, removed_seq)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+    INSERT INTO reactions (conversation, seq, emoji, user, added_seq, removed_seq, hidden)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
 
 const END_REACTION: &str = "
     UPDATE reactions SET removed_seq = ?5
@@ -116,8 +124,9 @@ impl Log<'_> {
                     committed_at_ms: row.get(2)?,
                     is_deleted: row.get(3)?,
                     edit_count: unsigned(row.get(4)?),
-                    is_pinned: row.get(5)?,
+                    pinned: row.get(5)?,
                     pin_count: unsigned(row.get(6)?),
+                    is_hidden: row.get(7)?,
                 },
             ))
         });
@@ -146,6 +155,7 @@ impl Log<'_> {
                 is_there: row.get(1)?,
                 count: unsigned(row.get(2)?),
                 own_count: unsigned(row.get(3)?),
+                is_hidden: row.get(4)?,
             })
         })?)
     }
@@ -154,7 +164,7 @@ impl Log<'_> {
 /// Writes what goes with the event at `by`.
 pub(super) fn write(
     connection: &Connection,
-    (place, by): (Place, Seq),
+    (place, by, hidden): (Place, Seq, bool),
     sender: &Person,
     aside: Aside,
     now_ms: i64,
@@ -164,7 +174,7 @@ pub(super) fn write(
         Aside::Nothing => {}
         Aside::Edit(seq) => {
             let mut insert = connection.prepare_cached(INSERT_EDIT)?;
-            insert.execute(params![key, signed(seq.get()), by])?;
+            insert.execute(params![key, signed(seq.get()), by, hidden])?;
         }
         Aside::Delete(seq) => {
             let at = signed(seq.get());
@@ -188,7 +198,7 @@ pub(super) fn write(
         Aside::Invite(change) => invites::write(connection, (key, by), change, now_ms)?,
         Aside::Pin(seq) => {
             let mut insert = connection.prepare_cached(INSERT_PIN)?;
-            insert.execute(params![key, signed(seq.get())])?;
+            insert.execute(params![key, signed(seq.get()), sender.key, hidden])?;
         }
         Aside::Unpin(seq) => {
             let mut delete = connection.prepare_cached(DELETE_PIN)?;
@@ -196,7 +206,8 @@ pub(super) fn write(
         }
         Aside::React(seq, emoji) => {
             let mut insert = connection.prepare_cached(INSERT_REACTION)?;
-            let params = params![key, signed(seq.get()), emoji, sender.key, by, OPEN_END];
+            let at = signed(seq.get());
+            let params = params![key, at, emoji, sender.key, by, OPEN_END, hidden];
             insert.execute(params)?;
         }
         Aside::UpdateGroup(update) => {
@@ -217,12 +228,14 @@ pub(super) fn write(
             let params = params![key, signed(seq.get()), emoji, sender.key, by, OPEN_END];
             end.execute(params)?;
         }
+        Aside::Block(user, blocked) => blocks::set(connection, sender, user, blocked)?,
         Aside::Notify(conversation, notify) => {
             let of = conversation.map_or_else(Vec::new, |id| id.bytes().to_vec());
             let until_ms = notify.until_ms.unwrap_or(0);
             let mut set = connection.prepare_cached(SET_NOTIFY)?;
             set.execute(params![sender.key, of, notify.level.number(), until_ms])?;
         }
+        Aside::Person(said) => people::write(connection, sender, by, &said)?,
         Aside::HideReceipts(hidden) => receipts::set(connection, sender.key, hidden)?,
     }
     Ok(())

@@ -45,6 +45,7 @@ struct NewEvent {
     kind: EventKind,
     content: Kind,
     change: Option<MembershipChange>,
+    hidden: bool,
 }
 
 pub(super) const FIND_KNOWN: &str = "
@@ -53,8 +54,8 @@ pub(super) const FIND_KNOWN: &str = "
 
 const INSERT_EVENT: &str = "
     INSERT INTO events (position, conversation, seq, sender, kind, committed_at_ms,
-                        message_id, digest, body, message_count, sender_count)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
+                        message_id, digest, body, message_count, sender_count, hidden)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
 
 const INSERT_MEMBER: &str = "
     INSERT INTO members (user, conversation, from_seq, from_position, to_seq, to_position, role,
@@ -111,7 +112,7 @@ impl Log<'_> {
         append: &Append,
         asked: &Asked,
         sender: &Person,
-        effect: Effect,
+        (effect, hidden): (Effect, bool),
     ) -> Result<Seq, StoreError> {
         let Effect {
             scene,
@@ -129,6 +130,7 @@ impl Log<'_> {
             kind,
             content,
             change: members.change(),
+            hidden,
         };
         let seq = self.write(asked, place, sender, event)?;
         match members {
@@ -158,7 +160,7 @@ impl Log<'_> {
             self.caches.placed(asked.conversation, place);
         }
         let now_ms = self.committed_at_ms;
-        changes::write(self.connection, (place, seq), sender, aside, now_ms)?;
+        changes::write(self.connection, (place, seq, hidden), sender, aside, now_ms)?;
         Ok(seq)
     }
 
@@ -191,12 +193,15 @@ impl Log<'_> {
     ) -> Result<Seq, StoreError> {
         let (position, seq) = (self.head.next(), place.head.next());
         let to = (place, seq);
-        counts::write_mentions(self.connection, self.caches, to, &event.content, sender.id)?;
+        if !event.hidden {
+            counts::write_mentions(self.connection, self.caches, to, &event.content, sender.id)?;
+        }
         let content = v1::EventContent {
             kind: Some(event.content),
         };
         let body = content.encode_to_vec();
-        let (messages, own) = counts::next(self.connection, place, event.kind, sender)?;
+        let (messages, own) =
+            counts::next(self.connection, place, (event.kind, event.hidden), sender)?;
         let mut statement = self.connection.prepare_cached(INSERT_EVENT)?;
         statement.execute(params![
             signed(position.get()),
@@ -210,6 +215,7 @@ impl Log<'_> {
             body,
             signed(messages),
             signed(own),
+            event.hidden,
         ])?;
         let encoded = encode_event(&EventParts {
             conversation: asked.conversation,
@@ -233,6 +239,7 @@ impl Log<'_> {
             seq,
             encoded,
             change: event.change,
+            hidden: event.hidden.then_some(sender.id),
         });
         Ok(seq)
     }

@@ -8,10 +8,10 @@ use magpie_protocol::{
 };
 
 use super::{
-    invites,
+    blocks, invites,
     log::Log,
     notify::SET_NOTIFY,
-    receipts,
+    people, receipts,
     session::{Failure, Params, Session, get, get_count, signed},
 };
 use crate::store::{
@@ -24,10 +24,12 @@ use crate::store::{
 const FIND_SUBJECT: &str = "
     SELECT e.kind, e.sender_key, e.committed_at_ms, e.body = $4,
            (SELECT count(*) FROM edits x WHERE x.conversation_key = $1 AND x.seq = $2),
-           EXISTS (SELECT FROM pins p WHERE p.conversation_key = $1 AND p.seq = $2),
-           (SELECT count(*) FROM pins p WHERE p.conversation_key = $1)
+           (SELECT p.hidden FROM pins p WHERE p.conversation_key = $1 AND p.seq = $2
+                                         AND (NOT p.hidden OR p.user_key = $3)),
+           (SELECT count(*) FROM pins p WHERE p.conversation_key = $1),
+           e.hidden
       FROM events e
-     WHERE e.conversation_key = $1 AND e.seq = $2
+     WHERE e.conversation_key = $1 AND e.seq = $2 AND (NOT e.hidden OR e.sender_key = $3)
        AND EXISTS (SELECT FROM members m
                     WHERE m.user_key = $3 AND m.conversation_key = $1
                       AND e.seq BETWEEN m.history_seq AND m.to_seq)";
@@ -49,7 +51,7 @@ pub(super) const FIND_REACTED: &str = "
                             ORDER BY r.emoji LIMIT 1)
                      FROM standing s WHERE s.emoji IS NOT NULL)
                SELECT count(emoji) FROM standing) END,
-           own_count
+           own_count, own_hidden
       FROM (SELECT EXISTS (SELECT FROM reactions r
                             WHERE r.conversation_key = $1 AND r.seq = $2 AND r.user_key = $3
                               AND r.emoji = $4 AND r.removed_seq = 9223372036854775807) AS own,
@@ -58,10 +60,14 @@ pub(super) const FIND_REACTED: &str = "
                               AND r.removed_seq = 9223372036854775807) AS there,
                    (SELECT count(*) FROM reactions r
                      WHERE r.conversation_key = $1 AND r.seq = $2
-                       AND r.user_key = $3) AS own_count) one";
+                       AND r.user_key = $3) AS own_count,
+                   EXISTS (SELECT FROM reactions r
+                            WHERE r.conversation_key = $1 AND r.seq = $2 AND r.user_key = $3
+                              AND r.emoji = $4 AND r.removed_seq = 9223372036854775807
+                              AND r.hidden) AS own_hidden) one";
 
 const INSERT_EDIT: &str = "
-    INSERT INTO edits (conversation_key, seq, edit_seq) VALUES ($1, $2, $3)";
+    INSERT INTO edits (conversation_key, seq, edit_seq, hidden) VALUES ($1, $2, $3, $4)";
 
 /// A message and its edits, and what became of its reactions.
 const BLANK: &str = "
@@ -76,7 +82,10 @@ const BLANK: &str = "
     )
     UPDATE events SET body = $3 WHERE conversation_key = $1 AND seq = $2";
 
-const INSERT_PIN: &str = "INSERT INTO pins (conversation_key, seq) VALUES ($1, $2)";
+const INSERT_PIN: &str = "
+    INSERT INTO pins (conversation_key, seq, user_key, hidden) VALUES ($1, $2, $3, $4)
+    ON CONFLICT (conversation_key, seq)
+    DO UPDATE SET user_key = excluded.user_key, hidden = excluded.hidden";
 
 const DELETE_PIN: &str = "DELETE FROM pins WHERE conversation_key = $1 AND seq = $2";
 
@@ -86,8 +95,9 @@ const INSERT_BAN: &str = "
 const DELETE_BAN: &str = "DELETE FROM bans WHERE conversation_key = $1 AND user_key = $2";
 
 const INSERT_REACTION: &str = "
-    INSERT INTO reactions (conversation_key, seq, emoji, user_key, added_seq, removed_seq)
-    VALUES ($1, $2, $3, $4, $5, 9223372036854775807)";
+    INSERT INTO reactions (conversation_key, seq, emoji, user_key, added_seq, removed_seq,
+                           hidden)
+    VALUES ($1, $2, $3, $4, $5, 9223372036854775807, $6)";
 
 const END_REACTION: &str = "
     UPDATE reactions SET removed_seq = $5
@@ -127,8 +137,9 @@ impl Log<'_> {
             committed_at_ms: get(&row, 2)?,
             is_deleted: get(&row, 3)?,
             edit_count: get_count(&row, 4)?,
-            is_pinned: get(&row, 5)?,
+            pinned: get(&row, 5)?,
             pin_count: get_count(&row, 6)?,
+            is_hidden: get(&row, 7)?,
         }))
     }
 
@@ -150,6 +161,7 @@ impl Log<'_> {
             is_there: get(&row, 1)?,
             count: get_count(&row, 2)?,
             own_count: get_count(&row, 3)?,
+            is_hidden: get(&row, 4)?,
         })
     }
 
@@ -162,11 +174,13 @@ impl Log<'_> {
         aside: Aside,
     ) -> Result<(), Failure> {
         let (session, key, by) = (self.session, place.key, signed(event.seq.get()));
+        let hidden = event.hidden.is_some();
         match aside {
             Aside::Nothing => {}
             Aside::Edit(seq) => {
                 let seq = signed(seq.get());
-                session.execute(INSERT_EDIT, &[&key, &seq, &by]).await?;
+                let params: Params<'_> = &[&key, &seq, &by, &hidden];
+                session.execute(INSERT_EDIT, params).await?;
             }
             Aside::Delete(seq) => {
                 let (at, deleted) = (signed(seq.get()), DELETED.as_slice());
@@ -177,9 +191,8 @@ impl Log<'_> {
             }
             Aside::React(seq, emoji) => {
                 let seq = signed(seq.get());
-                session
-                    .execute(INSERT_REACTION, &[&key, &seq, &emoji, &sender.key, &by])
-                    .await?;
+                let params: Params<'_> = &[&key, &seq, &emoji, &sender.key, &by, &hidden];
+                session.execute(INSERT_REACTION, params).await?;
             }
             Aside::Ban(person) => {
                 session
@@ -194,7 +207,8 @@ impl Log<'_> {
             }
             Aside::Pin(seq) => {
                 let seq = signed(seq.get());
-                session.execute(INSERT_PIN, &[&key, &seq]).await?;
+                let params: Params<'_> = &[&key, &seq, &sender.key, &hidden];
+                session.execute(INSERT_PIN, params).await?;
             }
             Aside::Unpin(seq) => {
                 let seq = signed(seq.get());
@@ -207,6 +221,7 @@ impl Log<'_> {
                     .execute(END_REACTION, &[&key, &seq, &emoji, &sender.key, &by])
                     .await?;
             }
+            Aside::Block(user, blocked) => blocks::set(session, sender, user, blocked).await?,
             Aside::Notify(conversation, notify) => {
                 let of = conversation.map_or_else(Vec::new, |id| id.bytes().to_vec());
                 let level = i16::from(notify.level.number());
@@ -215,6 +230,7 @@ impl Log<'_> {
                     .execute(SET_NOTIFY, &[&sender.key, &of, &level, &until_ms])
                     .await?;
             }
+            Aside::Person(said) => people::write(session, sender, by, &said).await?,
             Aside::HideReceipts(hidden) => receipts::set(session, sender.key, hidden).await?,
         }
         Ok(())

@@ -8,6 +8,7 @@
 mod accounts;
 mod bans;
 mod batch;
+mod blocks;
 mod broadcasts;
 mod changes;
 mod command;
@@ -27,6 +28,7 @@ mod notify;
 mod open;
 mod operators;
 mod pages;
+mod people;
 mod previews;
 mod receipts;
 mod routes;
@@ -54,7 +56,7 @@ use magpie_protocol::{
     id::{ConversationId, DeviceId, UserId},
     seq::Position,
     text::UserName,
-    wire::{FetchHistory, FetchListed, FetchMembers, v1},
+    wire::{CountReaders, FetchHistory, FetchListed, FetchMembers, v1},
 };
 
 use self::{
@@ -290,6 +292,16 @@ impl Store for Postgres {
         Ok(invites::preview(Session::over(&taken), user, invite, now_ms).await?)
     }
 
+    async fn count_readers(
+        &self,
+        user: UserId,
+        request: CountReaders,
+    ) -> Result<Result<Vec<u64>, Refusal>, StoreError> {
+        let mut taken = self.connections.take().await?;
+        let snapshot = snapshot(&mut taken).await?;
+        Ok(receipts::count_readers(Session::of(&snapshot), user, &request).await?)
+    }
+
     async fn hiding_receipts(&self, users: &[UserId]) -> Result<HashSet<UserId>, StoreError> {
         let taken = self.connections.take().await?;
         Ok(receipts::hiding(Session::over(&taken), users).await?)
@@ -314,6 +326,11 @@ impl Store for Postgres {
         let mut taken = self.connections.take().await?;
         let snapshot = snapshot(&mut taken).await?;
         Ok(describe::conversations(Session::of(&snapshot), user, after, limit).await?)
+    }
+
+    async fn silent(&self, users: &[UserId]) -> Result<Vec<(UserId, ConversationId)>, StoreError> {
+        let taken = self.connections.take().await?;
+        Ok(blocks::silent(Session::over(&taken), users).await?)
     }
 
     async fn mark_read(&self, shard: Shard, marks: &[MarkRead]) -> Result<Marked, StoreError> {

@@ -125,10 +125,12 @@ pub(in crate::store) struct Subject {
     pub(in crate::store) is_deleted: bool,
     /// How often it was edited.
     pub(in crate::store) edit_count: u64,
-    /// It is pinned.
-    pub(in crate::store) is_pinned: bool,
+    /// It is pinned, and whether that is hidden from everybody but who pinned it.
+    pub(in crate::store) pinned: Option<bool>,
     /// How many messages are pinned there.
     pub(in crate::store) pin_count: u64,
+    /// It is hidden from everybody but its sender.
+    pub(in crate::store) is_hidden: bool,
 }
 
 /// How a reaction stands at a message.
@@ -142,6 +144,26 @@ pub(in crate::store) struct Reacted {
     pub(in crate::store) count: u64,
     /// How often the actor has reacted to it, also if they took it back.
     pub(in crate::store) own_count: u64,
+    /// The actor's own that stands is hidden from the others.
+    pub(in crate::store) is_hidden: bool,
+}
+
+/// Whether a change of a direct conversation's message is hidden from its other member, who
+/// blocks the actor or does not. So are all of a message that is hidden itself. What
+/// takes something back says nothing, and is as visible as that was: else what was deleted
+/// would stay with whoever has it.
+pub(in crate::store) fn is_hidden(
+    change: Change<'_>,
+    is_blocked: bool,
+    (subject, reacted): &(Option<Subject>, Reacted),
+) -> bool {
+    let of_hidden = subject.is_some_and(|subject| subject.is_hidden);
+    match change {
+        Change::Edit(..) | Change::React(_) | Change::Pin => is_blocked || of_hidden,
+        Change::Delete => of_hidden,
+        Change::Unreact(_) => reacted.is_hidden,
+        Change::Unpin => subject.is_some_and(|subject| subject.pinned == Some(true)),
+    }
 }
 
 /// A change of the message at `seq` of a place, by its sender or anybody.
@@ -263,7 +285,7 @@ fn may_pin(joined: Joined, subject: &Subject) -> Result<(), Refusal> {
     if subject.is_deleted {
         return Err(Refusal::Deleted);
     }
-    if subject.is_pinned {
+    if subject.pinned.is_some() {
         return Err(Refusal::NothingToDo);
     }
     match subject.pin_count < PINS_MAX {
@@ -277,9 +299,9 @@ fn may_unpin(joined: Joined, subject: &Subject) -> Result<(), Refusal> {
     if !may_in(joined.place.kind, joined.role, Action::Pin) {
         return Err(Refusal::NotAllowed);
     }
-    match subject.is_pinned {
-        true => Ok(()),
-        false => Err(Refusal::NothingToDo),
+    match subject.pinned {
+        Some(_) => Ok(()),
+        None => Err(Refusal::NothingToDo),
     }
 }
 

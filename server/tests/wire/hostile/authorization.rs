@@ -4,18 +4,19 @@
 //! The schema is the list: a kind of request without a row does not compile, and a
 //! row that the schema does not name fails.
 
-mod bodies;
-
 use std::{collections::BTreeSet, fs, path::Path, sync::Arc};
 
 use magpie_server::config::Limits;
 use prost::Message as _;
 
-use self::bodies::{
-    add_members, ban, create_invite, delete, edit, fetch_bans, fetch_invites, join_by_invite,
-    look_up_invite, pin, react, remove_member, report, revoke_invite, set_role, update_group,
+use super::{
+    bodies::{
+        add_members, ban, count_readers, create_invite, delete, edit, fetch_bans, fetch_invites,
+        join_by_invite, look_up_invite, pin, profile, react, remove_member, report, revoke_invite,
+        say_something, set_role, update_group,
+    },
+    *,
 };
-use super::*;
 use crate::{
     counted::Counted,
     peer::Device,
@@ -32,16 +33,19 @@ enum Names {
     User,
     /// A conversation.
     Conversation(fn(Bytes) -> client_frame::Body),
+    /// A user by id.
+    Person(fn(Bytes) -> client_frame::Body),
     /// A device.
     Device(fn(Bytes) -> client_frame::Body),
 }
 
-const ROWS: [&str; 37] = [
+const ROWS: [&str; 41] = [
     "hello",
     "register",
     "sign_in",
     "ping",
     "goodbye",
+    "typing",
     "send_message",
     "edit_message",
     "delete_message",
@@ -64,6 +68,7 @@ const ROWS: [&str; 37] = [
     "fetch_history",
     "fetch_conversations",
     "fetch_members",
+    "count_readers",
     "fetch_devices",
     "revoke_device",
     "sign_out",
@@ -74,6 +79,8 @@ const ROWS: [&str; 37] = [
     "delete_account",
     "report",
     "change_account",
+    "fetch_profiles",
+    "find_users",
 ];
 
 /// A kind of request by its name in the schema.
@@ -107,6 +114,7 @@ fn kind(name: &str) -> client_frame::Body {
         "fetch_history" => Body::FetchHistory(Default::default()),
         "fetch_conversations" => Body::FetchConversations(Default::default()),
         "fetch_members" => Body::FetchMembers(Default::default()),
+        "count_readers" => Body::CountReaders(Default::default()),
         "fetch_devices" => Body::FetchDevices(Default::default()),
         "revoke_device" => Body::RevokeDevice(Default::default()),
         "sign_out" => Body::SignOut(Default::default()),
@@ -117,6 +125,9 @@ fn kind(name: &str) -> client_frame::Body {
         "delete_account" => Body::DeleteAccount(Default::default()),
         "report" => Body::Report(Default::default()),
         "change_account" => Body::ChangeAccount(Default::default()),
+        "typing" => Body::Typing(Default::default()),
+        "fetch_profiles" => Body::FetchProfiles(Default::default()),
+        "find_users" => Body::FindUsers(Default::default()),
         _ => panic!("the schema has {name}, which has no row here"),
     }
 }
@@ -127,6 +138,8 @@ fn row(name: &str) -> Names {
     match kind(name) {
         Body::Hello(_) | Body::Register(_) | Body::SignIn(_) => Names::Connection,
         Body::Ping(_) | Body::Goodbye(_) => Names::Connection,
+        // Nobody is answered: see people.rs.
+        Body::Typing(_) => Names::Connection,
         Body::FetchDevices(_) | Body::SignOut(_) => Names::Itself,
         Body::SetPush(_) | Body::ClearPush(_) | Body::Detach(_) => Names::Itself,
         Body::ChangePassword(_) | Body::DeleteAccount(_) => Names::Itself,
@@ -139,7 +152,8 @@ fn row(name: &str) -> Names {
                 limit: 10,
             })
         }),
-        Body::CreateGroup(_) => Names::User,
+        Body::CreateGroup(_) | Body::FindUsers(_) => Names::User,
+        Body::FetchProfiles(_) => Names::Person(profile),
         Body::SendMessage(_) => Names::Conversation(|id| {
             Body::SendMessage(v1::SendMessage {
                 to: Some(v1::send_message::To::ConversationId(id)),
@@ -188,6 +202,7 @@ fn row(name: &str) -> Names {
                 ..Default::default()
             })
         }),
+        Body::CountReaders(_) => Names::Conversation(count_readers),
         Body::Report(_) => Names::Conversation(report),
         Body::RevokeDevice(_) => {
             Names::Device(|device_id| Body::RevokeDevice(v1::RevokeDevice { device_id }))
@@ -229,6 +244,7 @@ async fn told(peer: &mut Peer, counted: &Counted, body: client_frame::Body) -> (
         }
         server_frame::Body::Done(it) => it.in_reply_to = 0,
         server_frame::Body::Conversations(it) => it.in_reply_to = 0,
+        server_frame::Body::Profiles(it) => it.in_reply_to = 0,
         other => panic!("{other:?}"),
     }
     let frame = v1::ServerFrame {
@@ -246,6 +262,8 @@ struct Room {
     world: World,
     counted: Arc<Counted>,
     alice: Device,
+    /// Alice's id: she says something of herself.
+    person: Bytes,
     group: Bytes,
     strangers: Vec<(&'static str, Device)>,
 }
@@ -311,9 +329,11 @@ async fn room() -> Room {
         })
         .await;
     }
+    say_something(&mut a).await;
     Room {
         world,
         counted,
+        person: alice.user_id.clone(),
         alice,
         group,
         strangers,
@@ -331,10 +351,15 @@ async fn what_is_not_theirs_is_like_what_is_not_there() {
                 Names::Connection | Names::Itself | Names::User => continue,
                 Names::Conversation(make) => (make, &room.group),
                 Names::Device(make) => (make, &room.alice.id),
+                Names::Person(make) => (make, &room.person),
             };
             // Who was a member may read what was written then, and mark it read.
             let was_member = ["was removed", "has left"].contains(kind);
             if was_member && ["mark_read", "fetch_history"].contains(&name) {
+                continue;
+            }
+            // Of a friend, that is what they are for.
+            if name == "fetch_profiles" && kind.starts_with("a friend") {
                 continue;
             }
             // A place in the list of one's own is a place, whoever else is there.
@@ -351,7 +376,10 @@ async fn what_is_not_theirs_is_like_what_is_not_there() {
     assert_eq!(reports, []);
     let (mut a, pages) = room.world.connect(&room.alice, Bytes::new()).await;
     let events: usize = pages.iter().map(|page| page.events.len()).sum();
-    assert_eq!(events, 7, "hello, the group, two who went, three texts");
+    assert_eq!(
+        events, 8,
+        "hello, the group, two who went, three texts, a profile"
+    );
     a.send(text_to("alice", "still signed in")).await;
 }
 
@@ -391,6 +419,7 @@ async fn nobody_asks_without_being_signed_in() {
         let body = match row(name) {
             Names::Conversation(make) => make(room.group.clone()),
             Names::Device(make) => make(room.alice.id.clone()),
+            Names::Person(make) => make(room.person.clone()),
             Names::Connection | Names::Itself | Names::User => continue,
         };
         let mut stranger = room.world.peer().await;
@@ -425,6 +454,7 @@ async fn members_may() {
                 continue;
             }
             Names::Conversation(make) => make(room.group.clone()),
+            Names::Person(make) => make(room.person.clone()),
             Names::Device(_) | Names::Connection | Names::Itself | Names::User => continue,
         };
         let number = a.request(body).await;

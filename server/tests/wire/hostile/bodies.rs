@@ -1,9 +1,25 @@
-//! What is asked about a group that is not theirs.
+//! What is asked of a conversation or a user, whoever's they are.
 
 use super::*;
 
 /// Of an invite.
 const SECRET: &[u8] = &[7; 16];
+
+pub(super) fn profile(user_id: Bytes) -> client_frame::Body {
+    let known = v1::KnownProfile {
+        user_id,
+        version: 0,
+    };
+    client_frame::Body::FetchProfiles(v1::FetchProfiles { known: vec![known] })
+}
+
+pub(super) fn count_readers(conversation_id: Bytes) -> client_frame::Body {
+    // One that those who are gone could read as long as they were there.
+    client_frame::Body::CountReaders(v1::CountReaders {
+        conversation_id,
+        seqs: vec![1],
+    })
+}
 
 pub(super) fn update_group(conversation_id: Bytes) -> client_frame::Body {
     client_frame::Body::UpdateGroup(v1::UpdateGroup {
@@ -146,4 +162,13 @@ pub(super) fn add_members(conversation_id: Bytes) -> client_frame::Body {
         conversation_id,
         user_names: vec!["eve".to_owned()],
     })
+}
+
+/// Of oneself.
+pub(super) async fn say_something(peer: &mut Peer) {
+    let profile = v1::Profile {
+        display_name: "Ann".to_owned(),
+        ..Default::default()
+    };
+    peer.set(v1::account_change::Kind::Profile(profile)).await;
 }
