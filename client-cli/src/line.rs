@@ -2,6 +2,7 @@
 //! `docs/cli.md` describes them; fields may be added, never renamed.
 
 mod conversations;
+mod events;
 mod invite;
 mod members;
 mod message;
