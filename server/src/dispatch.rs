@@ -167,18 +167,7 @@ impl Dispatch {
             Other::MarkRead { conversation, seq } => self.mark_read(from, conversation, seq).await,
             Other::FetchHistory(request) => self.history(from, request).await,
             Other::FetchConversations { after, limit } => {
-                let count = limit.min(CONVERSATIONS_COUNT_MAX) as usize;
-                let limit = ReadLimit {
-                    count,
-                    size: CONVERSATIONS_SIZE_MAX,
-                };
-                let (conversations, complete) =
-                    self.store.conversations(from.user, after, limit).await?;
-                Ok(Reply::Conversations(v1::Conversations {
-                    conversations,
-                    complete,
-                    ..Default::default()
-                }))
+                self.conversations(from, after, limit).await
             }
             Other::FetchMembers(request) => {
                 let members = self.store.members(from.user, request).await?;
@@ -282,6 +271,25 @@ impl Dispatch {
             complete: page.complete,
             states: page.states,
             states_seq: page.states_seq.get(),
+        }))
+    }
+
+    async fn conversations(
+        &self,
+        from: &Mailbox,
+        after: Option<ConversationId>,
+        limit: u32,
+    ) -> Result<Reply, StoreError> {
+        let count = limit.min(CONVERSATIONS_COUNT_MAX) as usize;
+        let limit = ReadLimit {
+            count,
+            size: CONVERSATIONS_SIZE_MAX,
+        };
+        let (conversations, complete) = self.store.conversations(from.user, after, limit).await?;
+        Ok(Reply::Conversations(v1::Conversations {
+            conversations,
+            complete,
+            ..Default::default()
         }))
     }
 

@@ -258,31 +258,8 @@ fn torture() -> Vec<Line> {
     ]
 }
 
-fn conversations() -> [Line; 13] {
+fn people() -> [Line; 7] {
     [
-        Line::Conversation(ConversationFields {
-            conversation_id: conversation_id(),
-            kind: "direct",
-            title: hostile(),
-            description: hostile(),
-            announcement_only: true,
-            photo: Some(Shown(magpie_client::MediaId::new([4; 16]))),
-            history_for_newcomers: true,
-            members: vec![hostile()],
-            member_count: 2,
-            first_seq: 1,
-            last_seq: Some(7),
-            head_seq: 9,
-            unread: 2,
-            unread_mentions: 1,
-            last_event_at: Some(MOMENT.to_owned()),
-            notify: "none",
-            notify_until: Some(MOMENT.to_owned()),
-            favourite: true,
-            blocked: true,
-            nickname: hostile(),
-            display_name: hostile(),
-        }),
         Line::Profile(super::profile::sample(hostile())),
         Line::Link {
             link: Some(hostile()),
@@ -314,6 +291,34 @@ fn conversations() -> [Line; 13] {
             role: Some("owner"),
             read_seq: 7,
         },
+    ]
+}
+
+fn conversations() -> [Line; 6] {
+    [
+        Line::Conversation(ConversationFields {
+            conversation_id: conversation_id(),
+            kind: "direct",
+            title: hostile(),
+            description: hostile(),
+            announcement_only: true,
+            photo: Some(Shown(magpie_client::MediaId::new([4; 16]))),
+            history_for_newcomers: true,
+            members: vec![hostile()],
+            member_count: 2,
+            first_seq: 1,
+            last_seq: Some(7),
+            head_seq: 9,
+            unread: 2,
+            unread_mentions: 1,
+            last_event_at: Some(MOMENT.to_owned()),
+            notify: "none",
+            notify_until: Some(MOMENT.to_owned()),
+            favourite: true,
+            blocked: true,
+            nickname: hostile(),
+            display_name: hostile(),
+        }),
         Line::link(magpie_client::InviteLink {
             conversation: magpie_client::ConversationId::new([2; 16]),
             secret: magpie_client::InviteSecret::new([5; 16]),
@@ -352,6 +357,7 @@ pub(crate) fn all() -> Vec<Line> {
     lines.extend(pushes());
     lines.extend(progress());
     lines.extend(torture());
+    lines.extend(people());
     lines.extend(conversations());
     lines.extend(
         [

@@ -134,22 +134,12 @@ fn recipient(to: v1::send_message::To) -> Option<Recipient> {
 fn operation(body: Body) -> Option<Operation> {
     let conversation = |id: &[u8]| ConversationId::try_from(id).ok();
     Some(match body {
-        Body::SendMessage(it) => Operation::Send {
-            to: recipient(it.to?)?,
-            message: Message::of(it.message?)?,
-        },
-        Body::EditMessage(it) => Operation::Edit {
-            place: place(&it.conversation_id, it.seq)?,
-            message: Message::of(it.message?)?,
-        },
+        Body::SendMessage(it) => send(it)?,
+        Body::EditMessage(it) => edit(it)?,
         Body::DeleteMessage(it) => Operation::Delete {
             place: place(&it.conversation_id, it.seq)?,
         },
-        Body::React(it) => Operation::React {
-            place: place(&it.conversation_id, it.seq)?,
-            emoji: it.emoji,
-            removed: it.removed,
-        },
+        Body::React(it) => react(it)?,
         Body::Pin(it) => Operation::Pin {
             place: place(&it.conversation_id, it.seq)?,
             pinned: it.pinned,
@@ -203,6 +193,28 @@ fn operation(body: Body) -> Option<Operation> {
         | Body::Report(_)
         | Body::FetchProfiles(_)
         | Body::FindUsers(_) => return None,
+    })
+}
+
+fn send(it: v1::SendMessage) -> Option<Operation> {
+    Some(Operation::Send {
+        to: recipient(it.to?)?,
+        message: Message::of(it.message?)?,
+    })
+}
+
+fn edit(it: v1::EditMessage) -> Option<Operation> {
+    Some(Operation::Edit {
+        place: place(&it.conversation_id, it.seq)?,
+        message: Message::of(it.message?)?,
+    })
+}
+
+fn react(it: v1::React) -> Option<Operation> {
+    Some(Operation::React {
+        place: place(&it.conversation_id, it.seq)?,
+        emoji: it.emoji,
+        removed: it.removed,
     })
 }
 

@@ -98,13 +98,18 @@ const fn sought(by: &FindUsers) -> &[UserName] {
 
 /// How many look-ups the request counts as, besides those of the names in it.
 const fn look_ups(request: &Request) -> u32 {
-    match request {
-        Request::FindUsers(FindUsers::Link(_))
-        | Request::JoinByInvite(_)
-        | Request::LookUpInvite { .. } => 1,
+    // A secret, which may be anybody's.
+    if let Request::JoinByInvite(_) | Request::LookUpInvite { .. } = request {
+        return 1;
+    }
+    let Request::FindUsers(by) = request else {
+        return 0;
+    };
+    match by {
+        FindUsers::Name(_) => 0,
+        FindUsers::Link(_) => 1,
         // It tells of as many that they exist.
-        Request::FindUsers(FindUsers::Prefix(_)) => FOUND_COUNT_MAX as u32,
-        _ => 0,
+        FindUsers::Prefix(_) => FOUND_COUNT_MAX as u32,
     }
 }
 
