@@ -421,6 +421,9 @@ pub(crate) fn accepted(answer: Answer) -> anyhow::Result<v1::Accepted> {
         | Answer::History(_)
         | Answer::Conversations(_)
         | Answer::Members(_)
+        | Answer::Bans(_)
+        | Answer::Invites(_)
+        | Answer::InvitePreview(_)
         | Answer::ReaderCounts(_)
         | Answer::Devices(_)
         | Answer::Profiles(_) => {

@@ -3,12 +3,13 @@
 mod account;
 pub(crate) mod friends;
 mod group;
+pub(crate) mod invite;
 pub(crate) mod message;
-mod parse;
 pub(crate) mod people;
 mod push;
 pub(crate) mod setting;
 pub(crate) mod torture;
+mod values;
 
 use std::{env, net::SocketAddr, path::PathBuf};
 
@@ -16,7 +17,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
 use magpie_client::{DeviceId, DeviceName, MessageId, Recipient, Seq, UserName};
 
-use self::parse::{address, device_name, limit, seq, title, user_name};
+use self::values::{address, device_name, limit, seq, title, user_name};
 pub(crate) use self::{
     account::{DeleteArgs, ExportArgs, PasswordArgs, ReportArgs},
     group::GroupCommand,
@@ -197,6 +198,17 @@ pub(crate) enum Command {
         command: GroupCommand,
     },
 
+    /// Let others join a group by a link
+    #[command(
+        after_help = "Examples:\n  magpie invite create 0190163d-8694-739b-aea5-966c26f8ad91 --for 7d\n  magpie invite list 0190163d-8694-739b-aea5-966c26f8ad91"
+    )]
+    Invite {
+        #[command(subcommand)]
+        command: invite::InviteCommand,
+    },
+
+    Join(invite::Join),
+
     /// Send a message, or each line of standard input
     ///
     /// Ends when each is accepted or refused. What an earlier run left in the
@@ -227,6 +239,12 @@ pub(crate) enum Command {
     Delete(message::Delete),
 
     React(message::React),
+
+    Pin(message::Pin),
+
+    Unpin(message::Unpin),
+
+    Pins(message::Pins),
 
     Edits(message::Edits),
 

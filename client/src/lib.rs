@@ -59,10 +59,12 @@ mod sign_in;
 pub use magpie_protocol::{
     date,
     friendship::{FriendAction, Friendship},
-    id::{ConversationId, DeviceId, InvalidId, MessageId, UserId},
+    id::{ConversationId, DeviceId, InvalidId, MediaId, MessageId, UserId},
+    invite::{InvalidInviteLink, InviteLink, InviteSecret},
     message::{Edit, Emoji, InvalidMessage, NewMessage},
     profile::{
-        DisplayName, FindUsers, InvalidLink, LinkSecret, NamePrefix, PhotoId, StatusLine, UserLink,
+        DisplayName, FindUsers, InvalidUserLink, LinkSecret, NamePrefix, PhotoId, StatusLine,
+        UserLink,
     },
     push::{AppId, Platform, PushAddress, PushToken},
     role::Role,
@@ -72,7 +74,7 @@ pub use magpie_protocol::{
         Description, DeviceName, InvalidText, MessageText, Nickname, Password, Title, UserName,
     },
     wire::{
-        GroupUpdate, ReportReason,
+        GroupUpdate, InviteBounds, ReportReason,
         v1::{Action, ErrorCode},
     },
 };
@@ -83,10 +85,10 @@ pub use self::{
     home::{ConnectionLock, Home, Outbox},
     message::{Body, Edited, Forwarded, Mention, Message, MessagePlace, MessageState, Reaction},
     model::{
-        Account, AuditConversation, AuditLine, Contact, Content, ConversationKind,
+        Account, AuditConversation, AuditLine, BannedUser, Contact, Content, ConversationKind,
         ConversationLine, ConversationPage, DeviceLine, Dropped, Friend, Gap, History, HistoryPage,
-        LocalHistory, LocalMembers, Member, MembersPlace, Profile, Readers, Refusal, StoredEvent,
-        User,
+        Invite, InvitePreview, LocalHistory, LocalMembers, Member, MembersPlace, PinnedMessage,
+        Profile, Readers, Refusal, StoredEvent, User,
     },
     request::{
         Acceptance, InvalidRecipient, NewRequest, Operation, OutboxEntry, OutboxState, Outcome,

@@ -4,13 +4,14 @@ use std::{fmt, str::FromStr};
 
 use magpie_protocol::{
     friendship::FriendAction,
-    id::{ConversationId, MessageId},
+    id::{ConversationId, MediaId, MessageId},
+    invite::InviteLink,
     message::{Edit, Emoji, NewMessage},
     role::Role,
     seq::Seq,
     setting::Setting,
     text::{InvalidText, Title, UserName},
-    wire::GroupUpdate,
+    wire::{GroupUpdate, InviteBounds},
 };
 
 use crate::{
@@ -96,6 +97,13 @@ pub enum NewRequest {
         /// Take it back.
         removed: bool,
     },
+    /// Pin a message for everybody, or take it off.
+    Pin {
+        /// Which one.
+        place: MessagePlace,
+        /// Pin it.
+        pinned: bool,
+    },
     /// Set something for the user alone, on all their devices.
     Set(Setting),
     /// Ask somebody to be friends, or answer them. It is for
@@ -126,6 +134,34 @@ pub enum NewRequest {
         conversation: ConversationId,
         /// Whom.
         name: UserName,
+    },
+    /// Let whoever has a link join a group.
+    CreateInvite {
+        /// The link ([`Home::new_invite`](crate::Home::new_invite)); it is of use once this is accepted.
+        link: InviteLink,
+        /// How long it is.
+        bounds: InviteBounds,
+    },
+    /// End an invite.
+    RevokeInvite {
+        /// To which group.
+        conversation: ConversationId,
+        /// The event that created it.
+        seq: Seq,
+    },
+    /// Join the group of an invite.
+    Join {
+        /// Its link.
+        link: InviteLink,
+    },
+    /// Keep a user out of a group, or end that.
+    Ban {
+        /// Which group.
+        conversation: ConversationId,
+        /// Whom; a member is removed.
+        name: UserName,
+        /// Keep them out.
+        banned: bool,
     },
     /// Leave a group.
     Leave {
@@ -189,6 +225,13 @@ pub enum Operation {
         /// Take it back.
         removed: bool,
     },
+    /// Pin a message, or take it off.
+    Pin {
+        /// Which one.
+        place: MessagePlace,
+        /// Pin it.
+        pinned: bool,
+    },
     /// Set something for the user alone.
     Set(Setting),
     /// Ask somebody to be friends, or answer them.
@@ -219,6 +262,34 @@ pub enum Operation {
         /// Whom.
         name: String,
     },
+    /// Let whoever has a link join a group.
+    CreateInvite {
+        /// The link.
+        link: InviteLink,
+        /// How long it is.
+        bounds: InviteBounds,
+    },
+    /// End an invite.
+    RevokeInvite {
+        /// To which group.
+        conversation: ConversationId,
+        /// The event that created it.
+        seq: Seq,
+    },
+    /// Join the group of an invite.
+    Join {
+        /// Its link.
+        link: InviteLink,
+    },
+    /// Keep a user out of a group, or end that.
+    Ban {
+        /// Which group.
+        conversation: ConversationId,
+        /// Whom.
+        name: String,
+        /// Keep them out.
+        banned: bool,
+    },
     /// Leave a group.
     Leave {
         /// Which group.
@@ -243,6 +314,10 @@ pub enum Operation {
         description: Option<String>,
         /// Admins and the owner alone write.
         announcement_only: Option<bool>,
+        /// Its photo; the inner `None`: it has none.
+        photo: Option<Option<MediaId>>,
+        /// Who joins may read what came before.
+        history_for_newcomers: Option<bool>,
     },
     /// Move the read mark.
     MarkRead {

@@ -13,6 +13,7 @@ pub mod date;
 pub mod frame;
 pub mod friendship;
 pub mod id;
+pub mod invite;
 pub mod limits;
 pub mod link;
 pub mod message;

@@ -185,6 +185,9 @@ impl Sender {
             | Answer::History(_)
             | Answer::Conversations(_)
             | Answer::Members(_)
+            | Answer::Bans(_)
+            | Answer::Invites(_)
+            | Answer::InvitePreview(_)
             | Answer::ReaderCounts(_)
             | Answer::Devices(_)
             | Answer::Profiles(_) => {

@@ -8,6 +8,8 @@ mod chatting;
 mod devices;
 mod exits;
 mod friends;
+#[cfg(test)] // as above
+mod groups;
 mod holding;
 mod limited;
 #[cfg(test)] // as above

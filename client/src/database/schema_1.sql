@@ -35,6 +35,9 @@ CREATE TABLE conversations (
     friendship_seq INTEGER NOT NULL DEFAULT 0,
     -- The user has sent a message there.
     answered INTEGER NOT NULL DEFAULT 0,
+    -- The id of a group's photo; empty: none.
+    photo BLOB NOT NULL DEFAULT x'',
+    history_for_newcomers INTEGER NOT NULL DEFAULT 0,
     first_seq INTEGER NOT NULL DEFAULT 1,
     -- 0: the user is a member.
     last_seq INTEGER NOT NULL DEFAULT 0,
@@ -200,4 +203,11 @@ CREATE TABLE outcomes (
     conversation BLOB NOT NULL,
     seq INTEGER NOT NULL,
     committed_at_ms INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- What is pinned, as the last description said and events since.
+CREATE TABLE pins (
+    conversation BLOB NOT NULL,
+    seq INTEGER NOT NULL,
+    PRIMARY KEY (conversation, seq)
 ) STRICT, WITHOUT ROWID;

@@ -6,6 +6,7 @@ mod epochs;
 mod friends;
 mod members;
 mod messages;
+mod pins;
 mod printed;
 mod settings;
 mod unread;

@@ -229,6 +229,9 @@ impl Connection<'_> {
             | Answer::History(_)
             | Answer::Conversations(_)
             | Answer::Members(_)
+            | Answer::Bans(_)
+            | Answer::Invites(_)
+            | Answer::InvitePreview(_)
             | Answer::ReaderCounts(_)
             | Answer::Devices(_)
             | Answer::Profiles(_) => Err(malformed("an answer to something else")),
@@ -309,6 +312,9 @@ impl Connection<'_> {
             | Answer::Done
             | Answer::Conversations(_)
             | Answer::Members(_)
+            | Answer::Bans(_)
+            | Answer::Invites(_)
+            | Answer::InvitePreview(_)
             | Answer::ReaderCounts(_)
             | Answer::Devices(_)
             | Answer::Profiles(_) => Err(malformed("an answer to something else")),
@@ -326,6 +332,9 @@ impl Connection<'_> {
             | Answer::Done
             | Answer::History(_)
             | Answer::Conversations(_)
+            | Answer::Bans(_)
+            | Answer::Invites(_)
+            | Answer::InvitePreview(_)
             | Answer::ReaderCounts(_)
             | Answer::Devices(_)
             | Answer::Profiles(_) => RequestError::WrongAnswer,

@@ -44,6 +44,16 @@ pub(super) enum EventKind {
     RoleChanged,
     /// A group was changed in what is said of it.
     GroupUpdated,
+    /// The sender pinned a message, or took it off.
+    Pinned,
+    /// A user was banned from a group, or their ban ended.
+    MemberBanned,
+    /// Whoever has a secret may join the group.
+    InviteCreated,
+    /// An invite was ended.
+    InviteRevoked,
+    /// The sender joined by an invite.
+    MemberJoined,
 }
 
 impl EventKind {
@@ -64,6 +74,11 @@ impl EventKind {
             Self::GroupUpdated => 31,
             Self::FriendRequested => 41,
             Self::FriendshipChanged => 42,
+            Self::Pinned => 50,
+            Self::MemberBanned => 51,
+            Self::InviteCreated => 52,
+            Self::InviteRevoked => 53,
+            Self::MemberJoined => 54,
         }
     }
 
@@ -84,6 +99,11 @@ impl EventKind {
             31 => Self::GroupUpdated,
             41 => Self::FriendRequested,
             42 => Self::FriendshipChanged,
+            50 => Self::Pinned,
+            51 => Self::MemberBanned,
+            52 => Self::InviteCreated,
+            53 => Self::InviteRevoked,
+            54 => Self::MemberJoined,
             _ => return None,
         })
     }
@@ -195,9 +215,16 @@ pub(super) fn stored_change(
         | EventKind::GroupUpdated
         | EventKind::FriendRequested
         | EventKind::FriendshipChanged
+        | EventKind::Pinned
+        | EventKind::InviteCreated
+        | EventKind::InviteRevoked
         | EventKind::AccountChanged => return Ok(None),
         EventKind::MemberLeft => return Ok(Some(MembershipChange::Left(sender))),
-        EventKind::GroupCreated | EventKind::MembersAdded | EventKind::MemberRemoved => {}
+        EventKind::MemberJoined => return Ok(Some(MembershipChange::Joined(vec![sender]))),
+        EventKind::GroupCreated
+        | EventKind::MembersAdded
+        | EventKind::MemberRemoved
+        | EventKind::MemberBanned => {}
     }
     let content = v1::EventContent::decode(body).map_err(|reason| StoreError::Corrupt {
         what: format!("an event's body cannot be decoded: {reason}"),
@@ -208,8 +235,17 @@ pub(super) fn stored_change(
         Some(Kind::MemberRemoved(v1::MemberRemoved { member: Some(user) })) => {
             return Ok(Some(MembershipChange::Left(user_id(&user)?)));
         }
+        Some(Kind::MemberBanned(v1::MemberBanned {
+            member: Some(user),
+            removed,
+            ..
+        })) => {
+            let user = user_id(&user)?;
+            return Ok(removed.then_some(MembershipChange::Left(user)));
+        }
         Some(
             Kind::MemberRemoved(_)
+            | Kind::MemberBanned(_)
             | Kind::Message(_)
             | Kind::MemberLeft(_)
             | Kind::MessageEdited(_)
@@ -217,6 +253,10 @@ pub(super) fn stored_change(
             | Kind::Reacted(_)
             | Kind::RoleChanged(_)
             | Kind::GroupUpdated(_)
+            | Kind::Pinned(_)
+            | Kind::InviteCreated(_)
+            | Kind::InviteRevoked(_)
+            | Kind::MemberJoined(_)
             | Kind::AccountChanged(_)
             | Kind::FriendRequested(_)
             | Kind::FriendshipChanged(_)
@@ -278,11 +318,16 @@ pub(super) fn stored_message(body: &[u8]) -> Result<Option<v1::Message>, StoreEr
             | Kind::GroupCreated(_)
             | Kind::MembersAdded(_)
             | Kind::MemberRemoved(_)
+            | Kind::MemberBanned(_)
             | Kind::MemberLeft(_)
             | Kind::MessageDeleted(_)
             | Kind::Reacted(_)
             | Kind::RoleChanged(_)
             | Kind::GroupUpdated(_)
+            | Kind::Pinned(_)
+            | Kind::InviteCreated(_)
+            | Kind::InviteRevoked(_)
+            | Kind::MemberJoined(_)
             | Kind::AccountChanged(_)
             | Kind::FriendRequested(_)
             | Kind::FriendshipChanged(_)
@@ -372,7 +417,7 @@ mod tests {
 
     #[test]
     fn a_kind_is_found_by_its_number() {
-        for number in (1..=8).chain([20, 30, 31, 41, 42]) {
+        for number in (1..=8).chain([20, 30, 31, 41, 42, 50, 51, 52, 53, 54]) {
             let kind = EventKind::from_number(number).unwrap();
             assert_eq!(i64::from(kind.number()), number);
         }

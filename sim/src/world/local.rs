@@ -285,6 +285,9 @@ impl Local {
             | Answer::History(_)
             | Answer::Conversations(_)
             | Answer::Members(_)
+            | Answer::Bans(_)
+            | Answer::Invites(_)
+            | Answer::InvitePreview(_)
             | Answer::ReaderCounts(_)
             | Answer::Devices(_)
             | Answer::Profiles(_) => {}

@@ -13,7 +13,6 @@ use magpie_protocol::{
     friendship::FriendAction,
     id::{ConversationId, UserId},
     role::Role,
-    seq::Seq,
     setting::Setting,
 };
 #[cfg(test)]
@@ -309,7 +308,10 @@ impl Model {
                     (_, None) | (None, _) => false,
                 }
             }
-            Command::UpdateGroup { .. } => false,
+            Command::UpdateGroup { .. }
+            | Command::Pin { .. }
+            | Command::Ban { .. }
+            | Command::Invite { .. } => false,
             Command::SetRole {
                 conversation,
                 name,
@@ -323,10 +325,6 @@ impl Model {
             }
             Command::LeaveGroup { conversation } => is_member(conversation, actor),
         }
-    }
-
-    fn may(&self, request: &Append, conversation: ConversationId, at: Seq, deed: Deed) -> bool {
-        self.may_change(request.actor.user, conversation, at.get(), deed)
     }
 
     fn take(&mut self, event: LogEvent) {

@@ -210,6 +210,11 @@ pub(super) fn log_event(connection: &Connection, row: &Row<'_>) -> Result<LogEve
         | EventKind::GroupUpdated
         | EventKind::FriendRequested
         | EventKind::FriendshipChanged
+        | EventKind::Pinned
+        | EventKind::MemberBanned
+        | EventKind::InviteCreated
+        | EventKind::InviteRevoked
+        | EventKind::MemberJoined
         | EventKind::AccountChanged => stored_change(kind, sender, body)?,
     };
     let encoded = encode_event(&EventParts {

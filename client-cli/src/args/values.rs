@@ -1,4 +1,4 @@
-//! From what was typed to what it means.
+//! What a flag or a name may be, and what is said if it is not.
 
 use magpie_client::{DeviceName, Seq, Title, UserName};
 
