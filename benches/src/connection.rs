@@ -420,6 +420,8 @@ pub(crate) fn accepted(answer: Answer) -> anyhow::Result<v1::Accepted> {
         | Answer::History(_)
         | Answer::Conversations(_)
         | Answer::Members(_)
+        | Answer::MediaToken(_)
+        | Answer::MediaUrls(_)
         | Answer::Devices(_) => {
             bail!("an answer to another request")
         }

@@ -225,6 +225,8 @@ impl Peer {
             | Request::FetchHistory(_)
             | Request::FetchConversations { .. }
             | Request::FetchMembers(_)
+            | Request::FetchMediaToken
+            | Request::FetchMediaUrls(_)
             | Request::SetPush(_)
             | Request::ClearPush
             | Request::Detach

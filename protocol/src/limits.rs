@@ -165,6 +165,9 @@ pub const GROUP_MEMBERS_MAX: u32 = 100_000;
 /// no more than one of these.
 pub const MARKED_MEMBERS_MAX: usize = 64;
 
+/// Photos and files whose URLs are asked for at once.
+pub const MEDIA_URLS_MAX: usize = 64;
+
 /// Members in one answer.
 pub const MEMBERS_COUNT_MAX: u32 = 500;
 

@@ -67,6 +67,10 @@ fn requests() -> Vec<client_frame::Body> {
             after_user_id: id(4),
             limit: 300,
         }),
+        Body::FetchMediaToken(v1::FetchMediaToken {}),
+        Body::FetchMediaUrls(v1::FetchMediaUrls {
+            media_ids: vec![id(5), id(6)],
+        }),
         Body::FetchDevices(v1::FetchDevices {}),
         Body::RevokeDevice(v1::RevokeDevice { device_id: id(3) }),
         Body::SignOut(v1::SignOut {}),
@@ -341,6 +345,14 @@ fn answers() -> Vec<server_frame::Body> {
             members: conversation().members,
             complete: true,
             at_seq: 1,
+        }),
+        Body::MediaToken(v1::MediaToken {
+            token: "abc".to_owned(),
+            ..Default::default()
+        }),
+        Body::MediaUrls(v1::MediaUrls {
+            in_reply_to: 1,
+            urls: vec![v1::MediaUrl::default()],
         }),
         Body::Devices(v1::Devices {
             in_reply_to: 1,

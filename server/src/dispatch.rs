@@ -22,7 +22,7 @@ use v1::{Action, ErrorCode};
 use self::{
     cost::{cost, kind},
     parting::{goodbye, limited_goodbye},
-    replies::{rate_limited, refused},
+    replies::{no_media, rate_limited, refused},
     sorting::{Other, to_append},
 };
 pub use self::{
@@ -36,6 +36,7 @@ use crate::{
     hub::{Ending, Hub, Letter, Mailbox, Promise},
     limits::{Limited, Limiter},
     log::{Chronicle, Committer, Marks, Submission},
+    media::Media,
     random::Random,
     store::{MarkRead, ReadLimit, Refusal, SharedStore, StoreError},
     tokens::Tokens,
@@ -66,6 +67,8 @@ pub struct Dispatch {
     pub pushes: Pushes,
     /// Users and their passwords.
     pub accounts: Arc<Accounts>,
+    /// Photos and files, if they are kept.
+    pub media: Option<Arc<Media>>,
     /// What users tell the operators.
     pub reports: Reports,
     /// Spreads clients over time.
@@ -198,6 +201,14 @@ impl Dispatch {
                     None => Reply::Error(refused(Refusal::NotFound)),
                 })
             }
+            Other::FetchMediaToken => Ok(match &self.media {
+                Some(media) => Reply::MediaToken(media.token(from.user, from.device)),
+                None => Reply::Error(no_media()),
+            }),
+            Other::FetchMediaUrls(ids) => Ok(match &self.media {
+                Some(media) => Reply::MediaUrls(media.urls(from.user, &ids).await?),
+                None => Reply::Error(no_media()),
+            }),
             Other::FetchDevices => self.devices(from).await,
             Other::Push(request) => {
                 self.pushes.handle(from, request).await?;

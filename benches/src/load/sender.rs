@@ -185,6 +185,8 @@ impl Sender {
             | Answer::History(_)
             | Answer::Conversations(_)
             | Answer::Members(_)
+            | Answer::MediaToken(_)
+            | Answer::MediaUrls(_)
             | Answer::Devices(_) => {
                 bail!("an answer to another request")
             }

@@ -182,6 +182,8 @@ fn operation(body: Body) -> Option<Operation> {
         | Body::FetchHistory(_)
         | Body::FetchConversations(_)
         | Body::FetchMembers(_)
+        | Body::FetchMediaToken(_)
+        | Body::FetchMediaUrls(_)
         | Body::FetchDevices(_)
         | Body::RevokeDevice(_)
         | Body::SignOut(_)

@@ -224,6 +224,8 @@ impl Connection<'_> {
             | Answer::History(_)
             | Answer::Conversations(_)
             | Answer::Members(_)
+            | Answer::MediaToken(_)
+            | Answer::MediaUrls(_)
             | Answer::Devices(_) => Err(malformed("an answer to something else")),
         }
     }
@@ -302,6 +304,8 @@ impl Connection<'_> {
             | Answer::Done
             | Answer::Conversations(_)
             | Answer::Members(_)
+            | Answer::MediaToken(_)
+            | Answer::MediaUrls(_)
             | Answer::Devices(_) => Err(malformed("an answer to something else")),
         }
     }
@@ -317,6 +321,8 @@ impl Connection<'_> {
             | Answer::Done
             | Answer::History(_)
             | Answer::Conversations(_)
+            | Answer::MediaToken(_)
+            | Answer::MediaUrls(_)
             | Answer::Devices(_) => RequestError::WrongAnswer,
         };
         if let Some(reply) = self.members_replies.remove(&ask) {

@@ -29,6 +29,10 @@ pub enum Answer {
     Conversations(v1::Conversations),
     /// Members of a conversation.
     Members(v1::Members),
+    /// Leave to upload.
+    MediaToken(v1::MediaToken),
+    /// Where photos and files are to be had.
+    MediaUrls(v1::MediaUrls),
     /// The user's devices.
     Devices(v1::Devices),
 }
@@ -257,6 +261,8 @@ impl ClientSession {
             Some(Body::History(it)) => (it.in_reply_to, Answer::History(it)),
             Some(Body::Conversations(it)) => (it.in_reply_to, Answer::Conversations(it)),
             Some(Body::Members(it)) => (it.in_reply_to, Answer::Members(it)),
+            Some(Body::MediaToken(it)) => (it.in_reply_to, Answer::MediaToken(it)),
+            Some(Body::MediaUrls(it)) => (it.in_reply_to, Answer::MediaUrls(it)),
             Some(Body::Devices(it)) => (it.in_reply_to, Answer::Devices(it)),
             Some(
                 Body::Welcome(_)

@@ -69,6 +69,10 @@ pub enum Reply {
     Conversations(v1::Conversations),
     /// Members of a conversation.
     Members(v1::Members),
+    /// Leave to upload.
+    MediaToken(v1::MediaToken),
+    /// Where photos and files are to be had.
+    MediaUrls(v1::MediaUrls),
     /// The user's devices.
     Devices(v1::Devices),
 }
@@ -97,6 +101,8 @@ pub(super) fn sent_message_id(body: &v1::client_frame::Body) -> Bytes {
         | Body::FetchHistory(_)
         | Body::FetchConversations(_)
         | Body::FetchMembers(_)
+        | Body::FetchMediaToken(_)
+        | Body::FetchMediaUrls(_)
         | Body::FetchDevices(_)
         | Body::RevokeDevice(_)
         | Body::SignOut(_)

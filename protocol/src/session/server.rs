@@ -36,6 +36,8 @@ mod tag {
     pub(super) const CONVERSATIONS: u32 = 34;
     pub(super) const DEVICES: u32 = 35;
     pub(super) const MEMBERS: u32 = 40;
+    pub(super) const MEDIA_TOKEN: u32 = 100;
+    pub(super) const MEDIA_URLS: u32 = 101;
 }
 
 /// The peer was silent for too long.
@@ -354,6 +356,12 @@ impl ServerSession {
             ),
             Reply::Members(it) => {
                 self.sequenced(tag::MEMBERS, &v1::Members { in_reply_to, ..it }, out)
+            }
+            Reply::MediaToken(it) => {
+                self.sequenced(tag::MEDIA_TOKEN, &v1::MediaToken { in_reply_to, ..it }, out)
+            }
+            Reply::MediaUrls(it) => {
+                self.sequenced(tag::MEDIA_URLS, &v1::MediaUrls { in_reply_to, ..it }, out)
             }
             Reply::Devices(it) => {
                 self.sequenced(tag::DEVICES, &v1::Devices { in_reply_to, ..it }, out)

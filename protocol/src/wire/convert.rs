@@ -4,7 +4,10 @@ use bytes::Bytes;
 
 use super::{
     account::{ChangeAccount, ChangePassword, Report},
-    fetch::{FetchHistory, FetchMembers, parse_conversations, parse_history, parse_members},
+    fetch::{
+        FetchHistory, FetchMembers, parse_conversations, parse_history, parse_media_urls,
+        parse_members,
+    },
     groups::{SetRole, UpdateGroup, parse_set_role, parse_update_group},
     messages::{
         DeleteMessage, EditMessage, React, SendMessage, parse_delete, parse_edit, parse_react,
@@ -13,7 +16,7 @@ use super::{
     v1,
 };
 use crate::{
-    id::{ConversationId, DeviceId, InvalidId, MessageId},
+    id::{ConversationId, DeviceId, InvalidId, MediaId, MessageId},
     limits::{CLIENT_NAME_SIZE_MAX, CURSOR_SIZE_MAX, NAMES_MAX},
     message::InvalidMessage,
     push::{AppId, Platform, PushAddress, PushToken},
@@ -200,6 +203,10 @@ pub enum Request {
     },
     /// List the members of a conversation.
     FetchMembers(FetchMembers),
+    /// Leave to upload.
+    FetchMediaToken,
+    /// Where these are to be had.
+    FetchMediaUrls(Vec<MediaId>),
     /// List devices.
     FetchDevices,
     /// End a device's credential.
@@ -240,6 +247,8 @@ impl Request {
             | Self::FetchHistory(_)
             | Self::FetchConversations { .. }
             | Self::FetchMembers(_)
+            | Self::FetchMediaToken
+            | Self::FetchMediaUrls(_)
             | Self::FetchDevices
             | Self::RevokeDevice(_)
             | Self::SignOut
@@ -283,6 +292,8 @@ pub fn parse_request(body: v1::client_frame::Body) -> Option<Result<Request, Inv
         Body::FetchHistory(it) => parse_history(it),
         Body::FetchConversations(it) => parse_conversations(it),
         Body::FetchMembers(it) => parse_members(it),
+        Body::FetchMediaToken(_) => Ok(Request::FetchMediaToken),
+        Body::FetchMediaUrls(it) => parse_media_urls(&it),
         Body::FetchDevices(_) => Ok(Request::FetchDevices),
         Body::RevokeDevice(it) => device_id(&it.device_id).map(Request::RevokeDevice),
         Body::SignOut(_) => Ok(Request::SignOut),

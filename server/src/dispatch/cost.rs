@@ -32,6 +32,8 @@ pub(super) fn cost(request: &Request) -> Cost<'_> {
         | Request::FetchHistory(_)
         | Request::FetchConversations { .. }
         | Request::FetchMembers(_)
+        | Request::FetchMediaToken
+        | Request::FetchMediaUrls(_)
         | Request::FetchDevices
         | Request::RevokeDevice(_)
         | Request::SignOut
@@ -82,6 +84,8 @@ pub(super) const fn kind(request: &Request) -> &'static str {
         Request::FetchHistory(_) => "fetch_history",
         Request::FetchConversations { .. } => "fetch_conversations",
         Request::FetchMembers(_) => "fetch_members",
+        Request::FetchMediaToken => "fetch_media_token",
+        Request::FetchMediaUrls(_) => "fetch_media_urls",
         Request::FetchDevices => "fetch_devices",
         Request::RevokeDevice(_) => "revoke_device",
         Request::SignOut => "sign_out",

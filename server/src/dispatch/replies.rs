@@ -81,6 +81,15 @@ pub fn unsupported() -> v1::Error {
     )
 }
 
+/// The answer of a server that keeps no photos and files.
+pub(super) fn no_media() -> v1::Error {
+    error(
+        ErrorCode::Unsupported,
+        Action::Never,
+        "this server keeps no photos and files",
+    )
+}
+
 fn error(code: ErrorCode, action: Action, message: &str) -> v1::Error {
     metrics::counter!(crate::metrics::REQUESTS_REFUSED, "code" => code.as_str_name()).increment(1);
     v1::Error {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use magpie_protocol::{
-    id::{ConversationId, DeviceId, MessageId},
+    id::{ConversationId, DeviceId, MediaId, MessageId},
     seq::Seq,
     text::Password,
     wire::{
@@ -31,6 +31,8 @@ pub(super) enum Other {
         limit: u32,
     },
     FetchMembers(FetchMembers),
+    FetchMediaToken,
+    FetchMediaUrls(Vec<MediaId>),
     FetchDevices,
     RevokeDevice(DeviceId),
     Push(PushRequest),
@@ -48,6 +50,8 @@ impl Other {
             Self::FetchHistory(_)
             | Self::FetchConversations { .. }
             | Self::FetchMembers(_)
+            | Self::FetchMediaToken
+            | Self::FetchMediaUrls(_)
             | Self::FetchDevices
             | Self::RevokeDevice(_)
             | Self::Push(_)
@@ -76,6 +80,8 @@ pub const fn is_of_one_history(request: &Request) -> bool {
         Request::FetchHistory(_)
         | Request::FetchConversations { .. }
         | Request::FetchMembers(_)
+        | Request::FetchMediaToken
+        | Request::FetchMediaUrls(_)
         | Request::FetchDevices
         | Request::RevokeDevice(_)
         | Request::SignOut
@@ -130,6 +136,8 @@ pub(super) fn to_append(
             return Err(Other::FetchConversations { after, limit });
         }
         Request::FetchMembers(request) => return Err(Other::FetchMembers(request)),
+        Request::FetchMediaToken => return Err(Other::FetchMediaToken),
+        Request::FetchMediaUrls(ids) => return Err(Other::FetchMediaUrls(ids)),
         Request::FetchDevices => return Err(Other::FetchDevices),
         Request::RevokeDevice(device) => return Err(Other::RevokeDevice(device)),
         Request::SignOut => return Err(Other::RevokeDevice(from.device)),

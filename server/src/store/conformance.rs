@@ -22,6 +22,7 @@ pub(super) mod counts;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 pub(super) mod groups;
+pub(super) mod media;
 pub(super) mod members;
 pub(super) mod messages;
 pub(super) mod model;
@@ -34,7 +35,7 @@ pub(super) mod settings;
 pub(super) mod syncs;
 pub(super) mod wakes;
 
-pub(super) use self::requests::{add, create, remove, send};
+pub(super) use self::requests::{add, create, decoded, remove, send, seq, seqs};
 
 use std::{
     any::Any,
@@ -43,11 +44,10 @@ use std::{
 
 use magpie_protocol::{
     id::{ConversationId, DeviceId, MessageId, UserId},
-    seq::{Position, Seq},
+    seq::Position,
     text::{DeviceName, UserName},
     wire::{Target, v1},
 };
-use prost::Message as _;
 
 use super::{
     Account, Actor, Append, Command, CreateUser, LogEvent, MarkRead, NewDevice, Outcome, Positions,
@@ -299,20 +299,6 @@ fn account_of(user: User) -> Account {
     }
 }
 
-/// What a device gets of an event.
-pub(super) fn decoded(event: &LogEvent) -> v1::Event {
-    v1::Event::decode(event.encoded.as_ref()).unwrap()
-}
-
-/// Where events are in their conversations.
-pub(super) fn seqs(events: &[LogEvent]) -> Vec<u64> {
-    events.iter().map(|event| event.seq.get()).collect()
-}
-
-pub(super) const fn seq(number: u64) -> Seq {
-    Seq::new(number)
-}
-
 /// Makes a test of each story, for one engine.
 macro_rules! suite {
     ($open:path) => {
@@ -393,6 +379,15 @@ macro_rules! suite {
             }
             broadcasts {
                 a_broadcast_is_for_each_user_once
+            }
+            media {
+                an_upload_grows_by_parts_that_follow
+                of_two_parts_that_begin_alike_one_counts
+                what_is_uploaded_twice_is_kept_once_for_each_user
+                media_are_for_who_may_have_them
+                a_users_media_are_bounded_from_their_beginning
+                what_nobody_refers_to_expires_and_its_object_goes
+                an_object_is_trash_until_something_refers_to_it
             }
             operators {
                 a_changed_password_ends_the_devices_that_it_should

@@ -16,6 +16,7 @@ mod crowd;
 mod epochs;
 mod hostile;
 mod limits;
+mod media;
 mod messages;
 mod operators;
 mod peer;

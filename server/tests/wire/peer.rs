@@ -97,6 +97,7 @@ impl World {
             blocking: Blocking::Pool,
             data_dir: Some(dir.path().to_owned()),
             push: None,
+            media: Some((dir.path().join("media"), None)),
             limits: limits.clone(),
         };
         let node = Node::start(ground, listener, None).await?;
@@ -469,6 +470,8 @@ impl Peer {
                 server_frame::Body::Conversations(it) => it.in_reply_to,
                 server_frame::Body::Members(it) => it.in_reply_to,
                 server_frame::Body::Devices(it) => it.in_reply_to,
+                server_frame::Body::MediaToken(it) => it.in_reply_to,
+                server_frame::Body::MediaUrls(it) => it.in_reply_to,
                 server_frame::Body::Page(_) => continue,
                 other => panic!("not an answer: {other:?}"),
             };

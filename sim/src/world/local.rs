@@ -285,6 +285,8 @@ impl Local {
             | Answer::History(_)
             | Answer::Conversations(_)
             | Answer::Members(_)
+            | Answer::MediaToken(_)
+            | Answer::MediaUrls(_)
             | Answer::Devices(_) => {}
         }
         Ok(None)

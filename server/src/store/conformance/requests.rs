@@ -7,7 +7,7 @@ use magpie_protocol::{
 };
 
 use super::Player;
-use crate::store::Command;
+use crate::store::{Command, LogEvent};
 
 pub(in crate::store) fn send(to: Target, text: &str) -> Command {
     let message = MessageText::try_from(text.to_owned()).unwrap().into();
@@ -31,4 +31,18 @@ pub(in crate::store) fn add(conversation: ConversationId, who: &[&Player]) -> Co
 pub(in crate::store) fn remove(conversation: ConversationId, who: &Player) -> Command {
     let name = who.name();
     Command::RemoveMember { conversation, name }
+}
+
+/// What a device gets of an event.
+pub(in crate::store) fn decoded(event: &LogEvent) -> v1::Event {
+    v1::Event::decode(event.encoded.as_ref()).unwrap()
+}
+
+/// Where events are in their conversations.
+pub(in crate::store) fn seqs(events: &[LogEvent]) -> Vec<u64> {
+    events.iter().map(|event| event.seq.get()).collect()
+}
+
+pub(in crate::store) const fn seq(number: u64) -> Seq {
+    Seq::new(number)
 }

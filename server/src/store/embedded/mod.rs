@@ -16,6 +16,7 @@ mod describe;
 mod due;
 mod history;
 mod log;
+mod media;
 mod members;
 mod migrations;
 mod notify;

@@ -19,6 +19,7 @@ mod epoch;
 mod history;
 mod known;
 mod log;
+mod media;
 mod members;
 mod migrations;
 mod notify;

@@ -30,7 +30,7 @@ enum Names {
     Device(fn(Bytes) -> client_frame::Body),
 }
 
-const ROWS: [&str; 29] = [
+const ROWS: [&str; 31] = [
     "hello",
     "register",
     "sign_in",
@@ -60,6 +60,8 @@ const ROWS: [&str; 29] = [
     "delete_account",
     "report",
     "change_account",
+    "fetch_media_token",
+    "fetch_media_urls",
 ];
 
 /// A kind of request by its name in the schema.
@@ -95,6 +97,8 @@ fn kind(name: &str) -> client_frame::Body {
         "delete_account" => Body::DeleteAccount(Default::default()),
         "report" => Body::Report(Default::default()),
         "change_account" => Body::ChangeAccount(Default::default()),
+        "fetch_media_token" => Body::FetchMediaToken(Default::default()),
+        "fetch_media_urls" => Body::FetchMediaUrls(Default::default()),
         _ => panic!("the schema has {name}, which has no row here"),
     }
 }
@@ -108,6 +112,9 @@ fn row(name: &str) -> Names {
         Body::FetchDevices(_) | Body::SignOut(_) => Names::Itself,
         Body::SetPush(_) | Body::ClearPush(_) | Body::Detach(_) => Names::Itself,
         Body::ChangePassword(_) | Body::DeleteAccount(_) => Names::Itself,
+        Body::FetchMediaToken(_) => Names::Itself,
+        // Photos and files of others are in no answer.
+        Body::FetchMediaUrls(_) => Names::Itself,
         // Whatever it names is named in the user's own log, and looked up by nobody.
         Body::ChangeAccount(_) => Names::Itself,
         // Pages through one's own conversations; a foreign place is only a place.
