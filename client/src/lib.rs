@@ -77,7 +77,9 @@ pub use self::{
     client::{Client, Event, From, Options, Reported},
     error::{ConnectError, DisconnectReason, HomeError, LocalError, RequestError, SignInError},
     home::{ConnectionLock, Home, Outbox},
-    message::{Body, Edited, Forwarded, Mention, Message, MessagePlace, MessageState, Reaction},
+    message::{
+        Body, Edited, Forwarded, Media, Mention, Message, MessagePlace, MessageState, Reaction,
+    },
     model::{
         Account, AuditConversation, AuditLine, Contact, Content, ConversationKind,
         ConversationLine, ConversationPage, DeviceLine, Dropped, Gap, History, HistoryPage,

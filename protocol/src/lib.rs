@@ -14,6 +14,7 @@ pub mod frame;
 pub mod id;
 pub mod limits;
 pub mod link;
+pub mod media;
 pub mod message;
 pub mod moment;
 pub mod outbox;

@@ -242,6 +242,11 @@ fn message() -> v1::Message {
         mentions_everybody: true,
         content_type: "text/plain".to_owned(),
         body: id(5),
+        media: vec![v1::Media {
+            media_id: id(6),
+            size: 7,
+            ..Default::default()
+        }],
     }
 }
 

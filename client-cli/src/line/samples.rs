@@ -6,7 +6,7 @@ use super::{
     AccountFields, AuditFields, BegunFields, ConversationFields, DeviceFields, DroppedFields,
     EventFields, FaultFields, HealedFields, Line, MessageFields, OutboxFields, Shown, StruckFields,
     TortureFields,
-    message::{MoreFields, ReactionFields},
+    message::{MediaFields, MoreFields, ReactionFields},
     setting::SettingFields,
 };
 
@@ -84,6 +84,15 @@ fn more() -> MoreFields {
         mentions_everybody: true,
         content_type: Some(hostile()),
         body: Some("00ff".to_owned()),
+        media: vec![MediaFields {
+            media_id: hostile(),
+            media_type: hostile(),
+            size: 7,
+            sha256: "00ff".to_owned(),
+            width: Some(640),
+            height: Some(480),
+            file_name: Some(hostile()),
+        }],
         edited_at: Some(MOMENT.to_owned()),
         reactions: vec![ReactionFields {
             emoji: hostile(),

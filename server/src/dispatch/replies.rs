@@ -37,7 +37,9 @@ pub fn outcome_reply(append: &Append, outcome: &Outcome) -> Reply {
 /// The answer to a request that changes nothing.
 pub(super) fn refused(refusal: Refusal) -> v1::Error {
     let (code, action) = match refusal {
-        Refusal::NotFound | Refusal::Deleted => (ErrorCode::NotFound, Action::Never),
+        Refusal::NotFound | Refusal::Deleted | Refusal::NoMedia => {
+            (ErrorCode::NotFound, Action::Never)
+        }
         Refusal::Conflict => (ErrorCode::Conflict, Action::Never),
         Refusal::GroupFull | Refusal::TooMany => (ErrorCode::LimitReached, Action::Never),
         Refusal::NothingToDo => (ErrorCode::NothingToDo, Action::Never),

@@ -220,6 +220,10 @@ pub enum Refusal {
     /// The message has as many edits, or different reactions, as there may be.
     #[error("the message has as many edits or reactions as it may have")]
     TooMany,
+    /// A photo or file in the message is not stored, or not for the actor, or not as the
+    /// message says.
+    #[error("a photo or file in it is not there: upload it first")]
+    NoMedia,
     /// The actor's device was revoked meanwhile.
     #[error("the device was revoked")]
     DeviceRevoked,

@@ -388,6 +388,9 @@ macro_rules! suite {
                 a_users_media_are_bounded_from_their_beginning
                 what_nobody_refers_to_expires_and_its_object_goes
                 an_object_is_trash_until_something_refers_to_it
+                a_photo_is_for_who_may_read_the_message
+                nobody_sends_what_they_may_not_have
+                what_a_message_refers_to_stays_as_long_as_it
             }
             operators {
                 a_changed_password_ends_the_devices_that_it_should

@@ -12,6 +12,7 @@
 
 mod account;
 mod groups;
+mod media;
 mod messages;
 mod roles;
 
@@ -36,6 +37,7 @@ pub(super) use self::{
         Count, Said, add_members, create_group, each_once, leave, may_add, remove_member,
         update_group,
     },
+    media::Attached,
     messages::{
         Change, Reacted, Subject, begin_direct, change, least_role, may_post, mentioned, message,
         post,
@@ -350,7 +352,8 @@ pub(super) enum Aside {
     Nothing,
     /// The event is an edit of it.
     Edit(Seq),
-    /// It and its edits are blanked where they are, and its reactions end. Their
+    /// It and its edits are blanked where they are, its reactions end, and what it refers
+    /// to is of no use any more, unless another message refers to it. Their
     /// rows stay, with place, id and digest, so that a repeat is known for ever.
     Delete(Seq),
     /// The sender's reaction stands from the event on.
@@ -359,6 +362,9 @@ pub(super) enum Aside {
     Unreact(Seq, String),
     /// The group is otherwise from the event on, in what is `Some`.
     UpdateGroup(GroupUpdate),
+    /// The message refers to these photos and files, by their keys: they stay as long as
+    /// it does.
+    Attach(Vec<i64>),
     /// For what the sender is woken from now on, in a conversation or in all.
     Notify(Option<ConversationId>, Notify),
 }

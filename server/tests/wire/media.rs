@@ -2,6 +2,7 @@
 //! ones, and with those of strangers and broken clients.
 
 mod hostile;
+mod messages;
 mod restarts;
 
 use std::time::Duration;

@@ -1,10 +1,14 @@
 //! Photos and files.
 
-use magpie_protocol::id::MediaId;
+use magpie_protocol::{
+    id::MediaId,
+    wire::{Target, v1},
+};
 
-use super::{NOON, Player, World};
+use super::{NOON, Player, World, seq};
 use crate::store::{
-    BeginUpload, NewBlob, NewUpload, Part, StoreError, StoredMedia, Trash, UploadBounds,
+    Append, BeginUpload, Command, NewBlob, NewUpload, Part, Refusal, StoreError, StoredMedia,
+    Trash, UploadBounds,
 };
 
 const DAY: i64 = 24 * 3_600_000;
@@ -14,6 +18,14 @@ const AMPLE: UploadBounds = UploadBounds {
 };
 
 impl World {
+    async fn people<const N: usize>(&self, names: [&str; N]) -> [Player; N] {
+        let mut people = Vec::new();
+        for name in names {
+            people.push(self.player(name).await);
+        }
+        people.try_into().unwrap_or_else(|_| unreachable!())
+    }
+
     async fn begin(&self, player: &Player, size: u64, bounds: UploadBounds) -> BeginUpload {
         self.begin_as(MediaId::new(self.fresh()), player, size, bounds)
             .await
@@ -256,4 +268,140 @@ pub(in crate::store) async fn an_object_is_trash_until_something_refers_to_it(wo
     assert_eq!(world.empty(NOON).await, []);
     world.finish(id, [7; 32]).await;
     assert!(world.media_of(&alice, id).await.is_some());
+}
+
+impl World {
+    /// A photo of these bytes' hash.
+    async fn photo(&self, player: &Player, sha256: [u8; 32]) -> v1::Media {
+        let id = self.whole(player, 4).await;
+        self.finish(id, sha256).await;
+        v1::Media {
+            media_id: id.to_wire(),
+            size: 4,
+            sha256: sha256.to_vec().into(),
+            content_type: "image/png".to_owned(),
+            ..Default::default()
+        }
+    }
+
+    /// A message with these photos alone.
+    fn show(&self, by: &Player, to: Target, photos: &[&v1::Media]) -> Append {
+        let media = photos.iter().map(|it| (*it).clone()).collect();
+        let message = v1::Message {
+            media,
+            ..Default::default()
+        };
+        let message = message.try_into().unwrap();
+        self.request(by, Command::SendMessage { to, message })
+    }
+
+    async fn has(&self, player: &Player, photo: &v1::Media) -> bool {
+        self.media_of(player, id_of(photo)).await.is_some()
+    }
+
+    async fn expire(&self) -> u64 {
+        let late = NOON + 100 * DAY;
+        self.store.expire_media(late, late, 100).await.unwrap()
+    }
+}
+
+fn id_of(photo: &v1::Media) -> MediaId {
+    photo.media_id.as_ref().try_into().unwrap()
+}
+
+/// D10.
+pub(in crate::store) async fn a_photo_is_for_who_may_read_the_message(world: World) {
+    let [alice, bob, carol, eve] = world.people(["alice", "bob", "carol", "eve"]).await;
+    let photo = world.photo(&alice, [1; 32]).await;
+    // The first message makes the conversation.
+    let direct = world.show(&alice, Target::User(bob.name()), &[&photo]);
+    world.accept(direct).await;
+    assert!(world.has(&bob, &photo).await);
+    assert!(!world.has(&eve, &photo).await);
+
+    let group = world.group(&alice, &[&bob, &eve]).await;
+    world.remove(&alice, group, &eve).await;
+    let second = world.photo(&alice, [2; 32]).await;
+    let show = world.show(&alice, Target::Conversation(group), &[&second]);
+    world.accept(show).await;
+    world.add(&alice, group, &[&carol]).await;
+    assert!(world.has(&bob, &second).await);
+    assert!(!world.has(&eve, &second).await, "who was removed before");
+    assert!(!world.has(&carol, &second).await, "who came after");
+    world.remove(&alice, group, &bob).await;
+    assert!(world.has(&bob, &second).await, "who has read it already");
+
+    // Whoever has it may say it elsewhere.
+    let forward = world.show(&bob, Target::User(eve.name()), &[&second]);
+    world.accept(forward).await;
+    assert!(world.has(&eve, &second).await);
+}
+
+/// D10.
+pub(in crate::store) async fn nobody_sends_what_they_may_not_have(world: World) {
+    let [alice, bob, eve] = world.people(["alice", "bob", "eve"]).await;
+    let photo = world.photo(&alice, [1; 32]).await;
+    let mut unknown = photo.clone();
+    unknown.media_id = MediaId::new(world.fresh()).to_wire();
+    let mut other_bytes = photo.clone();
+    other_bytes.sha256 = vec![2; 32].into();
+    let mut longer = photo.clone();
+    longer.size = 5;
+    let mut unfinished = photo.clone();
+    unfinished.media_id = world.whole(&alice, 4).await.to_wire();
+    let mut thumbnail = photo.clone();
+    thumbnail.thumbnail_ids = vec![unknown.media_id.clone()];
+    let to = || Target::User(bob.name());
+    let group = world.group(&alice, &[&bob]).await;
+    for (by, photo) in [
+        (&eve, &photo),
+        (&alice, &unknown),
+        (&alice, &other_bytes),
+        (&alice, &longer),
+        (&alice, &unfinished),
+        (&alice, &thumbnail),
+    ] {
+        let refused = world.refuse(world.show(by, to(), &[photo])).await;
+        assert_eq!(refused, Refusal::NoMedia);
+    }
+    let into = world.show(&alice, Target::Conversation(group), &[&photo, &unknown]);
+    assert_eq!(world.refuse(into).await, Refusal::NoMedia);
+    assert!(!world.has(&bob, &photo).await);
+    // Who may not write there learns nothing else.
+    let into = world.show(&eve, Target::Conversation(group), &[&photo]);
+    assert_eq!(world.refuse(into).await, Refusal::NotFound);
+
+    thumbnail.thumbnail_ids = vec![world.photo(&alice, [3; 32]).await.media_id];
+    world.accept(world.show(&alice, to(), &[&thumbnail])).await;
+    let small = thumbnail.thumbnail_ids[0].as_ref().try_into().unwrap();
+    assert!(world.media_of(&bob, small).await.is_some());
+}
+
+pub(in crate::store) async fn what_a_message_refers_to_stays_as_long_as_it(world: World) {
+    let [alice, bob] = world.people(["alice", "bob"]).await;
+    let photo = world.photo(&alice, [1; 32]).await;
+    let to = || Target::User(bob.name());
+    let show = world.show(&alice, to(), &[&photo]);
+    let (conversation, first) = world.accept(show.clone()).await;
+    assert_eq!(world.accept(show).await, (conversation, first), "once more");
+    assert_eq!(world.expire().await, 0);
+    let removed = world
+        .store
+        .remove_media(alice.id(), id_of(&photo), NOON)
+        .await;
+    assert_eq!(removed, Ok(false), "its owner ends it as an upload");
+    let again = world.show(&alice, to(), &[&photo]);
+    let (_, second) = world.accept(again).await;
+
+    let delete = |at| Command::DeleteMessage {
+        conversation,
+        seq: seq(at),
+    };
+    world.accept(world.request(&alice, delete(first))).await;
+    assert!(world.has(&bob, &photo).await);
+    assert_eq!(world.expire().await, 0);
+    world.accept(world.request(&alice, delete(second))).await;
+    assert!(!world.has(&bob, &photo).await, "at once");
+    assert_eq!(world.expire().await, 1);
+    assert!(!world.has(&alice, &photo).await);
 }

@@ -2,9 +2,11 @@
 
 use magpie_protocol::{
     id::ConversationId,
+    seq::Seq,
     text::{MessageText, Title},
-    wire::Target,
+    wire::{Target, v1},
 };
+use prost::Message as _;
 
 use super::Player;
 use crate::store::{Command, LogEvent};

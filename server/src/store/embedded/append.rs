@@ -117,10 +117,14 @@ impl Log<'_> {
     /// Finds the rest of the facts.
     fn decide(&mut self, permit: Permit<'_>, sender: &Arc<Person>) -> Result<Effect, Stop> {
         Ok(match permit {
-            Permit::Post(place, message) => rules::post(place, message),
+            Permit::Post(place, message) => {
+                rules::post(place, message, &self.attached(sender, message)?)?
+            }
             Permit::BeginDirect(peer, message) => {
                 let peer = self.caches.named(self.connection, peer)?;
-                rules::begin_direct(sender, &peer.ok_or(Refusal::NotFound)?, message)
+                let peer = peer.ok_or(Refusal::NotFound)?;
+                let found = self.attached(sender, message)?;
+                rules::begin_direct(sender, &peer, message, &found)?
             }
             Permit::Change(joined, seq, change) => {
                 let place = joined.place;

@@ -11,6 +11,7 @@ use super::{
     log::Log,
     notify::SET_NOTIFY,
     rows::{OPEN_END, signed, unsigned},
+    uses,
 };
 use crate::store::{
     StoreError,
@@ -138,7 +139,7 @@ impl Log<'_> {
 /// Writes what goes with the event at `by`.
 pub(super) fn write(
     connection: &Connection,
-    (place, by): (Place, Seq),
+    (place, by, at_ms): (Place, Seq, i64),
     sender: &Person,
     aside: Aside,
 ) -> Result<(), StoreError> {
@@ -157,6 +158,7 @@ pub(super) fn write(
             blank.execute(params![key, at, deleted_edit(seq)])?;
             let mut forget = connection.prepare_cached(FORGET_REACTIONS)?;
             forget.execute(params![key, at])?;
+            uses::forget(connection, (key, at), at_ms)?;
         }
         Aside::React(seq, emoji) => {
             let mut insert = connection.prepare_cached(INSERT_REACTION)?;
@@ -174,6 +176,7 @@ pub(super) fn write(
             let params = params![key, signed(seq.get()), emoji, sender.key, by, OPEN_END];
             end.execute(params)?;
         }
+        Aside::Attach(media) => uses::add(connection, (key, by), &media)?,
         Aside::Notify(conversation, notify) => {
             let of = conversation.map_or_else(Vec::new, |id| id.bytes().to_vec());
             let until_ms = notify.until_ms.unwrap_or(0);

@@ -151,7 +151,12 @@ impl Log<'_> {
             };
             self.caches.placed(asked.conversation, place);
         }
-        changes::write(self.connection, (place, seq), sender, aside)?;
+        changes::write(
+            self.connection,
+            (place, seq, self.committed_at_ms),
+            sender,
+            aside,
+        )?;
         Ok(seq)
     }
 

@@ -8,6 +8,7 @@ use super::{
     Embedded,
     operators::limit,
     rows::{signed, unsigned, user_key},
+    uses::may_have,
 };
 use crate::store::{
     BeginUpload, MediaStore, NewBlob, NewUpload, Part, StoreError, StoredMedia, Trash, Upload,
@@ -65,8 +66,15 @@ const DELETE_BLOB: &str = "
     RETURNING name";
 
 const FIND_STORED: &str = "
-    SELECT m.media_id, b.name, b.size, b.sha256, b.content_type, b.user
+    SELECT m.media_id, b.name, b.size, b.sha256, b.content_type
       FROM media m JOIN blobs b ON b.key = m.blob WHERE m.media_id = ?1";
+
+/// If it is for this user: their own, or out of a message that they may read.
+const FIND_FOR_USER: &str = concat!(
+    "SELECT m.media_id, b.name, b.size, b.sha256, b.content_type
+       FROM media m JOIN blobs b ON b.key = m.blob WHERE m.media_id = ?1 AND ",
+    may_have!()
+);
 
 const ADD_TRASH: &str = "
     INSERT INTO media_trash (kind, name, due_at_ms) VALUES (?1, ?2, ?3)
@@ -330,15 +338,11 @@ impl MediaStore for Embedded {
             let Some(user) = user_key(connection, user)? else {
                 return Ok(Vec::new());
             };
-            let mut statement = connection.prepare_cached(FIND_STORED)?;
+            let mut statement = connection.prepare_cached(FIND_FOR_USER)?;
             let mut found = Vec::new();
             for id in ids {
-                let one = statement.query_row([id.bytes()], |row| {
-                    Ok((stored(row)?, row.get::<_, i64>(5)? == user))
-                });
-                if let Some((media, true)) = one.optional()? {
-                    found.push(media);
-                }
+                let one = statement.query_row(params![id.bytes(), user], stored);
+                found.extend(one.optional()?);
             }
             Ok(found)
         })

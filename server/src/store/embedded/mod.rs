@@ -29,6 +29,7 @@ mod rows;
 mod snapshot;
 mod states;
 mod syncs;
+mod uses;
 mod wakes;
 mod writer;
 

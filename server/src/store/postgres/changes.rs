@@ -10,6 +10,7 @@ use super::{
     log::Log,
     notify::SET_NOTIFY,
     session::{Failure, Params, get, get_count, signed},
+    uses,
 };
 use crate::store::{
     LogEvent,
@@ -154,6 +155,7 @@ impl Log<'_> {
                 session
                     .execute(BLANK, &[&key, &at, &deleted, &edit])
                     .await?;
+                uses::forget(session, (key, at), self.committed_at_ms).await?;
             }
             Aside::React(seq, emoji) => {
                 let seq = signed(seq.get());
@@ -173,6 +175,7 @@ impl Log<'_> {
                     .execute(END_REACTION, &[&key, &seq, &emoji, &sender.key, &by])
                     .await?;
             }
+            Aside::Attach(media) => uses::add(session, (key, by), &media).await?,
             Aside::Notify(conversation, notify) => {
                 let of = conversation.map_or_else(Vec::new, |id| id.bytes().to_vec());
                 let level = i16::from(notify.level.number());

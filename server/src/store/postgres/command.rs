@@ -152,10 +152,13 @@ impl<'a> Log<'a> {
     /// Finds the rest of the facts.
     async fn decide(&self, permit: Permit<'_>, sender: &Arc<Person>) -> Result<Effect, Stop> {
         Ok(match permit {
-            Permit::Post(place, message) => rules::post(place, message),
+            Permit::Post(place, message) => {
+                rules::post(place, message, &self.attached(sender, message).await?)?
+            }
             Permit::BeginDirect(peer, message) => {
                 let peer = self.known.named(peer).ok_or(Refusal::NotFound)?;
-                rules::begin_direct(sender, peer, message)
+                let found = self.attached(sender, message).await?;
+                rules::begin_direct(sender, peer, message, &found)?
             }
             Permit::Change(joined, seq, change) => {
                 let place = joined.place;

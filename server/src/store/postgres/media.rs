@@ -11,6 +11,7 @@ use uuid::Uuid;
 use super::{
     Postgres,
     session::{Failure, Session, get, get_count, get_id, limit, signed, uuid},
+    uses::{is_used, may_have},
 };
 use crate::store::{
     BeginUpload, MediaStore, NewBlob, NewUpload, Part, StoreError, StoredMedia, Trash, Upload,
@@ -85,12 +86,15 @@ const FIND_STORED: &str = "
     SELECT m.media_id, b.name, b.size, b.sha256, b.content_type
       FROM media m JOIN blobs b ON b.key = m.blob_key WHERE m.media_id = $1";
 
-const FIND_OWN: &str = "
-    SELECT m.media_id, b.name, b.size, b.sha256, b.content_type
-      FROM users u
-      JOIN media m ON m.user_key = u.key AND m.media_id = ANY ($2::uuid[])
-      JOIN blobs b ON b.key = m.blob_key
-     WHERE u.user_id = $1";
+/// Those that are for this user: their own, or out of messages that they may read.
+const FIND_FOR_USER: &str = concat!(
+    "SELECT m.media_id, b.name, b.size, b.sha256, b.content_type
+       FROM (SELECT key FROM users WHERE user_id = $1) u
+       JOIN media m ON m.media_id = ANY ($2::uuid[])
+       JOIN blobs b ON b.key = m.blob_key
+      WHERE ",
+    may_have!("u.key")
+);
 
 const ADD_TRASH: &str = "
     INSERT INTO media_trash (kind, name, due_at_ms) VALUES ($1, $2, $3)
@@ -120,7 +124,7 @@ fn stored(row: &Row) -> Result<StoredMedia, Failure> {
     })
 }
 
-fn sha256(bytes: &[u8]) -> Result<[u8; 32], Failure> {
+pub(super) fn sha256(bytes: &[u8]) -> Result<[u8; 32], Failure> {
     let exact = bytes.try_into();
     exact.map_err(|_| Failure::corrupt("a SHA-256 of another size"))
 }
@@ -151,6 +155,21 @@ async fn remove(
         add_trash(session, trash, trash_at_ms).await?;
     }
     Ok(())
+}
+
+/// The same, unless a message refers to it after all.
+async fn remove_unused(
+    session: Session<'_>,
+    id: MediaId,
+    found: Option<&Row>,
+    trash_at_ms: i64,
+) -> Result<bool, Failure> {
+    let Some(found) = found else { return Ok(false) };
+    if is_used(session, get(found, 0)?).await? {
+        return Ok(false);
+    }
+    remove(session, id, found, trash_at_ms).await?;
+    Ok(true)
 }
 
 async fn begin(
@@ -232,11 +251,9 @@ impl Postgres {
         let found = session
             .first(FIND_STILL_EXPIRED, &[&media, &now_ms])
             .await?;
-        if let Some(found) = &found {
-            remove(session, id, found, trash_at_ms).await?;
-        }
+        let is_gone = remove_unused(session, id, found.as_ref(), trash_at_ms).await?;
         transaction.commit().await?;
-        Ok(found.is_some())
+        Ok(is_gone)
     }
 
     async fn try_begin(
@@ -278,11 +295,9 @@ impl Postgres {
         let found = session
             .first(FIND_REMOVABLE, &[&uuid(id.bytes()), &user])
             .await?;
-        if let Some(found) = &found {
-            remove(session, id, found, trash_at_ms).await?;
-        }
+        let is_gone = remove_unused(session, id, found.as_ref(), trash_at_ms).await?;
         transaction.commit().await?;
-        Ok(found.is_some())
+        Ok(is_gone)
     }
 }
 
@@ -384,7 +399,7 @@ impl MediaStore for Postgres {
         let taken = self.connections.take().await?;
         let ids: Vec<Uuid> = ids.iter().map(|id| uuid(id.bytes())).collect();
         let found = Session::over(&taken)
-            .rows(FIND_OWN, &[&uuid(user.bytes()), &ids])
+            .rows(FIND_FOR_USER, &[&uuid(user.bytes()), &ids])
             .await?;
         let media: Result<_, Failure> = found.iter().map(stored).collect();
         Ok(media?)

@@ -34,6 +34,7 @@ mod settings;
 mod snapshot;
 mod states;
 mod syncs;
+mod uses;
 mod wakes;
 
 #[cfg(test)]

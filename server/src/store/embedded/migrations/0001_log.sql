@@ -355,3 +355,13 @@ CREATE TABLE media_trash (
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX media_trash_by_due ON media_trash (due_at_ms);
+
+-- Which messages refer to which media. Not of those that were deleted.
+CREATE TABLE media_uses (
+    media        INTEGER NOT NULL REFERENCES media (key),
+    conversation INTEGER NOT NULL,
+    seq          INTEGER NOT NULL,
+    PRIMARY KEY (media, conversation, seq)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX media_uses_by_message ON media_uses (conversation, seq);

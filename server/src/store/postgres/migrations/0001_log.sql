@@ -444,3 +444,13 @@ CREATE TABLE media_trash (
 );
 
 CREATE INDEX media_trash_by_due ON media_trash (due_at_ms);
+
+-- Which messages refer to which media. Not of those that were deleted.
+CREATE TABLE media_uses (
+    media_key        bigint NOT NULL REFERENCES media (key),
+    conversation_key bigint NOT NULL,
+    seq              bigint NOT NULL,
+    PRIMARY KEY (media_key, conversation_key, seq)
+);
+
+CREATE INDEX media_uses_by_message ON media_uses (conversation_key, seq);
