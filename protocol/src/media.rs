@@ -186,7 +186,8 @@ mod tests {
 
     #[test]
     fn each_field_is_what_it_may_be() {
-        let spoil: [(&str, fn(&mut v1::Media)); 11] = [
+        type Spoil = fn(&mut v1::Media);
+        let spoil: [(&str, Spoil); 11] = [
             ("media_id", |it| it.media_id = vec![1; 15].into()),
             ("size", |it| it.size = 0),
             ("sha256", |it| it.sha256 = vec![].into()),

@@ -10,6 +10,7 @@ mod content;
 mod depot;
 mod files;
 mod http;
+mod receivers;
 mod receiving;
 mod replies;
 mod seal;
@@ -27,6 +28,7 @@ use magpie_protocol::{
 pub use self::http::{Speaks, serve};
 use self::{
     depot::Depot,
+    receivers::Receivers,
     seal::{Leave, MediaKey},
     slots::Slots,
 };
@@ -71,6 +73,7 @@ pub struct Media {
     depot: Depot,
     key: MediaKey,
     slots: Slots,
+    receivers: Receivers,
 }
 
 impl Media {
@@ -88,6 +91,7 @@ impl Media {
                 limits.media_uploads_per_device_max,
                 limits.media_uploads_max,
             ),
+            receivers: Receivers::default(),
             parts,
         })
     }

@@ -1,17 +1,23 @@
 //! The body of an upload's request, as it comes: written down part by part, so that
 //! whatever breaks costs no more than one part.
 
+use std::time::Duration;
+
 use aws_lc_rs::digest::{self, Context, SHA1_FOR_LEGACY_USE_ONLY, SHA256};
 use bytes::{Buf as _, Bytes};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use magpie_protocol::id::MediaId;
+use tokio_util::sync::CancellationToken;
 
 use super::{Media, http::Pulse, replies::Refused};
-use crate::store::Part;
+use crate::{clock::within, store::Part};
 
 /// Bytes of a part. So much of an upload is in memory.
 const PART_SIZE: usize = 512 * 1024;
+
+/// What has arrived of a body already comes within this time.
+const ARRIVED_WITHIN: Duration = Duration::from_millis(200);
 
 /// What a body is to be.
 pub(super) struct Wanted {
@@ -74,10 +80,24 @@ impl<'a> Receiving<'a> {
         self.start
     }
 
-    /// Takes all of a body. Of one that breaks off what came is kept.
-    pub(super) async fn take(&mut self, mut body: Incoming, pulse: &Pulse) -> Result<(), Refused> {
-        while let Some(frame) = body.frame().await {
-            let Ok(frame) = frame else {
+    /// Takes all of a body, or what comes until `stop`. Of one that breaks off what came is
+    /// kept.
+    pub(super) async fn take(
+        &mut self,
+        mut body: Incoming,
+        pulse: &Pulse,
+        stop: &CancellationToken,
+    ) -> Result<(), Refused> {
+        loop {
+            let next = match stop.run_until_cancelled(body.frame()).await {
+                Some(next) => Some(next),
+                // What has arrived was not sent in vain.
+                None => within(ARRIVED_WITHIN, body.frame()).await,
+            };
+            if matches!(next, Some(None)) {
+                break;
+            }
+            let Some(Some(Ok(frame))) = next else {
                 if self.wanted.is_none() {
                     self.write(pulse).await?;
                 }

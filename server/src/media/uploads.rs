@@ -68,8 +68,12 @@ impl Media {
             return Ok(self.options());
         }
         let (leave, asked) = self.admit(request.headers()).await?;
-        let found = self.parts.store.upload(leave.user, id).await?;
-        let upload = found.ok_or(Refused::NotFound)?;
+        let find = || self.parts.store.upload(leave.user, id);
+        let mut upload = find().await?.ok_or(Refused::NotFound)?;
+        if *method == Method::HEAD {
+            self.receivers.stop(id).await;
+            upload = find().await?.ok_or(Refused::NotFound)?;
+        }
         match *method {
             Method::HEAD => self.tell(&leave, id, upload, pulse).await,
             Method::PATCH => {
@@ -224,7 +228,9 @@ impl Media {
             Full::All => Refused::Busy,
         })?;
         let mut receiving = Receiving::new(self, id, (offset, upload.size), wanted);
-        receiving.take(body, pulse).await?;
+        let receiver = self.receivers.begin(id);
+        receiving.take(body, pulse, receiver.stop()).await?;
+        drop(receiver);
         let received = receiving.received();
         if received == upload.size && !upload.is_stored {
             let _working = pulse.working();

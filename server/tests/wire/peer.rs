@@ -110,6 +110,11 @@ impl World {
         })
     }
 
+    /// The authority to trust.
+    pub(crate) fn ca(&self) -> PathBuf {
+        self.dir.path().join("ca.pem")
+    }
+
     pub(crate) fn admin_socket(&self) -> PathBuf {
         self.dir.path().join(operate::SOCKET)
     }
@@ -146,7 +151,7 @@ impl World {
         versions: &[&'static SupportedProtocolVersion],
     ) -> std::io::Result<TlsStream<TcpStream>> {
         let tcp = TcpStream::connect(self.address).await?;
-        connector(&self.dir.path().join("ca.pem"), alpn, versions)
+        connector(&self.ca(), alpn, versions)
             .connect(ServerName::try_from("localhost").unwrap(), tcp)
             .await
     }
