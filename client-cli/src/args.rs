@@ -236,6 +236,8 @@ pub(crate) enum Command {
 
     Contact(setting::Contact),
 
+    Receipts(setting::Receipts),
+
     /// List your favourites and whom you gave another name (works offline)
     #[command(after_help = "Example:\n  magpie contacts")]
     Contacts,

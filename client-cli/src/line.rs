@@ -2,6 +2,7 @@
 //! `docs/cli.md` describes them; fields may be added, never renamed.
 
 mod conversations;
+mod members;
 mod message;
 mod people;
 mod requests;
@@ -13,6 +14,7 @@ mod torture;
 use std::fmt;
 
 pub(crate) use self::{
+    members::role_name,
     message::MessageFields,
     people::place,
     torture::{BegunFields, FaultFields, HealedFields, StruckFields, TortureFields},
@@ -20,8 +22,8 @@ pub(crate) use self::{
 
 use magpie_client::{
     Acceptance, Account, Content, ConversationId, ConversationKind, ConversationLine, DeviceId,
-    DeviceLine, Dropped, Gap, Member, MessageId, MessagePlace, Refusal, Role, StoredEvent, User,
-    UserId, date::rfc3339,
+    DeviceLine, Dropped, Gap, MessageId, MessagePlace, Refusal, StoredEvent, User, UserId,
+    date::rfc3339,
 };
 use serde::{Serialize, Serializer};
 
@@ -140,6 +142,9 @@ pub(crate) enum Line {
         failed: u64,
     },
     Conversation(ConversationFields),
+    Receipts {
+        hidden: bool,
+    },
     Contact {
         user: String,
         user_id: Shown<UserId>,
@@ -468,32 +473,5 @@ impl Line {
             favourite: line.contact.as_ref().is_some_and(|it| it.favourite),
             nickname: line.contact.map_or_else(String::new, |it| it.nickname),
         })
-    }
-
-    pub(crate) fn member(conversation: ConversationId, member: Member) -> Self {
-        Self::Member {
-            conversation_id: Shown(conversation),
-            user: member.user.name,
-            user_id: Shown(member.user.id),
-            role: member.role.map(role_name),
-            read_seq: member.read_seq.get(),
-        }
-    }
-
-    pub(crate) fn members(conversation: ConversationId, count: u64, listed: u64) -> Self {
-        Self::Members {
-            conversation_id: Shown(conversation),
-            count,
-            listed,
-        }
-    }
-}
-
-/// What a role is called.
-pub(crate) const fn role_name(role: Role) -> &'static str {
-    match role {
-        Role::Member => "member",
-        Role::Admin => "admin",
-        Role::Owner => "owner",
     }
 }

@@ -1,5 +1,7 @@
 //! One device's directory.
 
+mod settings;
+
 use std::{
     fs::{DirBuilder, File, OpenOptions, TryLockError},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
@@ -8,11 +10,9 @@ use std::{
 };
 
 use magpie_protocol::{
-    id::{ConversationId, MessageId, UserId},
+    id::{ConversationId, MessageId},
     role::Role,
     seq::Seq,
-    setting::Notify,
-    text::UserName,
 };
 
 use parking_lot::Mutex;
@@ -22,8 +22,8 @@ use crate::{
     error::{HomeError, LocalError},
     message::{Mention, Message, MessagePlace},
     model::{
-        Account, AuditConversation, Contact, ConversationLine, History, LocalHistory, LocalMembers,
-        Member, StoredEvent,
+        Account, AuditConversation, ConversationLine, History, LocalHistory, LocalMembers, Member,
+        StoredEvent,
     },
     request::{NewRequest, OutboxEntry, Outcome, Recipient},
 };
@@ -150,35 +150,6 @@ impl Home {
     /// [`LocalError`].
     pub fn conversations(&self) -> Result<Vec<ConversationLine>, LocalError> {
         self.database.lock().conversations()
-    }
-
-    /// For what the user is woken in all conversations; what is set for one counts
-    /// besides, and the stricter holds.
-    ///
-    /// # Errors
-    ///
-    /// [`LocalError`].
-    pub fn notify(&self) -> Result<Notify, LocalError> {
-        self.database.lock().notify(None)
-    }
-
-    /// Those who are favourites, or have a nickname.
-    ///
-    /// # Errors
-    ///
-    /// [`LocalError`].
-    pub fn contacts(&self) -> Result<Vec<Contact>, LocalError> {
-        self.database.lock().contacts()
-    }
-
-    /// The id of a user who is known here: somebody with whom the user shares a
-    /// conversation.
-    ///
-    /// # Errors
-    ///
-    /// [`LocalError`].
-    pub fn user_named(&self, name: &UserName) -> Result<Option<UserId>, LocalError> {
-        self.database.lock().user_named(name)
     }
 
     /// The conversation that a recipient means; `None` if no direct conversation

@@ -127,10 +127,11 @@ impl Known {
             let frame = v1::ClientFrame::parse(bytes, usize::MAX).expect("a frame is written");
             let handled = self.handled_up_to();
             assert!(frame.ack <= handled, "ack {} beyond handled {handled}", frame.ack);
-            if let Some(v1::client_frame::Body::Ping(_)) = frame.body {
-                self.count_ping();
-            }
             if frame.number == 0 {
+                // One with a number was a request, made up here.
+                if let Some(v1::client_frame::Body::Ping(_)) = frame.body {
+                    self.count_ping();
+                }
                 continue;
             }
             assert!(self.in_flight.len() < WINDOW_COUNT, "too many frames");

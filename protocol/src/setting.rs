@@ -37,6 +37,11 @@ pub enum Setting {
         /// What the user calls them; may be empty.
         nickname: Nickname,
     },
+    /// Whether others learn how far the user has read, and the user how far they have.
+    Receipts {
+        /// Neither.
+        hidden: bool,
+    },
 }
 
 /// For what a user is woken, and until when. The default is what holds where nothing
@@ -132,6 +137,7 @@ impl Setting {
                 favourite: *favourite,
                 nickname: nickname.as_str().to_owned(),
             }),
+            Self::Receipts { hidden } => Kind::Receipts(v1::Receipts { hidden: *hidden }),
         };
         v1::AccountChange { kind: Some(kind) }
     }
@@ -178,6 +184,7 @@ impl TryFrom<v1::AccountChange> for Setting {
                     nickname: it.nickname.try_into()?,
                 }
             }
+            Kind::Receipts(it) => Self::Receipts { hidden: it.hidden },
         })
     }
 }
@@ -211,6 +218,8 @@ mod tests {
                 favourite: true,
                 nickname: "Mum".to_owned().try_into().unwrap(),
             },
+            Setting::Receipts { hidden: true },
+            Setting::Receipts { hidden: false },
         ] {
             assert_eq!(Setting::try_from(setting.to_wire()), Ok(setting));
         }

@@ -146,6 +146,14 @@ fn accounts() -> Vec<client_frame::Body> {
                 })),
             }),
         }),
+        Body::ChangeAccount(v1::ChangeAccount {
+            message_id: id(1),
+            change: Some(v1::AccountChange {
+                kind: Some(v1::account_change::Kind::Receipts(v1::Receipts {
+                    hidden: true,
+                })),
+            }),
+        }),
         Body::Report(v1::Report {
             about: Some(v1::report::About::Event(v1::EventPlace {
                 conversation_id: id(2),

@@ -119,6 +119,32 @@ pub(crate) struct Contact {
     pub(crate) queue: bool,
 }
 
+/// Whether there are read receipts.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Told {
+    /// Others see how far you have read, and you how far they have
+    Show,
+    /// Neither
+    Hide,
+}
+
+/// Hide how far you have read from others, and how far they have from yourself
+///
+/// In all conversations, on all your devices. What was told before stays told; shown again,
+/// others learn how far you have read by then. Without an argument: say how it is.
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Examples:\n  magpie receipts hide\n  magpie receipts show\n  magpie receipts"
+)]
+pub(crate) struct Receipts {
+    /// How it is to be from now on
+    #[arg(value_name = "WHETHER")]
+    pub(crate) told: Option<Told>,
+    /// Only write the outbox; the next command that connects sends it
+    #[arg(long, requires = "told")]
+    pub(crate) queue: bool,
+}
+
 fn nickname(text: &str) -> Result<Nickname, String> {
     Nickname::try_from(text.to_owned()).map_err(|error| error.to_string())
 }

@@ -75,6 +75,7 @@ async fn with_home(context: &Context, command: Command) -> Result<Exit, Failure>
         Command::Unmute(asked) => setting::unmute(context, asked).await,
         Command::Contact(asked) => setting::contact(context, asked).await,
         Command::Contacts => setting::contacts(context),
+        Command::Receipts(asked) => setting::receipts(context, asked).await,
         Command::Chat { to } => chat::run(context, to).await,
         Command::Listen { until_idle } => listen::run(context, until_idle).await,
         Command::Sync => sync::run(context).await,

@@ -1,4 +1,4 @@
-//! `notify`, `mute`, `unmute`, `hide`, `contact`, `contacts`: what the user sets for
+//! `notify`, `mute`, `unmute`, `hide`, `contact`, `contacts`, `receipts`: what the user sets for
 //! themself, on all their devices; through the outbox, like messages.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -7,7 +7,7 @@ use magpie_client::{NewRequest, Notify, NotifyLevel, Setting};
 
 use super::message::{place, queue};
 use crate::{
-    args::setting::{Contact, Hide, Mute, Scope, Unmute},
+    args::setting::{Contact, Hide, Mute, Receipts, Scope, Told, Unmute},
     context::Context,
     failure::{Exit, Failure},
     line::Line,
@@ -73,6 +73,18 @@ pub(crate) async fn contact(context: &Context, asked: Contact) -> Result<Exit, F
         favourite: asked.favourite,
         nickname: asked.nickname,
     };
+    queue(context, NewRequest::Set(setting), asked.queue).await
+}
+
+pub(crate) async fn receipts(context: &Context, asked: Receipts) -> Result<Exit, Failure> {
+    context.signed_in()?;
+    let Some(told) = asked.told else {
+        let hidden = context.home.hides_receipts()?;
+        context.output.line(&Line::Receipts { hidden })?;
+        return Ok(Exit::Done);
+    };
+    let hidden = matches!(told, Told::Hide);
+    let setting = Setting::Receipts { hidden };
     queue(context, NewRequest::Set(setting), asked.queue).await
 }
 

@@ -65,6 +65,7 @@ impl Line {
             Self::Member { .. } | Self::Members { .. } => self.paint_members(to),
             Self::Outbox(fields) => fields.paint(to),
             Self::Contact { .. } => self.paint_contact(to),
+            Self::Receipts { hidden } => to.write_str(if *hidden { "hidden" } else { "shown" }),
             Self::Difference {
                 conversation_id,
                 message,

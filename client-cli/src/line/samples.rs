@@ -68,6 +68,7 @@ fn event(kind: &'static str) -> Line {
             until: Some(MOMENT.to_owned()),
             favourite: Some(true),
             nickname: Some(hostile()),
+            hidden: Some(true),
         },
         place: Some(hostile()),
     })
@@ -256,7 +257,7 @@ fn torture() -> Vec<Line> {
     ]
 }
 
-fn conversations() -> [Line; 4] {
+fn conversations() -> [Line; 5] {
     [
         Line::Conversation(ConversationFields {
             conversation_id: conversation_id(),
@@ -277,6 +278,7 @@ fn conversations() -> [Line; 4] {
             favourite: true,
             nickname: hostile(),
         }),
+        Line::Receipts { hidden: true },
         Line::Contact {
             user: hostile(),
             user_id: Shown(magpie_client::UserId::new([3; 16])),

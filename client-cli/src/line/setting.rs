@@ -14,7 +14,7 @@ use crate::paint::{Painter, Part};
 /// What an event of the account log sets.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct SettingFields {
-    /// `notify`, `hide` or `contact`.
+    /// `notify`, `hide`, `contact` or `receipts`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) setting: Option<&'static str>,
     /// The conversation that it is about.
@@ -28,6 +28,9 @@ pub(crate) struct SettingFields {
     pub(super) favourite: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) nickname: Option<String>,
+    /// The user's read receipts, and those of others from them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) hidden: Option<bool>,
 }
 
 /// What a change of the user's own does.
@@ -69,6 +72,14 @@ pub(super) fn changed(setting: Option<Setting>) -> EventFields {
             };
             (fields, None)
         }
+        Some(Setting::Receipts { hidden }) => {
+            let fields = SettingFields {
+                setting: Some("receipts"),
+                hidden: Some(hidden),
+                ..SettingFields::default()
+            };
+            (fields, None)
+        }
         None => (SettingFields::default(), None),
     };
     EventFields {
@@ -106,6 +117,10 @@ pub(super) fn queued(
                 Some(vec![user.to_string()]),
                 Some(nickname),
             )
+        }
+        Setting::Receipts { hidden } => {
+            let told = if hidden { "hide" } else { "show" };
+            ("receipts", None, None, Some(told.to_owned()))
         }
     }
 }

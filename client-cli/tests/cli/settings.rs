@@ -82,3 +82,61 @@ fn what_a_user_sets_holds_on_all_their_devices() {
     let history = world.magpie("bob", ["history", "@alice"]).done();
     assert_eq!(texts(&history), ["one", "two", "three"]);
 }
+
+/// How far this user has read the direct conversation with `peer`, as `home` was told.
+fn read_by(world: &World, home: &str, peer: &str, user: &str) -> u64 {
+    let to = format!("@{peer}");
+    let members = world.magpie(home, ["members", to.as_str()]).done();
+    let found = members.iter().find(|line| text(line, "user") == user);
+    number(found.unwrap(), "read_seq")
+}
+
+/// Hidden offline, and what was read before that with it: the marks leave behind the
+/// setting.
+#[test]
+fn receipts_that_were_hidden_offline_are_hidden_when_the_marks_arrive() {
+    let mut world = World::with_alice_and_bob();
+    for words in ["one", "two", "three"] {
+        world.magpie("bob", ["send", "@alice", words]).done();
+    }
+    world.magpie("alice", ["sync"]).done();
+    world.magpie("alice", ["read", "@bob"]).done();
+    world.magpie("bob", ["send", "@alice", "four"]).done();
+    world.magpie("alice", ["sync"]).done();
+    world.magpie("bob", ["sync"]).done();
+    world.kill_server();
+    world
+        .magpie("alice", ["receipts", "hide", "--queue"])
+        .done();
+    world
+        .magpie("alice", ["--timeout", "1", "read", "@bob"])
+        .with_code(4);
+    let said = world.magpie("alice", ["receipts"]).done();
+    assert_eq!(said[0]["hidden"], json!(true));
+    let queued = world.magpie("alice", ["outbox"]).done();
+    assert_eq!(text(&queued[0], "kind"), "receipts");
+    assert_eq!(text(&queued[1], "kind"), "mark_read");
+
+    world.start_server();
+    world.magpie("alice", ["sync"]).done();
+    world.log_in("tablet", "alice");
+    world.magpie("tablet", ["sync"]).done();
+    assert_eq!(read_by(&world, "tablet", "bob", "alice"), 4);
+    let said = world.magpie("tablet", ["receipts"]).done();
+    assert_eq!(said[0]["hidden"], json!(true));
+    world.magpie("bob", ["sync"]).done();
+    assert!(read_by(&world, "bob", "alice", "alice") < 4);
+    world.log_in("other", "bob");
+    world.magpie("other", ["sync"]).done();
+    assert_eq!(read_by(&world, "other", "alice", "alice"), 0);
+
+    // Shown again on one device: the next one to look sees how far it is by now.
+    world.magpie("tablet", ["receipts", "show"]).done();
+    world.log_in("third", "bob");
+    world.magpie("third", ["sync"]).done();
+    assert_eq!(read_by(&world, "third", "alice", "alice"), 4);
+    world.magpie("alice", ["sync"]).done();
+    let said = world.magpie("alice", ["receipts"]).done();
+    assert_eq!(said[0]["hidden"], json!(false));
+    world.magpie("bob", ["receipts", "perhaps"]).with_code(2);
+}

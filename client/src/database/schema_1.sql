@@ -142,7 +142,7 @@ CREATE INDEX outbox_by_target ON outbox (conversation, target) WHERE target IS N
 -- What the user has set for themself, as the account log says, and the outbox.
 CREATE TABLE settings (
     -- The field of magpie.v1.AccountChange: 1 for what to wake, 2 a hidden message, 3 a
-    -- contact.
+    -- contact, 30 whether read receipts are hidden.
     kind INTEGER NOT NULL,
     -- The id of what it is about; empty: all conversations.
     about BLOB NOT NULL,

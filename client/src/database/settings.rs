@@ -28,6 +28,7 @@ pub(super) const ACCOUNT: i64 = 3;
 const NOTIFY: i64 = 1;
 const HIDDEN: i64 = 2;
 const CONTACT: i64 = 3;
+const RECEIPTS: i64 = 30;
 
 /// What a setting is about: its kind, an id, and a seq.
 type About = (i64, Vec<u8>, i64);
@@ -42,6 +43,7 @@ fn about(setting: &Setting) -> About {
             (HIDDEN, conversation.bytes().to_vec(), stored(*seq))
         }
         Setting::Contact { user, .. } => (CONTACT, user.bytes().to_vec(), 0),
+        Setting::Receipts { .. } => (RECEIPTS, Vec::new(), 0),
     }
 }
 
@@ -183,6 +185,26 @@ pub(super) fn notify(
     })
 }
 
+/// Whether the user hides their read receipts.
+pub(super) fn hides_receipts(connection: &Connection) -> Result<bool, LocalError> {
+    let found: Option<Vec<u8>> = connection
+        .prepare_cached("SELECT coalesce(queued, change) FROM settings WHERE kind = ?1")?
+        .query_row([RECEIPTS], |row| row.get(0))
+        .optional()?;
+    let setting = found.and_then(|change| decoded(&change));
+    Ok(setting == Some(Setting::Receipts { hidden: true }))
+}
+
+/// Whether the outbox says something of receipts that the server has not taken.
+pub(super) fn receipts_wait(connection: &Connection) -> Result<bool, LocalError> {
+    let wait = connection
+        .prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM settings WHERE kind = ?1 AND queued IS NOT NULL)",
+        )?
+        .query_row([RECEIPTS], |row| row.get(0))?;
+    Ok(wait)
+}
+
 /// What another user is to this one, if anything.
 pub(super) fn contact(connection: &Connection, user: &User) -> Result<Option<Contact>, LocalError> {
     let found: Option<Vec<u8>> = connection
@@ -218,6 +240,10 @@ impl Database {
         conversation: Option<ConversationId>,
     ) -> Result<Notify, LocalError> {
         notify(&self.connection, conversation)
+    }
+
+    pub(crate) fn hides_receipts(&self) -> Result<bool, LocalError> {
+        hides_receipts(&self.connection)
     }
 
     pub(crate) fn contacts(&self) -> Result<Vec<Contact>, LocalError> {

@@ -122,6 +122,8 @@ pub(crate) struct Changes {
     pub(crate) missing: Option<Vec<Gap>>,
     pub(crate) waiting: Option<Vec<Waiting>>,
     pub(crate) reads: Option<Vec<(ConversationId, Seq)>>,
+    /// They wait until the server has taken what the outbox says of receipts.
+    pub(crate) reads_held: bool,
 }
 
 /// How an event came.
@@ -154,7 +156,11 @@ impl Database {
             changes.waiting = Some(outbox::waiting(&transaction, behind, limit)?);
         }
         if load.reads {
-            changes.reads = Some(outbox::waiting_reads(&transaction)?);
+            // How far the user has read does not overtake that nobody is to know.
+            changes.reads_held = settings::receipts_wait(&transaction)?;
+            if !changes.reads_held {
+                changes.reads = Some(outbox::waiting_reads(&transaction)?);
+            }
         }
         transaction.commit()?;
         Ok(changes)

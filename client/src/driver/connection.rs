@@ -66,6 +66,8 @@ pub(super) struct Connection<'a> {
     pub(super) read_up_to: i64,
     pub(super) more_waiting: bool,
     pub(super) reads_changed: bool,
+    /// They wait for an answer to something of the outbox.
+    pub(super) reads_held: bool,
     pub(super) reads: VecDeque<(ConversationId, Seq)>,
     pub(super) reads_sent: HashMap<ConversationId, Seq>,
     /// The history whose events are held, as the hello names it.
@@ -105,6 +107,7 @@ impl<'a> Connection<'a> {
             read_up_to: i64::MIN,
             more_waiting: true,
             reads_changed: true,
+            reads_held: false,
             reads: VecDeque::new(),
             reads_sent: HashMap::new(),
             held: (credential.epoch, credential.base),

@@ -31,6 +31,11 @@ impl Connection<'_> {
         if let Some(reads) = changes.reads.filter(|_| !holds) {
             self.reads.extend(reads);
         }
+        self.reads_held |= changes.reads_held;
+        if self.reads_held && !(changes.accepted.is_empty() && changes.refused.is_empty()) {
+            self.reads_held = false;
+            self.reads_changed = true;
+        }
         if let Some(missing) = changes.missing {
             self.missing = missing.into();
             self.filling.clear();

@@ -6,13 +6,14 @@
 //! in between). Both end here, and `published` says how far all live connections
 //! were served. The doorbell is the speed; the tailer is the correctness.
 
+mod marks;
+
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use magpie_protocol::{
     id::{ConversationId, UserId},
     limits::MARKED_MEMBERS_MAX,
     seq::Position,
-    wire::v1,
 };
 use tokio::{sync::Notify, task::JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -314,6 +315,7 @@ impl Router {
         if !news.deleted.is_empty() {
             self.deletions.notify_one();
         }
+        let mut told_of = Vec::with_capacity(news.marks.len());
         // Before the events, whose pages' cursors pass them.
         for mark in &news.marks {
             routed.latest.note(mark.user, mark.position);
@@ -327,8 +329,9 @@ impl Router {
             });
             let is_small = members.len() <= MARKED_MEMBERS_MAX;
             let told = told.filter(|_| is_small);
-            self.put_mark(told, mark.user, &mark.to_wire(), wakeups);
+            told_of.push((mark, self.others_here(told, mark.user)));
         }
+        self.put_read_marks(told_of, wakeups).await?;
         if !news.events.is_empty() {
             self.news.notify_one();
         }
@@ -425,59 +428,5 @@ impl Router {
             .memberships(conversation, routed.published())
             .await?;
         Ok(routing.audiences.insert(conversation, members))
-    }
-
-    /// Tells the members who are connected how far one of them has come, unless they
-    /// are many. May be lost: the description of a conversation carries the current
-    /// marks.
-    pub async fn announce(
-        &self,
-        user: UserId,
-        conversation: ConversationId,
-        mark: v1::Mark,
-    ) -> Result<(), StoreError> {
-        let shard = Shard::of_conversation(conversation, self.shards.len());
-        let Some(routed) = self.shards.get(shard.index()) else {
-            return Ok(());
-        };
-        let mut wakeups = Wakeups::default();
-        let members = {
-            let mut routing = routed.routing.lock().await;
-            self.audience(routed, &mut routing, conversation, &mut wakeups)
-                .await?
-        };
-        if members.len() > MARKED_MEMBERS_MAX {
-            return Ok(());
-        }
-        self.put_mark(members.iter(), user, &mark, &mut wakeups);
-        wakeups.ring();
-        Ok(())
-    }
-
-    /// Tells a user's mark to those of these who are members still (D10): how far the user
-    /// has come, and not what is there for them.
-    fn put_mark<'a>(
-        &self,
-        members: impl Iterator<Item = &'a Membership>,
-        user: UserId,
-        mark: &v1::Mark,
-        wakeups: &mut Wakeups,
-    ) {
-        // Who left may still read, and has other devices.
-        let own = std::iter::once(user);
-        let members = members.filter(|member| member.to_seq.is_none());
-        let others = members.map(|member| member.user);
-        let others = others.filter(|other| *other != user);
-        let told = v1::Mark {
-            read_counts: None,
-            ..mark.clone()
-        };
-        for member in own.chain(others) {
-            let is_own = member == user;
-            let mark = if is_own { mark } else { &told };
-            self.hub.each_of(member, |mailbox| {
-                wakeups.note(mailbox, mailbox.put_mark(mark, is_own));
-            });
-        }
     }
 }

@@ -29,6 +29,7 @@ pub(super) mod model;
 pub(super) mod operators;
 pub(super) mod pages;
 pub(super) mod reactions;
+pub(super) mod receipts;
 mod requests;
 pub(super) mod roles;
 pub(super) mod settings;
@@ -337,6 +338,12 @@ macro_rules! suite {
                 the_members_are_listed_in_pages
                 a_description_of_a_large_group_names_its_reader_alone
                 the_members_are_told_to_members_alone
+            }
+            receipts {
+                hidden_receipts_are_told_to_nobody
+                who_hides_receipts_is_told_nobodys
+                the_last_word_on_receipts_holds
+                receipts_stay_hidden_when_their_user_is_deleted
             }
             messages {
                 all_of_a_message_is_stored_as_it_was_sent

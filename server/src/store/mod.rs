@@ -8,7 +8,7 @@
 //! for each shard. Whatever a device or a node must learn of takes a position,
 //! read marks and changes of credentials too.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use async_trait::async_trait;
 use magpie_protocol::{
@@ -283,6 +283,9 @@ pub trait Store:
         user: UserId,
         request: FetchMembers,
     ) -> Result<Option<v1::Members>, StoreError>;
+
+    /// Those of these users who hide their read receipts now.
+    async fn hiding_receipts(&self, users: &[UserId]) -> Result<HashSet<UserId>, StoreError>;
 
     /// Events of a conversation that this user may read; `None` if they may read
     /// none of it.

@@ -367,4 +367,6 @@ pub(super) enum Aside {
     Attach(Vec<i64>),
     /// For what the sender is woken from now on, in a conversation or in all.
     Notify(Option<ConversationId>, Notify),
+    /// Whether the sender hides their read receipts from now on.
+    HideReceipts(bool),
 }

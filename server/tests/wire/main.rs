@@ -21,6 +21,7 @@ mod messages;
 mod operators;
 mod peer;
 mod process;
+mod receipts;
 mod reconnects;
 mod seen;
 mod sessions;

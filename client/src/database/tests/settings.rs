@@ -178,3 +178,33 @@ fn settings_that_the_server_forgot_are_made_again() {
     device.work(vec![Work::Accepted { id, at }]);
     assert_eq!(device.level(), NotifyLevel::None);
 }
+
+/// Else others would learn how far the user has read who has just said that they are not to.
+#[test]
+fn read_marks_wait_behind_hidden_receipts() {
+    let mut device = device();
+    device.page(events(1..=4));
+    let id = device.set(Setting::Receipts { hidden: true });
+    assert!(device.database.hides_receipts().unwrap(), "at once");
+    let mark = NewRequest::MarkRead {
+        to: Recipient::Conversation(CHAT),
+        seq: None,
+    };
+    device.database.queue_all(vec![mark]).unwrap();
+    let reads = |device: &mut Device, works| {
+        let load = Load {
+            reads: true,
+            ..Load::default()
+        };
+        let changes = device.database.turn(Turn { works, load }).unwrap();
+        (changes.reads, changes.reads_held)
+    };
+    assert_eq!(reads(&mut device, vec![]), (None, true));
+    let at = of_log(1);
+    let taken = reads(&mut device, vec![Work::Accepted { id, at }]);
+    assert_eq!(taken, (Some(vec![(CHAT, Seq::new(4))]), false));
+    assert!(device.database.hides_receipts().unwrap());
+    let shown = set(2, &Setting::Receipts { hidden: false });
+    device.page(page(2, vec![shown]));
+    assert!(!device.database.hides_receipts().unwrap());
+}

@@ -10,6 +10,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::{
     log::Log,
     notify::SET_NOTIFY,
+    receipts,
     rows::{OPEN_END, signed, unsigned},
     uses,
 };
@@ -183,6 +184,7 @@ pub(super) fn write(
             let mut set = connection.prepare_cached(SET_NOTIFY)?;
             set.execute(params![sender.key, of, notify.level.number(), until_ms])?;
         }
+        Aside::HideReceipts(hidden) => receipts::set(connection, sender.key, hidden)?,
     }
     Ok(())
 }

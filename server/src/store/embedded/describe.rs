@@ -13,6 +13,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{
     counts,
+    receipts::read_seq_told,
     rows::{self, OPEN_END, conversation_head, member_count, signed, unsigned},
     writer::Writer,
 };
@@ -64,15 +65,17 @@ impl Interval {
 /// Members when a membership ended, or now if it has not.
 ///
 /// Who was removed does not learn who came later.
-const FIND_MEMBERS: &str = "
-    SELECT u.user_id, u.name, m.from_seq, coalesce(d.position, 0), coalesce(k.read_seq, 0),
-           m.role
+const FIND_MEMBERS: &str = concat!(
+    "SELECT u.user_id, u.name, m.from_seq, coalesce(d.position, 0),",
+    read_seq_told!("?3"),
+    ", m.role
       FROM members m
       JOIN users u ON u.key = m.user
       LEFT JOIN delivered d ON d.user = m.user
       LEFT JOIN marks k ON k.user = m.user AND k.conversation = m.conversation
      WHERE m.conversation = ?1 AND m.to_position > ?2 AND m.from_position <= ?2
-     ORDER BY m.user";
+     ORDER BY m.user"
+);
 
 /// The same of one member alone, in a conversation of many.
 const FIND_SELF: &str = "
@@ -128,7 +131,7 @@ pub(super) fn describe(
     let read = read.min(head).max(interval.from_seq - 1);
     let upto = |seq| counts::upto(connection, user, interval.conversation, seq);
     let members = if member_count <= MARKED_MEMBERS_MAX as u64 {
-        members(connection, interval, head)?
+        members(connection, user, interval, head)?
     } else if interval.is_open() {
         oneself(connection, user, interval, head)?
     } else {
@@ -168,6 +171,7 @@ pub(super) fn describe_whole(
 
 fn members(
     connection: &Connection,
+    user: i64,
     interval: &Interval,
     head: i64,
 ) -> Result<Vec<v1::Member>, StoreError> {
@@ -175,7 +179,7 @@ fn members(
     let when = interval.to_position.min(OPEN_END - 1);
     let mut places = Places::new(connection, interval.conversation, head);
     let mut statement = connection.prepare_cached(FIND_MEMBERS)?;
-    let mut rows = statement.query(params![interval.conversation, when])?;
+    let mut rows = statement.query(params![interval.conversation, when, user])?;
     let mut members = Vec::new();
     while let Some(row) = rows.next()? {
         let from_seq: i64 = row.get(2)?;

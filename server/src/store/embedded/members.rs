@@ -8,6 +8,7 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::{
     describe::member,
+    receipts::read_seq_told,
     rows::{self, OPEN_END, conversation_head, unsigned},
 };
 use crate::store::StoreError;
@@ -25,13 +26,16 @@ const FIND_PLACE: &str = "
                     WHERE m.user = u.key AND m.conversation = ?2 AND m.to_position > ?3)";
 
 /// Members in the order of their keys, which no client sees.
-pub(super) const FIND_PAGE: &str = "
-    SELECT u.user_id, u.name, 0, 0, coalesce(k.read_seq, 0), m.role
+pub(super) const FIND_PAGE: &str = concat!(
+    "SELECT u.user_id, u.name, 0, 0,",
+    read_seq_told!("?5"),
+    ", m.role
       FROM members m
       JOIN users u ON u.key = m.user
       LEFT JOIN marks k ON k.user = m.user AND k.conversation = m.conversation
      WHERE m.conversation = ?1 AND m.to_position = ?2 AND m.user > ?3
-     ORDER BY m.user LIMIT ?4";
+     ORDER BY m.user LIMIT ?4"
+);
 
 pub(super) fn members(
     connection: &Connection,
@@ -50,7 +54,7 @@ pub(super) fn members(
     let limit = i64::from(request.limit);
     let mut statement = connection.prepare_cached(FIND_PAGE)?;
     // One more than asked for tells whether there is more.
-    let page = params![conversation, OPEN_END, after, limit.saturating_add(1)];
+    let page = params![conversation, OPEN_END, after, limit.saturating_add(1), user];
     let found = statement.query_map(page, |row| member(row, 0, head))?;
     let mut members: Vec<v1::Member> = found.collect::<Result<_, _>>()?;
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);

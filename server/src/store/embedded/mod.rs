@@ -25,6 +25,7 @@ mod operators;
 mod pages;
 mod previews;
 mod readers;
+mod receipts;
 mod rows;
 mod snapshot;
 mod states;
@@ -37,6 +38,7 @@ mod writer;
 mod tests;
 
 use std::{
+    collections::HashSet,
     fs::File,
     sync::{
         Arc,
@@ -276,6 +278,12 @@ impl Store for Embedded {
         request: FetchMembers,
     ) -> Result<Option<v1::Members>, StoreError> {
         self.read(move |connection| members::members(connection, user, request))
+            .await
+    }
+
+    async fn hiding_receipts(&self, users: &[UserId]) -> Result<HashSet<UserId>, StoreError> {
+        let users = users.to_vec();
+        self.read(move |connection| receipts::hiding(connection, &users))
             .await
     }
 

@@ -7,29 +7,27 @@
 //! all of that is exact however many nodes append. Whatever else a batch holds
 //! is done command by command, under the same lock.
 
+mod columns;
+
 use bytes::Bytes;
 use magpie_protocol::{
     id::{ConversationId, UserId},
     message::NewMessage,
-    role::Role,
     seq::{Position, Seq},
     wire::{Target, v1},
 };
 use prost::Message as _;
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-};
+use std::{collections::HashSet, sync::Arc};
 use tokio_postgres::Row;
-use uuid::Uuid;
 
+use self::columns::Columns;
 use super::{
     committer::Ended,
     counts::Mentions,
     known::Known,
     log::{Log, role},
     rows::{LOCK_HEAD, number},
-    session::{Failure, Session, UnderLock, get, get_count, signed, uuid},
+    session::{Failure, Session, UnderLock, get, get_count},
 };
 use crate::store::{
     Append, Command, Committed, LogEvent, Outcome, Refusal, Shard,
@@ -260,79 +258,6 @@ fn message_row<'a>(
         mentioned,
         body: content.encode_to_vec(),
     })
-}
-
-/// The columns of streams and of messages.
-#[derive(Default)]
-struct Columns<'a> {
-    senders: Vec<i64>,
-    devices: Vec<Uuid>,
-    places: Vec<i64>,
-    /// Of each message; counted from 1.
-    streams: Vec<i64>,
-    ids: Vec<Uuid>,
-    digests: Vec<Option<&'a [u8]>>,
-    bodies: Vec<&'a [u8]>,
-    /// 0 of one that answers nothing.
-    replies: Vec<i64>,
-    /// Of who may write it; 0 if any member may.
-    least_roles: Vec<i16>,
-    at_ms: i64,
-    shard: i32,
-}
-
-impl<'a> Columns<'a> {
-    fn of(rows: &'a [MessageRow<'_>], shard: Shard, at_ms: i64) -> Self {
-        let mut columns = Self {
-            at_ms,
-            shard: number(shard),
-            ..Self::default()
-        };
-        let mut streams = HashMap::new();
-        for row in rows {
-            let device = row.append.actor.device;
-            // No key is 0.
-            let sender = row.sender.as_ref().map_or(0, |sender| sender.key);
-            let place = row.place.unwrap_or(0);
-            let stream = *streams.entry((sender, device, place)).or_insert_with(|| {
-                columns.senders.push(sender);
-                columns.devices.push(uuid(device.bytes()));
-                columns.places.push(place);
-                signed(columns.senders.len() as u64)
-            });
-            columns.streams.push(stream);
-            columns.ids.push(uuid(row.append.id.bytes()));
-            let digest = row.asked.as_ref().map(|asked| asked.digest.as_slice());
-            columns.digests.push(digest);
-            columns.bodies.push(&row.body);
-            let reply_to = row.message.reply_to().map_or(0, Seq::get);
-            columns.replies.push(signed(reply_to));
-            let least = rules::least_role(row.place(Seq::ZERO, false), row.message);
-            let least = match least {
-                // Also who has none, in a direct conversation.
-                Role::Member => 0,
-                Role::Admin | Role::Owner => i16::from(least.number()),
-            };
-            columns.least_roles.push(least);
-        }
-        columns
-    }
-
-    fn params(&self) -> [&(dyn tokio_postgres::types::ToSql + Sync); 11] {
-        [
-            &self.senders,
-            &self.devices,
-            &self.places,
-            &self.streams,
-            &self.ids,
-            &self.digests,
-            &self.bodies,
-            &self.at_ms,
-            &self.shard,
-            &self.replies,
-            &self.least_roles,
-        ]
-    }
 }
 
 /// What the batch did so far.

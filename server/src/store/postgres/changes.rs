@@ -9,6 +9,7 @@ use magpie_protocol::{
 use super::{
     log::Log,
     notify::SET_NOTIFY,
+    receipts,
     session::{Failure, Params, get, get_count, signed},
     uses,
 };
@@ -184,6 +185,7 @@ impl Log<'_> {
                     .execute(SET_NOTIFY, &[&sender.key, &of, &level, &until_ms])
                     .await?;
             }
+            Aside::HideReceipts(hidden) => receipts::set(session, sender.key, hidden).await?,
         }
         Ok(())
     }

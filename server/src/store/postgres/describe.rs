@@ -14,6 +14,7 @@ use super::{
     accounts::{ATTEMPTS, until_known},
     connections::Connections,
     counts::{counts, read_mark},
+    receipts::read_seq_told,
     rows::{self, OPEN_END, each_signed, number},
     session::{Failure, Params, Session, get, get_count, get_id, limit as row_limit, signed, uuid},
 };
@@ -83,12 +84,14 @@ const DESCRIBE: &str = "
 /// come.
 ///
 /// Who was removed does not learn who came later.
-const FIND_MEMBERS: &str = "
-    SELECT m.number, m.user_id, m.name, m.from_seq, m.read_seq,
+const FIND_MEMBERS: &str = concat!(
+    "SELECT m.number, m.user_id, m.name, m.from_seq, m.read_seq,
            CASE WHEN m.delivered >= m.head_position THEN m.head
                 ELSE seq_at(m.conversation, m.head, m.delivered) END, m.role
       FROM (SELECT i.number, i.conversation, i.head, i.head_position, m.user_key, m.from_seq,
-                   u.user_id, u.name, coalesce(k.read_seq, 0) AS read_seq,
+                   u.user_id, u.name,",
+    read_seq_told!("$7"),
+    "AS read_seq,
                    -- Who has left is not told what it is now.
                    CASE WHEN i.at = 9223372036854775806 THEN m.role ELSE 0::smallint END AS role,
                    coalesce(d.positions[i.shard + 1], 0) AS delivered
@@ -101,7 +104,8 @@ const FIND_MEMBERS: &str = "
               LEFT JOIN delivered d ON d.user_key = m.user_key
               LEFT JOIN marks k ON k.user_key = m.user_key
                                AND k.conversation_key = m.conversation_key) m
-     ORDER BY m.number, m.user_key";
+     ORDER BY m.number, m.user_key"
+);
 
 /// One user as a member of conversations of many members.
 const FIND_SELF: &str = "
@@ -155,7 +159,7 @@ pub(super) async fn describe(
             read_counts: Some(counts(row, 10)?.to_wire()),
         });
     }
-    let mut rows = small.members(session).await?;
+    let mut rows = small.members(session, user).await?;
     rows.extend(large.oneself(session, user).await?);
     for row in rows {
         let number = usize::try_from(get::<i64>(&row, 0)?).ok();
@@ -189,7 +193,7 @@ impl Small {
         self.numbers.push(number);
     }
 
-    async fn members(&self, session: Session<'_>) -> Result<Vec<Row>, Failure> {
+    async fn members(&self, session: Session<'_>, user: i64) -> Result<Vec<Row>, Failure> {
         if self.numbers.is_empty() {
             return Ok(Vec::new());
         }
@@ -200,6 +204,7 @@ impl Small {
             &self.head_positions,
             &self.shards,
             &self.numbers,
+            &user,
         ];
         session.rows(FIND_MEMBERS, params).await
     }

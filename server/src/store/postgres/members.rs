@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::{
     describe::member,
+    receipts::read_seq_told,
     rows,
     session::{Failure, Params, Session, get, get_count, uuid},
 };
@@ -28,15 +29,18 @@ const FIND_PLACE: &str = "
                     WHERE m.user_key = u.key AND m.conversation_key = $2 AND m.to_position > $3)";
 
 /// Members in the order of their keys, which no client sees.
-const FIND_PAGE: &str = "
-    SELECT m.user_key, u.user_id, u.name, 0::bigint, coalesce(k.read_seq, 0), 0::bigint, m.role
+const FIND_PAGE: &str = concat!(
+    "SELECT m.user_key, u.user_id, u.name, 0::bigint,",
+    read_seq_told!("$4"),
+    ", 0::bigint, m.role
       FROM (SELECT user_key, role FROM members
              WHERE conversation_key = $1 AND to_position = 9223372036854775807
                AND user_key > $2
              ORDER BY user_key LIMIT $3) m
       JOIN users u ON u.key = m.user_key
       LEFT JOIN marks k ON k.user_key = m.user_key AND k.conversation_key = $1
-     ORDER BY m.user_key";
+     ORDER BY m.user_key"
+);
 
 pub(super) async fn members(
     session: Session<'_>,
@@ -69,7 +73,7 @@ pub(super) async fn members(
     };
     let limit = i64::from(request.limit);
     // One more than asked for tells whether there is more.
-    let params: Params<'_> = &[&conversation, &after, &limit.saturating_add(1)];
+    let params: Params<'_> = &[&conversation, &after, &limit.saturating_add(1), &user];
     let rows = session.rows(FIND_PAGE, params).await?;
     let members = rows.iter().map(|row| member(row, head));
     let mut members: Vec<v1::Member> = members.collect::<Result<_, _>>()?;

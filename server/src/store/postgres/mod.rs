@@ -27,6 +27,7 @@ mod open;
 mod operators;
 mod pages;
 mod previews;
+mod receipts;
 mod routes;
 mod rows;
 mod session;
@@ -40,9 +41,12 @@ mod wakes;
 #[cfg(test)]
 mod tests;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU32, Ordering},
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
 use async_trait::async_trait;
@@ -256,6 +260,11 @@ impl Store for Postgres {
         let mut taken = self.connections.take().await?;
         let snapshot = snapshot(&mut taken).await?;
         Ok(members::members(Session::of(&snapshot), user, request).await?)
+    }
+
+    async fn hiding_receipts(&self, users: &[UserId]) -> Result<HashSet<UserId>, StoreError> {
+        let taken = self.connections.take().await?;
+        Ok(receipts::hiding(Session::over(&taken), users).await?)
     }
 
     async fn history(

@@ -29,6 +29,7 @@ pub(in crate::store) fn change_account(
             conversation,
             notify,
         } => Aside::Notify(*conversation, *notify),
+        Setting::Receipts { hidden } => Aside::HideReceipts(*hidden),
         Setting::Hide { .. } | Setting::Contact { .. } => Aside::Nothing,
     };
     Effect {

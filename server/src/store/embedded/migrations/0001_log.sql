@@ -258,6 +258,11 @@ CREATE TABLE notify (
     PRIMARY KEY (user, conversation_id)
 ) STRICT, WITHOUT ROWID;
 
+-- Users who hide their read receipts, as their account logs say.
+CREATE TABLE hidden_receipts (
+    user INTEGER PRIMARY KEY REFERENCES users (key)
+) STRICT;
+
 -- What users tell the operators. A closed report holds neither text nor event.
 CREATE TABLE reports (
     key          INTEGER PRIMARY KEY,

@@ -305,6 +305,11 @@ CREATE TABLE notify (
     PRIMARY KEY (user_key, conversation_id)
 );
 
+-- Users who hide their read receipts, as their account logs say.
+CREATE TABLE hidden_receipts (
+    user_key bigint PRIMARY KEY REFERENCES users (key)
+);
+
 -- What users tell the operators. A closed report holds neither text nor event.
 CREATE TABLE reports (
     key          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

@@ -1,0 +1,47 @@
+//! What the user has set for themself, on all their devices.
+
+use magpie_protocol::{id::UserId, setting::Notify, text::UserName};
+
+use super::Home;
+use crate::{error::LocalError, model::Contact};
+
+impl Home {
+    /// For what the user is woken in all conversations; what is set for one counts
+    /// besides, and the stricter holds.
+    ///
+    /// # Errors
+    ///
+    /// [`LocalError`].
+    pub fn notify(&self) -> Result<Notify, LocalError> {
+        self.database.lock().notify(None)
+    }
+
+    /// Whether the user hides their read receipts: nobody else is told how far they have
+    /// read, and they are not told how far others have.
+    ///
+    /// # Errors
+    ///
+    /// [`LocalError`].
+    pub fn hides_receipts(&self) -> Result<bool, LocalError> {
+        self.database.lock().hides_receipts()
+    }
+
+    /// Those who are favourites, or have a nickname.
+    ///
+    /// # Errors
+    ///
+    /// [`LocalError`].
+    pub fn contacts(&self) -> Result<Vec<Contact>, LocalError> {
+        self.database.lock().contacts()
+    }
+
+    /// The id of a user who is known here: somebody with whom the user shares a
+    /// conversation.
+    ///
+    /// # Errors
+    ///
+    /// [`LocalError`].
+    pub fn user_named(&self, name: &UserName) -> Result<Option<UserId>, LocalError> {
+        self.database.lock().user_named(name)
+    }
+}
