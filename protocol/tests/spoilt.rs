@@ -250,11 +250,7 @@ fn message() -> v1::Message {
         mentions_everybody: true,
         content_type: "text/plain".to_owned(),
         body: id(5),
-        media: vec![v1::Media {
-            media_id: id(6),
-            size: 7,
-            ..Default::default()
-        }],
+        media: vec![v1::Media::default()],
     }
 }
 
@@ -359,10 +355,7 @@ fn answers() -> Vec<server_frame::Body> {
             complete: true,
             at_seq: 1,
         }),
-        Body::MediaToken(v1::MediaToken {
-            token: "abc".to_owned(),
-            ..Default::default()
-        }),
+        Body::MediaToken(v1::MediaToken::default()),
         Body::MediaUrls(v1::MediaUrls {
             in_reply_to: 1,
             urls: vec![v1::MediaUrl::default()],

@@ -9,7 +9,7 @@ mod sorting;
 use std::sync::Arc;
 
 use magpie_protocol::{
-    id::{ConversationId, DeviceId},
+    id::{ConversationId, DeviceId, MediaId},
     limits::CONVERSATIONS_COUNT_MAX,
     seq::{FrameNumber, Seq},
     session::Reply,
@@ -201,14 +201,8 @@ impl Dispatch {
                     None => Reply::Error(refused(Refusal::NotFound)),
                 })
             }
-            Other::FetchMediaToken => Ok(match &self.media {
-                Some(media) => Reply::MediaToken(media.token(from.user, from.device)),
-                None => Reply::Error(no_media()),
-            }),
-            Other::FetchMediaUrls(ids) => Ok(match &self.media {
-                Some(media) => Reply::MediaUrls(media.urls(from.user, &ids).await?),
-                None => Reply::Error(no_media()),
-            }),
+            Other::FetchMediaToken => Ok(self.media_token(from)),
+            Other::FetchMediaUrls(ids) => self.media_urls(from, &ids).await,
             Other::FetchDevices => self.devices(from).await,
             Other::Push(request) => {
                 self.pushes.handle(from, request).await?;
@@ -236,6 +230,20 @@ impl Dispatch {
                 Err(limited) => Ok(Reply::Error(rate_limited(limited))),
             },
         }
+    }
+
+    fn media_token(&self, from: &Mailbox) -> Reply {
+        match &self.media {
+            Some(media) => Reply::MediaToken(media.token(from.user, from.device)),
+            None => Reply::Error(no_media()),
+        }
+    }
+
+    async fn media_urls(&self, from: &Mailbox, ids: &[MediaId]) -> Result<Reply, StoreError> {
+        Ok(match &self.media {
+            Some(media) => Reply::MediaUrls(media.urls(from.user, ids).await?),
+            None => Reply::Error(no_media()),
+        })
     }
 
     /// The answer to a change of an account.

@@ -7,9 +7,15 @@ mod hostile;
 mod messages;
 mod restarts;
 
+use std::{net::SocketAddr, path::PathBuf};
+
 use bytes::Bytes;
 use data_encoding::BASE64;
-use magpie_protocol::wire::v1::{self, client_frame, server_frame};
+use magpie_protocol::{
+    limits::ALPN,
+    wire::v1::{self, client_frame, server_frame},
+};
+use rustls_pki_types::ServerName;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -17,7 +23,37 @@ use tokio::{
 };
 use tokio_rustls::client::TlsStream;
 
-use crate::peer::{Device, PATIENCE, World};
+use crate::{
+    peer::{Device, PATIENCE, Peer, World, connector, hello, register},
+    process::Server,
+};
+
+/// A server, in this process or another.
+pub(crate) trait Site {
+    /// Where it listens, and the authority to trust.
+    fn place(&self) -> (SocketAddr, PathBuf);
+}
+
+impl Site for World {
+    fn place(&self) -> (SocketAddr, PathBuf) {
+        (self.address, self.ca())
+    }
+}
+
+impl Site for Server {
+    fn place(&self) -> (SocketAddr, PathBuf) {
+        (self.address, self.ca.clone())
+    }
+}
+
+/// A connection that speaks frames.
+async fn peer(world: &impl Site) -> Peer {
+    let (address, ca) = world.place();
+    let connector = connector(&ca, &[ALPN], &[&rustls::version::TLS13]);
+    let name = ServerName::try_from("localhost").unwrap();
+    let stream = TcpStream::connect(address).await.unwrap();
+    Peer::on(connector.connect(name, stream).await.unwrap())
+}
 
 /// What HTTP answers.
 #[derive(Debug)]
@@ -48,9 +84,12 @@ impl Answer {
 pub(crate) struct Http(TlsStream<TcpStream>);
 
 impl Http {
-    pub(crate) async fn connect(world: &World) -> Self {
-        let versions = [&rustls::version::TLS13];
-        Self(world.tls(&[b"http/1.1"], &versions).await.unwrap())
+    pub(crate) async fn connect(world: &impl Site) -> Self {
+        let (address, ca) = world.place();
+        let connector = connector(&ca, &[b"http/1.1"], &[&rustls::version::TLS13]);
+        let name = ServerName::try_from("localhost").unwrap();
+        let stream = TcpStream::connect(address).await.unwrap();
+        Self(connector.connect(name, stream).await.unwrap())
     }
 
     async fn write(&mut self, bytes: &[u8]) {
@@ -132,12 +171,14 @@ pub(crate) struct Uploader {
 }
 
 impl Uploader {
-    pub(crate) async fn new(world: &World, name: &str) -> Self {
-        let device = world.register(name).await;
+    pub(crate) async fn new(world: &impl Site, name: &str) -> Self {
+        let mut peer = peer(world).await;
+        peer.control(register(name, "")).await;
+        let device = peer.signed_in().await;
         Self::of(world, device).await
     }
 
-    async fn of(world: &World, device: Device) -> Self {
+    async fn of(world: &impl Site, device: Device) -> Self {
         let asked = client_frame::Body::FetchMediaToken(v1::FetchMediaToken {});
         let server_frame::Body::MediaToken(token) = ask(world, &device, asked).await else {
             panic!("no token");
@@ -159,14 +200,14 @@ impl Uploader {
         headers
     }
 
-    async fn create(&self, world: &World, more: &[(&str, &str)]) -> Answer {
+    async fn create(&self, world: &impl Site, more: &[(&str, &str)]) -> Answer {
         let headers = self.headers(more);
         let mut http = Http::connect(world).await;
         http.ask("POST", "/media/uploads", &headers, b"").await
     }
 
     /// Where an upload of so many bytes is.
-    pub(crate) async fn begin(&self, world: &World, size: usize) -> String {
+    pub(crate) async fn begin(&self, world: &impl Site, size: usize) -> String {
         let size = size.to_string();
         let answer = self.create(world, &[("upload-length", &size)]).await;
         assert_eq!(answer.status, 201, "{}", answer.text());
@@ -176,7 +217,7 @@ impl Uploader {
 
     pub(crate) async fn patch(
         &self,
-        world: &World,
+        world: &impl Site,
         place: &str,
         offset: usize,
         body: &[u8],
@@ -192,13 +233,13 @@ impl Uploader {
         http.ask("PATCH", place, &headers, body).await
     }
 
-    pub(crate) async fn head(&self, world: &World, place: &str) -> Answer {
+    pub(crate) async fn head(&self, world: &impl Site, place: &str) -> Answer {
         let mut http = Http::connect(world).await;
         http.ask("HEAD", place, &self.headers(&[]), b"").await
     }
 
     /// Uploads all of it. Its id.
-    pub(crate) async fn upload(&self, world: &World, bytes: &[u8]) -> Bytes {
+    pub(crate) async fn upload(&self, world: &impl Site, bytes: &[u8]) -> Bytes {
         let place = self.begin(world, bytes.len()).await;
         let answer = self.patch(world, &place, 0, bytes, &[]).await;
         assert_eq!(answer.status, 204, "{}", answer.text());
@@ -208,8 +249,10 @@ impl Uploader {
 }
 
 /// What the session answers.
-async fn ask(world: &World, device: &Device, body: client_frame::Body) -> server_frame::Body {
-    let (mut peer, _) = world.connect(device, Bytes::new()).await;
+async fn ask(world: &impl Site, device: &Device, body: client_frame::Body) -> server_frame::Body {
+    let mut peer = peer(world).await;
+    peer.control(hello(device, Bytes::new())).await;
+    peer.caught_up().await;
     let number = peer.request(body).await;
     peer.answer(number).await
 }
@@ -223,7 +266,7 @@ pub(crate) fn id_of(place: &str) -> Bytes {
         .into()
 }
 
-pub(crate) async fn urls(world: &World, device: &Device, ids: &[Bytes]) -> Vec<v1::MediaUrl> {
+pub(crate) async fn urls(world: &impl Site, device: &Device, ids: &[Bytes]) -> Vec<v1::MediaUrl> {
     let media_ids = ids.to_vec();
     let asked = client_frame::Body::FetchMediaUrls(v1::FetchMediaUrls { media_ids });
     match ask(world, device, asked).await {
@@ -232,7 +275,7 @@ pub(crate) async fn urls(world: &World, device: &Device, ids: &[Bytes]) -> Vec<v
     }
 }
 
-async fn get(world: &World, url: &str, headers: &[(&str, &str)]) -> Answer {
+async fn get(world: &impl Site, url: &str, headers: &[(&str, &str)]) -> Answer {
     let mut http = Http::connect(world).await;
     http.ask("GET", url, headers, b"").await
 }

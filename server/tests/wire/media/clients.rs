@@ -42,7 +42,8 @@ async fn upload_with(mut program: Command, directory: &Path, cut_after: u64) {
     assert!(output.status.success(), "{said}{errors}");
     let place = said.lines().last().unwrap();
     let urls = urls(&world, &alice.device, &[id_of(place)]).await;
-    assert!(get(&world, &urls[0].url, &[]).await.body == bytes);
+    let url = &urls.first().unwrap().url;
+    assert!(get(&world, url, &[]).await.body == bytes);
 }
 
 #[tokio::test(flavor = "multi_thread")]

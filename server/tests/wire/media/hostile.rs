@@ -38,7 +38,10 @@ async fn what_is_somebody_elses_is_as_if_it_was_not_there() {
         assert_eq!(answers[0].body, answers[1].body);
     }
     let id = alice.upload(&world, &picture(100)).await;
-    assert_eq!(urls(&world, &eve.device, &[id.clone()]).await, []);
+    assert_eq!(
+        urls(&world, &eve.device, std::slice::from_ref(&id)).await,
+        []
+    );
     let unknown = uuid::Uuid::now_v7().as_bytes().to_vec().into();
     assert_eq!(urls(&world, &eve.device, &[unknown]).await, []);
     assert_eq!(urls(&world, &alice.device, &[id]).await.len(), 1);
