@@ -115,7 +115,7 @@ impl Connection {
                     }
                     Incoming::Goodbye(goodbye) => return Err(Rejected::from(goodbye).into()),
                     // Catching up may take longer than the time to a heartbeat.
-                    Incoming::Nothing => {}
+                    Incoming::Hint(_) | Incoming::Nothing => {}
                     Incoming::SignedIn(_)
                     | Incoming::Refused(_)
                     | Incoming::Answer { .. }
@@ -243,7 +243,7 @@ impl Connection {
                         answered = (in_reply_to == asked).then_some(answer).or(answered);
                     }
                     Incoming::Goodbye(goodbye) => return Err(Rejected::from(goodbye).into()),
-                    Incoming::Nothing => {}
+                    Incoming::Hint(_) | Incoming::Nothing => {}
                     Incoming::Welcome(_)
                     | Incoming::SignedIn(_)
                     | Incoming::Refused(_)
@@ -288,7 +288,7 @@ impl Connection {
                         answered += 1;
                     }
                     Incoming::Goodbye(goodbye) => return Err(Rejected::from(goodbye).into()),
-                    Incoming::Nothing => {}
+                    Incoming::Hint(_) | Incoming::Nothing => {}
                     Incoming::Welcome(_)
                     | Incoming::SignedIn(_)
                     | Incoming::Refused(_)
@@ -403,6 +403,7 @@ pub(crate) const fn name(incoming: &Incoming) -> &'static str {
         Incoming::Answer { .. } => "answer",
         Incoming::Unsupported => "frame of a newer version",
         Incoming::Goodbye(_) => "goodbye",
+        Incoming::Hint(_) => "hint",
         Incoming::Nothing => "control frame",
     }
 }
@@ -420,9 +421,11 @@ pub(crate) fn accepted(answer: Answer) -> anyhow::Result<v1::Accepted> {
         | Answer::History(_)
         | Answer::Conversations(_)
         | Answer::Members(_)
+        | Answer::ReaderCounts(_)
         | Answer::MediaToken(_)
         | Answer::MediaUrls(_)
-        | Answer::Devices(_) => {
+        | Answer::Devices(_)
+        | Answer::Profiles(_) => {
             bail!("an answer to another request")
         }
     }

@@ -361,6 +361,7 @@ async fn authenticate(dialer: &Dialer, body: Body) -> anyhow::Result<v1::SignedI
             | Incoming::Page { .. }
             | Incoming::Answer { .. }
             | Incoming::Unsupported
+            | Incoming::Hint(_)
             | Incoming::Nothing) => bail!("a {} instead of a sign-in", name(&it)),
         };
         connection.close().await;

@@ -303,7 +303,7 @@ async fn receive(
                     page.events.iter().for_each(|event| round.take(event));
                 }
                 Incoming::Goodbye(goodbye) => return Err(Rejected::from(goodbye).into()),
-                Incoming::Nothing => {}
+                Incoming::Hint(_) | Incoming::Nothing => {}
                 Incoming::Welcome(_)
                 | Incoming::SignedIn(_)
                 | Incoming::Refused(_)

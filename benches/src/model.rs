@@ -173,7 +173,7 @@ impl Peer {
                 let goodbye = v1::Goodbye::default();
                 self.session.goodbye(&goodbye, now, &mut self.out);
             }
-            Input::Nothing => {}
+            Input::Typing { .. } | Input::Nothing => {}
             Input::InvalidAuthenticate(reason) | Input::InvalidRequest { reason, .. } => {
                 panic!("{reason}")
             }
@@ -225,6 +225,9 @@ impl Peer {
             | Request::FetchHistory(_)
             | Request::FetchConversations { .. }
             | Request::FetchMembers(_)
+            | Request::FetchProfiles(_)
+            | Request::FindUsers(_)
+            | Request::CountReaders(_)
             | Request::FetchMediaToken
             | Request::FetchMediaUrls(_)
             | Request::SetPush(_)

@@ -271,7 +271,7 @@ async fn send(
                     answered += 1;
                 }
                 Incoming::Goodbye(goodbye) => return Err(Rejected::from(goodbye).into()),
-                Incoming::Nothing => {}
+                Incoming::Hint(_) | Incoming::Nothing => {}
                 Incoming::Welcome(_)
                 | Incoming::SignedIn(_)
                 | Incoming::Refused(_)

@@ -3,6 +3,7 @@
 mod account;
 mod group;
 pub(crate) mod message;
+pub(crate) mod people;
 mod push;
 pub(crate) mod setting;
 pub(crate) mod torture;
@@ -236,9 +237,26 @@ pub(crate) enum Command {
 
     Contact(setting::Contact),
 
+    Profile(people::Profile),
+
+    Link(people::Link),
+
+    Find(people::Find),
+
+    Block(setting::Block),
+
+    Unblock(setting::Unblock),
+
     Receipts(setting::Receipts),
 
-    /// List your favourites and whom you gave another name (works offline)
+    /// Show who has read a message
+    ///
+    /// Of a group of more than 64 members: how many. Those who hide their read receipts are
+    /// not among them, and whoever hides theirs is not told.
+    #[command(after_help = "Example:\n  magpie readers @bob 7")]
+    Readers(message::Which),
+
+    /// List your favourites, whom you gave another name and whom you block (works offline)
     #[command(after_help = "Example:\n  magpie contacts")]
     Contacts,
 
@@ -256,12 +274,19 @@ pub(crate) enum Command {
     /// Print messages as they come, each once per home
     ///
     /// Connects again for ever. Ctrl-C ends it.
-    #[command(after_help = "Examples:\n  magpie listen\n  magpie listen --until-idle 2 --json")]
+    #[command(
+        after_help = "Examples:\n  magpie listen\n  magpie listen --until-idle 2 --json\n  magpie listen --ephemeral"
+    )]
     Listen {
         /// End once caught up and this long without an event
         #[arg(long, value_name = "SECONDS")]
         until_idle: Option<u64>,
+        /// Also who types, as it is hinted at
+        #[arg(long)]
+        ephemeral: bool,
     },
+
+    Typing(people::Typing),
 
     /// Connect, send what is queued, fetch what is new, end
     #[command(after_help = "Example:\n  magpie sync")]

@@ -8,7 +8,8 @@
 use std::time::Duration;
 
 use magpie_client::{
-    Account, Client, ConnectionLock, DisconnectReason, Dropped, Event, MessageId, Options, Outcome,
+    Account, Client, ConnectionLock, ConversationId, DisconnectReason, Dropped, Event, MessageId,
+    Options, Outcome, UserId,
 };
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -28,6 +29,14 @@ pub(crate) enum Noticed {
     Connected,
     /// All that the server had when the session began is stored.
     CaughtUp,
+    /// And what others say of themselves.
+    Refreshed,
+    /// Somebody types, or does not any more.
+    Typing {
+        conversation: ConversationId,
+        user: UserId,
+        typing: bool,
+    },
     /// So many events were stored.
     Stored(u64),
     /// A request is done.
@@ -169,6 +178,16 @@ impl<'context> Carrier<'context> {
                 Noticed::Connected
             }
             Event::CaughtUp => Noticed::CaughtUp,
+            Event::Refreshed => Noticed::Refreshed,
+            Event::Typing {
+                conversation,
+                user,
+                typing,
+            } => Noticed::Typing {
+                conversation,
+                user,
+                typing,
+            },
             Event::Stored {
                 from_seq, to_seq, ..
             } => Noticed::Stored(to_seq.get().saturating_sub(from_seq.get()) + 1),
@@ -179,6 +198,7 @@ impl<'context> Carrier<'context> {
             Event::NothingToDo { .. }
             | Event::Read { .. }
             | Event::Marks { .. }
+            | Event::Profile { .. }
             | Event::Missed => Noticed::Changed,
             Event::BeganAnew => {
                 self.note("the server began a new history; everything recent comes anew");
@@ -238,6 +258,8 @@ impl<'context> Carrier<'context> {
                 Noticed::CaughtUp => return Ok(stored),
                 Noticed::Stored(count) => stored += count,
                 Noticed::Connected
+                | Noticed::Refreshed
+                | Noticed::Typing { .. }
                 | Noticed::Answered(..)
                 | Noticed::Dropped(_)
                 | Noticed::Changed

@@ -246,6 +246,7 @@ impl From<LocalError> for Failure {
             | LocalError::Busy
             | LocalError::NoAccount
             | LocalError::Sqlite(_)
+            | LocalError::NoRandomness
             | LocalError::Closed) => Self::Local(error),
         }
     }

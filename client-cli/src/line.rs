@@ -5,51 +5,30 @@ mod conversations;
 mod members;
 mod message;
 mod people;
+mod profile;
 mod requests;
 #[cfg(test)]
 pub(crate) mod samples;
 mod setting;
+mod shown;
 mod torture;
 
-use std::fmt;
-
 pub(crate) use self::{
-    members::role_name,
+    members::{ReadersFields, role_name},
     message::MessageFields,
     people::place,
+    profile::ProfileFields,
+    shown::Shown,
     torture::{BegunFields, FaultFields, HealedFields, StruckFields, TortureFields},
 };
 
 use magpie_client::{
-    Acceptance, Account, Content, ConversationId, ConversationKind, ConversationLine, DeviceId,
-    DeviceLine, Dropped, Gap, MessageId, MessagePlace, Refusal, StoredEvent, User, UserId,
-    date::rfc3339,
+    Acceptance, Account, Content, ConversationId, DeviceId, DeviceLine, Dropped, Gap, MessageId,
+    MessagePlace, Refusal, StoredEvent, User, UserId, date::rfc3339,
 };
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 use crate::failure::Failure;
-
-/// An id or anything else that is written as it is displayed.
-#[derive(Debug)]
-pub(crate) struct Shown<T>(pub(crate) T);
-
-impl Default for Shown<ConversationId> {
-    fn default() -> Self {
-        Self(ConversationId::new([0; 16]))
-    }
-}
-
-impl<T: fmt::Display> Serialize for Shown<T> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&self.0)
-    }
-}
-
-impl<T: fmt::Display> fmt::Display for Shown<T> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(formatter)
-    }
-}
 
 /// One line of output.
 #[derive(Debug, Serialize)]
@@ -142,6 +121,7 @@ pub(crate) enum Line {
         failed: u64,
     },
     Conversation(ConversationFields),
+    Readers(ReadersFields),
     Receipts {
         hidden: bool,
     },
@@ -150,11 +130,25 @@ pub(crate) enum Line {
         user_id: Shown<UserId>,
         favourite: bool,
         nickname: String,
+        blocked: bool,
+    },
+    Profile(ProfileFields),
+    Link {
+        link: Option<String>,
+    },
+    Typing {
+        conversation_id: Shown<ConversationId>,
+        user: String,
+        typing: bool,
+        /// Where it is, for people.
+        #[serde(skip)]
+        place: String,
     },
     Member {
         conversation_id: Shown<ConversationId>,
         user: String,
         user_id: Shown<UserId>,
+        display_name: String,
         role: Option<&'static str>,
         read_seq: u64,
     },
@@ -270,6 +264,9 @@ pub(crate) struct EventFields {
     emoji: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     removed: Option<bool>,
+    /// Whom it is about; of an edit, its sender.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    blocked: Option<bool>,
     #[serde(flatten)]
     setting: setting::SettingFields,
     #[serde(skip)]
@@ -295,7 +292,9 @@ pub(crate) struct ConversationFields {
     notify: &'static str,
     notify_until: Option<String>,
     favourite: bool,
+    blocked: bool,
     nickname: String,
+    display_name: String,
 }
 
 /// What is queued and not done.
@@ -416,13 +415,14 @@ impl Line {
                 announcement_only,
                 ..of("group_updated", title, None)
             },
+            Content::Hidden => of("hidden", None, None),
             Content::AccountChanged(setting) => setting::changed(setting),
             content @ (Content::Message(_)
             | Content::DeletedMessage
             | Content::MessageEdited { .. }
             | Content::MessageDeleted { .. }
             | Content::Reacted { .. }
-            | Content::Unknown) => message::change(&content),
+            | Content::Unknown) => message::change(&content, event.state.is_blocked),
         };
         Self::Event(EventFields {
             message_id: event.message_id.map(Shown),
@@ -442,36 +442,5 @@ impl Line {
             *place = Some(of);
         }
         self
-    }
-
-    pub(crate) fn conversation(line: ConversationLine) -> Self {
-        Self::Conversation(ConversationFields {
-            conversation_id: Shown(line.id),
-            kind: match line.kind {
-                ConversationKind::Direct => "direct",
-                ConversationKind::Group => "group",
-                ConversationKind::Account => "account",
-                ConversationKind::Unknown => "unknown",
-            },
-            title: line.title,
-            description: line.description,
-            announcement_only: line.announcement_only,
-            members: line
-                .members
-                .into_iter()
-                .map(|member| member.user.name)
-                .collect(),
-            member_count: line.member_count,
-            first_seq: line.first_seq.get(),
-            last_seq: line.last_seq.map(magpie_client::Seq::get),
-            head_seq: line.head_seq.get(),
-            unread: line.unread,
-            unread_mentions: line.unread_mentions,
-            last_event_at: line.last_event_at_ms.map(rfc3339),
-            notify: line.notify.level.name(),
-            notify_until: line.notify.until_ms.map(rfc3339),
-            favourite: line.contact.as_ref().is_some_and(|it| it.favourite),
-            nickname: line.contact.map_or_else(String::new, |it| it.nickname),
-        })
     }
 }

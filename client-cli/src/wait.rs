@@ -188,6 +188,8 @@ pub(crate) async fn until_answered(
             Ok(
                 Noticed::Connected
                 | Noticed::CaughtUp
+                | Noticed::Refreshed
+                | Noticed::Typing { .. }
                 | Noticed::Stored(_)
                 | Noticed::Dropped(_)
                 | Noticed::Disconnected,

@@ -51,6 +51,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
             | Event::Read { .. }
             | Event::Failed { .. }
             | Event::Marks { .. }
+            | Event::Refreshed
+            | Event::Profile { .. }
+            | Event::Typing { .. }
             | Event::BeganAnew
             | Event::Dropped(_) => {}
         }

@@ -1,11 +1,13 @@
 //! The running connection of a home.
 
 mod account;
+mod people;
+mod readers;
 
 use std::time::Duration;
 
 use magpie_protocol::{
-    id::{ConversationId, DeviceId, MessageId},
+    id::{ConversationId, DeviceId, MessageId, UserId},
     push::PushAddress,
     seq::Seq,
     session::Answer,
@@ -119,6 +121,23 @@ pub enum Event {
     Marks {
         /// Where.
         conversation: ConversationId,
+    },
+    /// What others say of themselves is as the server has it. Comes once after every
+    /// [`Event::CaughtUp`].
+    Refreshed,
+    /// Somebody says something else of themself now: see [`Home::profile`].
+    Profile {
+        /// Who.
+        user: UserId,
+    },
+    /// Somebody types in a conversation, or does not any more.
+    Typing {
+        /// Where.
+        conversation: ConversationId,
+        /// Who.
+        user: UserId,
+        /// They do.
+        typing: bool,
     },
     /// There is no connection (any more). The driver tries again by itself.
     Disconnected {

@@ -98,6 +98,9 @@ pub enum LocalError {
     /// Anything else that SQLite says.
     #[error("the local database: {0}")]
     Sqlite(rusqlite::Error),
+    /// A broken operating system.
+    #[error("the operating system gives no randomness")]
+    NoRandomness,
     /// The task that used it was ended.
     #[error("the local database was closed")]
     Closed,

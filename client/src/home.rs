@@ -1,5 +1,6 @@
 //! One device's directory.
 
+mod people;
 mod settings;
 
 use std::{
@@ -23,7 +24,7 @@ use crate::{
     message::{Mention, Message, MessagePlace},
     model::{
         Account, AuditConversation, ConversationLine, History, LocalHistory, LocalMembers, Member,
-        StoredEvent,
+        Readers, StoredEvent,
     },
     request::{NewRequest, OutboxEntry, Outcome, Recipient},
 };
@@ -152,6 +153,16 @@ impl Home {
         self.database.lock().conversations()
     }
 
+    /// The newest seq that is known of each conversation, also of those that
+    /// [`Self::conversations`] does not list: the account log, and what is all hidden.
+    ///
+    /// # Errors
+    ///
+    /// [`LocalError`].
+    pub fn heads(&self) -> Result<Vec<(ConversationId, Seq)>, LocalError> {
+        self.database.lock().heads()
+    }
+
     /// The conversation that a recipient means; `None` if no direct conversation
     /// with that user is known here. An id is given back as it is, known or not.
     ///
@@ -224,6 +235,17 @@ impl Home {
     /// [`LocalError`].
     pub fn members(&self, conversation: ConversationId) -> Result<LocalMembers, LocalError> {
         self.database.lock().members(conversation)
+    }
+
+    /// Who has read a message, by the marks that have come here; `None` if it is not
+    /// stored. Marks come by themselves while the device is connected; those that moved
+    /// while it was away come with [`Client::load_marks`](crate::Client::load_marks).
+    ///
+    /// # Errors
+    ///
+    /// [`LocalError`].
+    pub fn readers(&self, place: MessagePlace) -> Result<Option<Readers>, LocalError> {
+        self.database.lock().readers(place)
     }
 
     /// What is queued and not done, in the order in which it was queued, read

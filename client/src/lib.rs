@@ -60,6 +60,9 @@ pub use magpie_protocol::{
     date,
     id::{ConversationId, DeviceId, InvalidId, MessageId, UserId},
     message::{Edit, Emoji, InvalidMessage, NewMessage},
+    profile::{
+        DisplayName, FindUsers, InvalidLink, LinkSecret, NamePrefix, PhotoId, StatusLine, UserLink,
+    },
     push::{AppId, Platform, PushAddress, PushToken},
     role::Role,
     seq::Seq,
@@ -83,7 +86,8 @@ pub use self::{
     model::{
         Account, AuditConversation, AuditLine, Contact, Content, ConversationKind,
         ConversationLine, ConversationPage, DeviceLine, Dropped, Gap, History, HistoryPage,
-        LocalHistory, LocalMembers, Member, MembersPlace, Refusal, StoredEvent, User,
+        LocalHistory, LocalMembers, Member, MembersPlace, Profile, Readers, Refusal, StoredEvent,
+        User,
     },
     request::{
         Acceptance, InvalidRecipient, NewRequest, Operation, OutboxEntry, OutboxState, Outcome,

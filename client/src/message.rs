@@ -125,6 +125,8 @@ pub struct MessageState {
     pub is_deleted: bool,
     /// Some of it is the user's own, and is not committed yet.
     pub is_pending: bool,
+    /// The user blocks its sender: an app shows it folded, if at all. Edits say so too.
+    pub is_blocked: bool,
 }
 
 /// What a message says now.

@@ -8,13 +8,14 @@ use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
 use magpie_protocol::{
     id::{ConversationId, DeviceId, MessageId, UserId},
+    profile,
     role::Role,
     seq::Seq,
     setting::{Notify, Setting},
     wire::v1::{Action, ErrorCode},
 };
 
-pub use self::members::{LocalMembers, Member, MembersPlace};
+pub use self::members::{LocalMembers, Member, MembersPlace, Readers};
 use crate::message::{Message, MessageState};
 
 /// The account that a home's device belongs to.
@@ -63,6 +64,10 @@ pub struct Contact {
     pub favourite: bool,
     /// What the user calls them; may be empty.
     pub nickname: String,
+    /// The user blocks them. What they do in the direct conversation meanwhile is hidden
+    /// ([`Content::Hidden`]); what they say in groups is marked
+    /// ([`MessageState::is_blocked`]).
+    pub blocked: bool,
 }
 
 /// What a conversation is.
@@ -116,6 +121,8 @@ pub struct ConversationLine {
     pub notify: Notify,
     /// What the other person of a direct conversation is to the user, if anything.
     pub contact: Option<Contact>,
+    /// What the other person of a direct one says of themself, as far as it is known.
+    pub profile: Profile,
 }
 
 /// An event of a conversation.
@@ -228,6 +235,9 @@ pub enum Content {
     /// The user has set something for themself; `None` if this version does not know
     /// what.
     AccountChanged(Option<Setting>),
+    /// What somebody did in the direct conversation with them while the user blocked them.
+    /// It has a place, and nothing else is known of it: an app shows nothing.
+    Hidden,
     /// Something that this version does not know, or cannot read. It is stored
     /// as it came.
     Unknown,
@@ -298,6 +308,27 @@ pub struct ConversationPage {
     pub conversations: Vec<ConversationLine>,
     /// There are no more behind the last of these.
     pub complete: bool,
+}
+
+/// What somebody says of themself.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Profile {
+    /// What they want to be called; empty: by the user name.
+    pub display_name: String,
+    /// What they say in a line; may be empty.
+    pub status: String,
+    /// The id of their photo.
+    pub photo: Option<[u8; 16]>,
+}
+
+impl From<profile::Profile> for Profile {
+    fn from(it: profile::Profile) -> Self {
+        Self {
+            display_name: it.display_name.as_str().to_owned(),
+            status: it.status.as_str().to_owned(),
+            photo: it.photo,
+        }
+    }
 }
 
 /// One of the user's devices.

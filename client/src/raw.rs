@@ -160,7 +160,8 @@ pub(crate) fn blanked(raw: &Bytes) -> Option<Bytes> {
         | Kind::Reacted(_)
         | Kind::RoleChanged(_)
         | Kind::GroupUpdated(_)
-        | Kind::AccountChanged(_) => return None,
+        | Kind::AccountChanged(_)
+        | Kind::Hidden(_) => return None,
     };
     event.content = Some(v1::EventContent { kind: Some(kind) });
     Some(event.encode_to_vec().into())

@@ -237,6 +237,7 @@ async fn ask(mut stream: Box<dyn Stream>, request: Body) -> Result<v1::SignedIn,
                 | Incoming::Page { .. }
                 | Incoming::Answer { .. }
                 | Incoming::Unsupported
+                | Incoming::Hint(_)
                 | Incoming::Nothing => {}
             }
         }

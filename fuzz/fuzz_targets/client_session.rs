@@ -80,6 +80,7 @@ impl Known {
             Incoming::Unsupported => return false,
             Incoming::Welcome(_) => assert!(!open && self.session.is_open()),
             Incoming::SignedIn(_) | Incoming::Refused(_) => assert!(!open),
+            Incoming::Hint(_) => assert!(open),
             Incoming::Nothing => {
                 if let Some(v1::server_frame::Body::Pong(pong)) = frame.body
                     && let Some(it) = pong.checkpoint

@@ -60,6 +60,9 @@ const TYPES: &[fn(&[u8])] = &[
     is_fixed_point::<v1::FetchConversations>,
     is_fixed_point::<v1::FetchDevices>,
     is_fixed_point::<v1::FetchMembers>,
+    is_fixed_point::<v1::CountReaders>,
+    is_fixed_point::<v1::ReaderCounts>,
+    is_fixed_point::<v1::Receipts>,
     is_fixed_point::<v1::Members>,
     is_fixed_point::<v1::Media>,
     is_fixed_point::<v1::FetchMediaUrls>,
@@ -74,6 +77,11 @@ const TYPES: &[fn(&[u8])] = &[
     is_fixed_point::<v1::DeleteAccount>,
     is_fixed_point::<v1::Report>,
     is_fixed_point::<v1::EventPlace>,
+    is_fixed_point::<v1::FetchProfiles>,
+    is_fixed_point::<v1::FindUsers>,
+    is_fixed_point::<v1::Profiles>,
+    is_fixed_point::<v1::ProfileChanged>,
+    is_fixed_point::<v1::Typing>,
     is_fixed_point::<v1::Accepted>,
     is_fixed_point::<v1::Done>,
     is_fixed_point::<v1::History>,
@@ -92,6 +100,8 @@ const TYPES: &[fn(&[u8])] = &[
     is_fixed_point::<v1::Checkpoint>,
     is_fixed_point::<v1::Goodbye>,
     is_fixed_point::<v1::Error>,
+    is_fixed_point::<v1::Block>,
+    is_fixed_point::<v1::Hidden>,
 ];
 
 fuzz_target!(|input: &[u8]| {

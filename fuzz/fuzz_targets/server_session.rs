@@ -102,7 +102,7 @@ impl Known {
             }
             Input::Ping { id, .. } => self.session.pong(id, None, &mut self.out),
             Input::Goodbye => self.goodbye(),
-            Input::Nothing => {}
+            Input::Typing { .. } | Input::Nothing => {}
         }
     }
 

@@ -24,6 +24,7 @@ pub enum Content {
     History { limit: u16 },
     Conversations { limit: u8 },
     Members { id_size: u8, limit: u16 },
+    CountReaders { seqs: Vec<u64> },
     Devices,
     Revoke { id_size: u8 },
     SignOut,
@@ -132,6 +133,9 @@ pub fn client_frame(number: u64, ack: u64, critical: bool, content: &Content) ->
             after_user_id: id(id_size),
             limit: limit.into(),
         })),
+        Content::CountReaders { ref seqs } => {
+            Some(Body::CountReaders(v1::CountReaders { conversation_id, seqs: seqs.clone() }))
+        }
         Content::Devices => Some(Body::FetchDevices(v1::FetchDevices {})),
         Content::Revoke { id_size } => {
             Some(Body::RevokeDevice(v1::RevokeDevice { device_id: id(id_size) }))
@@ -157,6 +161,7 @@ pub enum Answered {
     History(u8),
     Conversations(u8),
     Members(u8),
+    ReaderCounts(u8),
     Devices(u8),
 }
 
@@ -204,6 +209,10 @@ pub fn server_frame(
         })),
         Answered::Members(count) => Some(Body::Members(v1::Members {
             members: vec![v1::Member::default(); count.into()],
+            ..Default::default()
+        })),
+        Answered::ReaderCounts(count) => Some(Body::ReaderCounts(v1::ReaderCounts {
+            counts: vec![v1::ReaderCount::default(); count.into()],
             ..Default::default()
         })),
         Answered::Devices(count) => Some(Body::Devices(v1::Devices {

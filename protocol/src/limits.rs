@@ -130,6 +130,15 @@ pub const TITLE_LENGTH_MAX: usize = 128;
 /// Characters of what a user calls another.
 pub const NICKNAME_LENGTH_MAX: usize = 64;
 
+/// Characters of what a user wants to be called.
+pub const DISPLAY_NAME_LENGTH_MAX: usize = 64;
+
+/// Characters of what a user says of themself in a line.
+pub const STATUS_LENGTH_MAX: usize = 140;
+
+/// Bytes of what finds a user by their link.
+pub const LINK_SECRET_SIZE: usize = 16;
+
 /// Characters of a user's name.
 pub const USER_NAME_LENGTH_MIN: usize = 3;
 
@@ -165,6 +174,9 @@ pub const GROUP_MEMBERS_MAX: u32 = 100_000;
 /// no more than one of these.
 pub const MARKED_MEMBERS_MAX: usize = 64;
 
+/// Messages whose readers are counted at once.
+pub const READERS_COUNT_MAX: usize = 50;
+
 /// Photos and files in a message.
 pub const MEDIA_COUNT_MAX: usize = 10;
 
@@ -195,6 +207,21 @@ pub const HISTORY_COUNT_MAX: u32 = 200;
 /// Conversations in one answer.
 pub const CONVERSATIONS_COUNT_MAX: u32 = 100;
 
+/// How often it is told that somebody types on in a conversation.
+pub const TYPING_INTERVAL: Duration = Duration::from_secs(3);
+
+/// How long it is believed that somebody types who has said nothing since.
+pub const TYPING_TIMEOUT: Duration = Duration::from_secs(6);
+
+/// Conversations in which one device types at a time.
+pub const TYPING_CONVERSATIONS_MAX: usize = 8;
+
+/// Profiles in one request and in one answer.
+pub const PROFILES_COUNT_MAX: usize = 256;
+
+/// Users that a search by the beginning of a name finds.
+pub const FOUND_COUNT_MAX: usize = 20;
+
 // A message must hold the longest list of mentions: 30 bytes each, 4 fields.
 const _: () = assert!(
     TEXT_SIZE_MAX + BODY_SIZE_MAX + CONTENT_TYPE_SIZE_MAX + MENTIONS_MAX * 30 + 512
@@ -216,6 +243,15 @@ const _: () = assert!(NAMES_MAX * (USER_NAME_LENGTH_MAX + 2) + 1_024 < CLIENT_FR
 const _: () = assert!(NAMES_MAX + 16 < CLIENT_ELEMENTS_MAX);
 // A password, a name and two ids fit into a frame before authentication.
 const _: () = assert!(PASSWORD_SIZE_MAX + 1_024 < FRAME_SIZE_FIRST_MAX);
+// One lost hint must not end it.
+const _: () = assert!(TYPING_INTERVAL.as_secs() * 2 <= TYPING_TIMEOUT.as_secs());
+// A request must hold the versions of the profiles that it is about, and an answer the
+// longest profiles.
+const _: () = assert!(PROFILES_COUNT_MAX * 3 + 16 < CLIENT_ELEMENTS_MAX);
+const _: () = assert!(
+    PROFILES_COUNT_MAX * (4 * (DISPLAY_NAME_LENGTH_MAX + STATUS_LENGTH_MAX) + 128) + 1_024
+        < SERVER_FRAME_SIZE_MAX
+);
 // An answer must hold its members: at most 96 bytes each.
 const _: () = assert!(MEMBERS_COUNT_MAX as usize * 96 < SERVER_FRAME_SIZE_MAX);
 // As many descriptions as one answer may have fit into it nearly always, and one does.

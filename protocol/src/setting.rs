@@ -5,7 +5,8 @@ use bytes::Bytes;
 use prost::Message as _;
 
 use crate::{
-    id::{ConversationId, UserId},
+    id::{ConversationId, InvalidId, UserId},
+    profile::{LinkSecret, PhotoId, Profile},
     seq::Seq,
     text::Nickname,
     wire::{InvalidRequest, v1},
@@ -36,6 +37,19 @@ pub enum Setting {
         favourite: bool,
         /// What the user calls them; may be empty.
         nickname: Nickname,
+    },
+    /// What the user says of themself.
+    Profile(Profile),
+    /// Whether a search by the beginning of a name finds the user.
+    Discoverable(bool),
+    /// What finds the user, until another one is set.
+    Link(Option<LinkSecret>),
+    /// Whether another user is blocked.
+    Block {
+        /// Whom.
+        user: UserId,
+        /// They are.
+        blocked: bool,
     },
     /// Whether others learn how far the user has read, and the user how far they have.
     Receipts {
@@ -137,6 +151,19 @@ impl Setting {
                 favourite: *favourite,
                 nickname: nickname.as_str().to_owned(),
             }),
+            Self::Block { user, blocked } => Kind::Block(v1::Block {
+                user_id: user.to_wire(),
+                blocked: *blocked,
+            }),
+            Self::Profile(it) => Kind::Profile(v1::Profile {
+                display_name: it.display_name.as_str().to_owned(),
+                status: it.status.as_str().to_owned(),
+                photo_id: it.photo.map_or_else(Bytes::new, |id| id.to_vec().into()),
+            }),
+            Self::Discoverable(it) => Kind::Discoverable(v1::Discoverable { discoverable: *it }),
+            Self::Link(it) => Kind::Link(v1::Link {
+                secret: it.map_or_else(Bytes::new, |it| it.reveal().to_vec().into()),
+            }),
             Self::Receipts { hidden } => Kind::Receipts(v1::Receipts { hidden: *hidden }),
         };
         v1::AccountChange { kind: Some(kind) }
@@ -160,6 +187,11 @@ impl TryFrom<v1::AccountChange> for Setting {
             let id = ConversationId::try_from(bytes);
             id.map_err(|reason| InvalidRequest::Id { field, reason })
         };
+        let user = |bytes: &[u8]| {
+            let field = "user_id";
+            let id = UserId::try_from(bytes);
+            id.map_err(|reason| InvalidRequest::Id { field, reason })
+        };
         Ok(match it.kind.ok_or(missing("change"))? {
             Kind::Notify(it) => Self::Notify {
                 conversation: match it.conversation_id.is_empty() {
@@ -175,18 +207,40 @@ impl TryFrom<v1::AccountChange> for Setting {
                 conversation: conversation(&it.conversation_id)?,
                 seq: crate::wire::event_seq(it.seq)?,
             },
-            Kind::Contact(it) => {
-                let field = "user_id";
-                let user = UserId::try_from(it.user_id.as_ref());
-                Self::Contact {
-                    user: user.map_err(|reason| InvalidRequest::Id { field, reason })?,
-                    favourite: it.favourite,
-                    nickname: it.nickname.try_into()?,
-                }
-            }
+            Kind::Contact(it) => Self::Contact {
+                user: user(&it.user_id)?,
+                favourite: it.favourite,
+                nickname: it.nickname.try_into()?,
+            },
+            Kind::Block(it) => Self::Block {
+                user: user(&it.user_id)?,
+                blocked: it.blocked,
+            },
+            Kind::Profile(it) => Self::Profile(Profile {
+                display_name: it.display_name.try_into()?,
+                status: it.status.try_into()?,
+                photo: match it.photo_id.is_empty() {
+                    true => None,
+                    false => Some(photo(&it.photo_id)?),
+                },
+            }),
+            Kind::Discoverable(it) => Self::Discoverable(it.discoverable),
+            Kind::Link(it) => Self::Link(match it.secret.is_empty() {
+                true => None,
+                false => Some(it.secret.as_ref().try_into()?),
+            }),
             Kind::Receipts(it) => Self::Receipts { hidden: it.hidden },
         })
     }
+}
+
+fn photo(bytes: &[u8]) -> Result<PhotoId, InvalidRequest> {
+    let size = bytes.len();
+    let id = bytes.try_into();
+    id.map_err(|_| InvalidRequest::Id {
+        field: "photo_id",
+        reason: InvalidId::Size { size },
+    })
 }
 
 #[cfg(test)]
@@ -217,6 +271,19 @@ mod tests {
                 user: UserId::new([2; 16]),
                 favourite: true,
                 nickname: "Mum".to_owned().try_into().unwrap(),
+            },
+            Setting::Profile(Profile::default()),
+            Setting::Profile(Profile {
+                display_name: "Ann".to_owned().try_into().unwrap(),
+                status: "at sea".to_owned().try_into().unwrap(),
+                photo: Some([3; 16]),
+            }),
+            Setting::Discoverable(true),
+            Setting::Link(None),
+            Setting::Link(Some(LinkSecret::new([4; 16]))),
+            Setting::Block {
+                user: UserId::new([2; 16]),
+                blocked: true,
             },
             Setting::Receipts { hidden: true },
             Setting::Receipts { hidden: false },

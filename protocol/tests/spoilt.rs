@@ -7,6 +7,9 @@
     reason = "a test fails by panicking"
 )]
 
+#[path = "spoilt/requests.rs"]
+mod requests;
+
 use bytes::{Bytes, BytesMut};
 use magpie_protocol::{
     frame::{Split, split},
@@ -16,6 +19,8 @@ use magpie_protocol::{
     wire::v1::{self, client_frame, server_frame},
 };
 use prost::Message as _;
+
+use self::requests::accounts;
 
 const NOW: Moment = Moment::START;
 
@@ -66,6 +71,10 @@ fn requests() -> Vec<client_frame::Body> {
             conversation_id,
             after_user_id: id(4),
             limit: 300,
+        }),
+        Body::CountReaders(v1::CountReaders {
+            conversation_id: id(2),
+            seqs: vec![3, 300],
         }),
         Body::FetchMediaToken(v1::FetchMediaToken {}),
         Body::FetchMediaUrls(v1::FetchMediaUrls {
@@ -120,47 +129,6 @@ fn groups() -> Vec<client_frame::Body> {
             title: Some("trip".to_owned()),
             description: Some("where to".to_owned()),
             announcement_only: Some(true),
-        }),
-    ]
-}
-
-/// One of each kind that is about an account.
-fn accounts() -> Vec<client_frame::Body> {
-    use client_frame::Body;
-    vec![
-        Body::ChangePassword(v1::ChangePassword {
-            current: "correct horse".to_owned(),
-            new: "battery staple".to_owned(),
-            sign_out_others: true,
-        }),
-        Body::DeleteAccount(v1::DeleteAccount {
-            password: "correct horse".to_owned(),
-        }),
-        Body::ChangeAccount(v1::ChangeAccount {
-            message_id: id(1),
-            change: Some(v1::AccountChange {
-                kind: Some(v1::account_change::Kind::Contact(v1::Contact {
-                    user_id: id(4),
-                    favourite: true,
-                    nickname: "Mum".to_owned(),
-                })),
-            }),
-        }),
-        Body::ChangeAccount(v1::ChangeAccount {
-            message_id: id(1),
-            change: Some(v1::AccountChange {
-                kind: Some(v1::account_change::Kind::Receipts(v1::Receipts {
-                    hidden: true,
-                })),
-            }),
-        }),
-        Body::Report(v1::Report {
-            about: Some(v1::report::About::Event(v1::EventPlace {
-                conversation_id: id(2),
-                seq: 300,
-            })),
-            reason: v1::ReportReason::Spam.into(),
-            text: "again".to_owned(),
         }),
     ]
 }
@@ -429,7 +397,7 @@ fn a_clients_frame_is_whole_or_none_and_spoilt_it_hurts_nobody() {
     let openings = credentials().into_iter().map(|body| (body, 0, false));
     let control = |body: &client_frame::Body| {
         use client_frame::Body;
-        matches!(body, Body::Ping(_) | Body::Goodbye(_))
+        matches!(body, Body::Ping(_) | Body::Typing(_) | Body::Goodbye(_))
     };
     let requests = requests()
         .into_iter()

@@ -450,6 +450,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             (Input::Unsupported { number }, Some(signed)) => {
                 signed.answer(number, Reply::Error(dispatch::unsupported()));
             }
+            (
+                Input::Typing {
+                    conversation,
+                    typing,
+                },
+                Some(signed),
+            ) => {
+                let now = self.parts.clock.now();
+                signed.handle_typing(conversation, typing, now, dispatch);
+            }
             (Input::Ping { id, cursor }, Some(signed)) => {
                 signed.delivery.handle_cursor(&cursor);
                 let checkpoint = signed.checkpoint(self.session.sent());
@@ -460,6 +470,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Input::Request { .. }
                 | Input::InvalidRequest { .. }
                 | Input::Unsupported { .. }
+                | Input::Typing { .. }
                 | Input::Ping { .. },
                 None,
             )

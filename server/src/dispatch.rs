@@ -5,6 +5,7 @@ mod cost;
 mod parting;
 mod replies;
 mod sorting;
+mod typing;
 
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use magpie_protocol::{
     limits::CONVERSATIONS_COUNT_MAX,
     seq::{FrameNumber, Seq},
     session::Reply,
-    wire::{EncodedHistory, Request, v1},
+    wire::{EncodedHistory, FetchHistory, Request, v1},
 };
 use tokio::sync::Semaphore;
 use tracing::Instrument as _;
@@ -22,7 +23,7 @@ use v1::{Action, ErrorCode};
 use self::{
     cost::{cost, kind},
     parting::{goodbye, limited_goodbye},
-    replies::{no_media, rate_limited, refused},
+    replies::{no_media, profiles_reply, rate_limited, reader_counts, refused},
     sorting::{Other, to_append},
 };
 pub use self::{
@@ -167,19 +168,7 @@ impl Dispatch {
     ) -> Result<Reply, StoreError> {
         match request {
             Other::MarkRead { conversation, seq } => self.mark_read(from, conversation, seq).await,
-            Other::FetchHistory(request) => {
-                let Some(page) = self.store.history(from.user, request).await? else {
-                    return Ok(Reply::Error(refused(Refusal::NotFound)));
-                };
-                let events = page.events.into_iter().map(|event| event.encoded);
-                Ok(Reply::History(EncodedHistory {
-                    in_reply_to: 0,
-                    events: events.collect(),
-                    complete: page.complete,
-                    states: page.states,
-                    states_seq: page.states_seq.get(),
-                }))
-            }
+            Other::FetchHistory(request) => self.history(from, request).await,
             Other::FetchConversations { after, limit } => {
                 let count = limit.min(CONVERSATIONS_COUNT_MAX) as usize;
                 let limit = ReadLimit {
@@ -200,6 +189,18 @@ impl Dispatch {
                     Some(members) => Reply::Members(members),
                     None => Reply::Error(refused(Refusal::NotFound)),
                 })
+            }
+            Other::FetchProfiles(known) => {
+                let profiles = self.store.profiles(from.user, &known).await?;
+                Ok(profiles_reply(profiles))
+            }
+            Other::FindUsers(by) => {
+                Ok(profiles_reply(self.store.find_users(from.user, &by).await?))
+            }
+            Other::CountReaders(request) => {
+                let seqs = request.seqs.clone();
+                let counts = self.store.count_readers(from.user, request).await?;
+                Ok(reader_counts(&seqs, counts))
             }
             Other::FetchMediaToken => Ok(self.media_token(from)),
             Other::FetchMediaUrls(ids) => self.media_urls(from, &ids).await,
@@ -276,6 +277,20 @@ impl Dispatch {
             Some(_) => Reply::Done,
             None => Reply::Error(refused(Refusal::NotFound)),
         })
+    }
+
+    async fn history(&self, from: &Mailbox, request: FetchHistory) -> Result<Reply, StoreError> {
+        let Some(page) = self.store.history(from.user, request).await? else {
+            return Ok(Reply::Error(refused(Refusal::NotFound)));
+        };
+        let events = page.events.iter().map(|it| it.encoded_for(from.user));
+        Ok(Reply::History(EncodedHistory {
+            in_reply_to: 0,
+            events: events.collect(),
+            complete: page.complete,
+            states: page.states,
+            states_seq: page.states_seq.get(),
+        }))
     }
 
     async fn devices(&self, from: &Mailbox) -> Result<Reply, StoreError> {

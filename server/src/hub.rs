@@ -5,8 +5,10 @@
 //! that do not fit are dropped from the mailbox, not from the log, and the
 //! connection reads on from the log when it can.
 
+mod promise;
 #[cfg(test)]
 mod tests;
+mod wakeups;
 
 use std::{
     collections::HashMap,
@@ -20,12 +22,13 @@ use std::{
 use magpie_protocol::{
     id::{DeviceId, UserId},
     seq::FrameNumber,
-    session::Reply,
+    session::{Hint, Reply},
     wire::v1,
 };
 use parking_lot::Mutex;
 use tokio::sync::SetOnce;
 
+pub use self::{promise::Promise, wakeups::Wakeups};
 use crate::{
     config::Limits,
     limits::Limited,
@@ -53,6 +56,9 @@ impl Room {
 /// Marks that wait for one connection; further ones are dropped, as ephemeral
 /// frames may be.
 pub const MARKS_COUNT_MAX: usize = 256;
+
+/// Hints that wait for one connection; further ones are dropped.
+pub const HINTS_COUNT_MAX: usize = 64;
 
 /// Why a connection must end.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -106,6 +112,8 @@ pub struct Post {
     pub letters: Vec<Letter>,
     /// How far others have come: may be incomplete.
     pub marks: Vec<v1::Mark>,
+    /// What may be lost.
+    pub hints: Vec<Hint>,
     /// Why it must end, if it must.
     pub ending: Option<Ending>,
 }
@@ -136,6 +144,8 @@ pub struct Mailbox {
     pub generation: SetOnce<Generation>,
     /// Members to whom its messages went, since the last time that it was asked.
     delivered: AtomicU32,
+    /// Somebody looks at the app: hints are of use.
+    is_looked_at: AtomicBool,
 }
 
 impl Mailbox {
@@ -157,7 +167,13 @@ impl Mailbox {
             ended: AtomicBool::new(false),
             generation: SetOnce::new(),
             delivered: AtomicU32::new(0),
+            is_looked_at: AtomicBool::new(true),
         }
+    }
+
+    /// Nobody looks at the app: it gets no hints from now on.
+    pub fn looks_away(&self) {
+        self.is_looked_at.store(false, Ordering::Relaxed);
     }
 
     /// A message of this connection went to so many members.
@@ -218,6 +234,22 @@ impl Mailbox {
         } else {
             return false;
         }
+        !std::mem::replace(&mut inner.rung, true)
+    }
+
+    /// Puts a hint in, unless nobody looks at the app, or there are too many. Wake the
+    /// connection afterwards if this says so.
+    #[must_use]
+    pub fn put_hint(&self, hint: &Hint) -> bool {
+        if !self.is_looked_at.load(Ordering::Relaxed) {
+            return false;
+        }
+        let mut inner = self.inner.lock();
+        inner.post.hints.retain(|it| !is_outdone(it, hint));
+        if inner.post.hints.len() >= HINTS_COUNT_MAX {
+            return false;
+        }
+        inner.post.hints.push(hint.clone());
         !std::mem::replace(&mut inner.rung, true)
     }
 
@@ -317,44 +349,24 @@ impl Mailbox {
     }
 }
 
+/// Whether a hint says nothing any more behind another one.
+fn is_outdone(older: &Hint, newer: &Hint) -> bool {
+    match (older, newer) {
+        (Hint::ProfileChanged(older), Hint::ProfileChanged(newer)) => {
+            older.user_id == newer.user_id
+        }
+        (Hint::Typing(older), Hint::Typing(newer)) => {
+            (&older.conversation_id, &older.user_id) == (&newer.conversation_id, &newer.user_id)
+        }
+        (Hint::ProfileChanged(_) | Hint::Typing(_), _) => false,
+    }
+}
+
 impl Inner {
     fn overflow(&mut self) {
         self.overflowed = true;
         self.events = Vec::new();
         self.events_size = 0;
-    }
-}
-
-/// A letter that somebody waits for. Dropped without one (its task died), it
-/// ends the connection, so that nobody waits for ever.
-#[derive(Debug)]
-pub struct Promise(Option<Arc<Mailbox>>);
-
-impl Promise {
-    /// A promise to this connection.
-    #[must_use]
-    pub fn new(mailbox: &Arc<Mailbox>) -> Self {
-        Self(Some(Arc::clone(mailbox)))
-    }
-
-    /// Keeps it.
-    pub fn keep(mut self, letter: Letter) {
-        if let Some(mailbox) = self.0.take() {
-            mailbox.deliver(letter);
-        }
-    }
-
-    /// Nobody waits any more.
-    pub fn forget(mut self) {
-        self.0 = None;
-    }
-}
-
-impl Drop for Promise {
-    fn drop(&mut self) {
-        if let Some(mailbox) = self.0.take() {
-            mailbox.end(Ending::Unavailable);
-        }
     }
 }
 
@@ -472,26 +484,6 @@ impl Hub {
         });
         if let Some(mailbox) = found {
             mailbox.end(ending);
-        }
-    }
-}
-
-/// The connections to wake when a batch is done: each once.
-#[derive(Debug, Default)]
-pub struct Wakeups(Vec<Arc<Mailbox>>);
-
-impl Wakeups {
-    /// Remembers the mailbox if putting something in said that it must be woken.
-    pub fn note(&mut self, mailbox: &Arc<Mailbox>, must_wake: bool) {
-        if must_wake {
-            self.0.push(Arc::clone(mailbox));
-        }
-    }
-
-    /// Wakes those who are noted so far.
-    pub fn ring(&mut self) {
-        for mailbox in self.0.drain(..) {
-            mailbox.wake();
         }
     }
 }

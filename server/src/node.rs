@@ -302,6 +302,7 @@ fn start_upkeep(
     let (router, tail_stop) = (Arc::clone(&feed.router), stop.clone());
     tasks.spawn(async move { router.tail(tail_stop).await });
     tasks.spawn(Arc::clone(&feed.router).fan_out(stop.clone()));
+    tasks.spawn(feed.router.acquaintances().run(stop.clone()));
     tasks.spawn(Arc::clone(&parts.dispatch.committer).run(stop.clone()));
     tasks.spawn(Arc::clone(&parts.dispatch.marks).run(stop.clone()));
     let (store, router) = (Arc::clone(&ground.store), Arc::clone(&feed.router));

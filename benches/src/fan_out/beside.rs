@@ -147,7 +147,7 @@ async fn arrival(
                     is_here |= page.events.iter().any(is_it);
                 }
                 Incoming::Goodbye(goodbye) => return Err(Rejected::from(goodbye).into()),
-                Incoming::Nothing => {}
+                Incoming::Hint(_) | Incoming::Nothing => {}
                 Incoming::Welcome(_)
                 | Incoming::SignedIn(_)
                 | Incoming::Refused(_)

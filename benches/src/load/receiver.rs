@@ -72,7 +72,7 @@ impl Receiver {
                 self.connection.store(number, &page, &mut self.device);
                 self.count(&page.events);
             }
-            Incoming::Nothing => {}
+            Incoming::Hint(_) | Incoming::Nothing => {}
             Incoming::Goodbye(goodbye) => return Err(Rejected::from(goodbye).into()),
             Incoming::Answer { .. }
             | Incoming::Welcome(_)

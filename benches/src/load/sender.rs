@@ -144,7 +144,7 @@ impl Sender {
             Incoming::Page { number, page } => {
                 self.connection.store(number, &page, &mut self.device);
             }
-            Incoming::Nothing => {}
+            Incoming::Hint(_) | Incoming::Nothing => {}
             Incoming::Goodbye(goodbye) => return Err(Rejected::from(goodbye).into()),
             Incoming::Welcome(_)
             | Incoming::SignedIn(_)
@@ -185,9 +185,11 @@ impl Sender {
             | Answer::History(_)
             | Answer::Conversations(_)
             | Answer::Members(_)
+            | Answer::ReaderCounts(_)
             | Answer::MediaToken(_)
             | Answer::MediaUrls(_)
-            | Answer::Devices(_) => {
+            | Answer::Devices(_)
+            | Answer::Profiles(_) => {
                 bail!("an answer to another request")
             }
         }

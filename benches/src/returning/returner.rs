@@ -246,7 +246,7 @@ impl Returner {
                 accepted(answer)?;
                 self.heard(in_reply_to);
             }
-            Incoming::Nothing => {}
+            Incoming::Hint(_) | Incoming::Nothing => {}
             Incoming::Goodbye(goodbye) => return Err(Rejected::from(goodbye).into()),
             Incoming::Welcome(_)
             | Incoming::SignedIn(_)

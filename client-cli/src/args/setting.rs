@@ -119,6 +119,38 @@ pub(crate) struct Contact {
     pub(crate) queue: bool,
 }
 
+/// Block somebody: see nothing of what they write to you any more
+///
+/// They are not told, and learn neither what reaches you nor what you read. What they write
+/// to you meanwhile you will never see; in groups it is there, folded, and does not
+/// notify you. On all your devices. It must be somebody with whom you share a
+/// conversation.
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  magpie block @mallory")]
+pub(crate) struct Block {
+    /// Whom, as @NAME
+    #[arg(value_name = "@NAME", value_parser = user_name)]
+    pub(crate) name: UserName,
+    /// Only write the outbox; the next command that connects sends it
+    #[arg(long)]
+    pub(crate) queue: bool,
+}
+
+/// Block somebody no more
+///
+/// You see what they write from now on, and not what they wrote meanwhile. They are not
+/// told. `magpie contacts` lists whom you block.
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  magpie unblock @mallory")]
+pub(crate) struct Unblock {
+    /// Whom, as @NAME
+    #[arg(value_name = "@NAME", value_parser = user_name)]
+    pub(crate) name: UserName,
+    /// Only write the outbox; the next command that connects sends it
+    #[arg(long)]
+    pub(crate) queue: bool,
+}
+
 /// Whether there are read receipts.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum Told {

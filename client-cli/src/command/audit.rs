@@ -120,13 +120,8 @@ impl Auditing<'_> {
     ) -> Result<(), Failure> {
         let deadline = Instant::now() + ARRIVAL_MAX;
         loop {
-            let heads: BTreeMap<ConversationId, Seq> = self
-                .context
-                .home
-                .conversations()?
-                .into_iter()
-                .map(|line| (line.id, line.head_seq))
-                .collect();
+            let heads: BTreeMap<ConversationId, Seq> =
+                self.context.home.heads()?.into_iter().collect();
             let arrived = server
                 .iter()
                 .all(|(id, readable)| heads.get(id).is_some_and(|head| *head >= readable.head));
@@ -196,6 +191,7 @@ impl Auditing<'_> {
             read: own.read_seq,
             head: line.head_seq,
             unread: line.unread,
+            mentions: line.unread_mentions,
         })
     }
 
@@ -213,7 +209,7 @@ impl Auditing<'_> {
             let Some(said) = said.filter(|said| said.head <= end) else {
                 continue;
             };
-            if let Some(unread) = miscounted(&counted, said) {
+            if let Some(right) = miscounted(&counted, said) {
                 self.totals.0.miscounted += 1;
                 self.context.output.line(&Line::Difference {
                     kind: "miscounted",
@@ -221,8 +217,13 @@ impl Auditing<'_> {
                     seq: said.read.get(),
                     message_id: None,
                     message: format!(
-                        "{who} says that {} are unread behind seq {}, the log has {unread}",
-                        said.unread, said.read
+                        "{who} says that {} are unread behind seq {}, {} of them mentions; the \
+                         log has {}, {} of them mentions",
+                        said.unread,
+                        said.read,
+                        said.mentions,
+                        right.unread,
+                        range(&right.mentions)
                     ),
                 })?;
             }
@@ -236,15 +237,27 @@ impl Auditing<'_> {
         let (Content::GroupCreated { members, .. } | Content::MembersAdded { members }) =
             &event.content
         else {
+            let counts = is_message && !event.sender.as_ref().is_some_and(is_me);
+            let names_me = if let Content::Message(message) = &event.content {
+                let mut mentions = message.mentions.iter();
+                message.mentions_everybody || mentions.any(|it| Some(it.user) == self.me)
+            } else {
+                false
+            };
+            // Whom it mentioned is gone with it.
+            let is_deleted = matches!(event.content, Content::DeletedMessage);
+            let mentions = (!is_deleted).then_some(counts && names_me);
             return Counted {
                 seq: event.seq,
-                counts: is_message && !event.sender.as_ref().is_some_and(is_me),
+                counts,
+                mentions,
                 begins: false,
             };
         };
         Counted {
             seq: event.seq,
             counts: false,
+            mentions: Some(false),
             begins: members.iter().any(is_me),
         }
     }
@@ -276,6 +289,13 @@ impl Auditing<'_> {
             }
         }
         Ok(events)
+    }
+}
+
+fn range(numbers: &std::ops::RangeInclusive<u64>) -> String {
+    match (numbers.start(), numbers.end()) {
+        (least, most) if least == most => least.to_string(),
+        (least, most) => format!("{least} to {most}"),
     }
 }
 

@@ -20,7 +20,11 @@ use crate::{
 /// Events read from the local database at once.
 const BATCH_MAX: usize = 256;
 
-pub(crate) async fn run(context: &Context, until_idle: Option<u64>) -> Result<Exit, Failure> {
+pub(crate) async fn run(
+    context: &Context,
+    until_idle: Option<u64>,
+    ephemeral: bool,
+) -> Result<Exit, Failure> {
     let mut carrier = Carrier::own(context)?;
     let mut stop = Stop::new()?;
     let mut places = Places::new(context);
@@ -49,6 +53,18 @@ pub(crate) async fn run(context: &Context, until_idle: Option<u64>) -> Result<Ex
                 context.output.line(&Line::CaughtUp)?;
                 quiet_since = Some(Instant::now());
             }
+            Noticed::Typing {
+                conversation,
+                user,
+                typing,
+            } if ephemeral => {
+                let known = context.home.profile(user)?;
+                let name = known.map_or_else(|| user.to_string(), |(user, _)| user.name);
+                let place = places.of(conversation)?;
+                let line = Line::typing(conversation, name, typing, place);
+                context.output.line(&line)?;
+            }
+            Noticed::Refreshed | Noticed::Typing { .. } => {}
             Noticed::Connected => quiet_since = None,
             Noticed::Disconnected => {
                 if quiet_since.take().is_some() {

@@ -60,7 +60,11 @@ fn print(
 ) -> Result<(), Failure> {
     let (count, listed) = (members.count, members.members.len() as u64);
     for member in members.members {
-        context.output.line(&Line::member(conversation, member))?;
+        let profile = context.home.profile(member.user.id)?;
+        let name = profile.map_or_else(String::new, |(_, profile)| profile.display_name);
+        context
+            .output
+            .line(&Line::member(conversation, member, name))?;
     }
     context
         .output

@@ -15,8 +15,10 @@ mod members;
 mod message;
 mod offline;
 mod outbox;
+mod people;
 mod push;
 mod read;
+mod readers;
 mod report;
 mod send;
 mod setting;
@@ -74,10 +76,20 @@ async fn with_home(context: &Context, command: Command) -> Result<Exit, Failure>
         Command::Mute(asked) => setting::mute(context, asked).await,
         Command::Unmute(asked) => setting::unmute(context, asked).await,
         Command::Contact(asked) => setting::contact(context, asked).await,
+        Command::Profile(asked) => people::profile(context, asked).await,
+        Command::Link(asked) => people::link(context, &asked).await,
+        Command::Find(asked) => people::find(context, &asked).await,
+        Command::Block(asked) => setting::block(context, asked).await,
+        Command::Unblock(asked) => setting::unblock(context, asked).await,
         Command::Contacts => setting::contacts(context),
+        Command::Readers(which) => readers::run(context, &which).await,
         Command::Receipts(asked) => setting::receipts(context, asked).await,
         Command::Chat { to } => chat::run(context, to).await,
-        Command::Listen { until_idle } => listen::run(context, until_idle).await,
+        Command::Listen {
+            until_idle,
+            ephemeral,
+        } => listen::run(context, until_idle, ephemeral).await,
+        Command::Typing(asked) => people::typing(context, &asked).await,
         Command::Sync => sync::run(context).await,
         Command::Conversations => offline::conversations(context),
         Command::Members { of } => members::run(context, &of).await,

@@ -194,6 +194,8 @@ impl Sending<'_> {
                     Noticed::Changed => look = true,
                     Noticed::Connected
                     | Noticed::CaughtUp
+                    | Noticed::Refreshed
+                    | Noticed::Typing { .. }
                     | Noticed::Stored(_)
                     | Noticed::Dropped(_)
                     | Noticed::Disconnected => {}

@@ -1,13 +1,13 @@
-//! `notify`, `mute`, `unmute`, `hide`, `contact`, `contacts`, `receipts`: what the user sets for
-//! themself, on all their devices; through the outbox, like messages.
+//! `notify`, `mute`, `unmute`, `hide`, `contact`, `block`, `unblock`, `contacts`, `receipts`: what
+//! the user sets for themself, on all their devices; through the outbox, like messages.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use magpie_client::{NewRequest, Notify, NotifyLevel, Setting};
+use magpie_client::{NewRequest, Notify, NotifyLevel, Setting, UserId, UserName};
 
 use super::message::{place, queue};
 use crate::{
-    args::setting::{Contact, Hide, Mute, Receipts, Scope, Told, Unmute},
+    args::setting::{Block, Contact, Hide, Mute, Receipts, Scope, Told, Unblock, Unmute},
     context::Context,
     failure::{Exit, Failure},
     line::Line,
@@ -64,16 +64,40 @@ pub(crate) async fn hide(context: &Context, asked: Hide) -> Result<Exit, Failure
 
 pub(crate) async fn contact(context: &Context, asked: Contact) -> Result<Exit, Failure> {
     context.signed_in()?;
-    let user = context.home.user_named(&asked.name)?;
-    let user = user.ok_or_else(|| Failure::UnknownConversation {
-        name: format!("@{}", asked.name),
-    })?;
     let setting = Setting::Contact {
-        user,
+        user: known(context, &asked.name)?,
         favourite: asked.favourite,
         nickname: asked.nickname,
     };
     queue(context, NewRequest::Set(setting), asked.queue).await
+}
+
+pub(crate) async fn block(context: &Context, asked: Block) -> Result<Exit, Failure> {
+    set_blocked(context, &asked.name, true, asked.queue).await
+}
+
+pub(crate) async fn unblock(context: &Context, asked: Unblock) -> Result<Exit, Failure> {
+    set_blocked(context, &asked.name, false, asked.queue).await
+}
+
+async fn set_blocked(
+    context: &Context,
+    name: &UserName,
+    blocked: bool,
+    queued: bool,
+) -> Result<Exit, Failure> {
+    context.signed_in()?;
+    let user = known(context, name)?;
+    let setting = Setting::Block { user, blocked };
+    queue(context, NewRequest::Set(setting), queued).await
+}
+
+/// Somebody with whom the user shares a conversation.
+fn known(context: &Context, name: &UserName) -> Result<UserId, Failure> {
+    let user = context.home.user_named(name)?;
+    user.ok_or_else(|| Failure::UnknownConversation {
+        name: format!("@{name}"),
+    })
 }
 
 pub(crate) async fn receipts(context: &Context, asked: Receipts) -> Result<Exit, Failure> {

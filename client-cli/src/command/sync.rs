@@ -16,9 +16,9 @@ pub(crate) async fn run(context: &Context) -> Result<Exit, Failure> {
     let mut patience = Patience::new(context.timeout());
     let mut pending = pending(context)?;
     let (mut events, mut sent, mut failed) = (0, 0, 0);
-    let mut caught_up = false;
+    let (mut caught_up, mut refreshed) = (false, false);
     let progress = context.output.progress("events and requests");
-    while !caught_up || !pending.is_empty() {
+    while !caught_up || !refreshed || !pending.is_empty() {
         let noticed = tokio::select! {
             biased;
             noticed = carrier.next() => noticed?,
@@ -30,6 +30,7 @@ pub(crate) async fn run(context: &Context) -> Result<Exit, Failure> {
                 // What the server has forgotten was put back meanwhile.
                 pending.extend(self::pending(context)?);
             }
+            Noticed::Refreshed => refreshed = true,
             Noticed::Dropped(dropped) => context.output.line(&Line::dropped(dropped))?,
             Noticed::Stored(count) => events += count,
             Noticed::Answered(id, outcome) => {
@@ -45,7 +46,7 @@ pub(crate) async fn run(context: &Context) -> Result<Exit, Failure> {
                 }
                 continue;
             }
-            Noticed::Connected | Noticed::Disconnected => continue,
+            Noticed::Connected | Noticed::Typing { .. } | Noticed::Disconnected => continue,
         }
         if let Some(progress) = &progress {
             progress.set(events + sent + failed);

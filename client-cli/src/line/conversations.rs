@@ -2,13 +2,51 @@
 
 use std::fmt::{self, Write as _};
 
-use magpie_client::date::short;
+use magpie_client::{
+    ConversationKind, ConversationLine,
+    date::{rfc3339, short},
+};
 
 use super::{
-    ConversationFields,
+    ConversationFields, Line, Shown,
     people::{MOMENT_WIDTH, aside, members},
 };
 use crate::paint::{Painter, Part};
+
+impl Line {
+    pub(crate) fn conversation(line: ConversationLine) -> Self {
+        Self::Conversation(ConversationFields {
+            conversation_id: Shown(line.id),
+            kind: match line.kind {
+                ConversationKind::Direct => "direct",
+                ConversationKind::Group => "group",
+                ConversationKind::Account => "account",
+                ConversationKind::Unknown => "unknown",
+            },
+            title: line.title,
+            description: line.description,
+            announcement_only: line.announcement_only,
+            members: line
+                .members
+                .into_iter()
+                .map(|member| member.user.name)
+                .collect(),
+            member_count: line.member_count,
+            first_seq: line.first_seq.get(),
+            last_seq: line.last_seq.map(magpie_client::Seq::get),
+            head_seq: line.head_seq.get(),
+            unread: line.unread,
+            unread_mentions: line.unread_mentions,
+            last_event_at: line.last_event_at_ms.map(rfc3339),
+            notify: line.notify.level.name(),
+            notify_until: line.notify.until_ms.map(rfc3339),
+            favourite: line.contact.as_ref().is_some_and(|it| it.favourite),
+            blocked: line.contact.as_ref().is_some_and(|it| it.blocked),
+            nickname: line.contact.map_or_else(String::new, |it| it.nickname),
+            display_name: line.profile.display_name,
+        })
+    }
+}
 
 impl ConversationFields {
     pub(super) fn paint(&self, to: &mut Painter) -> fmt::Result {

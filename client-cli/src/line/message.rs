@@ -58,6 +58,9 @@ pub(crate) struct MoreFields {
     pub(super) reactions: Vec<ReactionFields>,
     #[serde(skip_serializing_if = "is_false")]
     pub(super) pending: bool,
+    /// The user blocks its sender.
+    #[serde(skip_serializing_if = "is_false")]
+    pub(super) blocked: bool,
 }
 
 /// A photo or file.
@@ -175,6 +178,7 @@ pub(super) fn message(event: &StoredEvent) -> Option<MessageFields> {
         | Content::RoleChanged { .. }
         | Content::GroupUpdated { .. }
         | Content::AccountChanged(_)
+        | Content::Hidden
         | Content::Unknown => return None,
     };
     let reactions = state.reactions.iter().map(|it| ReactionFields {
@@ -186,6 +190,7 @@ pub(super) fn message(event: &StoredEvent) -> Option<MessageFields> {
         deleted: state.is_deleted || event.content == Content::DeletedMessage,
         reactions: reactions.collect(),
         pending: state.is_pending,
+        blocked: state.is_blocked,
         ..more
     };
     Some(MessageFields {
@@ -201,7 +206,7 @@ pub(super) fn message(event: &StoredEvent) -> Option<MessageFields> {
 }
 
 /// What an event does to a message.
-pub(super) fn change(content: &Content) -> EventFields {
+pub(super) fn change(content: &Content, is_blocked: bool) -> EventFields {
     let of = |kind, seq: Seq| EventFields {
         kind,
         target_seq: Some(seq.get()),
@@ -210,6 +215,7 @@ pub(super) fn change(content: &Content) -> EventFields {
     match content {
         Content::MessageEdited { seq, message } => EventFields {
             text: message.as_ref().map(|message| message.text.clone()),
+            blocked: is_blocked.then_some(true),
             ..of("message_edited", *seq)
         },
         Content::MessageDeleted { seq } => of("message_deleted", *seq),
@@ -231,6 +237,7 @@ pub(super) fn change(content: &Content) -> EventFields {
         | Content::RoleChanged { .. }
         | Content::GroupUpdated { .. }
         | Content::AccountChanged(_)
+        | Content::Hidden
         | Content::Unknown => EventFields {
             kind: "unknown",
             ..EventFields::default()
@@ -246,6 +253,9 @@ impl MessageFields {
         to.column(Part::User(sender), column, NAME_WIDTH)?;
         if self.more.deleted {
             return aside(to, " (deleted)");
+        }
+        if self.more.blocked {
+            return aside(to, " (blocked)");
         }
         self.more.paint_origin(to)?;
         if !self.text.is_empty() {
@@ -297,6 +307,10 @@ impl EventFields {
         let seq = self.target_seq.unwrap_or_default();
         let text = self.text.as_deref();
         match (self.kind, self.removed) {
+            ("message_edited", _) if self.blocked == Some(true) => {
+                write!(to, " changed {seq}:")?;
+                aside(to, " (blocked)")
+            }
             ("message_edited", _) => match text {
                 Some(text) => write!(to, " changed {seq}: {text}"),
                 None => write!(to, " changed {seq}, which was deleted since"),

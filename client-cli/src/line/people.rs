@@ -65,6 +65,10 @@ impl Line {
             Self::Member { .. } | Self::Members { .. } => self.paint_members(to),
             Self::Outbox(fields) => fields.paint(to),
             Self::Contact { .. } => self.paint_contact(to),
+            Self::Profile(fields) => fields.paint(to),
+            Self::Typing { .. } => self.paint_typing(to),
+            Self::Link { link } => to.write_str(link.as_deref().unwrap_or("no link")),
+            Self::Readers(fields) => fields.paint(to),
             Self::Receipts { hidden } => to.write_str(if *hidden { "hidden" } else { "shown" }),
             Self::Difference {
                 conversation_id,
@@ -92,8 +96,17 @@ impl Line {
 
     /// What is about the members of a conversation.
     fn paint_members(&self, to: &mut Painter) -> fmt::Result {
-        if let Self::Member { user, role, .. } = self {
+        if let Self::Member {
+            user,
+            role,
+            display_name,
+            ..
+        } = self
+        {
             to.paint(Part::User(user), user)?;
+            if !display_name.is_empty() {
+                write!(to, "  {display_name}")?;
+            }
             return match role {
                 Some("member") | None => Ok(()),
                 Some(role) => aside(to, format_args!("  {role}")),
@@ -273,6 +286,7 @@ impl EventFields {
                 None => write!(to, " gave {members} a role that this version does not know"),
             },
             "message_edited" | "message_deleted" | "reacted" => self.paint_change(to),
+            "hidden" => aside(to, " (hidden)"),
             "account_changed" => write!(to, " changed a setting"),
             _ => write!(to, " did something that this version does not know"),
         }
@@ -435,6 +449,7 @@ mod tests {
             unread_mentions: 0,
             notify: magpie_client::Notify::default(),
             contact: None,
+            profile: magpie_client::Profile::default(),
         }
     }
 

@@ -6,6 +6,7 @@ use super::{
     AccountFields, AuditFields, BegunFields, ConversationFields, DeviceFields, DroppedFields,
     EventFields, FaultFields, HealedFields, Line, MessageFields, OutboxFields, Shown, StruckFields,
     TortureFields,
+    members::ReadersFields,
     message::{MediaFields, MoreFields, ReactionFields},
     setting::SettingFields,
 };
@@ -61,6 +62,7 @@ fn event(kind: &'static str) -> Line {
         text: Some(hostile()),
         emoji: Some(hostile()),
         removed: Some(true),
+        blocked: None,
         setting: SettingFields {
             setting: Some("contact"),
             about: Some(hostile()),
@@ -68,6 +70,9 @@ fn event(kind: &'static str) -> Line {
             until: Some(MOMENT.to_owned()),
             favourite: Some(true),
             nickname: Some(hostile()),
+            display_name: Some(hostile()),
+            status: Some(hostile()),
+            discoverable: Some(true),
             hidden: Some(true),
         },
         place: Some(hostile()),
@@ -77,6 +82,7 @@ fn event(kind: &'static str) -> Line {
 /// Whatever a message can have.
 fn more() -> MoreFields {
     MoreFields {
+        blocked: false,
         deleted: false,
         reply_to_seq: Some(3),
         forwarded_from: Some(hostile()),
@@ -257,7 +263,7 @@ fn torture() -> Vec<Line> {
     ]
 }
 
-fn conversations() -> [Line; 5] {
+fn conversations() -> [Line; 9] {
     [
         Line::Conversation(ConversationFields {
             conversation_id: conversation_id(),
@@ -276,19 +282,38 @@ fn conversations() -> [Line; 5] {
             notify: "none",
             notify_until: Some(MOMENT.to_owned()),
             favourite: true,
+            blocked: true,
             nickname: hostile(),
+            display_name: hostile(),
         }),
+        Line::Profile(super::profile::sample(hostile())),
+        Line::Link {
+            link: Some(hostile()),
+        },
+        Line::Typing {
+            conversation_id: conversation_id(),
+            user: hostile(),
+            typing: true,
+            place: hostile(),
+        },
         Line::Receipts { hidden: true },
+        Line::Readers(ReadersFields {
+            read: Some(vec![hostile()]),
+            delivered: Some(vec![hostile()]),
+            ..ReadersFields::default()
+        }),
         Line::Contact {
             user: hostile(),
             user_id: Shown(magpie_client::UserId::new([3; 16])),
             favourite: true,
             nickname: hostile(),
+            blocked: true,
         },
         Line::Member {
             conversation_id: conversation_id(),
             user: hostile(),
             user_id: Shown(magpie_client::UserId::new([3; 16])),
+            display_name: hostile(),
             role: Some("owner"),
             read_seq: 7,
         },
@@ -317,6 +342,7 @@ pub(crate) fn all() -> Vec<Line> {
             "message_deleted",
             "reacted",
             "account_changed",
+            "hidden",
             "unknown",
         ]
         .map(event),

@@ -14,7 +14,7 @@ use crate::paint::{Painter, Part};
 /// What an event of the account log sets.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct SettingFields {
-    /// `notify`, `hide`, `contact` or `receipts`.
+    /// `notify`, `hide`, `contact`, `block`, `profile`, `discoverable`, `link` or `receipts`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) setting: Option<&'static str>,
     /// The conversation that it is about.
@@ -28,6 +28,12 @@ pub(crate) struct SettingFields {
     pub(super) favourite: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) nickname: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) display_name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) status: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) discoverable: Option<bool>,
     /// The user's read receipts, and those of others from them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) hidden: Option<bool>,
@@ -35,56 +41,65 @@ pub(crate) struct SettingFields {
 
 /// What a change of the user's own does.
 pub(super) fn changed(setting: Option<Setting>) -> EventFields {
-    let kind = "account_changed";
-    let (fields, target_seq) = match setting {
+    let named = |setting| SettingFields {
+        setting: Some(setting),
+        ..SettingFields::default()
+    };
+    let (mut target_seq, mut is_blocked) = (None, None);
+    let fields = match setting {
         Some(Setting::Notify {
             conversation,
             notify,
-        }) => {
-            let fields = SettingFields {
-                setting: Some("notify"),
-                about: conversation.map(|id| id.to_string()),
-                level: Some(notify.level.name()),
-                until: notify.until_ms.map(rfc3339),
-                ..SettingFields::default()
-            };
-            (fields, None)
-        }
+        }) => SettingFields {
+            about: conversation.map(|id| id.to_string()),
+            level: Some(notify.level.name()),
+            until: notify.until_ms.map(rfc3339),
+            ..named("notify")
+        },
         Some(Setting::Hide { conversation, seq }) => {
-            let fields = SettingFields {
-                setting: Some("hide"),
+            target_seq = Some(seq.get());
+            SettingFields {
                 about: Some(conversation.to_string()),
-                ..SettingFields::default()
-            };
-            (fields, Some(seq.get()))
+                ..named("hide")
+            }
         }
         Some(Setting::Contact {
             user,
             favourite,
             nickname,
-        }) => {
-            let fields = SettingFields {
-                setting: Some("contact"),
+        }) => SettingFields {
+            about: Some(user.to_string()),
+            favourite: Some(favourite),
+            nickname: Some(nickname.as_str().to_owned()),
+            ..named("contact")
+        },
+        Some(Setting::Block { user, blocked }) => {
+            is_blocked = Some(blocked);
+            SettingFields {
                 about: Some(user.to_string()),
-                favourite: Some(favourite),
-                nickname: Some(nickname.as_str().to_owned()),
-                ..SettingFields::default()
-            };
-            (fields, None)
+                ..named("block")
+            }
         }
-        Some(Setting::Receipts { hidden }) => {
-            let fields = SettingFields {
-                setting: Some("receipts"),
-                hidden: Some(hidden),
-                ..SettingFields::default()
-            };
-            (fields, None)
-        }
-        None => (SettingFields::default(), None),
+        Some(Setting::Profile(it)) => SettingFields {
+            display_name: Some(it.display_name.as_str().to_owned()),
+            status: Some(it.status.as_str().to_owned()),
+            ..named("profile")
+        },
+        Some(Setting::Discoverable(discoverable)) => SettingFields {
+            discoverable: Some(discoverable),
+            ..named("discoverable")
+        },
+        Some(Setting::Link(_)) => named("link"),
+        Some(Setting::Receipts { hidden }) => SettingFields {
+            hidden: Some(hidden),
+            ..named("receipts")
+        },
+        None => SettingFields::default(),
     };
     EventFields {
-        kind,
+        kind: "account_changed",
         target_seq,
+        blocked: is_blocked,
         setting: fields,
         ..EventFields::default()
     }
@@ -109,6 +124,10 @@ pub(super) fn queued(
             ("notify", to, None, Some(level))
         }
         Setting::Hide { conversation, .. } => ("hide", Some(conversation.to_string()), None, None),
+        Setting::Block { user, blocked } => {
+            let kind = if blocked { "block" } else { "unblock" };
+            (kind, None, Some(vec![user.to_string()]), None)
+        }
         Setting::Contact { user, nickname, .. } => {
             let nickname = nickname.as_str().to_owned();
             (
@@ -118,6 +137,15 @@ pub(super) fn queued(
                 Some(nickname),
             )
         }
+        Setting::Profile(it) => {
+            let name = it.display_name.as_str().to_owned();
+            ("profile", None, None, Some(name))
+        }
+        Setting::Discoverable(it) => {
+            let answer = if it { "yes" } else { "no" };
+            ("discoverable", None, None, Some(answer.to_owned()))
+        }
+        Setting::Link(_) => ("link", None, None, None),
         Setting::Receipts { hidden } => {
             let told = if hidden { "hide" } else { "show" };
             ("receipts", None, None, Some(told.to_owned()))
@@ -132,6 +160,7 @@ impl Line {
             user_id: Shown(contact.user.id),
             favourite: contact.favourite,
             nickname: contact.nickname,
+            blocked: contact.blocked,
         }
     }
 
@@ -142,6 +171,7 @@ impl Line {
             user_id,
             favourite,
             nickname,
+            blocked,
         } = self
         else {
             return Ok(());
@@ -154,6 +184,9 @@ impl Line {
         if !nickname.is_empty() {
             write!(to, "  {nickname}")?;
         }
+        if *blocked {
+            aside(to, "  blocked")?;
+        }
         Ok(())
     }
 }
@@ -161,11 +194,19 @@ impl Line {
 impl ConversationFields {
     /// What the user has set for it, behind its name.
     pub(super) fn paint_settings(&self, to: &mut Painter) -> fmt::Result {
-        if !self.nickname.is_empty() {
-            write!(to, "  {}", self.nickname)?;
+        // What the user calls them, else what they want to be called.
+        let name = match self.nickname.is_empty() {
+            true => &self.display_name,
+            false => &self.nickname,
+        };
+        if !name.is_empty() {
+            write!(to, "  {name}")?;
         }
         if self.favourite {
             to.write_str("  *")?;
+        }
+        if self.blocked {
+            aside(to, "  blocked")?;
         }
         let what = match self.notify {
             "none" => "muted",

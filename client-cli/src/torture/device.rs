@@ -259,6 +259,9 @@ impl Device {
                 Event::Missed
                 | Event::Stored { .. }
                 | Event::CaughtUp
+                | Event::Refreshed
+                | Event::Profile { .. }
+                | Event::Typing { .. }
                 | Event::BeganAnew
                 | Event::Dropped(_),
             ) => {

@@ -74,6 +74,7 @@ pub(super) fn digest(content: &Content) -> Digest {
         | Content::MessageDeleted { .. }
         | Content::Reacted { .. }
         | Content::AccountChanged(_)
+        | Content::Hidden
         | Content::Unknown => Digest::of(b"something else"),
     }
 }

@@ -2,6 +2,7 @@
 
 #[cfg(test)] // lets the lints know that these are tests, whose way to fail is to panic
 mod account;
+mod blocking;
 mod changing;
 mod chatting;
 mod devices;
@@ -10,8 +11,10 @@ mod holding;
 mod limited;
 #[cfg(test)] // as above
 mod manual;
+mod people;
 mod queueing;
 mod roles;
+#[cfg(test)] // as above
 mod settings;
 #[cfg(test)] // as above
 mod sharing;
@@ -19,6 +22,8 @@ mod sharing;
 mod sleeping;
 #[cfg(test)] // as above
 mod terminal;
+#[cfg(test)] // as above
+mod tour;
 #[cfg(test)] // as above
 mod waking;
 #[cfg(test)] // as above

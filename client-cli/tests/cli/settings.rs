@@ -140,3 +140,58 @@ fn receipts_that_were_hidden_offline_are_hidden_when_the_marks_arrive() {
     assert_eq!(said[0]["hidden"], json!(false));
     world.magpie("bob", ["receipts", "perhaps"]).with_code(2);
 }
+
+fn names<'line>(line: &'line Value, field: &str) -> Vec<&'line str> {
+    let names = line[field].as_array().unwrap();
+    names.iter().map(|name| name.as_str().unwrap()).collect()
+}
+
+#[test]
+fn it_is_shown_who_has_read_a_message() {
+    let mut world = World::with_alice_and_bob();
+    world.register("carol");
+    let made = world
+        .magpie("alice", ["group", "create", "Tea", "@bob", "@carol"])
+        .done();
+    let tea = text(&made[0], "conversation_id").to_owned();
+    world.magpie("alice", ["send", &tea, "at four?"]).done();
+    let readers = |world: &World, seq: &str| {
+        let lines = world.magpie("alice", ["readers", &tea, seq]).done();
+        lines.into_iter().next().unwrap()
+    };
+    let line = readers(&world, "2");
+    assert_eq!(
+        (names(&line, "read"), number(&line, "read_count")),
+        (vec![], 0)
+    );
+    for home in ["bob", "carol"] {
+        world.magpie(home, ["sync"]).done();
+    }
+    world.magpie("bob", ["read", &tea]).done();
+    // It moved while this device was away, and is there.
+    assert_eq!(names(&readers(&world, "2"), "read"), ["bob"]);
+    world.register("dora");
+    world
+        .magpie("alice", ["group", "add", &tea, "@dora"])
+        .done();
+    world.magpie("alice", ["send", &tea, "or at five?"]).done();
+    for home in ["carol", "dora"] {
+        world.magpie(home, ["sync"]).done();
+        world.magpie(home, ["read", &tea]).done();
+    }
+    assert_eq!(names(&readers(&world, "2"), "read"), ["bob", "carol"]);
+    assert_eq!(names(&readers(&world, "4"), "read"), ["carol", "dora"]);
+    world.magpie("alice", ["receipts", "hide"]).done();
+    let line = readers(&world, "2");
+    assert_eq!(
+        (&line["hidden"], &line["read"]),
+        (&json!(true), &Value::Null)
+    );
+    world.magpie("alice", ["receipts", "show"]).done();
+    world.kill_server();
+    let line = world
+        .magpie("alice", ["--timeout", "1", "readers", &tea, "2"])
+        .done();
+    assert_eq!(names(&line[0], "read"), ["bob", "carol"]);
+    world.magpie("alice", ["readers", &tea, "9"]).with_code(1);
+}

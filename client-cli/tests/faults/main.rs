@@ -30,5 +30,6 @@ mod schedule;
 mod stage;
 mod torture;
 mod town;
+mod unread;
 mod verdict;
 mod writer;

@@ -16,14 +16,14 @@ use crate::{
 };
 
 /// A town whose store can be copied and put back.
-struct Place {
-    town: Town,
+pub(crate) struct Place {
+    pub(crate) town: Town,
     /// None: the embedded store.
     database: Option<Database>,
 }
 
 /// A copy of a store.
-enum Backup {
+pub(crate) enum Backup {
     Files(tempfile::TempDir),
     Database(String),
 }
@@ -45,7 +45,7 @@ impl Place {
     }
 
     /// Copies the store of the server, which is away meanwhile.
-    fn back_up(&mut self) -> Backup {
+    pub(crate) fn back_up(&mut self) -> Backup {
         self.town.server.kill();
         let backup = match &self.database {
             Some(database) => Backup::Database(database.back_up()),
@@ -60,7 +60,7 @@ impl Place {
     }
 
     /// Puts the copy in the store's place, and begins a new epoch.
-    fn restore(&mut self, backup: &Backup) {
+    pub(crate) fn restore(&mut self, backup: &Backup) {
         self.town.server.kill();
         match backup {
             Backup::Database(copy) => self.database.as_ref().unwrap().restore(copy),
@@ -86,7 +86,7 @@ fn copy_files(from: &Path, to: &Path) {
     }
 }
 
-fn with_each_store(name: &str, story: fn(&Plan, Place) -> Verdict) {
+pub(crate) fn with_each_store(name: &str, story: fn(&Plan, Place) -> Verdict) {
     std::thread::scope(|scope| {
         scope.spawn(|| {
             let plan = Plan::calm(name);

@@ -11,13 +11,13 @@ use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
 use super::{
     Database,
     account::{self, Me},
-    conversation_at, events, gaps, members, seq_at,
+    conversation_at, events, gaps, members, profiles, seq_at,
     settings::{self, ACCOUNT},
     stored, unread,
 };
 use crate::{
     error::LocalError,
-    model::{ConversationKind, ConversationLine, Member},
+    model::{ConversationKind, ConversationLine, Member, Profile},
     request::Recipient,
 };
 
@@ -263,6 +263,7 @@ pub(crate) fn line(me: UserId, it: v1::Conversation) -> Option<ConversationLine>
         unread_mentions,
         notify: Notify::default(),
         contact: None,
+        profile: Profile::default(),
     })
 }
 
@@ -285,10 +286,21 @@ fn line_at(row: &Row<'_>) -> rusqlite::Result<ConversationLine> {
         unread_mentions: 0,
         notify: Notify::default(),
         contact: None,
+        profile: Profile::default(),
     })
 }
 
 impl Database {
+    /// The newest seq that is known of each conversation, also of those that are not listed.
+    pub(crate) fn heads(&self) -> Result<Vec<(ConversationId, Seq)>, LocalError> {
+        let heads = self
+            .connection
+            .prepare_cached("SELECT id, max(head_seq, next_seq - 1) FROM conversations")?
+            .query_map([], |row| Ok((conversation_at(row, 0)?, seq_at(row, 1)?)))?
+            .collect::<Result<_, _>>()?;
+        Ok(heads)
+    }
+
     pub(crate) fn conversations(&mut self) -> Result<Vec<ConversationLine>, LocalError> {
         let view = self.connection.transaction()?;
         let Ok(me) = account::me(&view) else {
@@ -297,10 +309,17 @@ impl Database {
         let mut lines: Vec<ConversationLine> = view
             .prepare_cached(
                 "SELECT id, kind, title, first_seq, last_seq, max(head_seq, next_seq - 1),
-                        (SELECT committed_at_ms FROM events WHERE conversation = id
+                        (SELECT committed_at_ms FROM events WHERE conversation = id AND kind <> 40
                           ORDER BY seq DESC LIMIT 1) AS at, member_count,
                         description, announcement_only
-                   FROM conversations WHERE kind <> 3 ORDER BY at DESC, id",
+                   FROM conversations
+                  WHERE kind <> 3
+                    -- Who was blocked before they said anything is not there.
+                    AND NOT (EXISTS (SELECT 1 FROM events WHERE conversation = id AND kind = 40)
+                             AND NOT EXISTS (SELECT 1 FROM events
+                                              WHERE conversation = id AND kind <> 40)
+                             AND NOT EXISTS (SELECT 1 FROM gaps WHERE conversation = id))
+                  ORDER BY at DESC, id",
             )?
             .query_map([], line_at)?
             .collect::<Result<_, _>>()?;
@@ -313,6 +332,7 @@ impl Database {
             let mut others = line.members.iter().filter(|it| it.user.id != me.user);
             if let (ConversationKind::Direct, Some(peer)) = (line.kind, others.next()) {
                 line.contact = settings::contact(&view, &peer.user)?;
+                line.profile = profiles::profile(&view, peer.user.id)?;
             }
         }
         Ok(lines)

@@ -177,11 +177,13 @@ fn operation(body: Body) -> Option<Operation> {
         | Body::Register(_)
         | Body::SignIn(_)
         | Body::Ping(_)
+        | Body::Typing(_)
         | Body::Goodbye(_)
         | Body::MarkRead(_)
         | Body::FetchHistory(_)
         | Body::FetchConversations(_)
         | Body::FetchMembers(_)
+        | Body::CountReaders(_)
         | Body::FetchMediaToken(_)
         | Body::FetchMediaUrls(_)
         | Body::FetchDevices(_)
@@ -192,7 +194,9 @@ fn operation(body: Body) -> Option<Operation> {
         | Body::Detach(_)
         | Body::ChangePassword(_)
         | Body::DeleteAccount(_)
-        | Body::Report(_) => return None,
+        | Body::Report(_)
+        | Body::FetchProfiles(_)
+        | Body::FindUsers(_) => return None,
     })
 }
 

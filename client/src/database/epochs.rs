@@ -75,6 +75,7 @@ pub(super) fn finish(transaction: &Transaction<'_>, me: &Me) -> Result<Vec<Dropp
         dropped.extend(drop_above(transaction, me, id, Seq::ZERO)?);
         forget(transaction, id)?;
     }
+    super::profiles::distrust(transaction)?;
     transaction
         .prepare_cached(
             "UPDATE account SET epoch = next_epoch, base = next_base, next_epoch = 0, next_base = 0",
@@ -381,6 +382,7 @@ fn again(own: &Own, message_id: MessageId, id: ConversationId, to: To, above: Se
         | Kind::MemberRemoved(_)
         | Kind::MemberLeft(_)
         | Kind::RoleChanged(_)
-        | Kind::GroupUpdated(_) => return None,
+        | Kind::GroupUpdated(_)
+        | Kind::Hidden(_) => return None,
     })
 }

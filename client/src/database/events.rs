@@ -40,6 +40,8 @@ pub(super) const MEMBER_LEFT: i64 = 5;
 pub(super) const ROLE_CHANGED: i64 = 30;
 /// The group is called otherwise, or says or does.
 pub(super) const GROUP_UPDATED: i64 = 31;
+/// Somebody who was blocked did something: nothing is shown of it.
+pub(super) const HIDDEN: i64 = 40;
 
 /// An event from the server that has a place.
 #[derive(Clone, Debug)]
@@ -71,6 +73,14 @@ impl NewEvent {
             event,
             raw,
         })
+    }
+
+    /// Whether it tells of people who may be new to this device.
+    pub(super) fn adds_members(&self) -> bool {
+        use v1::event_content::Kind;
+        let content = self.event.content.as_ref();
+        let kind = content.and_then(|content| content.kind.as_ref());
+        matches!(kind, Some(Kind::GroupCreated(_) | Kind::MembersAdded(_)))
     }
 
     /// All that have a place, and how many have none. `Err` says what is wrong.
@@ -106,6 +116,7 @@ impl NewEvent {
             Some(Kind::AccountChanged(_)) => ACCOUNT_CHANGED,
             Some(Kind::RoleChanged(_)) => ROLE_CHANGED,
             Some(Kind::GroupUpdated(_)) => GROUP_UPDATED,
+            Some(Kind::Hidden(_)) => HIDDEN,
             None => 0,
         }
     }
@@ -138,7 +149,8 @@ impl NewEvent {
             | Kind::MemberLeft(_)
             | Kind::RoleChanged(_)
             | Kind::GroupUpdated(_)
-            | Kind::AccountChanged(_) => return None,
+            | Kind::AccountChanged(_)
+            | Kind::Hidden(_) => return None,
         };
         Some(Seq::new(seq))
     }
@@ -285,6 +297,7 @@ fn to_stored(event: v1::Event, raw: Bytes, conversation: ConversationId) -> Stor
             description: it.description,
             announcement_only: it.announcement_only,
         },
+        Some(Kind::Hidden(_)) => Content::Hidden,
         Some(Kind::AccountChanged(it)) => Content::AccountChanged(setting(it.change)),
         None => Content::Unknown,
     };
@@ -317,7 +330,7 @@ pub(super) fn newest_below(
     let mut events: Vec<StoredEvent> = connection
         .prepare_cached(
             "SELECT conversation, raw FROM events
-              WHERE conversation = ?1 AND seq < ?2
+              WHERE conversation = ?1 AND seq < ?2 AND kind <> 40
                 AND NOT EXISTS (SELECT 1 FROM settings
                                  WHERE settings.kind = 2 AND about = ?1 AND about_seq = events.seq)
               ORDER BY seq DESC LIMIT ?3",

@@ -8,6 +8,7 @@
 //! gone on with after any pause.
 
 mod changes;
+mod readers;
 
 use magpie_protocol::{
     id::{ConversationId, UserId},
@@ -334,7 +335,14 @@ pub(super) fn take_page(
     let fits = |it: &Listed| !it.complete && it.after == after && it.since <= page.at;
     // The list of one history is nothing in another.
     let is_ours = epochs::is_taken_over(transaction, me, id)?;
-    if !is_ours || !listed(transaction, id)?.is_some_and(|it| fits(&it)) {
+    if !is_ours {
+        return Ok(false);
+    }
+    // Wherever the page belongs, it says how far they have read by now.
+    for it in &page.members {
+        raise_marks(transaction, id, it.user.id, Seq::ZERO, it.read_seq)?;
+    }
+    if !listed(transaction, id)?.is_some_and(|it| fits(&it)) {
         return Ok(false);
     }
     for member in &page.members {

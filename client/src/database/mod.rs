@@ -18,6 +18,7 @@ mod outbox;
 mod outcomes;
 mod page;
 mod printed;
+mod profiles;
 mod requests;
 mod schema;
 mod settings;
@@ -41,10 +42,11 @@ pub(crate) use self::{
     entries::OutboxPlace,
     events::NewEvent,
     members::MembersPage,
-    outbox::now_ms,
+    outbox::{Waiting, now_ms},
     page::NewPage,
+    profiles::Wanted,
     states::States,
-    turn::{Changes, Load, Turn, Work},
+    turn::{Changes, Load, People, Turn, Work},
 };
 use crate::error::{HomeError, LocalError};
 

@@ -3,7 +3,7 @@
 use magpie_protocol::{id::ConversationId, seq::Seq};
 use rusqlite::params;
 
-use super::{Database, conversation_at, events::event_at, stored};
+use super::{Database, conversation_at, events::event_at, states, stored};
 use crate::{error::LocalError, model::StoredEvent};
 
 const WITH_NEWS: &str = "
@@ -15,7 +15,7 @@ const UNPRINTED: &str = "
       JOIN events ON events.conversation = conversations.id
                  AND events.seq > conversations.printed_seq
      WHERE conversations.id = ?1
-       AND events.printable = 1
+       AND events.printable = 1 AND events.kind <> 40
        AND NOT EXISTS (SELECT 1 FROM settings
                         WHERE settings.kind = 2 AND about = ?1 AND about_seq = events.seq)
        AND events.seq < coalesce(
@@ -44,7 +44,8 @@ impl Database {
             let mut ask = view.prepare_cached(UNPRINTED)?;
             let mut at_ms = i64::MIN;
             for event in ask.query_map(params![id.bytes(), room], event_at)? {
-                let event = event?;
+                let mut event = event?;
+                states::mark_blocked(&view, &mut event)?;
                 // Within a conversation commit time never falls, or should not.
                 at_ms = at_ms.max(event.committed_at_ms);
                 events.push((at_ms, event));

@@ -166,7 +166,13 @@ pub(super) fn target(
 pub(super) fn hidden(it: &v1::ChangeAccount) -> Option<(ConversationId, Seq)> {
     match setting(it.change.clone())? {
         Setting::Hide { conversation, seq } => Some((conversation, seq)),
-        Setting::Notify { .. } | Setting::Contact { .. } | Setting::Receipts { .. } => None,
+        Setting::Notify { .. }
+        | Setting::Contact { .. }
+        | Setting::Block { .. }
+        | Setting::Receipts { .. }
+        | Setting::Profile(_)
+        | Setting::Discoverable(_)
+        | Setting::Link(_) => None,
     }
 }
 

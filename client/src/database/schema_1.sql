@@ -75,6 +75,19 @@ CREATE TABLE members (
     PRIMARY KEY (conversation, user_id)
 ) STRICT, WITHOUT ROWID;
 
+CREATE INDEX members_by_user ON members (user_id);
+
+-- What others say of themselves, as the server told.
+CREATE TABLE profiles (
+    user_id BLOB NOT NULL PRIMARY KEY,
+    -- As in magpie.v1.UserProfile, whatever its sign; -1: of another history.
+    version INTEGER NOT NULL,
+    display_name TEXT NOT NULL DEFAULT '',
+    status TEXT NOT NULL DEFAULT '',
+    -- Empty: none.
+    photo_id BLOB NOT NULL DEFAULT x''
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE events (
     conversation BLOB NOT NULL,
     seq INTEGER NOT NULL,
@@ -142,7 +155,8 @@ CREATE INDEX outbox_by_target ON outbox (conversation, target) WHERE target IS N
 -- What the user has set for themself, as the account log says, and the outbox.
 CREATE TABLE settings (
     -- The field of magpie.v1.AccountChange: 1 for what to wake, 2 a hidden message, 3 a
-    -- contact, 30 whether read receipts are hidden.
+    -- contact, 20 the user's profile, 21 whether they are discoverable, 22 their link, 30
+    -- whether read receipts are hidden.
     kind INTEGER NOT NULL,
     -- The id of what it is about; empty: all conversations.
     about BLOB NOT NULL,

@@ -5,6 +5,7 @@
 
 use magpie_protocol::{
     id::{ConversationId, MessageId, UserId},
+    profile::{self, LinkSecret},
     seq::Seq,
     setting::{Notify, Setting},
     text::UserName,
@@ -28,6 +29,10 @@ pub(super) const ACCOUNT: i64 = 3;
 const NOTIFY: i64 = 1;
 const HIDDEN: i64 = 2;
 const CONTACT: i64 = 3;
+const PROFILE: i64 = 20;
+const DISCOVERABLE: i64 = 21;
+const LINK: i64 = 22;
+const BLOCK: i64 = 4;
 const RECEIPTS: i64 = 30;
 
 /// What a setting is about: its kind, an id, and a seq.
@@ -43,6 +48,10 @@ fn about(setting: &Setting) -> About {
             (HIDDEN, conversation.bytes().to_vec(), stored(*seq))
         }
         Setting::Contact { user, .. } => (CONTACT, user.bytes().to_vec(), 0),
+        Setting::Profile(_) => (PROFILE, Vec::new(), 0),
+        Setting::Discoverable(_) => (DISCOVERABLE, Vec::new(), 0),
+        Setting::Link(_) => (LINK, Vec::new(), 0),
+        Setting::Block { user, .. } => (BLOCK, user.bytes().to_vec(), 0),
         Setting::Receipts { .. } => (RECEIPTS, Vec::new(), 0),
     }
 }
@@ -172,14 +181,7 @@ pub(super) fn notify(
     conversation: Option<ConversationId>,
 ) -> Result<Notify, LocalError> {
     let id = conversation.map_or_else(Vec::new, |id| id.bytes().to_vec());
-    let found: Option<Vec<u8>> = connection
-        .prepare_cached(
-            "SELECT coalesce(queued, change) FROM settings
-              WHERE kind = ?1 AND about = ?2 AND about_seq = 0",
-        )?
-        .query_row(params![NOTIFY, id], |row| row.get(0))
-        .optional()?;
-    Ok(match found.and_then(|change| decoded(&change)) {
+    Ok(match found(connection, NOTIFY, &id)? {
         Some(Setting::Notify { notify, .. }) => notify,
         _ => Notify::default(),
     })
@@ -205,33 +207,42 @@ pub(super) fn receipts_wait(connection: &Connection) -> Result<bool, LocalError>
     Ok(wait)
 }
 
-/// What another user is to this one, if anything.
-pub(super) fn contact(connection: &Connection, user: &User) -> Result<Option<Contact>, LocalError> {
+/// What holds of a kind of setting, about what has this id.
+fn found(connection: &Connection, kind: i64, id: &[u8]) -> Result<Option<Setting>, LocalError> {
     let found: Option<Vec<u8>> = connection
         .prepare_cached(
             "SELECT coalesce(queued, change) FROM settings
               WHERE kind = ?1 AND about = ?2 AND about_seq = 0",
         )?
-        .query_row(params![CONTACT, user.id.bytes()], |row| row.get(0))
+        .query_row(params![kind, id], |row| row.get(0))
         .optional()?;
-    Ok(found.and_then(|change| contact_of(user.clone(), &change)))
+    Ok(found.and_then(|change| decoded(&change)))
 }
 
-fn contact_of(user: User, change: &[u8]) -> Option<Contact> {
-    let Some(Setting::Contact {
-        favourite,
-        nickname,
-        ..
-    }) = decoded(change)
-    else {
-        return None;
+/// Whether the user blocks another one.
+pub(super) fn is_blocked(connection: &Connection, user: UserId) -> Result<bool, LocalError> {
+    let set = found(connection, BLOCK, &user.bytes())?;
+    Ok(matches!(set, Some(Setting::Block { blocked: true, .. })))
+}
+
+/// What another user is to this one, if anything.
+pub(super) fn contact(connection: &Connection, user: &User) -> Result<Option<Contact>, LocalError> {
+    let (favourite, nickname) = match found(connection, CONTACT, &user.id.bytes())? {
+        Some(Setting::Contact {
+            favourite,
+            nickname,
+            ..
+        }) => (favourite, nickname.as_str().to_owned()),
+        _ => (false, String::new()),
     };
     let contact = Contact {
-        user,
+        user: user.clone(),
         favourite,
-        nickname: nickname.as_str().to_owned(),
+        nickname,
+        blocked: is_blocked(connection, user.id)?,
     };
-    (favourite || !contact.nickname.is_empty()).then_some(contact)
+    let is_something = favourite || contact.blocked || !contact.nickname.is_empty();
+    Ok(is_something.then_some(contact))
 }
 
 impl Database {
@@ -248,21 +259,42 @@ impl Database {
 
     pub(crate) fn contacts(&self) -> Result<Vec<Contact>, LocalError> {
         let mut ask = self.connection.prepare_cached(
-            "SELECT about, coalesce(queued, change),
+            "SELECT DISTINCT about,
                     coalesce((SELECT name FROM members WHERE user_id = about LIMIT 1), '')
-               FROM settings WHERE kind = ?1",
+               FROM settings WHERE kind IN (?1, ?2) ORDER BY about",
         )?;
-        let mut rows = ask.query([CONTACT])?;
+        let mut rows = ask.query([CONTACT, BLOCK])?;
         let mut contacts = Vec::new();
         while let Some(row) = rows.next()? {
-            let change: Vec<u8> = row.get(1)?;
             let user = User {
                 id: user_at(row, 0)?,
-                name: row.get(2)?,
+                name: row.get(1)?,
             };
-            contacts.extend(contact_of(user, &change));
+            contacts.extend(contact(&self.connection, &user)?);
         }
         Ok(contacts)
+    }
+
+    /// What the user says of themself.
+    pub(crate) fn own_profile(&self) -> Result<profile::Profile, LocalError> {
+        Ok(match found(&self.connection, PROFILE, &[])? {
+            Some(Setting::Profile(it)) => it,
+            _ => profile::Profile::default(),
+        })
+    }
+
+    /// Whether a search by the beginning of a name finds the user.
+    pub(crate) fn is_discoverable(&self) -> Result<bool, LocalError> {
+        let found = found(&self.connection, DISCOVERABLE, &[])?;
+        Ok(found == Some(Setting::Discoverable(true)))
+    }
+
+    /// What is in the user's link, if there is one.
+    pub(crate) fn link(&self) -> Result<Option<LinkSecret>, LocalError> {
+        Ok(match found(&self.connection, LINK, &[])? {
+            Some(Setting::Link(secret)) => secret,
+            _ => None,
+        })
     }
 
     /// The user with this name, if any conversation here has them.

@@ -1,6 +1,7 @@
 //! Stories of the local database.
 
 mod again;
+mod blocks;
 mod epochs;
 mod members;
 mod messages;

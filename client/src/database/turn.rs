@@ -10,9 +10,12 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use magpie_protocol::{
-    id::{ConversationId, MessageId},
+    id::{ConversationId, MessageId, UserId},
     seq::Seq,
-    wire::v1::{self, client_frame::Body},
+    wire::{
+        KnownProfile,
+        v1::{self, client_frame::Body},
+    },
 };
 use rusqlite::Transaction;
 
@@ -22,6 +25,7 @@ use super::{
     conversations::{self, Reach},
     epochs, events, gaps, members,
     outbox::{self, Waiting},
+    profiles::{self, Wanted},
     settings,
     states::{self, States},
     unread,
@@ -68,6 +72,11 @@ pub(crate) enum Work {
     },
     /// A missing gap cannot be filled.
     FillRefused(Gap),
+    /// What others say of themselves, when these were asked for.
+    Profiles {
+        asked: Vec<UserId>,
+        found: Vec<v1::UserProfile>,
+    },
     /// Members of a long list.
     Members { page: MembersPage, ask: u64 },
     /// A cursor from a pong.
@@ -87,6 +96,15 @@ pub(crate) struct Load {
     pub(crate) reads: bool,
     /// Missing gaps, whether they changed or not.
     pub(crate) gaps: bool,
+    /// Whose profiles to ask for.
+    pub(crate) profiles: Option<Wanted>,
+}
+
+impl Load {
+    /// Whether there is anything to read, but for gaps.
+    pub(crate) const fn any(&self) -> bool {
+        self.reads || self.outbox.is_some() || self.profiles.is_some()
+    }
 }
 
 /// One transaction.
@@ -122,8 +140,20 @@ pub(crate) struct Changes {
     pub(crate) missing: Option<Vec<Gap>>,
     pub(crate) waiting: Option<Vec<Waiting>>,
     pub(crate) reads: Option<Vec<(ConversationId, Seq)>>,
+    pub(crate) people: People,
     /// They wait until the server has taken what the outbox says of receipts.
     pub(crate) reads_held: bool,
+}
+
+/// What of it is about other people.
+#[derive(Debug, Default)]
+pub(crate) struct People {
+    /// Somebody may be new.
+    pub(crate) met: bool,
+    /// Who says something else of themself now, if it was answered.
+    pub(crate) profiles: Option<Vec<UserId>>,
+    /// Whose profiles to ask for.
+    pub(crate) wanted: Option<(Wanted, Vec<KnownProfile>)>,
 }
 
 /// How an event came.
@@ -161,6 +191,10 @@ impl Database {
             if !changes.reads_held {
                 changes.reads = Some(outbox::waiting_reads(&transaction)?);
             }
+        }
+        if let Some(wanted) = load.profiles {
+            let known = profiles::wanted(&transaction, wanted)?;
+            changes.people.wanted = Some((wanted, known));
         }
         transaction.commit()?;
         Ok(changes)
@@ -216,9 +250,18 @@ impl Worker<'_> {
                 }
             }
             Work::Members { page, ask } => {
+                self.changes.people.met = true;
                 let fits = members::take_page(self.transaction, &self.me, &page)?;
                 self.changes.listed.push((ask, fits && page.complete));
                 self.changes.marks.push(page.place.conversation);
+            }
+            Work::Profiles { asked, found } => {
+                let changed = profiles::take(self.transaction, &asked, found)?;
+                self.changes
+                    .people
+                    .profiles
+                    .get_or_insert_default()
+                    .extend(changed);
             }
             Work::Checkpoint(cursor) => {
                 account::set_cursor(self.transaction, &cursor)?;
@@ -312,6 +355,7 @@ impl Worker<'_> {
     ) -> Result<(), LocalError> {
         let was_taken_over = epochs::is_taken_over(self.transaction, &self.me, id)?;
         self.take_over(id, Seq::new(description.common_seq()))?;
+        self.changes.people.met = true;
         conversations::describe(self.transaction, &self.me, id, description)?;
         if !was_taken_over {
             epochs::repeat_read_mark(self.transaction, &self.me, id, description)?;
@@ -337,6 +381,7 @@ impl Worker<'_> {
             self.answer(event)?;
             states::follow(transaction, event)?;
             settings::follow(transaction, event)?;
+            self.changes.people.met |= event.adds_members();
             members::follow(transaction, &self.me, event, reach.members)?;
         }
         if event.seq < reach.next || matches!(origin, Origin::Filled { .. }) {

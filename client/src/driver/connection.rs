@@ -13,12 +13,13 @@ use std::{
 use bytes::BytesMut;
 use magpie_protocol::{
     frame::{FrameLimits, Split, split},
-    id::{ConversationId, MessageId},
+    id::{ConversationId, MessageId, UserId},
     limits::{GOODBYE_TIMEOUT, LENGTH_SIZE, PROTOCOL_VERSION},
     moment::Moment,
     outbox::Outbox,
     seq::{FrameNumber, Seq},
     session::ClientSession,
+    typing::TypingPace,
     wire::v1::{self, client_frame::Body},
 };
 use tokio::{
@@ -26,7 +27,10 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval, sleep_until, timeout},
 };
 
-use super::{Answered, Command, Device, Driver, End, Reply, Stream, connect::system_reason};
+use super::{
+    Answered, Command, Device, Driver, End, Reply, Stream, connect::system_reason,
+    profiles::Profiles, typing::Typists,
+};
 use crate::{
     database::{Credential, Load, Turn, Work},
     error::DisconnectReason,
@@ -41,6 +45,7 @@ pub(super) enum Purpose {
     Read(ConversationId, Seq),
     Fill { gap: Gap, ask: u64 },
     Members { place: MembersPlace, ask: u64 },
+    Profiles(Vec<UserId>),
     Ask(Reply<Answered>),
     SignOut(Reply<()>),
 }
@@ -81,6 +86,9 @@ pub(super) struct Connection<'a> {
     pub(super) fill_replies: HashMap<u64, Reply<usize>>,
     pub(super) members_replies: HashMap<u64, Reply<bool>>,
     pub(super) last_ask: u64,
+    pub(super) profiles: Profiles,
+    pub(super) typists: Typists,
+    pub(super) typing_pace: TypingPace,
 
     /// What came and is not being written yet, and the frames it came in.
     pub(super) works: Vec<Work>,
@@ -119,6 +127,9 @@ impl<'a> Connection<'a> {
             fill_replies: HashMap::new(),
             members_replies: HashMap::new(),
             last_ask: 0,
+            profiles: Profiles::default(),
+            typists: Typists::default(),
+            typing_pace: TypingPace::default(),
             works: Vec::new(),
             numbers: Vec::new(),
             writing: Vec::new(),
@@ -144,6 +155,7 @@ impl<'a> Connection<'a> {
         let (mut from, mut to) = halves(stream);
         self.introduce(device, credential);
         let end = self.serve(&mut from, &mut to).await;
+        self.forget_typists();
         let end = match self.write_the_rest().await {
             Ok(()) => end,
             Err(error) => match end {
@@ -202,7 +214,8 @@ impl<'a> Connection<'a> {
         watch: Option<&mut tokio::time::Interval>,
         seen: &mut u64,
     ) -> Result<(), End> {
-        let due_at = self.session.poll_timeout();
+        let due_at = [self.session.poll_timeout(), self.typists.next_at()];
+        let due_at = due_at.into_iter().flatten().min();
         let due_at = due_at.map(|at| self.started + at.since_start());
         self.inbound.reserve(READ_SIZE);
         let has_room = self.asks.len() < super::COMMANDS_MAX;
@@ -265,6 +278,11 @@ impl<'a> Connection<'a> {
             }),
             Command::Fill { gap, limit, reply } => self.ask_for_gap(gap, limit, reply),
             Command::Members { rest, reply } => self.ask_for_members(rest, reply),
+            Command::Typing {
+                conversation,
+                typing,
+                reply,
+            } => self.type_in(conversation, typing, reply),
             Command::SignOut { body, reply } => self.asks.push_back(Waiting {
                 body: *body,
                 purpose: Purpose::SignOut(reply),
@@ -290,13 +308,14 @@ impl<'a> Connection<'a> {
 
     /// Everything that can leave or be written now.
     fn output(&mut self) -> Result<(), End> {
+        self.expire_typists();
         let now = self.now();
         self.session
             .handle_timeout(now, &mut self.out)
             .map_err(|lost| End::soon(DisconnectReason::Lost(lost)))?;
         let load = self.load();
         let has_work = !self.works.is_empty() || !self.numbers.is_empty();
-        if !self.driver.store.is_busy() && (has_work || load.reads || load.outbox.is_some()) {
+        if !self.driver.store.is_busy() && (has_work || load.any()) {
             self.start_turn(load);
         }
         self.send_what_waits();
@@ -306,6 +325,7 @@ impl<'a> Connection<'a> {
     fn start_turn(&mut self, load: Load) {
         self.more_waiting &= load.outbox.is_none();
         self.reads_changed &= !load.reads;
+        self.profiles.loading(load.profiles);
         self.writing = std::mem::take(&mut self.numbers);
         let works = std::mem::take(&mut self.works);
         self.driver.store.start(Turn { works, load });

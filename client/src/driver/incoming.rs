@@ -75,6 +75,7 @@ impl Connection<'_> {
                 }
                 return Err(self.end(ending::of_goodbye(goodbye)));
             }
+            Incoming::Hint(hint) => self.take_hint(&hint),
             Incoming::Nothing => self.take_checkpoint(),
         }
         Ok(())
@@ -165,6 +166,10 @@ impl Connection<'_> {
                 self.answer_to_members(place, ask, answer);
                 Ok(())
             }
+            Some(Purpose::Profiles(asked)) => {
+                self.answer_to_profiles(asked, answer);
+                Ok(())
+            }
             Some(Purpose::Ask(reply)) => {
                 let result = if let Answer::Error(error) = answer {
                     Err(RequestError::Refused(ending::of_error(error)))
@@ -224,9 +229,11 @@ impl Connection<'_> {
             | Answer::History(_)
             | Answer::Conversations(_)
             | Answer::Members(_)
+            | Answer::ReaderCounts(_)
             | Answer::MediaToken(_)
             | Answer::MediaUrls(_)
-            | Answer::Devices(_) => Err(malformed("an answer to something else")),
+            | Answer::Devices(_)
+            | Answer::Profiles(_) => Err(malformed("an answer to something else")),
         }
     }
 
@@ -304,9 +311,11 @@ impl Connection<'_> {
             | Answer::Done
             | Answer::Conversations(_)
             | Answer::Members(_)
+            | Answer::ReaderCounts(_)
             | Answer::MediaToken(_)
             | Answer::MediaUrls(_)
-            | Answer::Devices(_) => Err(malformed("an answer to something else")),
+            | Answer::Devices(_)
+            | Answer::Profiles(_) => Err(malformed("an answer to something else")),
         }
     }
 
@@ -321,9 +330,11 @@ impl Connection<'_> {
             | Answer::Done
             | Answer::History(_)
             | Answer::Conversations(_)
+            | Answer::ReaderCounts(_)
             | Answer::MediaToken(_)
             | Answer::MediaUrls(_)
-            | Answer::Devices(_) => RequestError::WrongAnswer,
+            | Answer::Devices(_)
+            | Answer::Profiles(_) => RequestError::WrongAnswer,
         };
         if let Some(reply) = self.members_replies.remove(&ask) {
             // Whoever asked may have gone.

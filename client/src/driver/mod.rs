@@ -12,17 +12,19 @@ mod ending;
 mod incoming;
 mod notice;
 mod outgoing;
+mod profiles;
 mod settle;
 mod store;
 #[cfg(test)]
 mod tests;
+mod typing;
 
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use magpie_protocol::{
     backoff::Backoff,
-    id::DeviceId,
+    id::{ConversationId, DeviceId},
     session::Answer,
     wire::v1::{Action, ErrorCode, client_frame::Body},
 };
@@ -76,6 +78,11 @@ pub(crate) enum Command {
     Members {
         rest: MembersPlace,
         reply: Reply<bool>,
+    },
+    Typing {
+        conversation: ConversationId,
+        typing: bool,
+        reply: Reply<()>,
     },
     /// Ends the credential, one way or the other.
     SignOut { body: Box<Body>, reply: Reply<()> },

@@ -34,6 +34,7 @@ impl Connection<'_> {
             outbox: reads_outbox.then_some((self.read_up_to, OUTBOX_READ_MAX)),
             reads: self.reads_changed,
             gaps: false,
+            profiles: self.profiles.load(),
         }
     }
 
@@ -92,15 +93,23 @@ impl Connection<'_> {
     pub(super) fn send_what_waits(&mut self) {
         while self.session.can_send() && self.out.len() < OUT_SIZE_MAX {
             let Some(Waiting { body, purpose }) = self.next_ask() else {
-                if !self.send_from_outbox() {
-                    return;
+                if self.send_from_outbox() {
+                    continue;
                 }
+                let Some(Waiting { body, purpose }) = self.next_profiles() else {
+                    return;
+                };
+                self.ask(body, purpose);
                 continue;
             };
-            let now = self.now();
-            let number = self.session.request(body, now, &mut self.out);
-            self.purposes.insert(number, purpose);
+            self.ask(body, purpose);
         }
+    }
+
+    fn ask(&mut self, body: Body, purpose: Purpose) {
+        let now = self.now();
+        let number = self.session.request(body, now, &mut self.out);
+        self.purposes.insert(number, purpose);
     }
 
     fn next_ask(&mut self) -> Option<Waiting> {
@@ -140,6 +149,7 @@ impl Connection<'_> {
             Purpose::Fill { .. }
             | Purpose::Read(..)
             | Purpose::Members { .. }
+            | Purpose::Profiles(_)
             | Purpose::Ask(_)
             | Purpose::SignOut(_) => None,
         });

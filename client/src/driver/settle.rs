@@ -1,7 +1,10 @@
 //! What follows once a turn is written.
 
 use super::connection::Connection;
-use crate::{client::Event, database::Changes};
+use crate::{
+    client::Event,
+    database::{Changes, Waiting},
+};
 
 impl Connection<'_> {
     /// Acknowledges what was written, and tells the app.
@@ -21,21 +24,12 @@ impl Connection<'_> {
             self.release_outbox();
         }
         let holds = self.holds_outbox;
-        for waiting in changes.waiting.filter(|_| !holds).unwrap_or_default() {
-            // A full read means that there may be more.
-            self.more_waiting = true;
-            self.read_up_to = self.read_up_to.max(waiting.place);
-            self.outbox.push(waiting.id);
-            self.bodies.insert(waiting.id, waiting.body);
-        }
+        self.wait(changes.waiting.filter(|_| !holds).unwrap_or_default());
         if let Some(reads) = changes.reads.filter(|_| !holds) {
             self.reads.extend(reads);
         }
-        self.reads_held |= changes.reads_held;
-        if self.reads_held && !(changes.accepted.is_empty() && changes.refused.is_empty()) {
-            self.reads_held = false;
-            self.reads_changed = true;
-        }
+        let is_answered = !changes.accepted.is_empty() || !changes.refused.is_empty();
+        self.hold_reads(changes.reads_held, is_answered);
         if let Some(missing) = changes.missing {
             self.missing = missing.into();
             self.filling.clear();
@@ -71,13 +65,35 @@ impl Connection<'_> {
                 to_seq,
             });
         }
+        self.settle_people(changes.people);
         for conversation in changes.marks {
             notices.push(Event::Marks { conversation });
         }
         if self.caught_up && self.missing.is_empty() && self.filling.is_empty() {
             self.caught_up = false;
             self.worked = true;
+            self.profiles.begin();
             notices.push(Event::CaughtUp);
+        }
+        self.tell_refreshed();
+    }
+
+    fn wait(&mut self, waiting: Vec<Waiting>) {
+        for waiting in waiting {
+            // A full read means that there may be more.
+            self.more_waiting = true;
+            self.read_up_to = self.read_up_to.max(waiting.place);
+            self.outbox.push(waiting.id);
+            self.bodies.insert(waiting.id, waiting.body);
+        }
+    }
+
+    /// Read marks that waited are looked at again once something of the outbox is answered.
+    fn hold_reads(&mut self, hold: bool, is_answered: bool) {
+        self.reads_held |= hold;
+        if self.reads_held && is_answered {
+            self.reads_held = false;
+            self.reads_changed = true;
         }
     }
 

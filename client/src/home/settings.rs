@@ -26,7 +26,7 @@ impl Home {
         self.database.lock().hides_receipts()
     }
 
-    /// Those who are favourites, or have a nickname.
+    /// Those who are favourites, have a nickname, or are blocked.
     ///
     /// # Errors
     ///

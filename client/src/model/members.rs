@@ -42,3 +42,21 @@ pub struct MembersPlace {
     /// The last one whom the server has named; `None` if nobody yet.
     pub after: Option<UserId>,
 }
+
+/// Who has read a message, as far as this device was told. Its sender is never among them,
+/// nor is who became a member after it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Readers {
+    /// Of a conversation of at most 64 members, in ascending order of their names.
+    Named {
+        /// They have read it. Those who hide their read receipts are never here.
+        read: Vec<User>,
+        /// Their devices have stored it, and they are not known to have read it.
+        delivered: Vec<User>,
+    },
+    /// Of more members: how many, the server says
+    /// ([`Client::count_readers`](crate::Client::count_readers)).
+    Many,
+    /// The user hides their read receipts, and is not told those of others.
+    Hidden,
+}

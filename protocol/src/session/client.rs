@@ -2,7 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 
-use super::Violation;
+use super::{Hint, Violation};
 use crate::{
     frame::{Frame as _, FrameLimits},
     limits::{
@@ -29,12 +29,16 @@ pub enum Answer {
     Conversations(v1::Conversations),
     /// Members of a conversation.
     Members(v1::Members),
+    /// How many have read messages.
+    ReaderCounts(v1::ReaderCounts),
     /// Leave to upload.
     MediaToken(v1::MediaToken),
     /// Where photos and files are to be had.
     MediaUrls(v1::MediaUrls),
     /// The user's devices.
     Devices(v1::Devices),
+    /// What others say of themselves.
+    Profiles(v1::Profiles),
 }
 
 /// What a frame from the server means.
@@ -70,6 +74,8 @@ pub enum Incoming {
     Unsupported,
     /// The server ends the session.
     Goodbye(v1::Goodbye),
+    /// What may be lost: nothing is stored or acknowledged for it.
+    Hint(Hint),
     /// Nothing for the caller to do.
     Nothing,
 }
@@ -172,6 +178,7 @@ impl ClientSession {
             Some(Body::Refused(_)) => "refused",
             Some(Body::Pong(_)) => "pong",
             Some(Body::Goodbye(_)) => "goodbye",
+            Some(Body::ProfileChanged(_) | Body::Typing(_)) => "a hint",
             _ => return self.handle_sequenced(frame, number, size, now),
         };
         if number != FrameNumber::ZERO {
@@ -201,6 +208,10 @@ impl ClientSession {
                 self.handle_pong(pong, now)?;
                 Ok(Incoming::Nothing)
             }
+            (Some(Body::ProfileChanged(it)), State::Open) => {
+                Ok(Incoming::Hint(Hint::ProfileChanged(it)))
+            }
+            (Some(Body::Typing(it)), State::Open) => Ok(Incoming::Hint(Hint::Typing(it))),
             _ => Err(Violation::OutOfPlace {
                 what,
                 state: "in this state",
@@ -261,15 +272,19 @@ impl ClientSession {
             Some(Body::History(it)) => (it.in_reply_to, Answer::History(it)),
             Some(Body::Conversations(it)) => (it.in_reply_to, Answer::Conversations(it)),
             Some(Body::Members(it)) => (it.in_reply_to, Answer::Members(it)),
+            Some(Body::ReaderCounts(it)) => (it.in_reply_to, Answer::ReaderCounts(it)),
             Some(Body::MediaToken(it)) => (it.in_reply_to, Answer::MediaToken(it)),
             Some(Body::MediaUrls(it)) => (it.in_reply_to, Answer::MediaUrls(it)),
             Some(Body::Devices(it)) => (it.in_reply_to, Answer::Devices(it)),
+            Some(Body::Profiles(it)) => (it.in_reply_to, Answer::Profiles(it)),
             Some(
                 Body::Welcome(_)
                 | Body::SignedIn(_)
                 | Body::Refused(_)
                 | Body::Pong(_)
-                | Body::Goodbye(_),
+                | Body::Goodbye(_)
+                | Body::ProfileChanged(_)
+                | Body::Typing(_),
             ) => return Ok(Incoming::Nothing),
             None if frame.critical => return Ok(Incoming::Unsupported),
             None => {
@@ -357,6 +372,12 @@ impl ClientSession {
             ..Default::default()
         }
         .write(out);
+    }
+
+    /// Tells that the user types, or does not any more; call only while
+    /// [`Self::is_open`]. It may be lost.
+    pub fn typing(&mut self, typing: v1::Typing, out: &mut BytesMut) {
+        self.control(v1::client_frame::Body::Typing(typing), out);
     }
 
     /// Asks for a sign of life, and for a checkpoint, unless a ping is under way.

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use crate::{
+    id::ConversationId,
     seq::FrameNumber,
     wire::{Authenticate, EncodedHistory, Hello, InvalidRequest, Request, v1},
 };
@@ -48,6 +49,13 @@ pub enum Input {
         /// What the device has stored.
         cursor: Bytes,
     },
+    /// The user types, or does not any more. May be passed over.
+    Typing {
+        /// Where.
+        conversation: ConversationId,
+        /// They do.
+        typing: bool,
+    },
     /// The client ends the session.
     Goodbye,
     /// Nothing for the caller to do.
@@ -69,12 +77,16 @@ pub enum Reply {
     Conversations(v1::Conversations),
     /// Members of a conversation.
     Members(v1::Members),
+    /// How many have read messages.
+    ReaderCounts(v1::ReaderCounts),
     /// Leave to upload.
     MediaToken(v1::MediaToken),
     /// Where photos and files are to be had.
     MediaUrls(v1::MediaUrls),
     /// The user's devices.
     Devices(v1::Devices),
+    /// What others say of themselves.
+    Profiles(v1::Profiles),
 }
 
 /// The message id as it came, also if the rest of the request is unacceptable.
@@ -96,11 +108,13 @@ pub(super) fn sent_message_id(body: &v1::client_frame::Body) -> Bytes {
         | Body::Register(_)
         | Body::SignIn(_)
         | Body::Ping(_)
+        | Body::Typing(_)
         | Body::Goodbye(_)
         | Body::MarkRead(_)
         | Body::FetchHistory(_)
         | Body::FetchConversations(_)
         | Body::FetchMembers(_)
+        | Body::CountReaders(_)
         | Body::FetchMediaToken(_)
         | Body::FetchMediaUrls(_)
         | Body::FetchDevices(_)
@@ -111,6 +125,8 @@ pub(super) fn sent_message_id(body: &v1::client_frame::Body) -> Bytes {
         | Body::Detach(_)
         | Body::ChangePassword(_)
         | Body::DeleteAccount(_)
-        | Body::Report(_) => Bytes::new(),
+        | Body::Report(_)
+        | Body::FetchProfiles(_)
+        | Body::FindUsers(_) => Bytes::new(),
     }
 }

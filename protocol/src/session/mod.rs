@@ -16,11 +16,13 @@
 //! come out. Whoever drives them owns the socket.
 
 mod client;
+mod hint;
 mod input;
 mod server;
 
 pub use self::{
     client::{Answer, ClientSession, Incoming, Lost},
+    hint::Hint,
     input::{Input, Reply},
     server::{ServerSession, TimedOut},
 };

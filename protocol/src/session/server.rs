@@ -7,10 +7,12 @@ use prost::Message;
 
 use super::{
     Violation,
+    hint::Hint,
     input::{Input, Reply, sent_message_id},
 };
 use crate::{
     frame::{Frame as _, FrameLimits},
+    id::ConversationId,
     limits::{
         GOODBYE_TIMEOUT, HEARTBEAT_BURST, HEARTBEAT_INTERVAL_MIN, HELLO_TIMEOUT, IDLE_TIMEOUT,
         SIGN_IN_TRIES,
@@ -36,6 +38,10 @@ mod tag {
     pub(super) const CONVERSATIONS: u32 = 34;
     pub(super) const DEVICES: u32 = 35;
     pub(super) const MEMBERS: u32 = 40;
+    pub(super) const PROFILES: u32 = 80;
+    pub(super) const PROFILE_CHANGED: u32 = 81;
+    pub(super) const TYPING: u32 = 82;
+    pub(super) const READER_COUNTS: u32 = 90;
     pub(super) const MEDIA_TOKEN: u32 = 100;
     pub(super) const MEDIA_URLS: u32 = 101;
 }
@@ -200,6 +206,7 @@ impl ServerSession {
             Some(Body::Register(_)) => "register",
             Some(Body::SignIn(_)) => "sign in",
             Some(Body::Ping(_)) => "ping",
+            Some(Body::Typing(_)) => "typing",
             Some(Body::Goodbye(_)) => "goodbye",
             _ => return self.handle_sequenced(frame, number, size, now),
         };
@@ -214,6 +221,12 @@ impl ServerSession {
                     cursor: ping.cursor,
                 })
             }
+            // Of no conversation: nobody is told, as of one that is not there.
+            Some(Body::Typing(it)) => Ok(ConversationId::try_from(it.conversation_id.as_ref())
+                .map_or(Input::Nothing, |conversation| Input::Typing {
+                    conversation,
+                    typing: it.typing,
+                })),
             Some(Body::Goodbye(_)) => Ok(Input::Goodbye),
             _ => Err(Violation::OutOfPlace {
                 what,
@@ -357,6 +370,11 @@ impl ServerSession {
             Reply::Members(it) => {
                 self.sequenced(tag::MEMBERS, &v1::Members { in_reply_to, ..it }, out)
             }
+            Reply::ReaderCounts(it) => self.sequenced(
+                tag::READER_COUNTS,
+                &v1::ReaderCounts { in_reply_to, ..it },
+                out,
+            ),
             Reply::MediaToken(it) => {
                 self.sequenced(tag::MEDIA_TOKEN, &v1::MediaToken { in_reply_to, ..it }, out)
             }
@@ -365,6 +383,9 @@ impl ServerSession {
             }
             Reply::Devices(it) => {
                 self.sequenced(tag::DEVICES, &v1::Devices { in_reply_to, ..it }, out)
+            }
+            Reply::Profiles(it) => {
+                self.sequenced(tag::PROFILES, &v1::Profiles { in_reply_to, ..it }, out)
             }
         };
     }
@@ -378,6 +399,14 @@ impl ServerSession {
     /// Answers a ping. The checkpoint must not name a frame that was not sent.
     pub fn pong(&mut self, id: u64, checkpoint: Option<v1::Checkpoint>, out: &mut BytesMut) {
         self.control(tag::PONG, &v1::Pong { id, checkpoint }, out);
+    }
+
+    /// Tells what may be lost; call only while [`Self::is_open`].
+    pub fn hint(&mut self, hint: &Hint, out: &mut BytesMut) {
+        match hint {
+            Hint::ProfileChanged(it) => self.control(tag::PROFILE_CHANGED, it, out),
+            Hint::Typing(it) => self.control(tag::TYPING, it, out),
+        }
     }
 
     /// Says goodbye; the peer has [`GOODBYE_TIMEOUT`] to close.

@@ -5,20 +5,22 @@ use bytes::Bytes;
 use super::{
     account::{ChangeAccount, ChangePassword, Report},
     fetch::{
-        FetchHistory, FetchMembers, parse_conversations, parse_history, parse_media_urls,
-        parse_members,
+        CountReaders, FetchHistory, FetchMembers, parse_conversations, parse_history,
+        parse_media_urls, parse_members, parse_readers,
     },
     groups::{SetRole, UpdateGroup, parse_set_role, parse_update_group},
     messages::{
         DeleteMessage, EditMessage, React, SendMessage, parse_delete, parse_edit, parse_react,
         parse_send,
     },
+    people::{KnownProfile, parse_find, parse_profiles},
     v1,
 };
 use crate::{
     id::{ConversationId, DeviceId, InvalidId, MediaId, MessageId},
     limits::{CLIENT_NAME_SIZE_MAX, CURSOR_SIZE_MAX, NAMES_MAX},
     message::InvalidMessage,
+    profile::FindUsers,
     push::{AppId, Platform, PushAddress, PushToken},
     seq::Seq,
     text::{InvalidText, Password, Title, UserName},
@@ -44,6 +46,12 @@ pub enum InvalidRequest {
     /// A field without which the request means nothing.
     #[error("{field} is missing")]
     Missing {
+        /// The field.
+        field: &'static str,
+    },
+    /// Numbers that are not in ascending order, each once.
+    #[error("{field} must rise")]
+    NotRising {
         /// The field.
         field: &'static str,
     },
@@ -203,6 +211,8 @@ pub enum Request {
     },
     /// List the members of a conversation.
     FetchMembers(FetchMembers),
+    /// Count who has read messages.
+    CountReaders(CountReaders),
     /// Leave to upload.
     FetchMediaToken,
     /// Where these are to be had.
@@ -225,6 +235,10 @@ pub enum Request {
     DeleteAccount(Password),
     /// Tell the operators of something.
     Report(Report),
+    /// Read what others say of themselves.
+    FetchProfiles(Vec<KnownProfile>),
+    /// Look for users.
+    FindUsers(FindUsers),
 }
 
 impl Request {
@@ -247,6 +261,7 @@ impl Request {
             | Self::FetchHistory(_)
             | Self::FetchConversations { .. }
             | Self::FetchMembers(_)
+            | Self::CountReaders(_)
             | Self::FetchMediaToken
             | Self::FetchMediaUrls(_)
             | Self::FetchDevices
@@ -257,7 +272,9 @@ impl Request {
             | Self::Detach
             | Self::ChangePassword(_)
             | Self::DeleteAccount(_)
-            | Self::Report(_) => None,
+            | Self::Report(_)
+            | Self::FetchProfiles(_)
+            | Self::FindUsers(_) => None,
         }
     }
 }
@@ -271,7 +288,12 @@ impl Request {
 pub fn parse_request(body: v1::client_frame::Body) -> Option<Result<Request, InvalidRequest>> {
     use v1::client_frame::Body;
     Some(match body {
-        Body::Hello(_) | Body::Register(_) | Body::SignIn(_) | Body::Ping(_) | Body::Goodbye(_) => {
+        Body::Hello(_)
+        | Body::Register(_)
+        | Body::SignIn(_)
+        | Body::Ping(_)
+        | Body::Typing(_)
+        | Body::Goodbye(_) => {
             return None;
         }
         Body::SendMessage(it) => parse_send(it),
@@ -292,6 +314,7 @@ pub fn parse_request(body: v1::client_frame::Body) -> Option<Result<Request, Inv
         Body::FetchHistory(it) => parse_history(it),
         Body::FetchConversations(it) => parse_conversations(it),
         Body::FetchMembers(it) => parse_members(it),
+        Body::CountReaders(it) => parse_readers(it),
         Body::FetchMediaToken(_) => Ok(Request::FetchMediaToken),
         Body::FetchMediaUrls(it) => parse_media_urls(&it),
         Body::FetchDevices(_) => Ok(Request::FetchDevices),
@@ -303,6 +326,8 @@ pub fn parse_request(body: v1::client_frame::Body) -> Option<Result<Request, Inv
         Body::ChangePassword(it) => ChangePassword::try_from(it).map(Request::ChangePassword),
         Body::DeleteAccount(it) => parse_delete_account(it),
         Body::Report(it) => Report::try_from(it).map(Request::Report),
+        Body::FetchProfiles(it) => parse_profiles(it),
+        Body::FindUsers(it) => parse_find(it),
     })
 }
 

@@ -1,12 +1,15 @@
 //! Requests for a part of something long, checked.
 
 use super::{
-    convert::{InvalidRequest, Request, conversation_id},
+    convert::{InvalidRequest, Request, conversation_id, event_seq},
     v1,
 };
 use crate::{
     id::{ConversationId, MediaId, UserId},
-    limits::{CONVERSATIONS_COUNT_MAX, HISTORY_COUNT_MAX, MEDIA_URLS_MAX, MEMBERS_COUNT_MAX},
+    limits::{
+        CONVERSATIONS_COUNT_MAX, HISTORY_COUNT_MAX, MEDIA_URLS_MAX, MEMBERS_COUNT_MAX,
+        READERS_COUNT_MAX,
+    },
     seq::Seq,
 };
 
@@ -41,6 +44,15 @@ pub struct FetchMembers {
     pub limit: u32,
 }
 
+/// Messages whose readers to count.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct CountReaders {
+    /// Of which conversation.
+    pub conversation: ConversationId,
+    /// 1 to [`READERS_COUNT_MAX`], rising.
+    pub seqs: Vec<Seq>,
+}
+
 pub(super) fn parse_history(it: v1::FetchHistory) -> Result<Request, InvalidRequest> {
     use v1::fetch_history::From;
     let from = match it.from.ok_or(InvalidRequest::Missing { field: "from" })? {
@@ -72,6 +84,26 @@ pub(super) fn parse_members(it: v1::FetchMembers) -> Result<Request, InvalidRequ
         conversation: conversation_id(&it.conversation_id)?,
         after,
         limit: limit(it.limit, MEMBERS_COUNT_MAX)?,
+    }))
+}
+
+pub(super) fn parse_readers(it: v1::CountReaders) -> Result<Request, InvalidRequest> {
+    let count = it.seqs.len();
+    if !(1..=READERS_COUNT_MAX).contains(&count) {
+        return Err(InvalidRequest::OutOfBounds {
+            field: "seqs",
+            value: count as u64,
+            min: 1,
+            max: READERS_COUNT_MAX as u64,
+        });
+    }
+    if !it.seqs.is_sorted_by(|one, next| one < next) {
+        return Err(InvalidRequest::NotRising { field: "seqs" });
+    }
+    let seqs = it.seqs.into_iter().map(event_seq);
+    Ok(Request::CountReaders(CountReaders {
+        conversation: conversation_id(&it.conversation_id)?,
+        seqs: seqs.collect::<Result<_, _>>()?,
     }))
 }
 
@@ -134,5 +166,28 @@ mod tests {
             refused.to_string(),
             "after_user_id: an id has 16 bytes, not 15"
         );
+    }
+
+    #[test]
+    fn readers_are_counted_of_some_messages_in_their_order() {
+        let refused = |seqs: &[u64]| {
+            let it = v1::CountReaders {
+                conversation_id: vec![1; 16].into(),
+                seqs: seqs.to_vec(),
+            };
+            parse_readers(it).err().map(|error| error.to_string())
+        };
+        let many: Vec<u64> = (1..=51).collect();
+        assert_eq!(refused(&[3, 5]), None);
+        assert_eq!(refused(&many[..50]), None);
+        for (seqs, why) in [
+            (&[][..], "seqs is 0, allowed is 1 to 50"),
+            (&many, "seqs is 51, allowed is 1 to 50"),
+            (&[3, 3], "seqs must rise"),
+            (&[5, 3], "seqs must rise"),
+        ] {
+            assert_eq!(refused(seqs).as_deref(), Some(why));
+        }
+        assert!(refused(&[0]).is_some());
     }
 }

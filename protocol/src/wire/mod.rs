@@ -8,14 +8,16 @@ mod encoded;
 mod fetch;
 mod groups;
 mod messages;
+mod people;
 
 pub use self::{
     account::{Authenticate, ChangeAccount, ChangePassword, Report, ReportReason, Reported},
     convert::{AddMembers, CreateGroup, Hello, InvalidRequest, Request, device_id, parse_request},
     encoded::{EncodedHistory, EncodedPage, write_frame},
-    fetch::{FetchHistory, FetchMembers, HistoryFrom},
+    fetch::{CountReaders, FetchHistory, FetchMembers, HistoryFrom},
     groups::{GroupUpdate, SetRole, UpdateGroup},
     messages::{DeleteMessage, EditMessage, React, SendMessage, Target},
+    people::KnownProfile,
 };
 
 pub(crate) use self::convert::event_seq;

@@ -263,7 +263,8 @@ fn message_told(event: v1::Event) -> MessageTold {
             | Kind::Reacted(_)
             | Kind::RoleChanged(_)
             | Kind::GroupUpdated(_)
-            | Kind::AccountChanged(_),
+            | Kind::AccountChanged(_)
+            | Kind::Hidden(_),
         )
         | None => String::new(),
     };

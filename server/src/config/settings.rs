@@ -161,12 +161,12 @@ settings! {
             /// are committed, so the next message waits.
             delivery_rate_per_user: Option<Rate> = Some(Rate::new(500_000, 5_000, SECOND));
             /// Names that a user names in requests and has not named lately: whether they exist is
-            /// told.
+            /// told. A link that they look for is one more, the beginning of a name twenty.
             lookup_rate_per_user: Option<Rate> = Some(Rate::new(2_000, 100, HOUR));
             /// What a user tells the operators of users and messages.
             report_rate_per_user: Option<Rate> = Some(Rate::new(20, 20, DAY));
-            /// All other requests (history, conversations, members, devices, read marks) of one
-            /// device.
+            /// All other requests (history, conversations, members, devices, profiles, read marks) of
+            /// one device, and what it tells of typing.
             request_rate_per_device: Option<Rate> = Some(Rate::new(2_000, 50, SECOND));
             /// Hellos of one device without a cursor that is of use: each reads all of the user's
             /// conversations.

@@ -49,6 +49,7 @@ impl<S> Connection<S> {
             | Input::InvalidRequest { .. }
             | Input::Unsupported { .. }
             | Input::Ping { .. }
+            | Input::Typing { .. }
             | Input::Goodbye
             | Input::Nothing => return,
         };

@@ -5,9 +5,11 @@ use std::{collections::VecDeque, sync::Arc};
 
 use bytes::BytesMut;
 use magpie_protocol::{
+    id::ConversationId,
     moment::Moment,
     seq::FrameNumber,
-    session::{Reply, ServerSession},
+    session::{Hint, Reply, ServerSession},
+    typing::TypingPace,
     wire::{EncodedPage, Request, v1},
 };
 
@@ -15,7 +17,7 @@ use super::OUTBOUND_FULL;
 use crate::{
     delivery::Delivery,
     dispatch::{Dispatch, Reading, Taken, is_of_one_history},
-    hub::{Ending, Hub, Letter, MARKS_COUNT_MAX, Mailbox},
+    hub::{Ending, HINTS_COUNT_MAX, Hub, Letter, MARKS_COUNT_MAX, Mailbox},
     limits::Limiter,
 };
 
@@ -35,6 +37,8 @@ pub(super) struct Signed {
     /// Those whose turn it is: their answers have not left.
     reading: Vec<FrameNumber>,
     marks: Vec<v1::Mark>,
+    hints: Vec<Hint>,
+    typing: TypingPace,
     pub(super) ending: Option<Ending>,
     limiter: Arc<Limiter>,
     /// Requests whose answers have not come.
@@ -60,6 +64,8 @@ impl Signed {
             waiting: VecDeque::new(),
             reading: Vec::new(),
             marks: Vec::new(),
+            hints: Vec::new(),
+            typing: TypingPace::default(),
             ending,
             limiter,
             owed: 0,
@@ -94,6 +100,20 @@ impl Signed {
             }
             Taken::Refused(error) => self.answer(number, Reply::Error(error)),
             Taken::Limited(limited) => self.end(Ending::Limited(limited)),
+        }
+    }
+
+    /// The user types, or does not any more. Never answered.
+    pub(super) fn handle_typing(
+        &mut self,
+        conversation: ConversationId,
+        typing: bool,
+        now: Moment,
+        dispatch: &Arc<Dispatch>,
+    ) {
+        let may_ask = self.ending.is_none() && !self.delivery.holds_another_history();
+        if may_ask && self.typing.passes(conversation, typing, now) {
+            dispatch.typing(&self.mailbox, conversation, typing);
         }
     }
 
@@ -154,6 +174,8 @@ impl Signed {
             let _must_wake = self.mailbox.put_detour();
         }
         self.marks.extend(post.marks.into_iter().take(room));
+        let room = HINTS_COUNT_MAX.saturating_sub(self.hints.len());
+        self.hints.extend(post.hints.into_iter().take(room));
         if let Some(ending) = post.ending {
             self.end(ending);
         }
@@ -185,6 +207,12 @@ impl Signed {
                 session.page(&page, out);
             } else {
                 break;
+            }
+        }
+        // Where what counts is waiting, they are dropped.
+        for hint in std::mem::take(&mut self.hints) {
+            if session.can_send() && out.len() < OUTBOUND_FULL {
+                session.hint(&hint, out);
             }
         }
         self.read_on(dispatch);

@@ -239,7 +239,18 @@ impl Keeper {
             }
         }
         self.write_gone().await;
+        let users = delivered.keys().map(|(user, _)| *user);
+        let silent = match self.router.silent(users).await {
+            Ok(silent) => silent,
+            Err(error) => {
+                tracing::debug!(%error, "receipts were not told");
+                return;
+            }
+        };
         for ((user, conversation), seq) in delivered {
+            if silent.contains(&(user, conversation)) {
+                continue;
+            }
             if let Err(error) = self.announce(user, conversation, seq).await {
                 tracing::debug!(%error, "a receipt was not told");
             }

@@ -373,11 +373,15 @@ impl Delivery {
         conversations: Vec<v1::Conversation>,
         caught_up: bool,
     ) -> EncodedPage {
+        let reader = self.mailbox.user;
         let mut newest = BTreeMap::new();
         let encoded: Vec<Bytes> = events
             .map(|event| {
-                newest.insert(event.conversation, event.seq);
-                event.encoded.clone()
+                // Of what is hidden from this user nobody learns that it came.
+                if event.hidden.is_none_or(|sender| sender == reader) {
+                    newest.insert(event.conversation, event.seq);
+                }
+                event.encoded_for(reader)
             })
             .collect();
         metrics::counter!(crate::metrics::EVENTS_SENT).increment(encoded.len() as u64);

@@ -1,11 +1,16 @@
 //! What a request takes, and what it is called.
 
 use magpie_protocol::{
+    limits::FOUND_COUNT_MAX,
+    profile::FindUsers,
     text::UserName,
     wire::{GroupUpdate, Reported, Request, SendMessage, Target},
 };
 
 use crate::limits::Cost;
+
+/// As many plain requests as counting readers costs.
+const COUNT_READERS_COST: u32 = 10;
 
 /// What the request takes out of the buckets of who asks.
 pub(super) fn cost(request: &Request) -> Cost<'_> {
@@ -32,6 +37,7 @@ pub(super) fn cost(request: &Request) -> Cost<'_> {
         | Request::FetchHistory(_)
         | Request::FetchConversations { .. }
         | Request::FetchMembers(_)
+        | Request::CountReaders(_)
         | Request::FetchMediaToken
         | Request::FetchMediaUrls(_)
         | Request::FetchDevices
@@ -42,13 +48,22 @@ pub(super) fn cost(request: &Request) -> Cost<'_> {
         | Request::Detach
         | Request::ChangePassword(_)
         | Request::DeleteAccount(_) => (false, 0, [].as_slice()),
+        Request::FetchProfiles(_) => (false, 0, [].as_slice()),
         Request::Report(it) => (false, 0, named(&it.about)),
+        Request::FindUsers(by) => (false, 0, sought(by)),
     };
     let of_names: usize = names.iter().map(|it| it.as_str().len()).sum();
+    // It may look at every member of a large group.
+    let requests = match matches!(request, Request::CountReaders(_)) {
+        true => COUNT_READERS_COST,
+        false => 1,
+    };
     Cost {
+        requests,
         appends,
         size: size + of_names,
         names,
+        look_ups: look_ups(request),
     }
 }
 
@@ -63,6 +78,27 @@ const fn named(about: &Reported) -> &[UserName] {
     match about {
         Reported::User(name) => std::slice::from_ref(name),
         Reported::Event(..) => &[],
+    }
+}
+
+/// The user who is looked for by name.
+const fn sought(by: &FindUsers) -> &[UserName] {
+    match by {
+        FindUsers::Name(name) => std::slice::from_ref(name),
+        FindUsers::Link(_) | FindUsers::Prefix(_) => &[],
+    }
+}
+
+/// How many look-ups the request counts as, besides those of the names in it.
+const fn look_ups(request: &Request) -> u32 {
+    let Request::FindUsers(by) = request else {
+        return 0;
+    };
+    match by {
+        FindUsers::Name(_) => 0,
+        FindUsers::Link(_) => 1,
+        // It tells of as many that they exist.
+        FindUsers::Prefix(_) => FOUND_COUNT_MAX as u32,
     }
 }
 
@@ -84,6 +120,7 @@ pub(super) const fn kind(request: &Request) -> &'static str {
         Request::FetchHistory(_) => "fetch_history",
         Request::FetchConversations { .. } => "fetch_conversations",
         Request::FetchMembers(_) => "fetch_members",
+        Request::CountReaders(_) => "count_readers",
         Request::FetchMediaToken => "fetch_media_token",
         Request::FetchMediaUrls(_) => "fetch_media_urls",
         Request::FetchDevices => "fetch_devices",
@@ -95,5 +132,7 @@ pub(super) const fn kind(request: &Request) -> &'static str {
         Request::ChangePassword(_) => "change_password",
         Request::DeleteAccount(_) => "delete_account",
         Request::Report(_) => "report",
+        Request::FetchProfiles(_) => "fetch_profiles",
+        Request::FindUsers(_) => "find_users",
     }
 }

@@ -1,6 +1,7 @@
 //! Answers: what became of a request, as a frame.
 
 use magpie_protocol::{
+    seq::Seq,
     session::Reply,
     wire::{InvalidRequest, v1},
 };
@@ -34,6 +35,14 @@ pub fn outcome_reply(append: &Append, outcome: &Outcome) -> Reply {
     }
 }
 
+/// The answer to a question about other people.
+pub(super) fn profiles_reply(profiles: Vec<v1::UserProfile>) -> Reply {
+    Reply::Profiles(v1::Profiles {
+        in_reply_to: 0,
+        profiles,
+    })
+}
+
 /// The answer to a request that changes nothing.
 pub(super) fn refused(refusal: Refusal) -> v1::Error {
     let (code, action) = match refusal {
@@ -44,11 +53,27 @@ pub(super) fn refused(refusal: Refusal) -> v1::Error {
         Refusal::GroupFull | Refusal::TooMany => (ErrorCode::LimitReached, Action::Never),
         Refusal::NothingToDo => (ErrorCode::NothingToDo, Action::Never),
         Refusal::NotPossible => (ErrorCode::InvalidArgument, Action::Never),
-        Refusal::NotAllowed => (ErrorCode::NotAllowed, Action::Never),
+        Refusal::NotAllowed | Refusal::ReceiptsHidden => (ErrorCode::NotAllowed, Action::Never),
         Refusal::TooLate => (ErrorCode::TooLate, Action::Never),
         Refusal::DeviceRevoked => (ErrorCode::Unauthenticated, Action::SignIn),
     };
     error(code, action, &refusal.to_string())
+}
+
+/// The answer to who wants to know how many have read these.
+pub(super) fn reader_counts(seqs: &[Seq], counted: Result<Vec<u64>, Refusal>) -> Reply {
+    let counts = match counted {
+        Ok(counts) => counts,
+        Err(refusal) => return Reply::Error(refused(refusal)),
+    };
+    let counts = seqs.iter().zip(counts).map(|(seq, count)| v1::ReaderCount {
+        seq: seq.get(),
+        count,
+    });
+    Reply::ReaderCounts(v1::ReaderCounts {
+        in_reply_to: 0,
+        counts: counts.collect(),
+    })
 }
 
 /// The answer to a request with an unacceptable field.

@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use magpie_protocol::{
     id::{ConversationId, DeviceId, MediaId, MessageId},
+    profile::FindUsers,
     seq::Seq,
     text::Password,
     wire::{
-        AddMembers, ChangePassword, CreateGroup, EditMessage, FetchHistory, FetchMembers, React,
-        Report, Request, SendMessage, SetRole, UpdateGroup,
+        AddMembers, ChangePassword, CountReaders, CreateGroup, EditMessage, FetchHistory,
+        FetchMembers, KnownProfile, React, Report, Request, SendMessage, SetRole, UpdateGroup,
     },
 };
 
@@ -31,6 +32,7 @@ pub(super) enum Other {
         limit: u32,
     },
     FetchMembers(FetchMembers),
+    CountReaders(CountReaders),
     FetchMediaToken,
     FetchMediaUrls(Vec<MediaId>),
     FetchDevices,
@@ -39,6 +41,8 @@ pub(super) enum Other {
     ChangePassword(ChangePassword),
     DeleteAccount(Password),
     Report(Report),
+    FetchProfiles(Vec<KnownProfile>),
+    FindUsers(FindUsers),
 }
 
 impl Other {
@@ -50,12 +54,15 @@ impl Other {
             Self::FetchHistory(_)
             | Self::FetchConversations { .. }
             | Self::FetchMembers(_)
+            | Self::CountReaders(_)
             | Self::FetchMediaToken
             | Self::FetchMediaUrls(_)
             | Self::FetchDevices
             | Self::RevokeDevice(_)
             | Self::Push(_)
-            | Self::Report(_) => true,
+            | Self::Report(_)
+            | Self::FetchProfiles(_)
+            | Self::FindUsers(_) => true,
         }
     }
 }
@@ -89,9 +96,12 @@ pub const fn is_of_one_history(request: &Request) -> bool {
         | Request::ClearPush
         | Request::Detach
         | Request::ChangePassword(_)
-        | Request::DeleteAccount(_) => false,
-        // Of a message by its place in it.
-        Request::Report(_) => true,
+        | Request::DeleteAccount(_)
+        | Request::FindUsers(_) => false,
+        // Of their versions.
+        Request::FetchProfiles(_) => true,
+        // Of messages by their places in it.
+        Request::Report(_) | Request::CountReaders(_) => true,
     }
 }
 
@@ -136,6 +146,7 @@ pub(super) fn to_append(
             return Err(Other::FetchConversations { after, limit });
         }
         Request::FetchMembers(request) => return Err(Other::FetchMembers(request)),
+        Request::CountReaders(request) => return Err(Other::CountReaders(request)),
         Request::FetchMediaToken => return Err(Other::FetchMediaToken),
         Request::FetchMediaUrls(ids) => return Err(Other::FetchMediaUrls(ids)),
         Request::FetchDevices => return Err(Other::FetchDevices),
@@ -147,6 +158,8 @@ pub(super) fn to_append(
         Request::ChangePassword(it) => return Err(Other::ChangePassword(it)),
         Request::DeleteAccount(password) => return Err(Other::DeleteAccount(password)),
         Request::Report(report) => return Err(Other::Report(report)),
+        Request::FetchProfiles(known) => return Err(Other::FetchProfiles(known)),
+        Request::FindUsers(by) => return Err(Other::FindUsers(by)),
     };
     let actor = Actor {
         user: from.user,

@@ -91,6 +91,9 @@ impl Hellos {
         let device = self.authenticate(&hello).await?;
 
         let mailbox = Arc::new(Mailbox::new(device.user.id, device.id));
+        if hello.background {
+            mailbox.looks_away();
+        }
         let place = self.feed.resume(device.id, epoch, &hello.cursor).await?;
         let starts_anew = place.is_none();
         if starts_anew {

@@ -46,7 +46,10 @@ impl Pushes {
                 set.await
             }
             PushRequest::Clear => self.store.clear_push(from.device, None).await.map(drop),
-            PushRequest::Detach => self.keeper.detach(from).await,
+            PushRequest::Detach => {
+                from.looks_away();
+                self.keeper.detach(from).await
+            }
         }
     }
 }

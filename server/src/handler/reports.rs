@@ -75,9 +75,10 @@ impl Reports {
         let Some(event) = events.next().filter(|event| event.seq == seq) else {
             return Ok(None);
         };
-        let mut event = v1::Event::decode(event.encoded).map_err(|reason| StoreError::Corrupt {
-            what: format!("an event that cannot be decoded: {reason}"),
-        })?;
+        let mut event =
+            v1::Event::decode(event.encoded_for(user)).map_err(|reason| StoreError::Corrupt {
+                what: format!("an event that cannot be decoded: {reason}"),
+            })?;
         let mut states = page.states.into_iter();
         let edited = states.find(|state| state.seq == seq.get());
         if let (Some(content), Some(message)) =

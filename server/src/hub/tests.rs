@@ -20,6 +20,7 @@ fn event(position: u64) -> Arc<LogEvent> {
         seq: Seq::new(position),
         encoded: Bytes::from_static(&[0; 100]),
         change: None,
+        hidden: None,
     })
 }
 
@@ -59,4 +60,37 @@ fn ringing_twice_is_ringing_once() {
     assert!(!mailbox.put_event(&event(2)));
     assert!(mailbox.take().letters.is_empty());
     assert!(mailbox.put_event(&event(3)));
+}
+
+fn typing(conversation: u8, typing: bool) -> Hint {
+    Hint::Typing(v1::Typing {
+        conversation_id: vec![conversation; 16].into(),
+        typing,
+        ..Default::default()
+    })
+}
+
+/// D9.
+#[test]
+fn hints_are_few_and_the_later_of_two_stands_for_both() {
+    let mailbox = mailbox(1);
+    assert!(mailbox.put_hint(&typing(0, true)), "it must be woken");
+    assert!(!mailbox.put_hint(&typing(0, false)), "it is awake");
+    for conversation in 1..200 {
+        let _is_awake = mailbox.put_hint(&typing(conversation, true));
+    }
+    let hints = mailbox.take().hints;
+    assert_eq!(hints.len(), HINTS_COUNT_MAX);
+    assert_eq!(hints[0], typing(0, false));
+    assert_eq!(hints[1], typing(1, true));
+    // What must arrive is not behind them.
+    assert!(mailbox.is_quiet());
+}
+
+#[test]
+fn an_app_that_nobody_looks_at_gets_no_hints() {
+    let mailbox = mailbox(1);
+    mailbox.looks_away();
+    assert!(!mailbox.put_hint(&typing(0, true)));
+    assert_eq!(mailbox.take().hints, []);
 }

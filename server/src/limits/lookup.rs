@@ -38,20 +38,23 @@ impl LookUps {
         }
     }
 
-    /// The user names these: those that are new to them count.
+    /// The user names these: those that are new to them count, and so many look-ups of
+    /// others.
     pub(super) fn take(
         &self,
         user: UserId,
         names: &[UserName],
+        others: u32,
         now: Moment,
     ) -> Result<(), Limited> {
         let mut recent = self.recent.lock();
         let pairs = names.iter().map(|name| self.hasher.hash_one((user, name)));
         let fresh: HashSet<u64> = pairs.filter(|pair| !recent.knows(*pair)).collect();
-        if fresh.is_empty() {
+        let count = u32::try_from(fresh.len()).unwrap_or(u32::MAX);
+        let count = count.saturating_add(others);
+        if count == 0 {
             return Ok(());
         }
-        let count = u32::try_from(fresh.len()).unwrap_or(u32::MAX);
         self.buckets.take(&user, count, now)?;
         recent.learn(fresh);
         Ok(())
@@ -88,7 +91,7 @@ mod tests {
         let rate = Rate::new(2, 1, Duration::from_secs(3_600));
         let lookups = LookUps::new(Buckets::new("test", Some(rate), 10));
         let (alice, bob) = (UserId::new([1; 16]), UserId::new([2; 16]));
-        let take = |user, them: &[&str]| lookups.take(user, &names(them), Moment::START);
+        let take = |user, them: &[&str]| lookups.take(user, &names(them), 0, Moment::START);
         for _ in 0..5 {
             assert_eq!(take(alice, &["carol", "dave", "carol"]), Ok(()));
         }

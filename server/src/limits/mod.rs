@@ -70,10 +70,14 @@ impl Limited {
 pub struct Cost<'a> {
     /// It changes the log.
     pub appends: bool,
+    /// If it does not: as many plain requests as it costs.
+    pub requests: u32,
     /// Bytes of its text.
     pub size: usize,
     /// The users whom it names.
     pub names: &'a [UserName],
+    /// Look-ups of users otherwise.
+    pub look_ups: u32,
 }
 
 /// Who tries to sign in to which account. A device of the account has a bucket of
@@ -229,6 +233,15 @@ impl Limiter {
         }))
     }
 
+    /// A device tells what may be lost: more than it may is.
+    ///
+    /// # Errors
+    ///
+    /// [`Limited`].
+    pub fn hint(&self, device: DeviceId, now: Moment) -> Result<(), Limited> {
+        counted(self.requests_of_device.take(&device, 1, now))
+    }
+
     /// A device begins anew, with a snapshot.
     ///
     /// # Errors
@@ -262,9 +275,9 @@ impl Limiter {
             self.bytes_of_device.take(&device, size, now)?;
             self.bytes_of_user.take(&user, size, now)?;
         } else {
-            self.requests_of_device.take(&device, 1, now)?;
+            self.requests_of_device.take(&device, cost.requests, now)?;
         }
-        self.lookups.take(user, cost.names, now)?;
+        self.lookups.take(user, cost.names, cost.look_ups, now)?;
         if self.requests.fetch_add(1, Ordering::Relaxed) >= self.limits.requests_max {
             self.answered(1);
             return Err(Limited::new("requests_max", BUSY_AFTER));

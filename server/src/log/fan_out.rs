@@ -150,6 +150,7 @@ mod tests {
             seq: Seq::new(position),
             encoded: bytes::Bytes::new(),
             change: None,
+            hidden: None,
         })
     }
 

@@ -1,6 +1,7 @@
 //! The log in this process: the committer appends to it, the router brings what
 //! was appended to live connections, the tailer finds what a doorbell lost.
 
+mod acquaintances;
 mod audience;
 mod broadcasts;
 mod chronicle;
@@ -15,6 +16,7 @@ mod routed;
 mod router;
 
 pub use self::{
+    acquaintances::Acquaintances,
     broadcasts::Broadcasts,
     chronicle::Chronicle,
     committer::{Committer, Submission},

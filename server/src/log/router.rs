@@ -19,6 +19,7 @@ use tokio::{sync::Notify, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    acquaintances::Acquaintances,
     audience::covers,
     chronicle::Chronicle,
     fan_out::{Delivered, MANY},
@@ -87,6 +88,7 @@ pub struct Router {
     bell: Notify,
     news: Arc<Notify>,
     deletions: Arc<Notify>,
+    acquaintances: Arc<Acquaintances>,
 }
 
 impl Router {
@@ -101,7 +103,9 @@ impl Router {
         heads: &Positions,
     ) -> Self {
         let shards = heads.each().map(Routed::at);
+        let acquaintances = Acquaintances::new(Arc::clone(&store), Arc::clone(&hub));
         Self {
+            acquaintances: Arc::new(acquaintances),
             shards: shards.collect(),
             store,
             hub,
@@ -118,6 +122,12 @@ impl Router {
     #[must_use]
     pub fn news(&self) -> Arc<Notify> {
         Arc::clone(&self.news)
+    }
+
+    /// Who tells of changed profiles.
+    #[must_use]
+    pub fn acquaintances(&self) -> Arc<Acquaintances> {
+        Arc::clone(&self.acquaintances)
     }
 
     /// Rung when a user was deleted.
@@ -346,6 +356,9 @@ impl Router {
             let for_whom = members.iter().filter(|it| covers(it, event.seq));
             if let Some(sender) = sender {
                 sender.count_delivered(for_whom.clone().count());
+            }
+            if members.len() == 1 {
+                self.acquaintances.look_at(event);
             }
             if members.len() > MANY {
                 self.begin(routed, routing, (event, sender.as_ref()), members, wakeups)

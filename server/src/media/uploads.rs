@@ -125,8 +125,10 @@ impl Media {
         }
         let cost = Cost {
             appends: false,
+            requests: 1,
             size: 0,
             names: &[],
+            look_ups: 0,
         };
         let limiter = &self.parts.limiter;
         limiter.request(leave.user, leave.device, cost, now)?;

@@ -13,6 +13,8 @@ use magpie_protocol::{
     wire::{GroupUpdate, Target},
 };
 
+use super::event::encode_hidden;
+
 /// Who asks for a change of the log.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Actor {
@@ -211,6 +213,9 @@ pub enum Refusal {
     /// member with a higher role.
     #[error("it is somebody else's, or your role in this group does not allow it")]
     NotAllowed,
+    /// Who hides their read receipts is not told those of others.
+    #[error("you hide your read receipts, so you are not told those of others")]
+    ReceiptsHidden,
     /// The message was deleted.
     #[error("the message was deleted")]
     Deleted,
@@ -238,10 +243,25 @@ pub struct LogEvent {
     pub conversation: ConversationId,
     /// Its place in the conversation.
     pub seq: Seq,
-    /// Encoded [`Event`](magpie_protocol::wire::v1::Event).
+    /// Encoded [`Event`](magpie_protocol::wire::v1::Event), as its sender gets it: see
+    /// [`Self::encoded_for`].
     pub encoded: Bytes,
     /// How it changes who may read the conversation.
     pub change: Option<MembershipChange>,
+    /// Whose it is, if nobody else is shown it: the other member of the direct conversation
+    /// blocked them.
+    pub hidden: Option<UserId>,
+}
+
+impl LogEvent {
+    /// As this reader gets it: encoded [`Event`](magpie_protocol::wire::v1::Event).
+    #[must_use]
+    pub fn encoded_for(&self, reader: UserId) -> Bytes {
+        match self.hidden {
+            Some(sender) if sender != reader => encode_hidden(self.conversation, self.seq),
+            Some(_) | None => self.encoded.clone(),
+        }
+    }
 }
 
 /// A change of who may read a conversation, by the event at whose seq it happens.

@@ -17,6 +17,7 @@
 
 pub(super) mod accounts;
 pub(super) mod append;
+pub(super) mod blocks;
 pub(super) mod broadcasts;
 pub(super) mod counts;
 #[cfg(fuzzing)]
@@ -28,6 +29,7 @@ pub(super) mod messages;
 pub(super) mod model;
 pub(super) mod operators;
 pub(super) mod pages;
+pub(super) mod people;
 pub(super) mod reactions;
 pub(super) mod receipts;
 mod requests;
@@ -51,7 +53,7 @@ use magpie_protocol::{
 };
 
 use super::{
-    Account, Actor, Append, Command, CreateUser, LogEvent, MarkRead, NewDevice, Outcome, Positions,
+    Account, Actor, Append, Command, CreateUser, LogEvent, NewDevice, Outcome, Positions,
     ReadLimit, Refusal, Shard, SharedStore, Standing, User, UserPage,
 };
 
@@ -233,22 +235,6 @@ impl World {
         }
     }
 
-    /// Makes a group of its creator and others.
-    pub(super) async fn group(&self, creator: &Player, others: &[&Player]) -> ConversationId {
-        let request = self.request(creator, create("Tea", others));
-        let (conversation, seq) = self.accept(request).await;
-        assert_eq!(seq, 1);
-        conversation
-    }
-
-    pub(super) async fn add(&self, by: &Player, to: ConversationId, who: &[&Player]) -> u64 {
-        self.accept(self.request(by, add(to, who))).await.1
-    }
-
-    pub(super) async fn remove(&self, by: &Player, from: ConversationId, who: &Player) -> u64 {
-        self.accept(self.request(by, remove(from, who))).await.1
-    }
-
     /// The head of a log of one shard.
     pub(super) async fn head(&self) -> Position {
         self.heads().await.in_shard(Shard::FIRST)
@@ -266,19 +252,6 @@ impl World {
     ) -> UserPage {
         let after = after.into();
         self.store.user_page(of.id(), after, limit).await.unwrap()
-    }
-
-    /// Moves a mark. Where it is now.
-    pub(super) async fn mark(&self, of: &Player, id: ConversationId, to: u64) -> Option<u64> {
-        let shard = Shard::of_conversation(id, self.store.shard_count());
-        let mark = MarkRead {
-            user: of.id(),
-            conversation: id,
-            seq: seq(to),
-        };
-        let marked = self.store.mark_read(shard, &[mark]).await.unwrap();
-        assert!(marked.head >= marked.after);
-        marked.marks[0].map(|mark| mark.seq.get())
     }
 
     /// The description of a conversation as this user has it.
@@ -339,9 +312,19 @@ macro_rules! suite {
                 a_description_of_a_large_group_names_its_reader_alone
                 the_members_are_told_to_members_alone
             }
+            people {
+                a_profile_is_told_to_whom_its_user_knows
+                users_are_found_as_they_allow
+                a_search_finds_so_many_and_no_more
+                of_who_is_deleted_nothing_is_told
+                acquaintances_share_a_small_conversation
+                companions_are_told_to_who_may_write_there
+            }
             receipts {
                 hidden_receipts_are_told_to_nobody
                 who_hides_receipts_is_told_nobodys
+                readers_are_counted_of_each_message
+                readers_are_told_to_who_may_read_it
                 the_last_word_on_receipts_holds
                 receipts_stay_hidden_when_their_user_is_deleted
             }
@@ -420,6 +403,14 @@ macro_rules! suite {
                 a_wake_for_what_was_muted_since_is_not_tried_again
                 it_is_found_for_whom_a_message_is_meant
                 what_somebody_deleted_had_set_is_gone
+            }
+            blocks {
+                what_somebody_blocked_says_is_hidden_for_ever
+                the_first_words_of_somebody_blocked_are_hidden
+                what_is_hidden_is_not_there_for_the_other
+                what_takes_back_what_was_seen_is_seen
+                nobody_is_woken_by_whom_they_block
+                who_is_blocked_learns_not_how_far_the_other_has_come
             }
             pages {
                 a_page_describes_what_begins_in_it

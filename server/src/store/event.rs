@@ -130,6 +130,19 @@ pub(super) fn encode_event(parts: &EventParts<'_>) -> Bytes {
     out.freeze()
 }
 
+/// What stands in the place of an event for a reader from whom it is hidden.
+#[must_use]
+pub(super) fn encode_hidden(conversation: ConversationId, seq: Seq) -> Bytes {
+    let kind = v1::event_content::Kind::Hidden(v1::Hidden {});
+    let event = v1::Event {
+        conversation_id: conversation.to_wire(),
+        seq: seq.get(),
+        content: Some(v1::EventContent { kind: Some(kind) }),
+        ..v1::Event::default()
+    };
+    event.encode_to_vec().into()
+}
+
 fn bytes_field_size(value: &[u8]) -> usize {
     match value.len() {
         0 => 0,
@@ -193,7 +206,8 @@ pub(super) fn stored_change(
             | Kind::Reacted(_)
             | Kind::RoleChanged(_)
             | Kind::GroupUpdated(_)
-            | Kind::AccountChanged(_),
+            | Kind::AccountChanged(_)
+            | Kind::Hidden(_),
         )
         | None => {
             return Err(StoreError::Corrupt {
@@ -210,11 +224,11 @@ pub(super) fn stored_change(
 pub(super) const DELETED: [u8; 2] = [0x0a, 0x00];
 
 /// Of a stored event `e`, whether devices are woken for it: a message that was not
-/// deleted. The body of every other message is longer than [`DELETED`], and to ask
+/// deleted, and is not hidden. The body of every other message is longer than [`DELETED`], and to ask
 /// for its length does not read it.
 macro_rules! is_worthy {
     () => {
-        "e.kind = 1 AND length(e.body) > 2"
+        "e.kind = 1 AND NOT e.hidden AND length(e.body) > 2"
     };
 }
 pub(super) use is_worthy;
@@ -256,7 +270,8 @@ pub(super) fn stored_message(body: &[u8]) -> Result<Option<v1::Message>, StoreEr
             | Kind::Reacted(_)
             | Kind::RoleChanged(_)
             | Kind::GroupUpdated(_)
-            | Kind::AccountChanged(_),
+            | Kind::AccountChanged(_)
+            | Kind::Hidden(_),
         )
         | None => None,
     })

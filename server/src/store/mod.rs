@@ -15,7 +15,7 @@ use magpie_protocol::{
     id::{ConversationId, DeviceId, UserId},
     seq::{Position, Seq},
     text::UserName,
-    wire::{FetchHistory, FetchMembers, v1},
+    wire::{CountReaders, FetchHistory, FetchMembers, v1},
 };
 
 mod account;
@@ -28,6 +28,7 @@ mod event;
 mod identity;
 mod media;
 mod operators;
+mod people;
 pub mod postgres;
 mod read;
 mod rules;
@@ -49,6 +50,7 @@ pub use self::{
         AccountChange, AdminAct, Departure, NewReport, OperatorStore, Report, SignOut, Standing,
         Statistics,
     },
+    people::PeopleStore,
     read::{
         ChangedDevice, Counts, HistoryPage, Membership, ReadLimit, ReadMark, Recency, SnapshotPage,
         SnapshotPlace, Stretch, UserMark, UserPage,
@@ -160,7 +162,15 @@ pub struct Marked {
 /// What an engine must do. All of it is durable when it returns.
 #[async_trait]
 pub trait Store:
-    WakeStore + SyncStore + OperatorStore + BroadcastStore + MediaStore + Send + Sync + 'static
+    WakeStore
+    + SyncStore
+    + OperatorStore
+    + BroadcastStore
+    + PeopleStore
+    + MediaStore
+    + Send
+    + Sync
+    + 'static
 {
     /// The engine's name, as in the ready line.
     fn engine(&self) -> &'static str;
@@ -284,6 +294,16 @@ pub trait Store:
         request: FetchMembers,
     ) -> Result<Option<v1::Members>, StoreError>;
 
+    /// How many have read each of these messages: members since it was sent, without its
+    /// sender and without those who hide read receipts. Refused to who is no member, or may
+    /// not read one of them ([`Refusal::NotFound`]), or hides their own
+    /// ([`Refusal::ReceiptsHidden`]).
+    async fn count_readers(
+        &self,
+        user: UserId,
+        request: CountReaders,
+    ) -> Result<Result<Vec<u64>, Refusal>, StoreError>;
+
     /// Those of these users who hide their read receipts now.
     async fn hiding_receipts(&self, users: &[UserId]) -> Result<HashSet<UserId>, StoreError>;
 
@@ -303,6 +323,10 @@ pub trait Store:
         after: Option<ConversationId>,
         limit: ReadLimit,
     ) -> Result<(Vec<v1::Conversation>, bool), StoreError>;
+
+    /// In which direct conversations these users tell nothing of themselves, because they
+    /// block the other member: how far they have come is not for them.
+    async fn silent(&self, users: &[UserId]) -> Result<Vec<(UserId, ConversationId)>, StoreError>;
 
     /// Moves read marks in one shard forward, under the lock of its head.
     async fn mark_read(&self, shard: Shard, marks: &[MarkRead]) -> Result<Marked, StoreError>;

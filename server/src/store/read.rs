@@ -338,6 +338,55 @@ pub(in crate::store) struct Edited {
     pub(in crate::store) message: v1::Message,
 }
 
+/// How many have read messages, while it is counted.
+pub(in crate::store) struct Readers {
+    /// Rising, and never empty.
+    seqs: Vec<Seq>,
+    counts: Vec<u64>,
+}
+
+impl Readers {
+    pub(in crate::store) fn of(seqs: &[Seq]) -> Self {
+        Self {
+            counts: vec![0; seqs.len()],
+            seqs: seqs.to_vec(),
+        }
+    }
+
+    /// The lowest seq: who has read less has read none of them.
+    pub(in crate::store) fn first(&self) -> Seq {
+        self.seqs.first().copied().unwrap_or(Seq::ZERO)
+    }
+
+    /// A member since `from_seq` who has read up to `read_seq`.
+    pub(in crate::store) fn add(&mut self, from_seq: i64, read_seq: i64) {
+        let (from, read) = (from_seq.unsigned_abs(), read_seq.unsigned_abs());
+        let begin = self.seqs.partition_point(|seq| seq.get() < from);
+        let end = self.seqs.partition_point(|seq| seq.get() <= read);
+        self.add_many(begin, end, 1);
+    }
+
+    /// So many members who have read those from one index up to another.
+    pub(in crate::store) fn add_many(&mut self, begin: usize, end: usize, count: u64) {
+        for counted in self.counts.get_mut(begin..end).unwrap_or_default() {
+            *counted = counted.saturating_add(count);
+        }
+    }
+
+    /// One of the readers of this event is its sender.
+    pub(in crate::store) fn without_sender(&mut self, of: Seq) {
+        let counts = self.seqs.iter().zip(&mut self.counts);
+        for (_, counted) in counts.filter(|(seq, _)| **seq == of) {
+            *counted = counted.saturating_sub(1);
+        }
+    }
+
+    /// For each seq, in their order.
+    pub(in crate::store) fn counts(self) -> Vec<u64> {
+        self.counts
+    }
+}
+
 /// What is left of a [`ReadLimit`].
 pub(in crate::store) struct Room {
     limit: ReadLimit,

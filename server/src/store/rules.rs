@@ -21,6 +21,7 @@ use std::sync::Arc;
 use magpie_protocol::{
     id::{ConversationId, UserId},
     message::NewMessage,
+    profile::{LinkSecret, Profile},
     role::Role,
     seq::Seq,
     setting::{Notify, Setting},
@@ -39,8 +40,8 @@ pub(super) use self::{
     },
     media::Attached,
     messages::{
-        Change, Reacted, Subject, begin_direct, change, least_role, may_post, mentioned, message,
-        post,
+        Change, Reacted, Subject, begin_direct, change, is_hidden, least_role, may_post, mentioned,
+        message, post,
     },
     roles::{set_role, stored_role},
 };
@@ -175,6 +176,8 @@ pub(super) struct Standing {
     pub(super) place: Option<Place>,
     /// What the actor is in it, if they are a member now.
     pub(super) role: Option<Role>,
+    /// It is direct, or will be, and its other member blocks the actor.
+    pub(super) is_blocked: bool,
 }
 
 /// A conversation of which the actor is a member, and what they are there.
@@ -207,6 +210,14 @@ pub(super) enum Permit<'a> {
     SetRole(Joined, &'a UserName, Role),
     /// See [`update_group`].
     UpdateGroup(Joined, &'a GroupUpdate),
+}
+
+impl Permit<'_> {
+    /// A message, of which a blocked sender's is hidden. Of a [`Self::Change`] see
+    /// [`is_hidden`].
+    pub(super) const fn says_something(&self) -> bool {
+        matches!(self, Self::Post(..) | Self::BeginDirect(..))
+    }
 }
 
 /// Whether the actor may do this at all: every command passes here, once.
@@ -367,6 +378,21 @@ pub(super) enum Aside {
     Attach(Vec<i64>),
     /// For what the sender is woken from now on, in a conversation or in all.
     Notify(Option<ConversationId>, Notify),
+    /// What others may know of the sender from now on.
+    Person(Public),
+    /// The sender blocks this user from now on, or does not any more.
+    Block(UserId, bool),
     /// Whether the sender hides their read receipts from now on.
     HideReceipts(bool),
+}
+
+/// What a user lets others know.
+#[derive(Debug)]
+pub(super) enum Public {
+    /// What they say of themself; the event's seq is its version.
+    Profile(Profile),
+    /// Whether a search by the beginning of a name finds them.
+    Discoverable(bool),
+    /// What finds them.
+    Link(Option<LinkSecret>),
 }

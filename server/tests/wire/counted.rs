@@ -8,30 +8,33 @@ use std::{
 use async_trait::async_trait;
 use magpie_protocol::{
     id::{ConversationId, DeviceId, MediaId, UserId},
+    profile::FindUsers,
     push::{PushAddress, PushToken},
     seq::Position,
     text::UserName,
-    wire::{FetchHistory, FetchMembers, v1},
+    wire::{CountReaders, FetchHistory, FetchMembers, KnownProfile, v1},
 };
 use magpie_server::store::{
     Account, AccountChange, Addressed, AdminAct, Append, BeginUpload, Broadcast, BroadcastStore,
     CandidatePage, CandidatePlace, Committed, Confirm, Connect, CreateUser, Departure, Device,
     DeviceLine, DueSync, DueWake, Generation, HistoryPage, LogState, MarkRead, Marked, MediaStore,
     Membership, NewBlob, NewBroadcast, NewDevice, NewReport, NewUpload, NewWake, OperatorStore,
-    Part, Positions, Preview, PutDevice, ReadLimit, Recipient, Report, Schedule, Shard,
-    SharedStore, SnapshotPage, SnapshotPlace, Statistics, Store, StoreError, StoredMedia, Stretch,
-    SyncStore, Trash, Upload, UploadBounds, UserPage, WakeStore, WorthyStretch,
+    Part, PeopleStore, Positions, Preview, PutDevice, ReadLimit, Recipient, Refusal, Report,
+    Schedule, Shard, SharedStore, SnapshotPage, SnapshotPlace, Statistics, Store, StoreError,
+    StoredMedia, Stretch, SyncStore, Trash, Upload, UploadBounds, UserPage, WakeStore,
+    WorthyStretch,
 };
 use tokio::sync::RwLock;
 
 /// What is asked all the time, and behind everybody's back.
-const BY_ITSELF: [&str; 9] = [
+const BY_ITSELF: [&str; 10] = [
     "state",
     "stretch",
     "connect",
     "confirm",
     "detach",
     "departures",
+    "silent",
     "broadcasts",
     "expire_media",
     "trash",
@@ -138,11 +141,13 @@ pass_on! {
     snapshot_page(user: UserId, place: SnapshotPlace, held: Option<u64>, limit: ReadLimit) -> SnapshotPage;
     memberships(conversation: ConversationId, ended_after: Position) -> Vec<Membership>;
     members(user: UserId, request: FetchMembers) -> Option<v1::Members>;
+    count_readers(user: UserId, request: CountReaders) -> Result<Vec<u64>, Refusal>;
     hiding_receipts(users: &[UserId]) -> HashSet<UserId>;
     history(user: UserId, request: FetchHistory) -> Option<HistoryPage>;
     conversations(
         user: UserId, after: Option<ConversationId>, limit: ReadLimit
     ) -> (Vec<v1::Conversation>, bool);
+    silent(users: &[UserId]) -> Vec<(UserId, ConversationId)>;
     mark_read(shard: Shard, marks: &[MarkRead]) -> Marked;
 }
 
@@ -183,6 +188,14 @@ pass_on! {
     due_wakes(now_ms: i64, count: usize, schedule: &Schedule) -> Vec<DueWake>;
     previews(positions: &[Position]) -> Vec<Preview>;
     postpone_wakes(wakes: &[(DeviceId, u64)], due_at_ms: i64) -> ();
+}
+
+pass_on! {
+    PeopleStore {}
+    profiles(user: UserId, known: &[KnownProfile]) -> Vec<v1::UserProfile>;
+    find_users(user: UserId, by: &FindUsers) -> Vec<v1::UserProfile>;
+    companions(user: UserId, conversation: ConversationId, members_max: usize) -> Vec<UserId>;
+    acquaintances(user: UserId, members_max: usize, count: usize) -> Vec<UserId>;
 }
 
 pass_on! {

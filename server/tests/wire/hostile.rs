@@ -2,6 +2,7 @@
 //! replayed: a typed goodbye or error, and nobody else notices.
 
 mod authorization;
+mod bodies;
 mod doors;
 mod frames;
 mod identity;

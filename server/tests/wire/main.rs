@@ -10,6 +10,8 @@
 )]
 
 mod accounts;
+mod acts;
+mod blocks;
 mod canary;
 mod counted;
 mod crowd;
@@ -20,6 +22,7 @@ mod media;
 mod messages;
 mod operators;
 mod peer;
+mod people;
 mod process;
 mod receipts;
 mod reconnects;

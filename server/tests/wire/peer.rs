@@ -474,10 +474,12 @@ impl Peer {
                 server_frame::Body::History(it) => it.in_reply_to,
                 server_frame::Body::Conversations(it) => it.in_reply_to,
                 server_frame::Body::Members(it) => it.in_reply_to,
+                server_frame::Body::ReaderCounts(it) => it.in_reply_to,
                 server_frame::Body::Devices(it) => it.in_reply_to,
                 server_frame::Body::MediaToken(it) => it.in_reply_to,
                 server_frame::Body::MediaUrls(it) => it.in_reply_to,
-                server_frame::Body::Page(_) => continue,
+                server_frame::Body::Profiles(it) => it.in_reply_to,
+                server_frame::Body::Page(_) | server_frame::Body::ProfileChanged(_) => continue,
                 other => panic!("not an answer: {other:?}"),
             };
             assert_eq!(in_reply_to, number);

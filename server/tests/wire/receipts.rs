@@ -3,35 +3,14 @@
 use bytes::Bytes;
 use magpie_protocol::{
     seq::Seq,
-    wire::v1::{self, client_frame, server_frame},
+    wire::v1::{self, account_change::Kind as Change, server_frame},
 };
 use magpie_server::store::{MarkRead, Shard};
 
-use crate::peer::{Device, Peer, World, fresh_id, text_to};
+use crate::peer::{Device, Peer, World, text_to};
 
 async fn hide(of: &mut Peer, hidden: bool) {
-    let change = v1::ChangeAccount {
-        message_id: fresh_id(),
-        change: Some(v1::AccountChange {
-            kind: Some(v1::account_change::Kind::Receipts(v1::Receipts { hidden })),
-        }),
-    };
-    let number = of.request(client_frame::Body::ChangeAccount(change)).await;
-    let answer = of.answer(number).await;
-    assert!(
-        matches!(answer, server_frame::Body::Accepted(_)),
-        "{answer:?}"
-    );
-}
-
-async fn read(of: &mut Peer, conversation_id: &Bytes, seq: u64) {
-    let mark = v1::MarkRead {
-        conversation_id: conversation_id.clone(),
-        seq,
-    };
-    let number = of.request(client_frame::Body::MarkRead(mark)).await;
-    let answer = of.answer(number).await;
-    assert!(matches!(answer, server_frame::Body::Done(_)), "{answer:?}");
+    of.set(Change::Receipts(v1::Receipts { hidden })).await;
 }
 
 /// The read marks that come up to the one of this user at `seq`. Only to a device that
@@ -67,27 +46,27 @@ async fn a_hidden_read_mark_reaches_ones_own_devices_alone() {
     for text in ["two", "three", "four"] {
         a.send(text_to("bob", text)).await;
     }
-    read(&mut b, &conversation, 1).await;
+    b.mark_read(&conversation, 1).await;
     let shown = |user: &Device, seq| (user.user_id.clone(), seq);
     let marks = marks_until(&mut of_alice, &bob, 1).await;
     assert_eq!(marks, [shown(&bob, 1)]);
 
     hide(&mut b, true).await;
-    read(&mut b, &conversation, 2).await;
+    b.mark_read(&conversation, 2).await;
     // Of others Bob is told nothing either, though Alice hides nothing.
-    read(&mut a, &conversation, 3).await;
+    a.mark_read(&conversation, 3).await;
     let marks = marks_until(&mut of_alice, &alice, 3).await;
     assert_eq!(marks, [shown(&alice, 3)]);
     // Behind what was passed over: so it will not come any more.
-    read(&mut b, &conversation, 3).await;
+    b.mark_read(&conversation, 3).await;
     let marks = marks_until(&mut of_bob, &bob, 3).await;
     assert_eq!(marks, [shown(&bob, 1), shown(&bob, 2), shown(&bob, 3)]);
 
     hide(&mut b, false).await;
-    read(&mut b, &conversation, 4).await;
+    b.mark_read(&conversation, 4).await;
     let marks = marks_until(&mut of_alice, &bob, 4).await;
     assert_eq!(marks, [shown(&bob, 4)]);
-    read(&mut a, &conversation, 4).await;
+    a.mark_read(&conversation, 4).await;
     let marks = marks_until(&mut of_bob, &alice, 4).await;
     assert_eq!(marks, [shown(&bob, 4), shown(&alice, 4)]);
 }
@@ -99,9 +78,12 @@ async fn what_is_stored_is_told_of_who_hides_what_is_read() {
     let (alice, bob) = (world.register("alice").await, world.register("bob").await);
     let (mut a, _) = world.connect(&alice, Bytes::new()).await;
     let (mut b, _) = world.connect(&bob, Bytes::new()).await;
-    hide(&mut b, true).await;
+    let tablet = world.sign_in("bob").await;
+    let (mut of_bob, _) = world.connect(&tablet, Bytes::new()).await;
+    hide(&mut of_bob, true).await;
     a.send(text_to("bob", "one")).await;
-    b.events(1).await;
+    // The setting comes first.
+    b.events(2).await;
     let stored = a.mark(|mark| mark.user_id == bob.user_id).await;
     assert_eq!((stored.delivered_seq, stored.read_seq), (1, 0));
 }

@@ -295,6 +295,7 @@ impl Device {
                 | Incoming::Refused(_)
                 | Incoming::Unsupported
                 | Incoming::Goodbye(_)
+                | Incoming::Hint(_)
                 | Incoming::Nothing => {}
             }
         }
@@ -376,6 +377,7 @@ const fn number_of(incoming: &Incoming) -> Option<FrameNumber> {
         | Incoming::Refused(_)
         | Incoming::Unsupported
         | Incoming::Goodbye(_)
+        | Incoming::Hint(_)
         | Incoming::Nothing => None,
     }
 }

@@ -285,9 +285,11 @@ impl Local {
             | Answer::History(_)
             | Answer::Conversations(_)
             | Answer::Members(_)
+            | Answer::ReaderCounts(_)
             | Answer::MediaToken(_)
             | Answer::MediaUrls(_)
-            | Answer::Devices(_) => {}
+            | Answer::Devices(_)
+            | Answer::Profiles(_) => {}
         }
         Ok(None)
     }

@@ -167,6 +167,7 @@ impl ServerLink {
             | Input::SignIn(_)
             | Input::InvalidAuthenticate(_)
             | Input::InvalidRequest { .. }
+            | Input::Typing { .. }
             | Input::Unsupported { .. } => {
                 seen.violation = Some("a frame that no device of this world sends".to_owned());
             }

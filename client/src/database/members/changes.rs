@@ -45,7 +45,8 @@ impl Change {
             | Kind::MessageEdited(_)
             | Kind::MessageDeleted(_)
             | Kind::Reacted(_)
-            | Kind::AccountChanged(_) => return None,
+            | Kind::AccountChanged(_)
+            | Kind::Hidden(_) => return None,
             Kind::GroupCreated(it) => Self::Created {
                 title: it.title.clone(),
                 members: users(&it.members),

@@ -168,10 +168,15 @@ impl Peer {
     }
 
     pub(super) async fn request(&mut self) -> (FrameNumber, Request) {
-        let Input::Request { number, request } = self.input().await else {
-            panic!("no request");
-        };
-        (number, request)
+        loop {
+            let Input::Request { number, request } = self.input().await else {
+                panic!("no request");
+            };
+            // What others say of themselves is another story.
+            if !matches!(request, Request::FetchProfiles(_)) {
+                return (number, request);
+            }
+        }
     }
 
     /// The next message: its frame, id and text.

@@ -62,16 +62,37 @@ impl Router {
         is_here
     }
 
+    /// In which direct conversations these users tell nothing of themselves.
+    /// See [`Store::silent`](crate::store::Store::silent).
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub async fn silent(
+        &self,
+        users: impl Iterator<Item = UserId>,
+    ) -> Result<HashSet<(UserId, ConversationId)>, StoreError> {
+        let mut users: Vec<UserId> = users.collect();
+        users.sort_unstable();
+        users.dedup();
+        match users.is_empty() {
+            true => Ok(HashSet::new()),
+            false => Ok(self.store.silent(&users).await?.into_iter().collect()),
+        }
+    }
+
     /// Tells moved read marks, each to others as well unless one of the two hides read
-    /// receipts. That is asked after the mark was committed: who has hidden theirs and
-    /// reads then is seen by nobody, whatever this process knew before.
+    /// receipts, or the user blocks the other. That is asked after the mark was committed:
+    /// who has hidden theirs and reads then is seen by nobody, whatever this process knew
+    /// before.
     pub(super) async fn put_read_marks(
         &self,
         marks: Vec<(&UserMark, Vec<UserId>)>,
         wakeups: &mut Wakeups,
     ) -> Result<(), StoreError> {
-        let told = marks.iter().filter(|(_, others)| !others.is_empty());
-        let concerned = told.flat_map(|(mark, others)| others.iter().chain([&mark.user]));
+        let told = || marks.iter().filter(|(_, others)| !others.is_empty());
+        let silent = self.silent(told().map(|(mark, _)| mark.user)).await?;
+        let concerned = told().flat_map(|(mark, others)| others.iter().chain([&mark.user]));
         let mut concerned: Vec<UserId> = concerned.copied().collect();
         concerned.sort_unstable();
         concerned.dedup();
@@ -83,7 +104,8 @@ impl Router {
             }
         };
         for (mark, mut others) in marks {
-            let is_hidden = hiding.contains(&mark.user);
+            let is_hidden =
+                hiding.contains(&mark.user) || silent.contains(&(mark.user, mark.conversation));
             others.retain(|other| !is_hidden && !hiding.contains(other));
             self.put_mark(mark.user, &others, &mark.to_wire(), wakeups);
         }

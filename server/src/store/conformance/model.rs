@@ -1,20 +1,18 @@
 //! Random histories, compared with a model that is too simple to be wrong: it
 //! goes through the whole log and asks of each event who was there.
 
+mod blocks;
 mod changes;
+mod compare;
 mod roles;
 
-use std::{
-    cmp::Reverse,
-    collections::{BTreeMap, BTreeSet},
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use magpie_protocol::{
     id::{ConversationId, UserId},
     role::Role,
-    seq::{Position, Seq},
+    seq::Seq,
     setting::Setting,
-    wire::{FetchHistory, HistoryFrom, v1},
 };
 #[cfg(test)]
 use proptest::{
@@ -22,14 +20,10 @@ use proptest::{
     test_runner::{Config, TestRunner},
 };
 
+use self::blocks::is_block;
 pub(in crate::store) use self::changes::Deed;
-use super::{
-    ALL, Opened, Player, World, add, create, decoded, pages::conversation_id, remove, seq, seqs,
-};
-use crate::store::{
-    Append, Command, LogEvent, MembershipChange, Outcome, Positions, ReadLimit, Recency, Shard,
-    SnapshotPlace,
-};
+use super::{Opened, Player, World, add, create, decoded, remove, seq};
+use crate::store::{Append, Command, LogEvent, MembershipChange, Outcome};
 
 /// One step: who does what, with whom, in which of the groups that were made.
 #[derive(Clone, Copy, Debug)]
@@ -65,6 +59,10 @@ pub(in crate::store) enum Step {
         role: Role,
     },
     Set,
+    Block {
+        whom: usize,
+        blocked: bool,
+    },
 }
 
 #[cfg(test)]
@@ -76,8 +74,9 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (0..4_usize, 0..3_usize).prop_map(|(who, group)| Step::Add { who, group }),
         2 => (0..4_usize, 0..3_usize).prop_map(|(who, group)| Step::Remove { who, group }),
         1 => (0..3_usize).prop_map(|group| Step::Leave { group }),
-        2 => Just(Step::Set),
-        5 => (0..3_usize, 1..9_u64, 0..4_usize).prop_map(|(group, seq, deed)| {
+        1 => Just(Step::Set),
+        3 => (0..4_usize, any::<bool>()).prop_map(|(whom, blocked)| Step::Block { whom, blocked }),
+        7 => (0..7_usize, 1..9_u64, 0..4_usize).prop_map(|(group, seq, deed)| {
             Step::Change { group, seq, deed: Deed::ALL[deed] }
         }),
         3 => (0..4_usize, 0..3_usize, 0..3_usize).prop_map(|(who, group, role)| {
@@ -123,7 +122,11 @@ pub(in crate::store) async fn compare(opened: Opened, history: &History) {
     let (batches, count, since, at) = history;
     let mut model = Model::new(World::new(opened)).await;
     for batch in batches {
-        model.append(batch).await;
+        // Blocks are seen at once by what is in another shard.
+        let parts = batch.chunk_by(|(_, one), (_, next)| !is_block(one) && !is_block(next));
+        for part in parts {
+            model.append(part).await;
+        }
     }
     for player in &model.players {
         model.compare_pages(player, *count, *since).await;
@@ -134,29 +137,14 @@ pub(in crate::store) async fn compare(opened: Opened, history: &History) {
     }
 }
 
-/// So many positions into each shard, but not beyond `end`.
-fn behind(end: &Positions, count: u64) -> Positions {
-    let each = end.each().map(|end| {
-        let origin = Shard::of(end).origin().get();
-        Position::new(origin + count).min(end)
-    });
-    Positions::from_each(&each.collect::<Vec<_>>()).unwrap()
-}
-
-fn is_message(event: &v1::Event) -> bool {
-    let content = event.content.as_ref();
-    matches!(
-        content.and_then(|it| it.kind.as_ref()),
-        Some(v1::event_content::Kind::Message(_))
-    )
-}
-
 struct Model {
     world: World,
     players: Vec<Player>,
     groups: Vec<ConversationId>,
     members: BTreeMap<ConversationId, BTreeSet<UserId>>,
     roles: BTreeMap<ConversationId, roles::Roles>,
+    /// Who blocks whom.
+    blocks: BTreeSet<(UserId, UserId)>,
     /// Each event and who may read it.
     log: Vec<(LogEvent, BTreeSet<UserId>)>,
 }
@@ -172,6 +160,7 @@ impl Model {
             players,
             groups: Vec::new(),
             members: BTreeMap::new(),
+            blocks: BTreeSet::new(),
             roles: BTreeMap::new(),
             log: Vec::new(),
         }
@@ -203,8 +192,9 @@ impl Model {
     }
 
     /// The request of a step; none if there is no such group yet.
-    fn request(&mut self, player: usize, step: Step) -> Option<Append> {
-        let player = &self.players[player];
+    fn request(&mut self, number: usize, step: Step) -> Option<Append> {
+        let player = &self.players[number];
+        let by = number;
         let group = |number: usize| self.groups.get(number).copied();
         let command = match step {
             Step::Write { to } => return Some(self.world.to(player, &self.players[to], "word")),
@@ -227,7 +217,16 @@ impl Model {
                 group: number,
                 seq,
                 deed,
-            } => deed.command(group(number)?, seq),
+            } => match number {
+                0..3 => deed.command(group(number)?, seq),
+                _ => deed.command(self.direct(by, number % 4), seq),
+            },
+            Step::Block { whom, blocked } => Command::ChangeAccount {
+                setting: Setting::Block {
+                    user: self.players[whom].id(),
+                    blocked,
+                },
+            },
             Step::SetRole {
                 who,
                 group: number,
@@ -278,7 +277,10 @@ impl Model {
                 let deed = if *removed { Deed::Unreact } else { Deed::React };
                 is_member(conversation, actor) && self.may(request, *conversation, *seq, deed)
             }
-            Command::ChangeAccount { .. } | Command::CreateGroup { .. } => true,
+            Command::ChangeAccount { setting } => {
+                !matches!(setting, Setting::Block { user, .. } if *user == actor)
+            }
+            Command::CreateGroup { .. } => true,
             Command::AddMembers {
                 conversation,
                 names,
@@ -313,6 +315,8 @@ impl Model {
     fn take(&mut self, event: LogEvent) {
         self.follow(&event);
         self.follow_roles(&event);
+        self.follow_blocks(&event);
+        assert_eq!(event.hidden, self.hidden(&event));
         let members = self.members.entry(event.conversation).or_default();
         if let Some(MembershipChange::Joined(joined)) = &event.change {
             members.extend(joined);
@@ -335,165 +339,5 @@ impl Model {
             .iter()
             .filter(move |(_, readers)| readers.contains(&by));
         readable.map(|(event, _)| event)
-    }
-
-    async fn compare_pages(&self, player: &Player, count: usize, since: u64) {
-        let heads = self.world.heads().await;
-        let since = behind(&heads, since);
-        // In the order of shards, and in each in that of the log.
-        let expected = self
-            .readable(player)
-            .filter(|it| !since.covers(it.position));
-        let mut expected: Vec<_> = expected.collect();
-        expected.sort_by_key(|it| it.position);
-        for limit in [
-            ALL,
-            ReadLimit { count, ..ALL },
-            ReadLimit { size: 1, ..ALL },
-        ] {
-            let mut after = since;
-            let mut read: Vec<LogEvent> = Vec::new();
-            loop {
-                let page = self.world.page(player, after, limit).await;
-                for described in &page.conversations {
-                    let id = conversation_id(described);
-                    let first = page.events.iter().find(|event| {
-                        event.conversation == id && event.seq.get() == described.first_seq
-                    });
-                    assert!(first.is_some(), "described without beginning");
-                }
-                assert!(page.upto != after || page.complete);
-                after = page.upto;
-                read.extend(page.events);
-                if page.complete {
-                    break;
-                }
-            }
-            assert_eq!(read.iter().collect::<Vec<_>>(), expected);
-            assert_eq!(after, heads);
-        }
-    }
-
-    async fn compare_snapshots(&self, player: &Player, count: usize, since: u64, at: u64) {
-        let at = behind(&self.world.heads().await, at);
-        let since = behind(&at, since);
-        let expected = self.snapshot(player, &since, &at);
-        for limit in [ALL, ReadLimit { count, ..ALL }] {
-            let below = Recency::LAST;
-            let mut next = Some(SnapshotPlace { since, at, below });
-            let mut read: Vec<(ConversationId, Vec<u64>)> = Vec::new();
-            while let Some(place) = next {
-                let page = self
-                    .world
-                    .store
-                    .snapshot_page(player.id(), place, None, limit)
-                    .await;
-                let page = page.unwrap();
-                for described in &page.conversations {
-                    let id = conversation_id(described);
-                    let mut events = page.events.clone();
-                    events.retain(|event| event.conversation == id);
-                    read.push((id, seqs(&events)));
-                }
-                next = page.next;
-            }
-            assert_eq!(read, expected);
-        }
-    }
-
-    /// Conversations that changed, and what is new in the user's latest
-    /// membership of each.
-    fn snapshot(
-        &self,
-        player: &Player,
-        since: &Positions,
-        at: &Positions,
-    ) -> Vec<(ConversationId, Vec<u64>)> {
-        let mut runs: BTreeMap<ConversationId, Vec<&LogEvent>> = BTreeMap::new();
-        for event in self.readable(player).filter(|it| at.covers(it.position)) {
-            let run = runs.entry(event.conversation).or_default();
-            // A beginning is a new membership, also directly behind an old one.
-            let begins = matches!(&event.change, Some(MembershipChange::Joined(joined))
-                if joined.contains(&player.id()));
-            if begins {
-                run.clear();
-            }
-            run.push(event);
-        }
-        let mut runs: Vec<_> = runs.into_iter().collect();
-        runs.retain(|(_, run)| run.last().is_some_and(|last| !since.covers(last.position)));
-        runs.sort_by_key(|(_, run)| Reverse(run.last().map(|last| last.position)));
-        let new = |run: Vec<&LogEvent>| {
-            let new = run
-                .into_iter()
-                .filter(|event| !since.covers(event.position));
-            new.map(|event| event.seq.get()).collect::<Vec<_>>()
-        };
-        runs.into_iter()
-            .map(|(id, run)| (id, new(run)))
-            .map(|(id, run)| (id, run[run.len().saturating_sub(50)..].to_vec()))
-            .collect()
-    }
-
-    /// How many messages of others there are up to the last event that they may read.
-    async fn compare_counts(&self, player: &Player) {
-        let described = self.world.store.conversations(player.id(), None, ALL);
-        for described in described.await.unwrap().0 {
-            let id = conversation_id(&described);
-            let upto = self.log.iter().map(|(event, _)| event);
-            let upto = upto.filter(|it| it.conversation == id);
-            let of_others = upto
-                .filter(|it| it.seq.get() <= described.head_seq)
-                .map(decoded)
-                .filter(|it| {
-                    is_message(it) && it.sender.as_ref().unwrap().user_id != player.id().to_wire()
-                });
-            let counts = described.counts.unwrap();
-            assert_eq!(counts.messages, of_others.count() as u64);
-        }
-    }
-
-    async fn compare_history(&self, player: &Player, count: usize) {
-        for conversation in self.members.keys().copied() {
-            let readable = self.readable(player);
-            let readable: Vec<u64> = readable
-                .filter(|event| event.conversation == conversation)
-                .map(|event| event.seq.get())
-                .collect();
-            let limit = u32::try_from(count).unwrap();
-            let read = |from| {
-                let request = FetchHistory {
-                    conversation,
-                    from,
-                    limit,
-                };
-                self.world.store.history(player.id(), request)
-            };
-            let (mut up, mut down) = (Vec::new(), Vec::new());
-            let mut states = BTreeMap::new();
-            loop {
-                let after = seq(up.last().copied().unwrap_or(0));
-                let Some(page) = read(HistoryFrom::After(after)).await.unwrap() else {
-                    break;
-                };
-                up.extend(seqs(&page.events));
-                states.extend(page.states.into_iter().map(|state| (state.seq, state)));
-                if page.complete {
-                    break;
-                }
-            }
-            loop {
-                let before = seq(down.first().copied().unwrap_or(u64::MAX));
-                let Some(page) = read(HistoryFrom::Before(before)).await.unwrap() else {
-                    break;
-                };
-                down.splice(0..0, seqs(&page.events));
-                if page.complete {
-                    break;
-                }
-            }
-            assert_eq!((&up, &down), (&readable, &readable));
-            assert_eq!(states, self.states(player, conversation));
-        }
     }
 }

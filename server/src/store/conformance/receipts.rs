@@ -6,11 +6,31 @@ use magpie_protocol::{
     id::{ConversationId, UserId},
     limits::MARKED_MEMBERS_MAX,
     setting::Setting,
-    wire::{FetchMembers, v1},
+    wire::{CountReaders, FetchMembers, v1},
 };
 
-use super::{ALL, Player, World};
-use crate::store::{Append, Command, Positions, Recency, SnapshotPlace};
+use super::{ALL, Player, World, seq};
+use crate::store::{Append, Command, MarkRead, Positions, Recency, Refusal, Shard, SnapshotPlace};
+
+impl World {
+    /// Moves a mark. Where it is now.
+    pub(in crate::store) async fn mark(
+        &self,
+        of: &Player,
+        id: ConversationId,
+        to: u64,
+    ) -> Option<u64> {
+        let shard = Shard::of_conversation(id, self.store.shard_count());
+        let mark = MarkRead {
+            user: of.id(),
+            conversation: id,
+            seq: seq(to),
+        };
+        let marked = self.store.mark_read(shard, &[mark]).await.unwrap();
+        assert!(marked.head >= marked.after);
+        marked.marks[0].map(|mark| mark.seq.get())
+    }
+}
 
 fn receipts(world: &World, of: &Player, hidden: bool) -> Append {
     let setting = Setting::Receipts { hidden };
@@ -131,6 +151,90 @@ pub(in crate::store) async fn who_hides_receipts_is_told_nobodys(world: World) {
     assert_eq!(members(&more[0]).await, [0, 4, 3]);
 }
 
+async fn count(
+    world: &World,
+    of: &Player,
+    conversation: ConversationId,
+    seqs: &[u64],
+) -> Result<Vec<u64>, Refusal> {
+    let request = CountReaders {
+        conversation,
+        seqs: seqs.iter().map(|it| seq(*it)).collect(),
+    };
+    world.store.count_readers(of.id(), request).await.unwrap()
+}
+
+pub(in crate::store) async fn readers_are_counted_of_each_message(world: World) {
+    // Of 1 to 4, which Alice sent.
+    let (players, group) = read_so_far(&world, [4, 3, 2]).await;
+    let [alice, bob, carol] = &players;
+    assert_eq!(
+        count(&world, alice, group, &[1, 2, 3, 4]).await,
+        Ok(vec![2, 2, 1, 0])
+    );
+    assert_eq!(count(&world, carol, group, &[3]).await, Ok(vec![1]));
+    // Who comes later, or comes back, is no reader of what was before.
+    let dora = world.player("dora").await;
+    world.add(alice, group, &[&dora]).await;
+    world.remove(alice, group, carol).await;
+    world.accept(world.post(bob, group, "seven")).await;
+    world.add(alice, group, &[carol]).await;
+    for player in [bob, carol, &dora, alice] {
+        world.mark(player, group, 8).await;
+    }
+    let counted = count(&world, &dora, group, &[5, 7, 8]).await;
+    assert_eq!(
+        counted,
+        Ok(vec![2, 2, 3]),
+        "5 and 8 are Alice's, 7 is Bob's"
+    );
+    assert_eq!(count(&world, alice, group, &[2, 4]).await, Ok(vec![1, 1]));
+    // Nor is who is gone, or hides it.
+    world.accept(receipts(&world, bob, true)).await;
+    assert_eq!(
+        count(&world, alice, group, &[4, 7, 8]).await,
+        Ok(vec![0, 2, 2])
+    );
+    world.accept(receipts(&world, bob, false)).await;
+    world.remove(alice, group, bob).await;
+    assert_eq!(
+        count(&world, alice, group, &[4, 7, 8]).await,
+        Ok(vec![0, 2, 2])
+    );
+}
+
+/// D10.
+pub(in crate::store) async fn readers_are_told_to_who_may_read_it(world: World) {
+    let (players, group) = read_so_far(&world, [4, 3, 2]).await;
+    let [alice, bob, carol] = &players;
+    let (dora, eve) = (world.player("dora").await, world.player("eve").await);
+    world.add(alice, group, &[&dora]).await;
+    let refused = Err(Refusal::NotFound);
+    let nowhere = ConversationId::new([9; 16]);
+    assert_eq!(count(&world, &eve, group, &[1]).await, refused);
+    assert_eq!(count(&world, &eve, nowhere, &[1]).await, refused);
+    assert_eq!(
+        count(&world, alice, group, &[6]).await,
+        refused,
+        "not there yet"
+    );
+    // Dora may read from 5 on.
+    assert_eq!(count(&world, &dora, group, &[4, 5]).await, refused);
+    assert_eq!(count(&world, &dora, group, &[5]).await, Ok(vec![0]));
+    // Who left is told of nothing; who came back, of what they may read, before it too.
+    world.remove(alice, group, carol).await;
+    assert_eq!(count(&world, carol, group, &[2]).await, refused);
+    world.accept(world.post(alice, group, "seven")).await;
+    world.add(alice, group, &[carol]).await;
+    assert_eq!(count(&world, carol, group, &[2, 8]).await, Ok(vec![1, 0]));
+    assert_eq!(count(&world, carol, group, &[2, 7]).await, refused);
+    world.accept(receipts(&world, carol, true)).await;
+    let hidden = Err(Refusal::ReceiptsHidden);
+    assert_eq!(count(&world, carol, group, &[2, 8]).await, hidden);
+    assert_eq!(count(&world, carol, group, &[2, 7]).await, refused);
+    assert_eq!(count(&world, bob, group, &[2, 7]).await, Ok(vec![1, 0]));
+}
+
 /// Also of two changes in one batch, and a repeat is not a later word.
 pub(in crate::store) async fn the_last_word_on_receipts_holds(world: World) {
     let (players, group) = read_so_far(&world, [1, 2, 3]).await;
@@ -139,7 +243,7 @@ pub(in crate::store) async fn the_last_word_on_receipts_holds(world: World) {
     let show = receipts(&world, alice, false);
     world.append(&[hide.clone(), show.clone()]).await;
     assert_eq!(told(&world, bob, &players, group).await, [1, 2, 3]);
-    world.append(&[hide.clone()]).await;
+    world.append(std::slice::from_ref(&hide)).await;
     assert_eq!(told(&world, bob, &players, group).await, [1, 2, 3]);
     let hide = receipts(&world, alice, true);
     world.append(&[show, hide.clone()]).await;

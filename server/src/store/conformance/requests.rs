@@ -1,4 +1,4 @@
-//! What people in stories ask for.
+//! What people in stories ask for, and how it is read.
 
 use magpie_protocol::{
     id::ConversationId,
@@ -8,7 +8,7 @@ use magpie_protocol::{
 };
 use prost::Message as _;
 
-use super::Player;
+use super::{Player, World};
 use crate::store::{Command, LogEvent};
 
 pub(in crate::store) fn send(to: Target, text: &str) -> Command {
@@ -47,4 +47,36 @@ pub(in crate::store) fn seqs(events: &[LogEvent]) -> Vec<u64> {
 
 pub(in crate::store) const fn seq(number: u64) -> Seq {
     Seq::new(number)
+}
+
+impl World {
+    /// Makes a group of its creator and others.
+    pub(in crate::store) async fn group(
+        &self,
+        creator: &Player,
+        others: &[&Player],
+    ) -> ConversationId {
+        let request = self.request(creator, create("Tea", others));
+        let (conversation, seq) = self.accept(request).await;
+        assert_eq!(seq, 1);
+        conversation
+    }
+
+    pub(in crate::store) async fn add(
+        &self,
+        by: &Player,
+        to: ConversationId,
+        who: &[&Player],
+    ) -> u64 {
+        self.accept(self.request(by, add(to, who))).await.1
+    }
+
+    pub(in crate::store) async fn remove(
+        &self,
+        by: &Player,
+        from: ConversationId,
+        who: &Player,
+    ) -> u64 {
+        self.accept(self.request(by, remove(from, who))).await.1
+    }
 }

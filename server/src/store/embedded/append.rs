@@ -5,7 +5,7 @@ use std::{collections::HashSet, sync::Arc};
 
 use magpie_protocol::{role::Role, text::UserName};
 
-use super::{log::Log, rows, writer::Writer};
+use super::{blocks, log::Log, rows, writer::Writer};
 use crate::store::{
     Append, Committed, Outcome, Refusal, StoreError,
     rules::{self, Asked, Change, Effect, Joined, Permit, Person, Place, Reacted, Standing},
@@ -81,10 +81,10 @@ impl Log<'_> {
             Ok(asked) => asked,
             Err(outcome) => return Ok(outcome),
         };
-        let standing = self.standing(append, &asked, &sender)?;
+        let standing = self.standing(append, &asked, (&sender, peer.as_ref()))?;
         let permit = rules::permit(append, &asked, &standing)?;
-        let effect = self.decide(permit, &sender)?;
-        let seq = self.carry_out(append, &asked, &sender, effect)?;
+        let decided = self.decide(permit, &sender, standing.is_blocked)?;
+        let seq = self.carry_out(append, &asked, &sender, decided)?;
         Ok(Outcome::Accepted {
             conversation: asked.conversation,
             seq,
@@ -96,7 +96,7 @@ impl Log<'_> {
         &mut self,
         append: &Append,
         asked: &Asked,
-        sender: &Person,
+        (sender, peer): (&Person, Option<&Arc<Person>>),
     ) -> Result<Standing, StoreError> {
         let (device, user) = (append.actor.device, append.actor.user);
         let has_device = self.caches.may_act(self.connection, device, user)?;
@@ -111,12 +111,19 @@ impl Log<'_> {
             is_deleted,
             place,
             role,
+            is_blocked: blocks::is_sender_blocked(self.connection, sender, place, peer)?,
         })
     }
 
-    /// Finds the rest of the facts.
-    fn decide(&mut self, permit: Permit<'_>, sender: &Arc<Person>) -> Result<Effect, Stop> {
-        Ok(match permit {
+    /// Finds the rest of the facts. With whether the event is hidden from others.
+    fn decide(
+        &mut self,
+        permit: Permit<'_>,
+        sender: &Arc<Person>,
+        is_blocked: bool,
+    ) -> Result<(Effect, bool), Stop> {
+        let mut hidden = is_blocked && permit.says_something();
+        let effect = match permit {
             Permit::Post(place, message) => {
                 rules::post(place, message, &self.attached(sender, message)?)?
             }
@@ -136,9 +143,10 @@ impl Log<'_> {
                     Change::Edit(..) | Change::Delete => Reacted::default(),
                 };
                 let facts = (subject, reacted);
+                hidden = rules::is_hidden(change, is_blocked, &facts);
                 rules::change((joined, seq), change, sender, facts, self.committed_at_ms)?
             }
-            Permit::ChangeAccount(place, setting) => rules::change_account(place, sender, setting),
+            Permit::ChangeAccount(place, setting) => rules::change_account(place, sender, setting)?,
             Permit::CreateGroup(title, names) => {
                 let people = self.people(names)?;
                 rules::create_group(sender, title, people, self.members_max)?
@@ -175,7 +183,8 @@ impl Log<'_> {
                 let (person, from) = self.member(joined.place, name)?;
                 rules::set_role(joined, sender, person, from, role)?
             }
-        })
+        };
+        Ok((effect, hidden))
     }
 
     fn role(&mut self, place: Place, user: &Person) -> Result<Option<Role>, StoreError> {

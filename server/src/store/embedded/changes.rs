@@ -8,9 +8,10 @@ use magpie_protocol::{
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
+    blocks,
     log::Log,
     notify::SET_NOTIFY,
-    receipts,
+    people, receipts,
     rows::{OPEN_END, signed, unsigned},
     uses,
 };
@@ -23,9 +24,9 @@ use crate::store::{
 /// An event, if the user may read it.
 pub(super) const FIND_SUBJECT: &str = "
     SELECT e.kind, e.sender, e.committed_at_ms, e.body = ?4,
-           (SELECT count(*) FROM edits x WHERE x.conversation = ?1 AND x.seq = ?2)
+           (SELECT count(*) FROM edits x WHERE x.conversation = ?1 AND x.seq = ?2), e.hidden
       FROM events e
-     WHERE e.conversation = ?1 AND e.seq = ?2
+     WHERE e.conversation = ?1 AND e.seq = ?2 AND (NOT e.hidden OR e.sender = ?3)
        AND EXISTS (SELECT 1 FROM members m
                     WHERE m.user = ?3 AND m.conversation = ?1
                       AND ?2 BETWEEN m.from_seq AND m.to_seq)";
@@ -47,7 +48,7 @@ pub(super) const FIND_REACTED: &str = "
                             ORDER BY r.emoji LIMIT 1)
                      FROM standing s WHERE s.emoji IS NOT NULL)
                SELECT count(emoji) FROM standing) END,
-           own_count
+           own_count, own_hidden
       FROM (SELECT EXISTS (SELECT 1 FROM reactions r
                             WHERE r.conversation = ?1 AND r.seq = ?2 AND r.user = ?3
                               AND r.emoji = ?4 AND r.removed_seq = 9223372036854775807) AS own,
@@ -55,10 +56,14 @@ pub(super) const FIND_REACTED: &str = "
                             WHERE r.conversation = ?1 AND r.seq = ?2 AND r.emoji = ?4
                               AND r.removed_seq = 9223372036854775807) AS there,
                    (SELECT count(*) FROM reactions r
-                     WHERE r.conversation = ?1 AND r.seq = ?2 AND r.user = ?3) AS own_count)";
+                     WHERE r.conversation = ?1 AND r.seq = ?2 AND r.user = ?3) AS own_count,
+                   EXISTS (SELECT 1 FROM reactions r
+                            WHERE r.conversation = ?1 AND r.seq = ?2 AND r.user = ?3
+                              AND r.emoji = ?4 AND r.removed_seq = 9223372036854775807
+                              AND r.hidden) AS own_hidden)";
 
 const INSERT_EDIT: &str = "
-    INSERT INTO edits (conversation, seq, edit_seq) VALUES (?1, ?2, ?3)";
+    INSERT INTO edits (conversation, seq, edit_seq, hidden) VALUES (?1, ?2, ?3, ?4)";
 
 const BLANK_MESSAGE: &str = "
     UPDATE events SET body = ?3 WHERE conversation = ?1 AND seq = ?2";
@@ -71,8 +76,8 @@ const BLANK_EDITS: &str = "
 const FORGET_REACTIONS: &str = "DELETE FROM reactions WHERE conversation = ?1 AND seq = ?2";
 
 const INSERT_REACTION: &str = "
-    INSERT INTO reactions (conversation, seq, emoji, user, added_seq, removed_seq)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+    INSERT INTO reactions (conversation, seq, emoji, user, added_seq, removed_seq, hidden)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
 
 const END_REACTION: &str = "
     UPDATE reactions SET removed_seq = ?5
@@ -104,6 +109,7 @@ impl Log<'_> {
                     committed_at_ms: row.get(2)?,
                     is_deleted: row.get(3)?,
                     edit_count: unsigned(row.get(4)?),
+                    is_hidden: row.get(5)?,
                 },
             ))
         });
@@ -132,6 +138,7 @@ impl Log<'_> {
                 is_there: row.get(1)?,
                 count: unsigned(row.get(2)?),
                 own_count: unsigned(row.get(3)?),
+                is_hidden: row.get(4)?,
             })
         })?)
     }
@@ -140,7 +147,7 @@ impl Log<'_> {
 /// Writes what goes with the event at `by`.
 pub(super) fn write(
     connection: &Connection,
-    (place, by, at_ms): (Place, Seq, i64),
+    (place, by, hidden, at_ms): (Place, Seq, bool, i64),
     sender: &Person,
     aside: Aside,
 ) -> Result<(), StoreError> {
@@ -149,7 +156,7 @@ pub(super) fn write(
         Aside::Nothing => {}
         Aside::Edit(seq) => {
             let mut insert = connection.prepare_cached(INSERT_EDIT)?;
-            insert.execute(params![key, signed(seq.get()), by])?;
+            insert.execute(params![key, signed(seq.get()), by, hidden])?;
         }
         Aside::Delete(seq) => {
             let at = signed(seq.get());
@@ -163,7 +170,8 @@ pub(super) fn write(
         }
         Aside::React(seq, emoji) => {
             let mut insert = connection.prepare_cached(INSERT_REACTION)?;
-            let params = params![key, signed(seq.get()), emoji, sender.key, by, OPEN_END];
+            let at = signed(seq.get());
+            let params = params![key, at, emoji, sender.key, by, OPEN_END, hidden];
             insert.execute(params)?;
         }
         Aside::UpdateGroup(update) => {
@@ -177,6 +185,7 @@ pub(super) fn write(
             let params = params![key, signed(seq.get()), emoji, sender.key, by, OPEN_END];
             end.execute(params)?;
         }
+        Aside::Block(user, blocked) => blocks::set(connection, sender, user, blocked)?,
         Aside::Attach(media) => uses::add(connection, (key, by), &media)?,
         Aside::Notify(conversation, notify) => {
             let of = conversation.map_or_else(Vec::new, |id| id.bytes().to_vec());
@@ -184,6 +193,7 @@ pub(super) fn write(
             let mut set = connection.prepare_cached(SET_NOTIFY)?;
             set.execute(params![sender.key, of, notify.level.number(), until_ms])?;
         }
+        Aside::Person(said) => people::write(connection, sender, by, &said)?,
         Aside::HideReceipts(hidden) => receipts::set(connection, sender.key, hidden)?,
     }
     Ok(())

@@ -62,7 +62,7 @@ pub(super) fn upto(
 pub(super) fn next(
     connection: &Connection,
     place: Place,
-    kind: EventKind,
+    (kind, hidden): (EventKind, bool),
     sender: &Person,
 ) -> Result<(u64, u64), StoreError> {
     if kind != EventKind::Message {
@@ -70,7 +70,8 @@ pub(super) fn next(
     }
     let head = signed(place.head.get());
     let own = count(connection, FIND_OWN, [place.key, sender.key, head])?;
-    Ok((place.messages + 1, unsigned(own) + 1))
+    let more = u64::from(!hidden);
+    Ok((place.messages + more, unsigned(own) + more))
 }
 
 /// Counts for those whom an event at `seq` mentions.

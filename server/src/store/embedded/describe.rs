@@ -68,18 +68,19 @@ impl Interval {
 const FIND_MEMBERS: &str = concat!(
     "SELECT u.user_id, u.name, m.from_seq, coalesce(d.position, 0),",
     read_seq_told!("?3"),
-    ", m.role
+    ", m.role, b.delivered_seq, b.read_seq
       FROM members m
       JOIN users u ON u.key = m.user
       LEFT JOIN delivered d ON d.user = m.user
       LEFT JOIN marks k ON k.user = m.user AND k.conversation = m.conversation
+      LEFT JOIN blocks b ON b.user = m.user AND b.blocked = ?3 AND m.role = 0
      WHERE m.conversation = ?1 AND m.to_position > ?2 AND m.from_position <= ?2
      ORDER BY m.user"
 );
 
 /// The same of one member alone, in a conversation of many.
 const FIND_SELF: &str = "
-    SELECT u.user_id, u.name, 0, 0, coalesce(k.read_seq, 0), m.role
+    SELECT u.user_id, u.name, 0, 0, coalesce(k.read_seq, 0), m.role, NULL, NULL
       FROM members m JOIN users u ON u.key = m.user
       LEFT JOIN marks k ON k.user = m.user AND k.conversation = m.conversation
      WHERE m.user = ?2 AND m.conversation = ?1 AND m.from_seq = ?3";
@@ -208,16 +209,21 @@ fn oneself(
     Ok(vec![member])
 }
 
-/// A member from a row of user id, name, (two that are the caller's), read mark and role.
+/// A member from a row of user id, name, (two that are the caller's), read mark, role, and
+/// the marks of which no more is told to whom they block, if they do.
 pub(super) fn member(row: &Row<'_>, delivered: i64, head: i64) -> rusqlite::Result<v1::Member> {
     let read: i64 = row.get(4)?;
+    let at_most = |column, mark: i64| -> rusqlite::Result<u64> {
+        let most: Option<i64> = row.get(column)?;
+        Ok(unsigned(mark.min(most.unwrap_or(mark))))
+    };
     Ok(v1::Member {
         user: Some(v1::User {
             user_id: UserId::new(row.get(0)?).to_wire(),
             name: row.get(1)?,
         }),
-        delivered_seq: unsigned(delivered),
-        read_seq: unsigned(read.min(head)),
+        delivered_seq: at_most(6, delivered)?,
+        read_seq: at_most(7, read.min(head))?,
         role: row.get(5)?,
     })
 }

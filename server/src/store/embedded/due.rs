@@ -4,6 +4,7 @@ use magpie_protocol::{id::DeviceId, seq::Position};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{
+    blocks::is_blocked,
     describe::{Interval, Places},
     notify::is_muted,
     pages::is_far,
@@ -20,13 +21,15 @@ use crate::store::{
 const PULL_FORWARD: &str = "UPDATE wakes SET due_at_ms = ?1 WHERE due_at_ms > ?2";
 
 /// Wakes that are due, whether they have nowhere to go, whether they are answered, and
-/// whether what they are for is muted by now.
+/// whether what they are for is muted by now, or its sender blocked.
 const FIND_DUE: &str = concat!(
     "SELECT w.device, d.device_id, d.user, w.tries, w.position, c.cursor,
            d.is_revoked OR p.device IS NULL,
-           EXISTS (SELECT 1 FROM events e WHERE e.position = w.position AND ",
+           EXISTS (SELECT 1 FROM events e WHERE e.position = w.position AND (",
     is_muted!("d.user", "e.conversation", "?1"),
-    ") FROM wakes w
+    " OR ",
+    is_blocked!("d.user", "e.sender"),
+    ")) FROM wakes w
       JOIN devices d ON d.key = w.device
       JOIN cursors c ON c.device = w.device
       LEFT JOIN push_addresses p ON p.device = w.device
@@ -45,6 +48,8 @@ pub(super) const FIND_NEXT: &str = concat!(
                           AND m.from_seq <= e.seq AND m.to_position = ?3
       WHERE e.position > ?2 AND e.sender <> ?1 AND NOT ",
     is_muted!("m.user", "m.conversation", "?4"),
+    " AND NOT ",
+    is_blocked!("m.user", "e.sender"),
     " AND ",
     is_worthy!(),
     " ORDER BY e.position LIMIT 1"
@@ -62,7 +67,9 @@ const FIND_OPEN: &str = concat!(
 pub(super) const FIND_NEXT_IN: &str = concat!(
     "SELECT e.position, e.committed_at_ms FROM events e
       WHERE e.conversation = ?2 AND e.seq BETWEEN ?3 AND ?4
-        AND (e.seq = ?4 OR e.sender <> ?1 AND ",
+        AND (e.seq = ?4 OR e.sender <> ?1 AND NOT ",
+    is_blocked!("?1", "e.sender"),
+    " AND ",
     is_worthy!(),
     ") ORDER BY e.seq LIMIT 1"
 );

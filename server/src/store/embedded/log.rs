@@ -43,6 +43,7 @@ struct NewEvent {
     kind: EventKind,
     content: Kind,
     change: Option<MembershipChange>,
+    hidden: bool,
 }
 
 pub(super) const FIND_KNOWN: &str = "
@@ -51,8 +52,8 @@ pub(super) const FIND_KNOWN: &str = "
 
 const INSERT_EVENT: &str = "
     INSERT INTO events (position, conversation, seq, sender, kind, committed_at_ms,
-                        message_id, digest, body, message_count, sender_count)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
+                        message_id, digest, body, message_count, sender_count, hidden)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
 
 const INSERT_MEMBER: &str = "
     INSERT INTO members (user, conversation, from_seq, from_position, to_seq, to_position, role)
@@ -108,7 +109,7 @@ impl Log<'_> {
         append: &Append,
         asked: &Asked,
         sender: &Person,
-        effect: Effect,
+        (effect, hidden): (Effect, bool),
     ) -> Result<Seq, StoreError> {
         let Effect {
             scene,
@@ -126,6 +127,7 @@ impl Log<'_> {
             kind,
             content,
             change: members.change(),
+            hidden,
         };
         let seq = self.write(asked, place, sender, event)?;
         match members {
@@ -153,7 +155,7 @@ impl Log<'_> {
         }
         changes::write(
             self.connection,
-            (place, seq, self.committed_at_ms),
+            (place, seq, hidden, self.committed_at_ms),
             sender,
             aside,
         )?;
@@ -189,12 +191,15 @@ impl Log<'_> {
     ) -> Result<Seq, StoreError> {
         let (position, seq) = (self.head.next(), place.head.next());
         let to = (place, seq);
-        counts::write_mentions(self.connection, self.caches, to, &event.content, sender.id)?;
+        if !event.hidden {
+            counts::write_mentions(self.connection, self.caches, to, &event.content, sender.id)?;
+        }
         let content = v1::EventContent {
             kind: Some(event.content),
         };
         let body = content.encode_to_vec();
-        let (messages, own) = counts::next(self.connection, place, event.kind, sender)?;
+        let (messages, own) =
+            counts::next(self.connection, place, (event.kind, event.hidden), sender)?;
         let mut statement = self.connection.prepare_cached(INSERT_EVENT)?;
         statement.execute(params![
             signed(position.get()),
@@ -208,6 +213,7 @@ impl Log<'_> {
             body,
             signed(messages),
             signed(own),
+            event.hidden,
         ])?;
         let encoded = encode_event(&EventParts {
             conversation: asked.conversation,
@@ -231,6 +237,7 @@ impl Log<'_> {
             seq,
             encoded,
             change: event.change,
+            hidden: event.hidden.then_some(sender.id),
         });
         Ok(seq)
     }

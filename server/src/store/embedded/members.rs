@@ -29,10 +29,11 @@ const FIND_PLACE: &str = "
 pub(super) const FIND_PAGE: &str = concat!(
     "SELECT u.user_id, u.name, 0, 0,",
     read_seq_told!("?5"),
-    ", m.role
+    ", m.role, b.delivered_seq, b.read_seq
       FROM members m
       JOIN users u ON u.key = m.user
       LEFT JOIN marks k ON k.user = m.user AND k.conversation = m.conversation
+      LEFT JOIN blocks b ON b.user = m.user AND b.blocked = ?5 AND m.role = 0
      WHERE m.conversation = ?1 AND m.to_position = ?2 AND m.user > ?3
      ORDER BY m.user LIMIT ?4"
 );

@@ -8,6 +8,7 @@
 
 mod accounts;
 mod append;
+mod blocks;
 mod broadcasts;
 mod changes;
 mod checkpoint;
@@ -23,6 +24,7 @@ mod notify;
 mod open;
 mod operators;
 mod pages;
+mod people;
 mod previews;
 mod readers;
 mod receipts;
@@ -51,7 +53,7 @@ use magpie_protocol::{
     id::{ConversationId, DeviceId, UserId},
     seq::Position,
     text::UserName,
-    wire::{FetchHistory, FetchMembers, v1},
+    wire::{CountReaders, FetchHistory, FetchMembers, v1},
 };
 use parking_lot::Mutex;
 use rusqlite::Connection;
@@ -61,7 +63,7 @@ use self::{checkpoint::Checkpoints, readers::Readers, writer::Writer};
 use super::{
     Account, Append, Committed, Confirm, Connect, CreateUser, Device, DeviceLine, Generation,
     HistoryPage, LogState, MarkRead, Marked, Membership, NewDevice, Positions, PutDevice,
-    ReadLimit, Shard, SnapshotPage, SnapshotPlace, Store, StoreError, Stretch, UserPage,
+    ReadLimit, Refusal, Shard, SnapshotPage, SnapshotPlace, Store, StoreError, Stretch, UserPage,
     ahead::Ahead,
     seen::{Seen, went_back},
 };
@@ -281,6 +283,15 @@ impl Store for Embedded {
             .await
     }
 
+    async fn count_readers(
+        &self,
+        user: UserId,
+        request: CountReaders,
+    ) -> Result<Result<Vec<u64>, Refusal>, StoreError> {
+        self.read(move |connection| receipts::count_readers(connection, user, &request))
+            .await
+    }
+
     async fn hiding_receipts(&self, users: &[UserId]) -> Result<HashSet<UserId>, StoreError> {
         let users = users.to_vec();
         self.read(move |connection| receipts::hiding(connection, &users))
@@ -303,6 +314,12 @@ impl Store for Embedded {
         limit: ReadLimit,
     ) -> Result<(Vec<v1::Conversation>, bool), StoreError> {
         self.read(move |connection| describe::conversations(connection, user, after, limit))
+            .await
+    }
+
+    async fn silent(&self, users: &[UserId]) -> Result<Vec<(UserId, ConversationId)>, StoreError> {
+        let users = users.to_vec();
+        self.read(move |connection| blocks::silent(connection, &users))
             .await
     }
 

@@ -9,7 +9,7 @@ use prost::Message as _;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{
-    Embedded, accounts,
+    Embedded, accounts, people,
     rows::{self, OPEN_END, signed, unsigned},
     writer::Caches,
 };
@@ -253,8 +253,12 @@ fn carry_out(
             connection
                 .prepare_cached(BLANK_ACCOUNT_LOG)?
                 .execute([log])?;
+            people::forget(connection, key)?;
             connection
                 .prepare_cached("DELETE FROM notify WHERE user = ?1")?
+                .execute([key])?;
+            connection
+                .prepare_cached("DELETE FROM blocks WHERE user = ?1")?
                 .execute([key])?
         }
     };

@@ -17,12 +17,12 @@ const FIND_MESSAGE: &str = "
     SELECT c.conversation_id, e.seq, u.name,
            coalesce((SELECT n.body FROM edits x
                        JOIN events n ON n.conversation = x.conversation AND n.seq = x.edit_seq
-                      WHERE x.conversation = e.conversation AND x.seq = e.seq
+                      WHERE x.conversation = e.conversation AND x.seq = e.seq AND NOT x.hidden
                       ORDER BY x.edit_seq DESC LIMIT 1), e.body)
       FROM events e
       JOIN conversations c ON c.key = e.conversation
       JOIN users u ON u.key = e.sender
-     WHERE e.position = ?1 AND e.kind = ?2";
+     WHERE e.position = ?1 AND e.kind = ?2 AND NOT e.hidden";
 
 pub(super) fn previews(
     connection: &Connection,

@@ -164,11 +164,11 @@ pub(super) fn conversation_head(
 macro_rules! event_columns {
     () => {
         "e.position, e.conversation, e.seq, e.kind, e.committed_at_ms, e.message_id, e.body, \
-         c.conversation_id, u.user_id, u.name"
+         c.conversation_id, u.user_id, u.name, e.hidden"
     };
 }
 /// The first column behind [`event_columns`].
-pub(super) const AFTER_EVENT: usize = 10;
+pub(super) const AFTER_EVENT: usize = 11;
 
 /// Joins an event's conversation and sender, by their keys.
 macro_rules! event_joins {
@@ -220,6 +220,7 @@ pub(super) fn log_event(connection: &Connection, row: &Row<'_>) -> Result<LogEve
         seq,
         encoded,
         change,
+        hidden: row.get::<_, bool>(10)?.then_some(sender),
     })
 }
 

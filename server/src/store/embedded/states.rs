@@ -28,7 +28,10 @@ pub(super) const FIND_EDITS: &str = concat!(
               WHERE x.conversation = ?1 AND x.seq BETWEEN ?2 AND ?3 AND x.edit_seq <= ?5
                 AND ",
     readable!("x.edit_seq"),
-    "         GROUP BY x.seq) t
+    "           AND (NOT x.hidden OR EXISTS (
+                    SELECT 1 FROM events o
+                     WHERE o.conversation = ?1 AND o.seq = x.seq AND o.sender = ?4))
+              GROUP BY x.seq) t
        JOIN events e ON e.conversation = ?1 AND e.seq = t.edit_seq
       ORDER BY t.seq"
 );
@@ -40,7 +43,8 @@ pub(super) const FIND_REACTIONS: &str = concat!(
       WHERE r.conversation = ?1 AND r.seq BETWEEN ?2 AND ?3 AND r.added_seq <= ?5
         AND ",
     readable!("r.added_seq"),
-    "   AND (r.removed_seq > ?5 OR NOT ",
+    "   AND (NOT r.hidden OR r.user = ?4)
+        AND (r.removed_seq > ?5 OR NOT ",
     readable!("r.removed_seq"),
     ")
       GROUP BY r.seq, r.emoji

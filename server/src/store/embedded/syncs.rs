@@ -17,7 +17,7 @@ macro_rules! last_read {
         "(SELECT e.position FROM events e
            WHERE e.conversation = m.conversation
              AND e.seq <= m.read_seq AND e.seq > m.read_seq - 256
-             AND e.kind = 1 AND e.sender <> m.user
+             AND e.kind = 1 AND NOT e.hidden AND e.sender <> m.user
            ORDER BY e.seq DESC LIMIT 1)"
     };
 }

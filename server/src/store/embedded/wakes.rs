@@ -86,6 +86,8 @@ const FIND_CANDIDATES: &str = concat!(
       LEFT JOIN wakes w ON w.device = d.key
       LEFT JOIN marks r ON r.user = m.user AND r.conversation = k.key
      WHERE k.conversation_id = ?1 AND d.key > ?3
+       AND NOT EXISTS (SELECT 1 FROM blocks b JOIN events e ON e.position = ?2
+                        WHERE b.user = m.user AND b.blocked = e.sender)
        AND (coalesce(w.position <= c.cursor, true) OR c.last_seen_at_ms >= ?6)
      ORDER BY d.key LIMIT ?4"
 );

@@ -22,6 +22,7 @@ use tokio_postgres::Row;
 
 use self::columns::Columns;
 use super::{
+    blocks::is_sender_blocked,
     committer::Ended,
     counts::Mentions,
     known::Known,
@@ -43,8 +44,8 @@ use crate::store::{
 /// them. The subqueries with `LIMIT 1` are index probes, one a row, whatever the
 /// planner knows about the tables; `+ 0` keeps it from the index by user, who may
 /// have many devices. No table is joined that the planner could join otherwise.
-const WRITE_MESSAGES: &str = "
-    WITH streams AS MATERIALIZED (
+const WRITE_MESSAGES: &str = concat!(
+    "WITH streams AS MATERIALIZED (
         SELECT l.*,
                (SELECT true FROM devices d
                  WHERE d.device_id = l.device AND d.user_key + 0 = l.sender
@@ -62,13 +63,15 @@ const WRITE_MESSAGES: &str = "
                coalesce((SELECT e.sender_count FROM events e
                           WHERE e.conversation_key = l.conversation
                             AND e.sender_key = l.sender AND e.kind = 1
-                          ORDER BY e.seq DESC LIMIT 1), 0) AS sender_count
+                          ORDER BY e.seq DESC LIMIT 1), 0) AS sender_count,",
+    is_sender_blocked!("l.sender", "l.conversation"),
+    "     AS hidden
           FROM unnest($1::bigint[], $2::uuid[], $3::bigint[])
                WITH ORDINALITY AS l (sender, device, conversation, stream)
     ), judged AS MATERIALIZED (
         SELECT a.number, a.id, a.digest, a.body, a.reply_to, a.least_role,
                l.sender, l.conversation, l.may_act, l.role, l.announcement_only, l.last_seq,
-               l.message_count, l.sender_count,
+               l.message_count, l.sender_count, l.hidden,
                k.seq AS known_seq, k.committed_at_ms AS known_at_ms,
                k.digest = a.digest AS is_same
           FROM unnest($4::bigint[], $5::uuid[], $6::bytea[], $7::bytea[], $10::bigint[],
@@ -80,11 +83,13 @@ const WRITE_MESSAGES: &str = "
                WHERE e.sender_key = l.sender AND e.message_id = a.id LIMIT 1
           ) k ON true
     ), fresh AS MATERIALIZED (
-        SELECT j.number, j.sender, j.id, j.digest, j.conversation, j.body,
+        SELECT j.number, j.sender, j.id, j.digest, j.conversation, j.body, j.hidden,
                j.last_seq + row_number() OVER of_place AS seq,
-               j.message_count + row_number() OVER of_place AS message_count,
+               j.message_count + count(*) FILTER (WHERE NOT j.hidden) OVER of_place
+                   AS message_count,
                j.sender_count
-                   + row_number() OVER (PARTITION BY j.conversation, j.sender ORDER BY j.number)
+                   + count(*) FILTER (WHERE NOT j.hidden)
+                         OVER (PARTITION BY j.conversation, j.sender ORDER BY j.number)
                    AS sender_count,
                (SELECT position FROM log_head WHERE shard = $9)
                    + row_number() OVER (ORDER BY j.number) AS position
@@ -95,10 +100,11 @@ const WRITE_MESSAGES: &str = "
         WINDOW of_place AS (PARTITION BY j.conversation ORDER BY j.number)
     ), written AS (
         INSERT INTO events (position, conversation_key, seq, sender_key, committed_at_ms,
-                            message_id, kind, digest, body, message_count, sender_count)
+                            message_id, kind, digest, body, message_count, sender_count,
+                            hidden)
         SELECT f.position, f.conversation, f.seq, f.sender,
                greatest($8, (SELECT committed_at_ms FROM log_head WHERE shard = $9)),
-               f.id, 1, f.digest, f.body, f.message_count, f.sender_count
+               f.id, 1, f.digest, f.body, f.message_count, f.sender_count, f.hidden
           FROM fresh f
          ORDER BY f.position
     ), moved AS (
@@ -108,9 +114,10 @@ const WRITE_MESSAGES: &str = "
          WHERE shard = $9 AND EXISTS (SELECT FROM fresh)
     )
     SELECT j.known_seq, j.known_at_ms, j.is_same IS TRUE, j.may_act, j.role,
-           j.last_seq, f.seq, f.position, j.announcement_only
+           j.last_seq, f.seq, f.position, j.announcement_only, j.hidden
       FROM judged j LEFT JOIN fresh f USING (number)
-     ORDER BY j.number";
+     ORDER BY j.number"
+);
 
 /// Appends a batch to a shard, of so many.
 pub(super) async fn append(
@@ -327,7 +334,7 @@ impl Progress {
         if let Err(refusal) = may_post {
             return Ok(Outcome::Refused(refusal));
         }
-        let conversation = asked.conversation;
+        let (conversation, hidden) = (asked.conversation, get::<bool>(row, 9)?);
         let (seq, position) = (Seq::new(get_count(row, 6)?), get_count(row, 7)?);
         let encoded: Bytes = encode_event(&EventParts {
             conversation,
@@ -344,8 +351,11 @@ impl Progress {
             seq,
             encoded,
             change: None,
+            hidden: hidden.then_some(sender.id),
         };
-        self.mentions.add(&event, &message.mentioned);
+        if !hidden {
+            self.mentions.add(&event, &message.mentioned);
+        }
         self.events.push(event);
         Ok(Outcome::Accepted {
             conversation,

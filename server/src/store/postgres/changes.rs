@@ -7,9 +7,10 @@ use magpie_protocol::{
 };
 
 use super::{
+    blocks,
     log::Log,
     notify::SET_NOTIFY,
-    receipts,
+    people, receipts,
     session::{Failure, Params, get, get_count, signed},
     uses,
 };
@@ -22,9 +23,9 @@ use crate::store::{
 /// An event, if the user may read it.
 const FIND_SUBJECT: &str = "
     SELECT e.kind, e.sender_key, e.committed_at_ms, e.body = $4,
-           (SELECT count(*) FROM edits x WHERE x.conversation_key = $1 AND x.seq = $2)
+           (SELECT count(*) FROM edits x WHERE x.conversation_key = $1 AND x.seq = $2), e.hidden
       FROM events e
-     WHERE e.conversation_key = $1 AND e.seq = $2
+     WHERE e.conversation_key = $1 AND e.seq = $2 AND (NOT e.hidden OR e.sender_key = $3)
        AND EXISTS (SELECT FROM members m
                     WHERE m.user_key = $3 AND m.conversation_key = $1
                       AND e.seq BETWEEN m.from_seq AND m.to_seq)";
@@ -46,7 +47,7 @@ pub(super) const FIND_REACTED: &str = "
                             ORDER BY r.emoji LIMIT 1)
                      FROM standing s WHERE s.emoji IS NOT NULL)
                SELECT count(emoji) FROM standing) END,
-           own_count
+           own_count, own_hidden
       FROM (SELECT EXISTS (SELECT FROM reactions r
                             WHERE r.conversation_key = $1 AND r.seq = $2 AND r.user_key = $3
                               AND r.emoji = $4 AND r.removed_seq = 9223372036854775807) AS own,
@@ -55,10 +56,14 @@ pub(super) const FIND_REACTED: &str = "
                               AND r.removed_seq = 9223372036854775807) AS there,
                    (SELECT count(*) FROM reactions r
                      WHERE r.conversation_key = $1 AND r.seq = $2
-                       AND r.user_key = $3) AS own_count) one";
+                       AND r.user_key = $3) AS own_count,
+                   EXISTS (SELECT FROM reactions r
+                            WHERE r.conversation_key = $1 AND r.seq = $2 AND r.user_key = $3
+                              AND r.emoji = $4 AND r.removed_seq = 9223372036854775807
+                              AND r.hidden) AS own_hidden) one";
 
 const INSERT_EDIT: &str = "
-    INSERT INTO edits (conversation_key, seq, edit_seq) VALUES ($1, $2, $3)";
+    INSERT INTO edits (conversation_key, seq, edit_seq, hidden) VALUES ($1, $2, $3, $4)";
 
 /// A message and its edits, and what became of its reactions.
 const BLANK: &str = "
@@ -72,8 +77,9 @@ const BLANK: &str = "
     UPDATE events SET body = $3 WHERE conversation_key = $1 AND seq = $2";
 
 const INSERT_REACTION: &str = "
-    INSERT INTO reactions (conversation_key, seq, emoji, user_key, added_seq, removed_seq)
-    VALUES ($1, $2, $3, $4, $5, 9223372036854775807)";
+    INSERT INTO reactions (conversation_key, seq, emoji, user_key, added_seq, removed_seq,
+                           hidden)
+    VALUES ($1, $2, $3, $4, $5, 9223372036854775807, $6)";
 
 const END_REACTION: &str = "
     UPDATE reactions SET removed_seq = $5
@@ -111,6 +117,7 @@ impl Log<'_> {
             committed_at_ms: get(&row, 2)?,
             is_deleted: get(&row, 3)?,
             edit_count: get_count(&row, 4)?,
+            is_hidden: get(&row, 5)?,
         }))
     }
 
@@ -132,6 +139,7 @@ impl Log<'_> {
             is_there: get(&row, 1)?,
             count: get_count(&row, 2)?,
             own_count: get_count(&row, 3)?,
+            is_hidden: get(&row, 4)?,
         })
     }
 
@@ -144,11 +152,13 @@ impl Log<'_> {
         aside: Aside,
     ) -> Result<(), Failure> {
         let (session, key, by) = (self.session, place.key, signed(event.seq.get()));
+        let hidden = event.hidden.is_some();
         match aside {
             Aside::Nothing => {}
             Aside::Edit(seq) => {
                 let seq = signed(seq.get());
-                session.execute(INSERT_EDIT, &[&key, &seq, &by]).await?;
+                let params: Params<'_> = &[&key, &seq, &by, &hidden];
+                session.execute(INSERT_EDIT, params).await?;
             }
             Aside::Delete(seq) => {
                 let (at, deleted) = (signed(seq.get()), DELETED.as_slice());
@@ -160,9 +170,8 @@ impl Log<'_> {
             }
             Aside::React(seq, emoji) => {
                 let seq = signed(seq.get());
-                session
-                    .execute(INSERT_REACTION, &[&key, &seq, &emoji, &sender.key, &by])
-                    .await?;
+                let params: Params<'_> = &[&key, &seq, &emoji, &sender.key, &by, &hidden];
+                session.execute(INSERT_REACTION, params).await?;
             }
             Aside::UpdateGroup(update) => {
                 let title = update.title.as_ref().map(Title::as_str);
@@ -176,6 +185,7 @@ impl Log<'_> {
                     .execute(END_REACTION, &[&key, &seq, &emoji, &sender.key, &by])
                     .await?;
             }
+            Aside::Block(user, blocked) => blocks::set(session, sender, user, blocked).await?,
             Aside::Attach(media) => uses::add(session, (key, by), &media).await?,
             Aside::Notify(conversation, notify) => {
                 let of = conversation.map_or_else(Vec::new, |id| id.bytes().to_vec());
@@ -185,6 +195,7 @@ impl Log<'_> {
                     .execute(SET_NOTIFY, &[&sender.key, &of, &level, &until_ms])
                     .await?;
             }
+            Aside::Person(said) => people::write(session, sender, by, &said).await?,
             Aside::HideReceipts(hidden) => receipts::set(session, sender.key, hidden).await?,
         }
         Ok(())

@@ -7,6 +7,7 @@ use magpie_protocol::{id::ConversationId, role::Role, seq::Seq, text::UserName};
 use tokio_postgres::Row;
 
 use super::{
+    blocks::is_sender_blocked,
     log::{Log, Request, role},
     session::{Failure, get, get_count, uuid},
 };
@@ -20,9 +21,10 @@ use crate::store::{
 
 /// What a request with the same id became before, and how the actor stands: whether
 /// the device may act, the conversation, the actor's role if they are a member, the newest
-/// event's seq, and whether the actor is deleted.
-const JUDGE: &str = "
-    SELECT k.seq, k.committed_at_ms, k.digest,
+/// event's seq, whether the actor is deleted, and whether they are blocked by the user with the
+/// key $5, or by the other member of a direct conversation.
+const JUDGE: &str = concat!(
+    "SELECT k.seq, k.committed_at_ms, k.digest,
            EXISTS (SELECT FROM devices d
                     WHERE d.device_id = $3 AND d.user_key = $1 AND NOT d.is_revoked),
            c.key, c.kind,
@@ -32,8 +34,10 @@ const JUDGE: &str = "
            coalesce(last.seq, 0),
            EXISTS (SELECT FROM users u WHERE u.key = $1 AND u.state = 2),
            coalesce(last.message_count, 0),
-           c.announcement_only
-      FROM (SELECT 1) one
+           c.announcement_only,
+           EXISTS (SELECT FROM blocks b WHERE b.user_key = $5 AND b.blocked_key = $1) OR ",
+    is_sender_blocked!("$1", "c.key"),
+    "  FROM (SELECT 1) one
       LEFT JOIN LATERAL (
           SELECT e.seq, e.committed_at_ms, e.digest FROM events e
            WHERE e.sender_key = $1 AND e.message_id = $2 LIMIT 1
@@ -42,7 +46,8 @@ const JUDGE: &str = "
       LEFT JOIN LATERAL (
           SELECT e.seq, e.message_count FROM events e WHERE e.conversation_key = c.key
            ORDER BY e.seq DESC LIMIT 1
-      ) last ON true";
+      ) last ON true"
+);
 
 /// Why a command ends early. Until its effect is decided a command may stop with a
 /// refusal; behind that only with a failure, which undoes the whole batch.
@@ -91,6 +96,7 @@ fn standing(row: &Row) -> Result<Standing, Failure> {
         is_deleted: get(row, 8)?,
         place,
         role: role(row, 6)?,
+        is_blocked: get(row, 11)?,
     })
 }
 
@@ -116,6 +122,8 @@ impl<'a> Log<'a> {
         let asked = self.known.asked(append);
         let nowhere = ConversationId::new([0; 16]);
         let conversation = asked.map_or(nowhere, |asked| asked.conversation);
+        let peer = append.command.peer().and_then(|it| self.known.named(it));
+        let peer = peer.map_or(0, |peer| peer.key);
         let judged = self
             .session
             .one(
@@ -125,6 +133,7 @@ impl<'a> Log<'a> {
                     &uuid(append.id.bytes()),
                     &uuid(append.actor.device.bytes()),
                     &uuid(conversation.bytes()),
+                    &peer,
                 ],
             )
             .await?;
@@ -133,14 +142,15 @@ impl<'a> Log<'a> {
             Ok(asked) => asked,
             Err(outcome) => return Ok((outcome, None)),
         };
-        let permit = rules::permit(append, &asked, &standing(&judged)?)?;
-        let effect = self.decide(permit, sender).await?;
+        let standing = standing(&judged)?;
+        let permit = rules::permit(append, &asked, &standing)?;
+        let decided = self.decide(permit, sender, standing.is_blocked).await?;
         let request = Request {
             append,
             sender,
             asked,
         };
-        let event = self.carry_out(&request, effect).await?;
+        let event = self.carry_out(&request, decided).await?;
         let outcome = Outcome::Accepted {
             conversation: asked.conversation,
             seq: event.seq,
@@ -149,9 +159,15 @@ impl<'a> Log<'a> {
         Ok((outcome, Some(event)))
     }
 
-    /// Finds the rest of the facts.
-    async fn decide(&self, permit: Permit<'_>, sender: &Arc<Person>) -> Result<Effect, Stop> {
-        Ok(match permit {
+    /// Finds the rest of the facts. With whether the event is hidden from others.
+    async fn decide(
+        &self,
+        permit: Permit<'_>,
+        sender: &Arc<Person>,
+        is_blocked: bool,
+    ) -> Result<(Effect, bool), Stop> {
+        let mut hidden = is_blocked && permit.says_something();
+        let effect = match permit {
             Permit::Post(place, message) => {
                 rules::post(place, message, &self.attached(sender, message).await?)?
             }
@@ -170,9 +186,10 @@ impl<'a> Log<'a> {
                     Change::Edit(..) | Change::Delete => Reacted::default(),
                 };
                 let facts = (subject, reacted);
+                hidden = rules::is_hidden(change, is_blocked, &facts);
                 rules::change((joined, seq), change, sender, facts, self.committed_at_ms)?
             }
-            Permit::ChangeAccount(place, setting) => rules::change_account(place, sender, setting),
+            Permit::ChangeAccount(place, setting) => rules::change_account(place, sender, setting)?,
             Permit::CreateGroup(title, names) => {
                 let members_max = self.known.members_max;
                 rules::create_group(sender, title, self.people(names)?, members_max)?
@@ -205,7 +222,8 @@ impl<'a> Log<'a> {
                 let (person, from) = self.member(joined.place, name).await?;
                 rules::set_role(joined, sender, person, from, role)?
             }
-        })
+        };
+        Ok((effect, hidden))
     }
 
     /// The user with this name, and what they are there if they are a member.

@@ -87,8 +87,10 @@ const DESCRIBE: &str = "
 const FIND_MEMBERS: &str = concat!(
     "SELECT m.number, m.user_id, m.name, m.from_seq, m.read_seq,
            CASE WHEN m.delivered >= m.head_position THEN m.head
-                ELSE seq_at(m.conversation, m.head, m.delivered) END, m.role
+                ELSE seq_at(m.conversation, m.head, m.delivered) END, m.role,
+           m.most_delivered, m.most_read
       FROM (SELECT i.number, i.conversation, i.head, i.head_position, m.user_key, m.from_seq,
+                   b.delivered_seq AS most_delivered, b.read_seq AS most_read,
                    u.user_id, u.name,",
     read_seq_told!("$7"),
     "AS read_seq,
@@ -103,13 +105,16 @@ const FIND_MEMBERS: &str = concat!(
               JOIN users u ON u.key = m.user_key
               LEFT JOIN delivered d ON d.user_key = m.user_key
               LEFT JOIN marks k ON k.user_key = m.user_key
-                               AND k.conversation_key = m.conversation_key) m
+                               AND k.conversation_key = m.conversation_key
+              LEFT JOIN blocks b ON b.user_key = m.user_key AND b.blocked_key = $7
+                                AND m.role = 0) m
      ORDER BY m.number, m.user_key"
 );
 
 /// One user as a member of conversations of many members.
 const FIND_SELF: &str = "
-    SELECT i.number, u.user_id, u.name, 0::bigint, coalesce(k.read_seq, 0), 0::bigint, m.role
+    SELECT i.number, u.user_id, u.name, 0::bigint, coalesce(k.read_seq, 0), 0::bigint, m.role,
+           NULL::bigint, NULL::bigint
       FROM unnest($2::bigint[], $3::bigint[]) AS i (conversation, number)
       JOIN users u ON u.key = $1
       JOIN members m ON m.user_key = $1 AND m.conversation_key = i.conversation
@@ -284,9 +289,12 @@ pub(super) async fn compare(
 }
 
 /// A member from a row of (the caller's), user id, name, first seq, read mark,
-/// delivered mark and role.
+/// delivered mark, role, and the marks of which no more is told to whom they block, if they
+/// do.
 pub(super) fn member(row: &Row, head: u64) -> Result<v1::Member, Failure> {
-    let delivered = get_count(row, 5)?;
+    let most = |column| get::<Option<i64>>(row, column);
+    let most = |column| Ok::<_, Failure>(most(column)?.map_or(u64::MAX, i64::unsigned_abs));
+    let delivered = get_count(row, 5)?.min(most(7)?);
     Ok(v1::Member {
         user: Some(v1::User {
             user_id: UserId::new(get_id(row, 1)?).to_wire(),
@@ -297,7 +305,7 @@ pub(super) fn member(row: &Row, head: u64) -> Result<v1::Member, Failure> {
         } else {
             delivered
         },
-        read_seq: get_count(row, 4)?.min(head),
+        read_seq: get_count(row, 4)?.min(head).min(most(8)?),
         role: get::<i16>(row, 6)?.into(),
     })
 }

@@ -1,6 +1,7 @@
 //! Wakes that are due again: what becomes of each.
 
 use super::{
+    blocks::is_blocked,
     notify::is_muted,
     rows::OPEN_END,
     session::{Failure, Session, limit},
@@ -38,7 +39,9 @@ macro_rules! next_event {
                     SELECT e.position, e.committed_at_ms FROM events e
                      WHERE e.conversation_key = m.conversation_key
                        AND e.seq BETWEEN first.seq AND first.seq + $6
-                       AND (e.seq = first.seq + $6 OR e.sender_key <> d.user_key AND ",
+                       AND (e.seq = first.seq + $6 OR e.sender_key <> d.user_key AND NOT ",
+            is_blocked!("d.user_key", "e.sender_key"),
+            " AND ",
             is_worthy!(),
             ")
                      ORDER BY e.seq LIMIT 1) e
@@ -54,7 +57,7 @@ macro_rules! next_event {
 /// A wake that is answered may stand for more: while it was not, other events
 /// made no wake. So the first event that the device has still not confirmed makes
 /// the next one, unless it is so fresh ($4) that its device may be about to. One for
-/// what was muted since is as good as answered.
+/// what was muted since, or whose sender was blocked, is as good as answered.
 ///
 /// Under the locks of their cursors, as where wakes are written down first; whoever
 /// is confirming just now is looked at the next time. What is sent is shown, also as
@@ -77,9 +80,11 @@ const TAKE_DUE: &str = concat!(
           JOIN held c ON c.device_key = d.key
          CROSS JOIN LATERAL (
                 SELECT c.cursor[(due.position >> 56)::integer + 1] < due.position AND NOT EXISTS (
-                    SELECT FROM events e WHERE e.position = due.position AND ",
+                    SELECT FROM events e WHERE e.position = due.position AND (",
     is_muted!("d.user_key", "e.conversation_key", "$1"),
-    ") AS is_unanswered) stands
+    " OR ",
+    is_blocked!("d.user_key", "e.sender_key"),
+    ")) AS is_unanswered) stands
           LEFT JOIN LATERAL (",
     next_event!(),
     ") next

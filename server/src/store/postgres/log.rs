@@ -38,18 +38,19 @@ const INSERT_CONVERSATION: &str = "
     INSERT INTO conversations (conversation_id, kind, title) VALUES ($1, $2, $3) RETURNING key";
 
 /// Writes an event, and the new head with it. $10 is how many messages there are up to
-/// it; a message has one more of its sender's than their last one.
+/// it; a message has one more of its sender's than their last one, unless it
+/// is hidden ($11).
 const INSERT_EVENT: &str = "
     WITH moved AS (
         UPDATE log_head SET position = $1, committed_at_ms = $6 WHERE shard = $1::bigint >> 56
     )
     INSERT INTO events (position, conversation_key, seq, sender_key, kind, committed_at_ms,
-                        message_id, digest, body, message_count, sender_count)
+                        message_id, digest, body, message_count, sender_count, hidden)
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10,
-            CASE WHEN $5::smallint = 1 THEN 1 + coalesce((
+            CASE WHEN $5::smallint = 1 THEN (NOT $11::boolean)::integer + coalesce((
                 SELECT e.sender_count FROM events e
                  WHERE e.conversation_key = $2 AND e.sender_key = $4 AND e.kind = 1
-                 ORDER BY e.seq DESC LIMIT 1), 0) ELSE 0 END)";
+                 ORDER BY e.seq DESC LIMIT 1), 0) ELSE 0 END, $11)";
 
 const INSERT_MEMBERS: &str = "
     WITH counted AS (
@@ -116,6 +117,7 @@ struct NewEvent {
     kind: EventKind,
     content: Kind,
     change: Option<MembershipChange>,
+    hidden: bool,
 }
 
 impl<'a> Log<'a> {
@@ -169,7 +171,7 @@ impl<'a> Log<'a> {
     pub(super) async fn carry_out(
         &mut self,
         request: &Request<'a>,
-        effect: Effect,
+        (effect, hidden): (Effect, bool),
     ) -> Result<LogEvent, Failure> {
         let Effect {
             scene,
@@ -189,6 +191,7 @@ impl<'a> Log<'a> {
             kind,
             content,
             change: members.change(),
+            hidden,
         };
         let event = self.write(request, place, event).await?;
         match members {
@@ -241,7 +244,8 @@ impl<'a> Log<'a> {
             kind: Some(event.content),
         };
         let body = content.encode_to_vec();
-        let messages = place.messages + u64::from(event.kind == EventKind::Message);
+        let messages =
+            place.messages + u64::from(event.kind == EventKind::Message && !event.hidden);
         self.session
             .execute(
                 INSERT_EVENT,
@@ -256,6 +260,7 @@ impl<'a> Log<'a> {
                     &request.asked.digest.as_slice(),
                     &body,
                     &signed(messages),
+                    &event.hidden,
                 ],
             )
             .await?;
@@ -275,10 +280,13 @@ impl<'a> Log<'a> {
             seq,
             encoded,
             change: event.change,
+            hidden: event.hidden.then_some(request.sender.id),
         };
-        let mut mentions = Mentions::default();
-        mentions.add(&event, &mentioned);
-        mentions.write(self.session).await?;
+        if event.hidden.is_none() {
+            let mut mentions = Mentions::default();
+            mentions.add(&event, &mentioned);
+            mentions.write(self.session).await?;
+        }
         Ok(event)
     }
 

@@ -32,13 +32,14 @@ const FIND_PLACE: &str = "
 const FIND_PAGE: &str = concat!(
     "SELECT m.user_key, u.user_id, u.name, 0::bigint,",
     read_seq_told!("$4"),
-    ", 0::bigint, m.role
+    ", 0::bigint, m.role, b.delivered_seq, b.read_seq
       FROM (SELECT user_key, role FROM members
              WHERE conversation_key = $1 AND to_position = 9223372036854775807
                AND user_key > $2
              ORDER BY user_key LIMIT $3) m
       JOIN users u ON u.key = m.user_key
       LEFT JOIN marks k ON k.user_key = m.user_key AND k.conversation_key = $1
+      LEFT JOIN blocks b ON b.user_key = m.user_key AND b.blocked_key = $4 AND m.role = 0
      ORDER BY m.user_key"
 );
 

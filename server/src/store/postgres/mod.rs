@@ -7,6 +7,7 @@
 
 mod accounts;
 mod batch;
+mod blocks;
 mod broadcasts;
 mod changes;
 mod command;
@@ -26,6 +27,7 @@ mod notify;
 mod open;
 mod operators;
 mod pages;
+mod people;
 mod previews;
 mod receipts;
 mod routes;
@@ -54,7 +56,7 @@ use magpie_protocol::{
     id::{ConversationId, DeviceId, UserId},
     seq::Position,
     text::UserName,
-    wire::{FetchHistory, FetchMembers, v1},
+    wire::{CountReaders, FetchHistory, FetchMembers, v1},
 };
 
 use self::{
@@ -72,7 +74,7 @@ pub use self::{
 use super::{
     Account, Append, Committed, Confirm, Connect, CreateUser, Device, DeviceLine, Generation,
     HistoryPage, LogState, MarkRead, Marked, Membership, NewDevice, Positions, PutDevice,
-    ReadLimit, Shard, SnapshotPage, SnapshotPlace, Store, StoreError, Stretch, UserPage,
+    ReadLimit, Refusal, Shard, SnapshotPage, SnapshotPlace, Store, StoreError, Stretch, UserPage,
     ahead::Ahead, seen::Seen,
 };
 
@@ -262,6 +264,16 @@ impl Store for Postgres {
         Ok(members::members(Session::of(&snapshot), user, request).await?)
     }
 
+    async fn count_readers(
+        &self,
+        user: UserId,
+        request: CountReaders,
+    ) -> Result<Result<Vec<u64>, Refusal>, StoreError> {
+        let mut taken = self.connections.take().await?;
+        let snapshot = snapshot(&mut taken).await?;
+        Ok(receipts::count_readers(Session::of(&snapshot), user, &request).await?)
+    }
+
     async fn hiding_receipts(&self, users: &[UserId]) -> Result<HashSet<UserId>, StoreError> {
         let taken = self.connections.take().await?;
         Ok(receipts::hiding(Session::over(&taken), users).await?)
@@ -286,6 +298,11 @@ impl Store for Postgres {
         let mut taken = self.connections.take().await?;
         let snapshot = snapshot(&mut taken).await?;
         Ok(describe::conversations(Session::of(&snapshot), user, after, limit).await?)
+    }
+
+    async fn silent(&self, users: &[UserId]) -> Result<Vec<(UserId, ConversationId)>, StoreError> {
+        let taken = self.connections.take().await?;
+        Ok(blocks::silent(Session::over(&taken), users).await?)
     }
 
     async fn mark_read(&self, shard: Shard, marks: &[MarkRead]) -> Result<Marked, StoreError> {

@@ -19,11 +19,12 @@ const FIND_MESSAGES: &str = "
                        JOIN events n ON n.conversation_key = x.conversation_key
                                     AND n.seq = x.edit_seq
                       WHERE x.conversation_key = e.conversation_key AND x.seq = e.seq
+                        AND NOT x.hidden
                       ORDER BY x.edit_seq DESC LIMIT 1), e.body)
       FROM events e
       JOIN conversations c ON c.key = e.conversation_key
       JOIN users u ON u.key = e.sender_key
-     WHERE e.position = ANY($1) AND e.kind = $2";
+     WHERE e.position = ANY($1) AND e.kind = $2 AND NOT e.hidden";
 
 pub(super) async fn previews(
     session: Session<'_>,

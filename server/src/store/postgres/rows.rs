@@ -139,13 +139,13 @@ macro_rules! event_columns {
              SELECT mu.user_id FROM members m JOIN users mu ON mu.key = m.user_key \
               WHERE m.conversation_key = e.conversation_key AND m.from_seq = 1 \
               ORDER BY mu.user_id) END, \
-         e.found_count"
+         e.found_count, e.hidden"
     };
 }
 /// How many there were before those of too many bytes were left out.
 pub(super) const FOUND_COUNT: usize = 10;
 /// The first column behind [`event_columns`].
-pub(super) const AFTER_EVENT: usize = 11;
+pub(super) const AFTER_EVENT: usize = 12;
 
 /// Joins an event's conversation and sender, by their keys.
 macro_rules! event_joins {
@@ -204,5 +204,6 @@ pub(super) fn log_event(row: &Row) -> Result<LogEvent, Failure> {
         seq,
         encoded,
         change,
+        hidden: get::<bool>(row, 11)?.then_some(sender),
     })
 }

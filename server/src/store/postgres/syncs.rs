@@ -23,7 +23,7 @@ macro_rules! last_read {
             SELECT e.position, (e.position >> 56)::integer + 1 AS shard FROM events e
              WHERE e.conversation_key = m.conversation_key
                AND e.seq <= m.read_seq AND e.seq > m.read_seq - 256
-               AND e.kind = 1 AND e.sender_key <> m.user_key
+               AND e.kind = 1 AND NOT e.hidden AND e.sender_key <> m.user_key
              ORDER BY e.seq DESC LIMIT 1) last"
     };
 }

@@ -117,6 +117,8 @@ const FIND_CANDIDATES: &str = concat!(
       LEFT JOIN wakes w ON w.device_key = d.key
       LEFT JOIN marks r ON r.user_key = m.user_key AND r.conversation_key = k.key
      WHERE k.conversation_id = $1 AND d.key > $3
+       AND NOT EXISTS (SELECT FROM blocks b JOIN events e ON e.position = $2
+                        WHERE b.user_key = m.user_key AND b.blocked_key = e.sender_key)
        AND (coalesce(w.position <= c.cursor[(w.position >> 56)::integer + 1], true)
             OR c.last_seen_at_ms >= $6)
      ORDER BY d.key LIMIT $4"

@@ -136,6 +136,8 @@ pub(in crate::store) struct Subject {
     pub(in crate::store) is_deleted: bool,
     /// How often it was edited.
     pub(in crate::store) edit_count: u64,
+    /// It is hidden from everybody but its sender.
+    pub(in crate::store) is_hidden: bool,
 }
 
 /// How a reaction stands at a message.
@@ -149,6 +151,25 @@ pub(in crate::store) struct Reacted {
     pub(in crate::store) count: u64,
     /// How often the actor has reacted to it, also if they took it back.
     pub(in crate::store) own_count: u64,
+    /// The actor's own that stands is hidden from the others.
+    pub(in crate::store) is_hidden: bool,
+}
+
+/// Whether a change of a direct conversation's message is hidden from its other member, who
+/// blocks the actor or does not. So are all of a message that is hidden itself. What
+/// takes something back says nothing, and is as visible as that was: else what was deleted
+/// would stay with whoever has it.
+pub(in crate::store) fn is_hidden(
+    change: Change<'_>,
+    is_blocked: bool,
+    (subject, reacted): &(Option<Subject>, Reacted),
+) -> bool {
+    let of_hidden = subject.is_some_and(|subject| subject.is_hidden);
+    match change {
+        Change::Edit(..) | Change::React(_) => is_blocked || of_hidden,
+        Change::Delete => of_hidden,
+        Change::Unreact(_) => reacted.is_hidden,
+    }
 }
 
 /// A change of the message at `seq` of a place, by its sender or anybody.

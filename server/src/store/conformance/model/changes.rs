@@ -50,7 +50,7 @@ impl Deed {
     }
 }
 
-fn kind(event: &LogEvent) -> Kind {
+pub(super) fn kind(event: &LogEvent) -> Kind {
     decoded(event).content.unwrap().kind.unwrap()
 }
 
@@ -67,7 +67,8 @@ fn target(event: &LogEvent) -> Option<u64> {
         | Kind::MemberLeft(_)
         | Kind::RoleChanged(_)
         | Kind::GroupUpdated(_)
-        | Kind::AccountChanged(_) => None,
+        | Kind::AccountChanged(_)
+        | Kind::Hidden(_) => None,
     }
 }
 
@@ -105,6 +106,7 @@ impl Model {
     ) -> bool {
         let mut log = self.log.iter();
         let found = log.find(|(it, _)| it.conversation == conversation && it.seq == seq(at));
+        let found = found.filter(|(it, _)| it.hidden.is_none_or(|of| of == actor));
         let Some((event, _)) = found.filter(|(_, readers)| readers.contains(&actor)) else {
             return false;
         };
@@ -159,7 +161,8 @@ impl Model {
     ) -> BTreeMap<u64, v1::MessageState> {
         let readable = || {
             let readable = self.readable(of);
-            readable.filter(|event| event.conversation == conversation)
+            let readable = readable.filter(|event| event.conversation == conversation);
+            readable.filter(|event| event.hidden.is_none_or(|sender| sender == of.id()))
         };
         let mut states: BTreeMap<u64, v1::MessageState> = BTreeMap::new();
         for event in readable() {

@@ -164,7 +164,10 @@ CREATE TABLE events (
     -- How many messages the conversation has up to here; and of a message, how many
     -- its sender has there. Deleted ones count, so no number ever changes.
     message_count   INTEGER NOT NULL,
-    sender_count    INTEGER NOT NULL
+    sender_count    INTEGER NOT NULL,
+    -- Of a direct conversation: its other member blocked the sender, and does not read it.
+    -- Such a message is counted nowhere.
+    hidden          INTEGER NOT NULL
 ) STRICT;
 
 CREATE UNIQUE INDEX events_by_seq ON events (conversation, seq);
@@ -187,6 +190,8 @@ CREATE TABLE edits (
     conversation INTEGER NOT NULL,
     seq          INTEGER NOT NULL,
     edit_seq     INTEGER NOT NULL,
+    -- As the edit's event.
+    hidden       INTEGER NOT NULL,
     PRIMARY KEY (conversation, seq, edit_seq)
 ) STRICT, WITHOUT ROWID;
 
@@ -199,6 +204,8 @@ CREATE TABLE reactions (
     user         INTEGER NOT NULL,
     added_seq    INTEGER NOT NULL,
     removed_seq  INTEGER NOT NULL,
+    -- As the event at `added_seq`.
+    hidden       INTEGER NOT NULL,
     PRIMARY KEY (conversation, seq, user, emoji, added_seq)
 ) STRICT, WITHOUT ROWID;
 
@@ -245,6 +252,8 @@ CREATE TABLE marks (
 
 CREATE INDEX marks_by_user ON marks (user, read_position);
 CREATE INDEX marks_by_change ON marks (read_position);
+-- Who has read how much of a conversation.
+CREATE INDEX marks_by_conversation ON marks (conversation, read_seq, user);
 
 -- For what users are woken, as their account logs say.
 CREATE TABLE notify (
@@ -257,6 +266,44 @@ CREATE TABLE notify (
     until_ms        INTEGER NOT NULL,
     PRIMARY KEY (user, conversation_id)
 ) STRICT, WITHOUT ROWID;
+
+-- What users say of themselves, as their account logs say.
+CREATE TABLE profiles (
+    user         INTEGER PRIMARY KEY REFERENCES users (key),
+    -- The seq of the event that says so.
+    version      INTEGER NOT NULL,
+    display_name TEXT NOT NULL,
+    status       TEXT NOT NULL,
+    -- Empty: none.
+    photo_id     BLOB NOT NULL
+) STRICT;
+
+-- Whom a search by the beginning of a name finds.
+CREATE TABLE discoverable (
+    name TEXT PRIMARY KEY,
+    user INTEGER NOT NULL REFERENCES users (key)
+) STRICT, WITHOUT ROWID;
+
+CREATE UNIQUE INDEX discoverable_by_user ON discoverable (user);
+
+-- What finds users: SHA-256 of the secret that is in their link.
+CREATE TABLE links (
+    user INTEGER PRIMARY KEY REFERENCES users (key),
+    hash BLOB NOT NULL
+) STRICT;
+
+-- Who blocks whom, as their account logs say; and how far the one who blocks had come in
+-- their direct conversation: the other is told no more.
+CREATE TABLE blocks (
+    user          INTEGER NOT NULL REFERENCES users (key),
+    blocked       INTEGER NOT NULL REFERENCES users (key),
+    delivered_seq INTEGER NOT NULL,
+    read_seq      INTEGER NOT NULL,
+    PRIMARY KEY (user, blocked)
+) STRICT, WITHOUT ROWID;
+
+-- Asked for with every message.
+CREATE INDEX blocks_by_blocked ON blocks (blocked, user);
 
 -- Users who hide their read receipts, as their account logs say.
 CREATE TABLE hidden_receipts (

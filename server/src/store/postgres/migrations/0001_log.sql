@@ -188,6 +188,9 @@ CREATE TABLE events (
     -- its sender has there. Deleted ones count, so no number ever changes.
     message_count    bigint NOT NULL,
     sender_count     bigint NOT NULL,
+    -- Of a direct conversation: its other member blocked the sender, and does not read it.
+    -- Such a message is counted nowhere.
+    hidden           boolean NOT NULL,
     PRIMARY KEY (conversation_key, seq)
 );
 
@@ -234,6 +237,8 @@ CREATE TABLE edits (
     conversation_key bigint NOT NULL,
     seq              bigint NOT NULL,
     edit_seq         bigint NOT NULL,
+    -- As the edit's event.
+    hidden           boolean NOT NULL,
     PRIMARY KEY (conversation_key, seq, edit_seq)
 );
 
@@ -246,6 +251,8 @@ CREATE TABLE reactions (
     user_key         bigint NOT NULL,
     added_seq        bigint NOT NULL,
     removed_seq      bigint NOT NULL,
+    -- As the event at `added_seq`.
+    hidden           boolean NOT NULL,
     PRIMARY KEY (conversation_key, seq, user_key, emoji, added_seq)
 );
 
@@ -292,6 +299,8 @@ CREATE TABLE marks (
 
 CREATE INDEX marks_by_user ON marks (user_key, read_position);
 CREATE INDEX marks_by_change ON marks (read_position);
+-- Who has read how much of a conversation.
+CREATE INDEX marks_by_conversation ON marks (conversation_key, read_seq, user_key);
 
 -- For what users are woken, as their account logs say.
 CREATE TABLE notify (
@@ -304,6 +313,42 @@ CREATE TABLE notify (
     until_ms        bigint NOT NULL,
     PRIMARY KEY (user_key, conversation_id)
 );
+
+-- What users say of themselves, as their account logs say.
+CREATE TABLE profiles (
+    user_key     bigint PRIMARY KEY REFERENCES users (key),
+    -- The seq of the event that says so.
+    version      bigint NOT NULL,
+    display_name text NOT NULL,
+    status       text NOT NULL,
+    -- Empty: none.
+    photo_id     bytea NOT NULL
+);
+
+-- Whom a search by the beginning of a name finds.
+CREATE TABLE discoverable (
+    name     text COLLATE "C" PRIMARY KEY,
+    user_key bigint NOT NULL UNIQUE REFERENCES users (key)
+);
+
+-- What finds users: SHA-256 of the secret that is in their link.
+CREATE TABLE links (
+    user_key bigint PRIMARY KEY REFERENCES users (key),
+    hash     bytea NOT NULL
+);
+
+-- Who blocks whom, as their account logs say; and how far the one who blocks had come in
+-- their direct conversation: the other is told no more.
+CREATE TABLE blocks (
+    user_key      bigint NOT NULL REFERENCES users (key),
+    blocked_key   bigint NOT NULL REFERENCES users (key),
+    delivered_seq bigint NOT NULL,
+    read_seq      bigint NOT NULL,
+    PRIMARY KEY (user_key, blocked_key)
+);
+
+-- Asked for with every message.
+CREATE INDEX blocks_by_blocked ON blocks (blocked_key, user_key);
 
 -- Users who hide their read receipts, as their account logs say.
 CREATE TABLE hidden_receipts (

@@ -5,17 +5,20 @@ use std::time::Duration;
 use magpie_protocol::{
     id::ConversationId,
     seq::Position,
-    wire::{FetchHistory, FetchMembers, HistoryFrom},
+    wire::{CountReaders, FetchHistory, FetchMembers, HistoryFrom},
 };
 use magpie_sim::postgres;
 use tokio::time::{Instant, sleep};
 use tokio_postgres::Client;
 
-use super::{super::changes, cluster, open_at};
+use super::{
+    super::{changes, receipts},
+    cluster, open_at,
+};
 use crate::store::{
     Attachment, CandidatePlace, Confirm, Connect, Positions, ReadLimit, Recency, Shard,
     SharedStore, SnapshotPlace,
-    conformance::{ALL, Player, World, seq, wakes},
+    conformance::{ALL, Player, World, blocks, seq, wakes},
 };
 
 /// Alice and Bob in so many groups of two, three messages in each, by whole
@@ -35,10 +38,10 @@ const MAKE_MEMBERS: &str = "
 /// The first message of each group, then the second, then the third.
 const MAKE_EVENTS: &str = "
     INSERT INTO events (position, conversation_key, seq, sender_key, committed_at_ms, message_id,
-                        kind, digest, body, message_count, sender_count)
+                        kind, digest, body, message_count, sender_count, hidden)
     SELECT (SELECT position FROM log_head) + (round.seq - 1) * (SELECT max(key) FROM conversations) + c.key,
            c.key, round.seq, (SELECT min(key) FROM users), 0, gen_random_uuid(), 1, 'digest', 'body',
-           round.seq, round.seq
+           round.seq, round.seq, false
       FROM conversations c, generate_series(1, 3) AS round (seq) WHERE c.kind = 2";
 
 const MOVE_HEAD: &str = "UPDATE log_head SET position = (SELECT max(position) FROM events)";
@@ -99,6 +102,7 @@ async fn ask_everything(world: &World, alice: &Player, bob: &Player) {
         limit: 10,
     };
     store.members(bob.id(), members).await.unwrap().unwrap();
+    ask_for_readers(world, bob, tea).await;
     let few = ReadLimit { count: 10, ..ALL };
     for (after, limit) in [(heads, few), (Positions::origin(1), ALL)] {
         store.user_page(bob.id(), after, limit).await.unwrap();
@@ -121,8 +125,32 @@ async fn ask_everything(world: &World, alice: &Player, bob: &Player) {
         };
         store.history(bob.id(), request).await.unwrap();
     }
+    ask_for_blocks(world, [alice, bob], [direct, tea]).await;
     ask_for_wakes(world, bob, direct).await;
     store.revoke_device(bob.id(), device.id).await.unwrap();
+}
+
+async fn ask_for_blocks(
+    world: &World,
+    [alice, bob]: [&Player; 2],
+    [direct, tea]: [ConversationId; 2],
+) {
+    blocks::block(world, bob, alice).await;
+    world.accept(world.post(alice, direct, "hidden")).await;
+    world.accept(world.post(alice, tea, "tea!")).await;
+    let users = [alice.id(), bob.id()];
+    world.store.silent(&users).await.unwrap();
+    blocks::unblock(world, bob, alice).await;
+}
+
+async fn ask_for_readers(world: &World, of: &Player, conversation: ConversationId) {
+    let readers = CountReaders {
+        conversation,
+        seqs: vec![seq(4)],
+    };
+    let counted = world.store.count_readers(of.id(), readers).await.unwrap();
+    counted.unwrap();
+    world.store.hiding_receipts(&[of.id()]).await.unwrap();
 }
 
 async fn ask_for_wakes(world: &World, bob: &Player, of: ConversationId) {
@@ -204,9 +232,10 @@ async fn how_a_reaction_stands_is_found_by_an_index() {
     drop(open_at(&url).await);
     // Of 1,000 people, each with 20 that were taken back and one that stands.
     let react = "
-        INSERT INTO reactions (conversation_key, seq, emoji, user_key, added_seq, removed_seq)
+        INSERT INTO reactions (conversation_key, seq, emoji, user_key, added_seq, removed_seq,
+                               hidden)
         SELECT 1, 2, 'x' || round, person, person * 100 + round,
-               CASE round WHEN 7 THEN 9223372036854775807 ELSE person * 100 + round + 1 END
+               CASE round WHEN 7 THEN 9223372036854775807 ELSE person * 100 + round + 1 END, false
           FROM generate_series(1, 1000) person, generate_series(1, 21) round";
     for sql in [react, "ANALYZE"] {
         client.batch_execute(sql).await.unwrap();
@@ -225,6 +254,47 @@ async fn how_a_reaction_stands_is_found_by_an_index() {
         let count: f64 = rows.split(' ').next().unwrap().parse().unwrap_or(0.0);
         assert!(count <= 25.0, "{lines:#?}");
     }
+}
+
+/// D9. Of 10,000 members who have read, among 200,000 marks of others: by indexes alone.
+#[tokio::test]
+async fn the_readers_of_a_large_group_are_counted_by_an_index() {
+    if postgres::is_skipped() {
+        return;
+    }
+    let url = cluster().create_database().await.unwrap();
+    let client = cluster().connect(url.rsplit('/').next().unwrap()).await;
+    let client = client.unwrap();
+    drop(open_at(&url).await);
+    for sql in [
+        "INSERT INTO users (user_id, name, password_hash, created_at_ms)
+         SELECT gen_random_uuid(), 'user' || n, '', 0 FROM generate_series(1, 10000) n",
+        "INSERT INTO conversations (conversation_id, kind, title)
+         SELECT gen_random_uuid(), 2, 'group' FROM generate_series(1, 21)",
+        "INSERT INTO members (user_key, conversation_key, from_seq, from_position, to_seq,
+                              to_position, role)
+         SELECT u.key, c.key, 1, c.key, 9223372036854775807, 9223372036854775807, 1
+           FROM users u, conversations c",
+        "INSERT INTO marks (user_key, conversation_key, read_seq, read_position)
+         SELECT u.key, c.key, u.key % 100 + 1, c.key FROM users u, conversations c",
+        "INSERT INTO hidden_receipts (user_key) SELECT key FROM users WHERE key % 100 = 7",
+        "VACUUM ANALYZE",
+    ] {
+        client.batch_execute(sql).await.unwrap();
+    }
+    let explain = format!("EXPLAIN (ANALYZE, BUFFERS) {}", receipts::COUNT_READERS);
+    let (key, seqs, first) = (2_i64, vec![10_i64, 50, 90], 10_i64);
+    let rows = client.query(&explain, &[&key, &seqs, &first]).await;
+    let lines: Vec<String> = rows.unwrap().into_iter().map(|row| row.get(0)).collect();
+    let scans = lines.iter().filter(|line| line.contains("Scan")).count();
+    let marks = lines
+        .iter()
+        .filter(|line| line.contains("marks_by_conversation"));
+    assert!(marks.count() == 1 && scans >= 2, "{lines:#?}");
+    assert!(
+        !lines.iter().any(|line| line.contains("Seq Scan on m")),
+        "{lines:#?}"
+    );
 }
 
 /// So that what this connection did does not count as the store's.

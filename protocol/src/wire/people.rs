@@ -1,0 +1,93 @@
+//! What is asked of other people, checked.
+
+use super::{
+    convert::{InvalidRequest, Request},
+    v1,
+};
+use crate::{
+    id::UserId,
+    limits::PROFILES_COUNT_MAX,
+    profile::{FindUsers, NamePrefix, UserLink},
+    text::UserName,
+};
+
+/// A user, and the version of their profile that the asker holds; 0: none.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct KnownProfile {
+    /// Whose.
+    pub user: UserId,
+    /// Which one.
+    pub version: u64,
+}
+
+pub(super) fn parse_profiles(it: v1::FetchProfiles) -> Result<Request, InvalidRequest> {
+    let count = it.known.len();
+    if !(1..=PROFILES_COUNT_MAX).contains(&count) {
+        return Err(InvalidRequest::OutOfBounds {
+            field: "known",
+            value: count as u64,
+            min: 1,
+            max: PROFILES_COUNT_MAX as u64,
+        });
+    }
+    let known = it.known.iter().map(|it| {
+        let (field, version) = ("user_id", it.version);
+        let user = UserId::try_from(it.user_id.as_ref());
+        let user = user.map_err(|reason| InvalidRequest::Id { field, reason })?;
+        Ok(KnownProfile { user, version })
+    });
+    let known: Result<_, InvalidRequest> = known.collect();
+    Ok(Request::FetchProfiles(known?))
+}
+
+pub(super) fn parse_find(it: v1::FindUsers) -> Result<Request, InvalidRequest> {
+    use v1::find_users::By;
+    let by = match it.by.ok_or(InvalidRequest::Missing { field: "by" })? {
+        By::UserName(name) => FindUsers::Name(UserName::parse(&name)?),
+        By::Link(it) => FindUsers::Link(UserLink {
+            name: UserName::parse(&it.user_name)?,
+            secret: it.secret.as_ref().try_into()?,
+        }),
+        By::Prefix(prefix) => FindUsers::Prefix(NamePrefix::parse(&prefix)?),
+    };
+    Ok(Request::FindUsers(by))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn profiles_are_asked_for_by_at_most_256_ids() {
+        let known = |count| v1::FetchProfiles {
+            known: vec![
+                v1::KnownProfile {
+                    user_id: vec![1; 16].into(),
+                    version: 3,
+                };
+                count
+            ],
+        };
+        assert!(parse_profiles(known(256)).is_ok());
+        for count in [0, 257] {
+            let refused = parse_profiles(known(count)).unwrap_err();
+            let expected = format!("known is {count}, allowed is 1 to 256");
+            assert_eq!(refused.to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn nobody_is_looked_for_by_nothing_or_by_two_letters() {
+        let refused = parse_find(v1::FindUsers::default()).unwrap_err();
+        assert_eq!(refused.to_string(), "by is missing");
+        let by = |by| parse_find(v1::FindUsers { by: Some(by) });
+        assert!(by(v1::find_users::By::Prefix("al".to_owned())).is_err());
+        assert!(by(v1::find_users::By::Prefix("ALI".to_owned())).is_ok());
+        let link = v1::UserLink {
+            user_name: "alice".to_owned(),
+            secret: vec![1; 15].into(),
+        };
+        let refused = by(v1::find_users::By::Link(link)).unwrap_err();
+        assert_eq!(refused.to_string(), "secret is 15, allowed is 16 to 16");
+    }
+}

@@ -1,0 +1,50 @@
+//! Requests of some kinds.
+
+use magpie_protocol::wire::v1::{self, client_frame};
+
+use super::id;
+
+/// One of each kind that is about an account.
+pub(super) fn accounts() -> Vec<client_frame::Body> {
+    use client_frame::Body;
+    use v1::account_change::Kind as Change;
+    let setting = |kind| {
+        let change = Some(v1::AccountChange { kind: Some(kind) });
+        let message_id = id(1);
+        Body::ChangeAccount(v1::ChangeAccount { message_id, change })
+    };
+    vec![
+        Body::ChangePassword(v1::ChangePassword {
+            current: "correct horse".to_owned(),
+            new: "battery staple".to_owned(),
+            sign_out_others: true,
+        }),
+        Body::DeleteAccount(v1::DeleteAccount {
+            password: "correct horse".to_owned(),
+        }),
+        setting(Change::Contact(v1::Contact {
+            user_id: id(4),
+            favourite: true,
+            nickname: "Mum".to_owned(),
+        })),
+        Body::FetchProfiles(v1::FetchProfiles {
+            known: vec![v1::KnownProfile::default(); 2],
+        }),
+        Body::Typing(v1::Typing::default()),
+        Body::FindUsers(v1::FindUsers {
+            by: Some(v1::find_users::By::Link(v1::UserLink {
+                user_name: "alice".to_owned(),
+                secret: id(5),
+            })),
+        }),
+        setting(Change::Receipts(v1::Receipts { hidden: true })),
+        Body::Report(v1::Report {
+            about: Some(v1::report::About::Event(v1::EventPlace {
+                conversation_id: id(2),
+                seq: 300,
+            })),
+            reason: v1::ReportReason::Spam.into(),
+            text: "again".to_owned(),
+        }),
+    ]
+}

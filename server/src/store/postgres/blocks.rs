@@ -1,0 +1,106 @@
+//! Who blocks whom.
+
+use magpie_protocol::id::{ConversationId, UserId};
+use uuid::Uuid;
+
+use super::session::{Failure, Session, get_id, uuid};
+use crate::store::{direct_conversation, rules::Person};
+
+/// Whether the sender of what goes to a conversation (its key) is blocked by its other
+/// member, if it is a direct one. Nearly nobody is blocked by anybody: then no more
+/// is asked. Otherwise it is asked of the conversation's members, who are two, and not of
+/// all who block the sender, whatever the planner knows about either.
+macro_rules! is_sender_blocked {
+    ($sender:literal, $conversation:literal) => {
+        concat!(
+            " CASE WHEN NOT EXISTS (SELECT FROM blocks b WHERE b.blocked_key = ",
+            $sender,
+            " LIMIT 1) THEN false
+               WHEN (SELECT c.kind FROM conversations c WHERE c.key = ",
+            $conversation,
+            " LIMIT 1) = 1 THEN EXISTS (
+                    SELECT FROM (SELECT m.user_key FROM members m
+                                  WHERE m.conversation_key = ",
+            $conversation,
+            "               AND m.to_position = 9223372036854775807 LIMIT 2) m
+                     WHERE (SELECT true FROM blocks b
+                             WHERE b.user_key = m.user_key AND b.blocked_key = ",
+            $sender,
+            " LIMIT 1))
+               ELSE false END "
+        )
+    };
+}
+
+/// Whether a user blocks the sender of an event.
+macro_rules! is_blocked {
+    ($user:literal, $sender:literal) => {
+        concat!(
+            " EXISTS (SELECT FROM blocks bl WHERE bl.user_key = ",
+            $user,
+            " AND bl.blocked_key = ",
+            $sender,
+            ") "
+        )
+    };
+}
+pub(super) use {is_blocked, is_sender_blocked};
+
+/// With how far the one who blocks has come in the direct conversation ($3).
+const BLOCK: &str = "
+    INSERT INTO blocks (user_key, blocked_key, delivered_seq, read_seq)
+    SELECT $1, u.key,
+           coalesce(seq_at(c.key, last.seq, d.positions[(last.position >> 56)::integer + 1]), 0),
+           coalesce(k.read_seq, 0)
+      FROM users u
+      LEFT JOIN conversations c ON c.conversation_id = $3
+      LEFT JOIN LATERAL (
+           SELECT e.seq, e.position FROM events e WHERE e.conversation_key = c.key
+            ORDER BY e.seq DESC LIMIT 1) last ON true
+      LEFT JOIN delivered d ON d.user_key = $1
+      LEFT JOIN marks k ON k.user_key = $1 AND k.conversation_key = c.key
+     WHERE u.user_id = $2
+        ON CONFLICT (user_key, blocked_key) DO NOTHING";
+
+const UNBLOCK: &str = "
+    DELETE FROM blocks b USING users u
+     WHERE u.user_id = $2 AND b.user_key = $1 AND b.blocked_key = u.key";
+
+/// Whom users block.
+const FIND_BLOCKED: &str = "
+    SELECT u.user_id, o.user_id
+      FROM users u
+      JOIN blocks b ON b.user_key = u.key
+      JOIN users o ON o.key = b.blocked_key
+     WHERE u.user_id = ANY($1)";
+
+/// A user blocks another from now on, or does not any more.
+pub(super) async fn set(
+    session: Session<'_>,
+    user: &Person,
+    other: UserId,
+    blocked: bool,
+) -> Result<(), Failure> {
+    let (user_key, id) = (user.key, uuid(other.bytes()));
+    if !blocked {
+        session.execute(UNBLOCK, &[&user_key, &id]).await?;
+        return Ok(());
+    }
+    let direct = uuid(direct_conversation(user.id, other).bytes());
+    session.execute(BLOCK, &[&user_key, &id, &direct]).await?;
+    Ok(())
+}
+
+/// See [`crate::store::Store::silent`].
+pub(super) async fn silent(
+    session: Session<'_>,
+    users: &[UserId],
+) -> Result<Vec<(UserId, ConversationId)>, Failure> {
+    let ids: Vec<Uuid> = users.iter().map(|it| uuid(it.bytes())).collect();
+    let rows = session.rows(FIND_BLOCKED, &[&ids]).await?;
+    let silent = rows.iter().map(|row| {
+        let (user, other) = (UserId::new(get_id(row, 0)?), UserId::new(get_id(row, 1)?));
+        Ok((user, direct_conversation(user, other)))
+    });
+    silent.collect()
+}
