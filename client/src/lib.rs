@@ -58,11 +58,9 @@ mod sign_in;
 
 pub use magpie_protocol::{
     date,
-    id::{ConversationId, DeviceId, InvalidId, MessageId, UserId},
+    id::{ConversationId, DeviceId, InvalidId, MediaId, MessageId, UserId},
     message::{Edit, Emoji, InvalidMessage, NewMessage},
-    profile::{
-        DisplayName, FindUsers, InvalidLink, LinkSecret, NamePrefix, PhotoId, StatusLine, UserLink,
-    },
+    profile::{DisplayName, FindUsers, InvalidLink, LinkSecret, NamePrefix, StatusLine, UserLink},
     push::{AppId, Platform, PushAddress, PushToken},
     role::Role,
     seq::Seq,

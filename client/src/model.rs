@@ -7,7 +7,7 @@ use std::{fmt, time::Duration};
 use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
 use magpie_protocol::{
-    id::{ConversationId, DeviceId, MessageId, UserId},
+    id::{ConversationId, DeviceId, MediaId, MessageId, UserId},
     profile,
     role::Role,
     seq::Seq,
@@ -317,8 +317,8 @@ pub struct Profile {
     pub display_name: String,
     /// What they say in a line; may be empty.
     pub status: String,
-    /// The id of their photo.
-    pub photo: Option<[u8; 16]>,
+    /// Their photo.
+    pub photo: Option<MediaId>,
 }
 
 impl From<profile::Profile> for Profile {

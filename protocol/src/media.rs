@@ -37,13 +37,21 @@ pub enum InvalidMedia {
     },
 }
 
-/// Something that a message refers to.
+/// Something that a message refers to, or that is to be a photo of somebody.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct MediaReference {
     /// What.
     pub id: MediaId,
     /// Bytes and SHA-256, if the message says so: of thumbnails it does not.
     pub exactly: Option<(u64, [u8; 32])>,
+}
+
+impl MediaReference {
+    /// To something of which no more is said.
+    #[must_use]
+    pub const fn of(id: MediaId) -> Self {
+        Self { id, exactly: None }
+    }
 }
 
 /// All that a message refers to, each once if it was checked.
@@ -59,7 +67,7 @@ pub fn references(message: &v1::Message) -> Vec<MediaReference> {
         }
         let thumbnails = it.thumbnail_ids.iter();
         let ids = thumbnails.filter_map(|id| MediaId::try_from(id.as_ref()).ok());
-        found.extend(ids.map(|id| MediaReference { id, exactly: None }));
+        found.extend(ids.map(MediaReference::of));
     }
     found
 }

@@ -381,6 +381,8 @@ macro_rules! suite {
                 a_photo_is_for_who_may_read_the_message
                 nobody_sends_what_they_may_not_have
                 what_a_message_refers_to_stays_as_long_as_it
+                a_profile_photo_is_for_who_may_see_the_profile
+                the_photo_of_who_is_deleted_goes
             }
             operators {
                 a_changed_password_ends_the_devices_that_it_should

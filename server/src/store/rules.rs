@@ -389,8 +389,8 @@ pub(super) enum Aside {
 /// What a user lets others know.
 #[derive(Debug)]
 pub(super) enum Public {
-    /// What they say of themself; the event's seq is its version.
-    Profile(Profile),
+    /// What they say of themself, and their photo by its key; the event's seq is its version.
+    Profile(Profile, Option<i64>),
     /// Whether a search by the beginning of a name finds them.
     Discoverable(bool),
     /// What finds them.

@@ -1,10 +1,15 @@
 //! Photos and files.
 
+mod photos;
+
 use magpie_protocol::{
     id::MediaId,
     wire::{Target, v1},
 };
 
+pub(in crate::store) use self::photos::{
+    a_profile_photo_is_for_who_may_see_the_profile, the_photo_of_who_is_deleted_goes,
+};
 use super::{NOON, Player, World, seq};
 use crate::store::{
     Append, BeginUpload, Command, NewBlob, NewUpload, Part, Refusal, StoreError, StoredMedia,

@@ -125,12 +125,12 @@ impl Log<'_> {
         let mut hidden = is_blocked && permit.says_something();
         let effect = match permit {
             Permit::Post(place, message) => {
-                rules::post(place, message, &self.attached(sender, message)?)?
+                rules::post(place, message, &self.attached(sender, &message.media())?)?
             }
             Permit::BeginDirect(peer, message) => {
                 let peer = self.caches.named(self.connection, peer)?;
                 let peer = peer.ok_or(Refusal::NotFound)?;
-                let found = self.attached(sender, message)?;
+                let found = self.attached(sender, &message.media())?;
                 rules::begin_direct(sender, &peer, message, &found)?
             }
             Permit::Change(joined, seq, change) => {
@@ -146,7 +146,10 @@ impl Log<'_> {
                 hidden = rules::is_hidden(change, is_blocked, &facts);
                 rules::change((joined, seq), change, sender, facts, self.committed_at_ms)?
             }
-            Permit::ChangeAccount(place, setting) => rules::change_account(place, sender, setting)?,
+            Permit::ChangeAccount(place, setting) => {
+                let found = self.attached(sender, &setting.media())?;
+                rules::change_account(place, sender, setting, &found)?
+            }
             Permit::CreateGroup(title, names) => {
                 let people = self.people(names)?;
                 rules::create_group(sender, title, people, self.members_max)?

@@ -193,7 +193,7 @@ pub(super) fn write(
             let mut set = connection.prepare_cached(SET_NOTIFY)?;
             set.execute(params![sender.key, of, notify.level.number(), until_ms])?;
         }
-        Aside::Person(said) => people::write(connection, sender, by, &said)?,
+        Aside::Person(said) => people::write(connection, sender, (by, at_ms), &said)?,
         Aside::HideReceipts(hidden) => receipts::set(connection, sender.key, hidden)?,
     }
     Ok(())

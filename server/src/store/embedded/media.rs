@@ -7,6 +7,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use super::{
     Embedded,
     operators::limit,
+    people::{may_see, shares},
     rows::{signed, unsigned, user_key},
     uses::may_have,
 };
@@ -69,10 +70,10 @@ const FIND_STORED: &str = "
     SELECT m.media_id, b.name, b.size, b.sha256, b.content_type
       FROM media m JOIN blobs b ON b.key = m.blob WHERE m.media_id = ?1";
 
-/// If it is for this user: their own, or out of a message that they may read.
+/// If it is for this user.
 const FIND_FOR_USER: &str = concat!(
     "SELECT m.media_id, b.name, b.size, b.sha256, b.content_type
-       FROM media m JOIN blobs b ON b.key = m.blob WHERE m.media_id = ?1 AND ",
+       FROM media m JOIN blobs b ON b.key = m.blob WHERE m.media_id = ?2 AND ",
     may_have!()
 );
 
@@ -341,7 +342,7 @@ impl MediaStore for Embedded {
             let mut statement = connection.prepare_cached(FIND_FOR_USER)?;
             let mut found = Vec::new();
             for id in ids {
-                let one = statement.query_row(params![id.bytes(), user], stored);
+                let one = statement.query_row(params![user, id.bytes()], stored);
                 found.extend(one.optional()?);
             }
             Ok(found)

@@ -195,7 +195,10 @@ impl Log<'_> {
                     .execute(SET_NOTIFY, &[&sender.key, &of, &level, &until_ms])
                     .await?;
             }
-            Aside::Person(said) => people::write(session, sender, by, &said).await?,
+            Aside::Person(said) => {
+                let at = (by, self.committed_at_ms);
+                people::write(session, sender, at, &said).await?;
+            }
             Aside::HideReceipts(hidden) => receipts::set(session, sender.key, hidden).await?,
         }
         Ok(())

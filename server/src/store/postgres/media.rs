@@ -10,8 +10,10 @@ use uuid::Uuid;
 
 use super::{
     Postgres,
+    people::{may_see, shares},
+    rows,
     session::{Failure, Session, get, get_count, get_id, limit, signed, uuid},
-    uses::{is_used, may_have},
+    uses::{keep_used, may_have},
 };
 use crate::store::{
     BeginUpload, MediaStore, NewBlob, NewUpload, Part, StoreError, StoredMedia, Trash, Upload,
@@ -86,14 +88,12 @@ const FIND_STORED: &str = "
     SELECT m.media_id, b.name, b.size, b.sha256, b.content_type
       FROM media m JOIN blobs b ON b.key = m.blob_key WHERE m.media_id = $1";
 
-/// Those that are for this user: their own, or out of messages that they may read.
+/// Those that are for this user.
 const FIND_FOR_USER: &str = concat!(
     "SELECT m.media_id, b.name, b.size, b.sha256, b.content_type
-       FROM (SELECT key FROM users WHERE user_id = $1) u
-       JOIN media m ON m.media_id = ANY ($2::uuid[])
-       JOIN blobs b ON b.key = m.blob_key
-      WHERE ",
-    may_have!("u.key")
+       FROM media m JOIN blobs b ON b.key = m.blob_key
+      WHERE m.media_id = ANY ($2::uuid[]) AND ",
+    may_have!()
 );
 
 const ADD_TRASH: &str = "
@@ -157,7 +157,7 @@ async fn remove(
     Ok(())
 }
 
-/// The same, unless a message refers to it after all.
+/// The same, unless something refers to it after all.
 async fn remove_unused(
     session: Session<'_>,
     id: MediaId,
@@ -165,7 +165,7 @@ async fn remove_unused(
     trash_at_ms: i64,
 ) -> Result<bool, Failure> {
     let Some(found) = found else { return Ok(false) };
-    if is_used(session, get(found, 0)?).await? {
+    if keep_used(session, get(found, 0)?).await? {
         return Ok(false);
     }
     remove(session, id, found, trash_at_ms).await?;
@@ -397,10 +397,12 @@ impl MediaStore for Postgres {
         ids: &[MediaId],
     ) -> Result<Vec<StoredMedia>, StoreError> {
         let taken = self.connections.take().await?;
+        let session = Session::over(&taken);
+        let Some(user) = rows::user_key(session, user).await? else {
+            return Ok(Vec::new());
+        };
         let ids: Vec<Uuid> = ids.iter().map(|id| uuid(id.bytes())).collect();
-        let found = Session::over(&taken)
-            .rows(FIND_FOR_USER, &[&uuid(user.bytes()), &ids])
-            .await?;
+        let found = session.rows(FIND_FOR_USER, &[&user, &ids]).await?;
         let media: Result<_, Failure> = found.iter().map(stored).collect();
         Ok(media?)
     }

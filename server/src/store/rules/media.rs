@@ -1,11 +1,11 @@
-//! Which photos and files a message may refer to.
+//! Which photos and files somebody may refer to.
 
 use magpie_protocol::{id::MediaId, media::MediaReference};
 
 use crate::store::Refusal;
 
-/// Something stored that the actor may have: their own, or out of a message that they
-/// may read.
+/// Something stored that the actor may have: their own, out of a message that they may
+/// read, or the photo of somebody whom they know.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(in crate::store) struct Attached {
     /// The engine's own.
@@ -15,8 +15,8 @@ pub(in crate::store) struct Attached {
     pub(in crate::store) sha256: [u8; 32],
 }
 
-/// The keys of what a message refers to, of what there is for the actor. It must be as
-/// the message says, for that is what devices believe before they fetch it.
+/// The keys of what somebody refers to, of what there is for the actor. It must be as
+/// a message says, for that is what devices believe before they fetch it.
 pub(super) fn attach(
     references: &[MediaReference],
     found: &[Attached],

@@ -274,9 +274,10 @@ CREATE TABLE profiles (
     version      INTEGER NOT NULL,
     display_name TEXT NOT NULL,
     status       TEXT NOT NULL,
-    -- Empty: none.
-    photo_id     BLOB NOT NULL
+    photo        INTEGER REFERENCES media (key)
 ) STRICT;
+
+CREATE INDEX profiles_by_photo ON profiles (photo) WHERE photo IS NOT NULL;
 
 -- Whom a search by the beginning of a name finds.
 CREATE TABLE discoverable (
@@ -408,7 +409,8 @@ CREATE TABLE media_trash (
 
 CREATE INDEX media_trash_by_due ON media_trash (due_at_ms);
 
--- Which messages refer to which media. Not of those that were deleted.
+-- Which messages refer to which media. Not of those that were deleted. What users say of
+-- themselves refers to media too.
 CREATE TABLE media_uses (
     media        INTEGER NOT NULL REFERENCES media (key),
     conversation INTEGER NOT NULL,

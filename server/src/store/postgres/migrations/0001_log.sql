@@ -321,9 +321,11 @@ CREATE TABLE profiles (
     version      bigint NOT NULL,
     display_name text NOT NULL,
     status       text NOT NULL,
-    -- Empty: none.
-    photo_id     bytea NOT NULL
+    -- Of media.
+    photo_key    bigint
 );
+
+CREATE INDEX profiles_by_photo ON profiles (photo_key) WHERE photo_key IS NOT NULL;
 
 -- Whom a search by the beginning of a name finds.
 CREATE TABLE discoverable (
@@ -495,7 +497,10 @@ CREATE TABLE media_trash (
 
 CREATE INDEX media_trash_by_due ON media_trash (due_at_ms);
 
--- Which messages refer to which media. Not of those that were deleted.
+ALTER TABLE profiles ADD FOREIGN KEY (photo_key) REFERENCES media (key);
+
+-- Which messages refer to which media. Not of those that were deleted. What users say of
+-- themselves refers to media too.
 CREATE TABLE media_uses (
     media_key        bigint NOT NULL REFERENCES media (key),
     conversation_key bigint NOT NULL,
