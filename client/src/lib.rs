@@ -59,8 +59,11 @@ mod sign_in;
 pub use magpie_protocol::{
     date,
     id::{ConversationId, DeviceId, InvalidId, MediaId, MessageId, UserId},
+    invite::{InvalidInviteLink, InviteLink, InviteSecret},
     message::{Edit, Emoji, InvalidMessage, NewMessage},
-    profile::{DisplayName, FindUsers, InvalidLink, LinkSecret, NamePrefix, StatusLine, UserLink},
+    profile::{
+        DisplayName, FindUsers, InvalidUserLink, LinkSecret, NamePrefix, StatusLine, UserLink,
+    },
     push::{AppId, Platform, PushAddress, PushToken},
     role::Role,
     seq::Seq,
@@ -69,7 +72,7 @@ pub use magpie_protocol::{
         Description, DeviceName, InvalidText, MessageText, Nickname, Password, Title, UserName,
     },
     wire::{
-        GroupUpdate, ReportReason,
+        GroupUpdate, InviteBounds, ReportReason,
         v1::{Action, ErrorCode},
     },
 };
@@ -82,10 +85,10 @@ pub use self::{
         Body, Edited, Forwarded, Media, Mention, Message, MessagePlace, MessageState, Reaction,
     },
     model::{
-        Account, AuditConversation, AuditLine, Contact, Content, ConversationKind,
-        ConversationLine, ConversationPage, DeviceLine, Dropped, Gap, History, HistoryPage,
-        LocalHistory, LocalMembers, Member, MembersPlace, Profile, Readers, Refusal, StoredEvent,
-        User,
+        Account, AuditConversation, AuditLine, BannedUser, Contact, Content, ConversationKind,
+        ConversationLine, ConversationPage, DeviceLine, Dropped, Gap, History, HistoryPage, Invite,
+        InvitePreview, LocalHistory, LocalMembers, Member, MembersPlace, PinnedMessage, Profile,
+        Readers, Refusal, StoredEvent, User,
     },
     request::{
         Acceptance, InvalidRecipient, NewRequest, Operation, OutboxEntry, OutboxState, Outcome,

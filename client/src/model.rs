@@ -12,7 +12,10 @@ use magpie_protocol::{
     role::Role,
     seq::Seq,
     setting::{Notify, Setting},
-    wire::v1::{Action, ErrorCode},
+    wire::{
+        InviteBounds,
+        v1::{Action, ErrorCode},
+    },
 };
 
 pub use self::members::{LocalMembers, Member, MembersPlace, Readers};
@@ -96,6 +99,10 @@ pub struct ConversationLine {
     pub description: String,
     /// Admins and the owner of the group alone write.
     pub announcement_only: bool,
+    /// The group's photo.
+    pub photo: Option<MediaId>,
+    /// Who joins the group may read it from its beginning.
+    pub history_for_newcomers: bool,
     /// All of its members if there are at most 64, the user themself included; of
     /// more, the user alone ([`Home::members`](crate::Home::members) has the rest).
     /// Empty if not described yet.
@@ -210,6 +217,27 @@ pub enum Content {
         /// Who.
         member: Option<User>,
     },
+    /// A user can neither be added to the group nor join it from here on, or can again.
+    MemberBanned {
+        /// Who.
+        member: Option<User>,
+        /// They cannot.
+        banned: bool,
+        /// They were a member until here.
+        removed: bool,
+    },
+    /// Whoever has the link of this invite may join the group, for so long.
+    InviteCreated(InviteBounds),
+    /// An invite is of no use any more.
+    InviteRevoked {
+        /// The event that created it.
+        seq: Seq,
+    },
+    /// The sender joined by an invite.
+    MemberJoined {
+        /// The event that created it.
+        invite_seq: Seq,
+    },
     /// The sender left.
     MemberLeft {
         /// Whose the group is from here on, if it was theirs.
@@ -231,6 +259,17 @@ pub enum Content {
         description: Option<String>,
         /// Admins and the owner alone write.
         announcement_only: Option<bool>,
+        /// Its photo; the inner `None`: it has none.
+        photo: Option<Option<MediaId>>,
+        /// Who joins may read what came before.
+        history_for_newcomers: Option<bool>,
+    },
+    /// A message is pinned from here on, or is not any more.
+    Pinned {
+        /// Which one.
+        seq: Seq,
+        /// It is.
+        pinned: bool,
     },
     /// The user has set something for themself; `None` if this version does not know
     /// what.
@@ -241,6 +280,15 @@ pub enum Content {
     /// Something that this version does not know, or cannot read. It is stored
     /// as it came.
     Unknown,
+}
+
+/// A message that is pinned.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct PinnedMessage {
+    /// Its place in its conversation.
+    pub seq: Seq,
+    /// The message; `None` if it is not stored here: it is in a gap that can be filled.
+    pub event: Option<StoredEvent>,
 }
 
 /// Events that exist on the server and are not stored here.
@@ -308,6 +356,39 @@ pub struct ConversationPage {
     pub conversations: Vec<ConversationLine>,
     /// There are no more behind the last of these.
     pub complete: bool,
+}
+
+/// A user who is kept out of a group.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct BannedUser {
+    /// Who.
+    pub user: User,
+    /// The event by which they were banned.
+    pub seq: Seq,
+}
+
+/// An invite to a group that was not revoked.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Invite {
+    /// The event that created it.
+    pub seq: Seq,
+    /// Who did; `None` if the server does not say.
+    pub creator: Option<User>,
+    /// The server's commit time, milliseconds since 1970.
+    pub created_at_ms: i64,
+    /// How long it is of use.
+    pub bounds: InviteBounds,
+    /// How many have joined by it.
+    pub uses: u32,
+}
+
+/// To which group an invite leads.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct InvitePreview {
+    /// What the group is called.
+    pub title: String,
+    /// How many members it has.
+    pub member_count: u64,
 }
 
 /// What somebody says of themself.

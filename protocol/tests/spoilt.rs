@@ -20,7 +20,7 @@ use magpie_protocol::{
 };
 use prost::Message as _;
 
-use self::requests::accounts;
+use self::requests::{accounts, invites};
 
 const NOW: Moment = Moment::START;
 
@@ -123,12 +123,26 @@ fn groups() -> Vec<client_frame::Body> {
             user_name: "bob".to_owned(),
             role: v1::Role::Admin.into(),
         }),
+        Body::Ban(v1::Ban {
+            message_id: message_id.clone(),
+            conversation_id: conversation_id.clone(),
+            user_name: "bob".to_owned(),
+            banned: true,
+        }),
         Body::UpdateGroup(v1::UpdateGroup {
-            message_id,
-            conversation_id,
+            message_id: message_id.clone(),
+            conversation_id: conversation_id.clone(),
             title: Some("trip".to_owned()),
             description: Some("where to".to_owned()),
             announcement_only: Some(true),
+            photo: Some(id(3)),
+            history_for_newcomers: Some(true),
+        }),
+        Body::Pin(v1::Pin {
+            message_id,
+            conversation_id,
+            seq: 300,
+            pinned: true,
         }),
     ]
 }
@@ -403,6 +417,7 @@ fn a_clients_frame_is_whole_or_none_and_spoilt_it_hurts_nobody() {
         .into_iter()
         .chain(groups())
         .chain(accounts())
+        .chain(invites())
         .chain(changes())
         .map(|body| {
             let number = u64::from(!control(&body));

@@ -48,3 +48,28 @@ pub(super) fn accounts() -> Vec<client_frame::Body> {
         }),
     ]
 }
+
+/// One of each kind that is about an invite.
+pub(super) fn invites() -> Vec<client_frame::Body> {
+    use client_frame::Body;
+    let (message_id, conversation_id) = (id(1), id(2));
+    vec![
+        Body::CreateInvite(v1::CreateInvite {
+            message_id: message_id.clone(),
+            conversation_id: conversation_id.clone(),
+            secret: id(5),
+            expires_at_ms: 1_700_000_000_000,
+            uses_max: 7,
+        }),
+        Body::RevokeInvite(v1::RevokeInvite {
+            message_id: message_id.clone(),
+            conversation_id: conversation_id.clone(),
+            seq: 300,
+        }),
+        Body::JoinByInvite(v1::JoinByInvite {
+            message_id,
+            conversation_id,
+            secret: id(5),
+        }),
+    ]
+}

@@ -21,7 +21,7 @@ macro_rules! may_have {
             "(m.user = ?1 OR EXISTS (
                  SELECT 1 FROM media_uses x
                    JOIN members k ON k.user = ?1 AND k.conversation = x.conversation
-                                 AND x.seq BETWEEN k.from_seq AND k.to_seq
+                                 AND x.seq BETWEEN k.history_seq AND k.to_seq
                   WHERE x.media = m.key)
               OR EXISTS (
                  SELECT 1 FROM profiles p JOIN users u ON u.key = p.user

@@ -23,7 +23,7 @@ macro_rules! may_have {
             "(m.user_key = $1 OR EXISTS (
                  SELECT FROM media_uses x
                    JOIN members k ON k.user_key = $1 AND k.conversation_key = x.conversation_key
-                                 AND x.seq BETWEEN k.from_seq AND k.to_seq
+                                 AND x.seq BETWEEN k.history_seq AND k.to_seq
                   WHERE x.media_key = m.key)
               OR EXISTS (
                  SELECT FROM profiles p JOIN users u ON u.key = p.user_key
