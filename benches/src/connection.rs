@@ -425,6 +425,8 @@ pub(crate) fn accepted(answer: Answer) -> anyhow::Result<v1::Accepted> {
         | Answer::Invites(_)
         | Answer::InvitePreview(_)
         | Answer::ReaderCounts(_)
+        | Answer::MediaToken(_)
+        | Answer::MediaUrls(_)
         | Answer::Devices(_)
         | Answer::Profiles(_) => {
             bail!("an answer to another request")

@@ -237,6 +237,8 @@ impl Peer {
             | Request::FetchProfiles(_)
             | Request::FindUsers(_)
             | Request::CountReaders(_)
+            | Request::FetchMediaToken
+            | Request::FetchMediaUrls(_)
             | Request::SetPush(_)
             | Request::ClearPush
             | Request::Detach

@@ -176,6 +176,7 @@ async fn pushing(emulator: &Emulator, dir: &std::path::Path) -> (Node, std::path
             previews: Apps::default(),
         }),
         data_dir: None,
+        media: None,
         limits: Limits::default(),
     };
     let node = Node::start(ground, bind(listen).unwrap(), None).await;

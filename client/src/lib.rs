@@ -63,8 +63,7 @@ pub use magpie_protocol::{
     invite::{InvalidInviteLink, InviteLink, InviteSecret},
     message::{Edit, Emoji, InvalidMessage, NewMessage},
     profile::{
-        DisplayName, FindUsers, InvalidUserLink, LinkSecret, NamePrefix, PhotoId, StatusLine,
-        UserLink,
+        DisplayName, FindUsers, InvalidUserLink, LinkSecret, NamePrefix, StatusLine, UserLink,
     },
     push::{AppId, Platform, PushAddress, PushToken},
     role::Role,
@@ -83,7 +82,9 @@ pub use self::{
     client::{Client, Event, From, Options, Reported},
     error::{ConnectError, DisconnectReason, HomeError, LocalError, RequestError, SignInError},
     home::{ConnectionLock, Home, Outbox},
-    message::{Body, Edited, Forwarded, Mention, Message, MessagePlace, MessageState, Reaction},
+    message::{
+        Body, Edited, Forwarded, Media, Mention, Message, MessagePlace, MessageState, Reaction,
+    },
     model::{
         Account, AuditConversation, AuditLine, BannedUser, Contact, Content, ConversationKind,
         ConversationLine, ConversationPage, DeviceLine, Dropped, Friend, Gap, History, HistoryPage,

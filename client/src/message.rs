@@ -3,7 +3,8 @@
 
 use bytes::Bytes;
 use magpie_protocol::{
-    id::{ConversationId, UserId},
+    id::{ConversationId, MediaId, UserId},
+    media::is_file_name,
     message::{InvalidMessage, NewMessage},
     seq::Seq,
     text::UserName,
@@ -12,10 +13,10 @@ use magpie_protocol::{
 
 use crate::model::{Member, User};
 
-/// What a message says: a text, a body, or both.
+/// What a message says: a text, a body, photos and files, or several of these.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Message {
-    /// The text; may be empty if there is a body.
+    /// The text; may be empty if there is something else.
     pub text: String,
     /// The event of the same conversation that it answers.
     pub reply_to: Option<Seq>,
@@ -27,6 +28,61 @@ pub struct Message {
     pub mentions_everybody: bool,
     /// What the server and the SDK do not look at.
     pub body: Option<Body>,
+    /// Photos and files, of which an edit has none: they stay as they were.
+    pub media: Vec<Media>,
+}
+
+/// A photo or file, as its sender says. Whoever fetches it compares size and SHA-256.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Media {
+    /// What names it.
+    pub id: MediaId,
+    /// Bytes.
+    pub size: u64,
+    /// What they are.
+    pub sha256: [u8; 32],
+    /// What it is.
+    pub content_type: String,
+    /// Width and height in pixels, of a picture.
+    pub pixels: Option<(u32, u32)>,
+    /// A blurred picture of it (thumbhash); may be empty.
+    pub thumbhash: Bytes,
+    /// Smaller pictures of it, the smallest first.
+    pub thumbnails: Vec<MediaId>,
+    /// Under which name to save it, if it has one that can be one.
+    pub file_name: Option<String>,
+}
+
+impl Media {
+    fn of(it: v1::Media) -> Option<Self> {
+        let thumbnails = it.thumbnail_ids.iter();
+        let thumbnails = thumbnails.filter_map(|id| MediaId::try_from(id.as_ref()).ok());
+        Some(Self {
+            id: MediaId::try_from(it.media_id.as_ref()).ok()?,
+            size: it.size,
+            sha256: it.sha256.as_ref().try_into().ok()?,
+            content_type: it.content_type,
+            pixels: (it.width > 0 && it.height > 0).then_some((it.width, it.height)),
+            thumbhash: it.thumbhash,
+            thumbnails: thumbnails.collect(),
+            file_name: Some(it.file_name).filter(|name| !name.is_empty() && is_file_name(name)),
+        })
+    }
+
+    fn to_wire(&self) -> v1::Media {
+        let (width, height) = self.pixels.unwrap_or_default();
+        v1::Media {
+            media_id: self.id.to_wire(),
+            size: self.size,
+            sha256: Bytes::copy_from_slice(&self.sha256),
+            content_type: self.content_type.clone(),
+            width,
+            height,
+            thumbhash: self.thumbhash.clone(),
+            thumbnail_ids: self.thumbnails.iter().map(|id| id.to_wire()).collect(),
+            file_name: self.file_name.clone().unwrap_or_default(),
+        }
+    }
 }
 
 /// Where a forwarded message comes from. Nobody checks it.
@@ -97,7 +153,7 @@ pub struct Reaction {
 impl Message {
     /// `None` if there is nothing in it: it was deleted.
     pub(crate) fn of(it: v1::Message) -> Option<Self> {
-        if it.text.is_empty() && it.body.is_empty() {
+        if it.text.is_empty() && it.body.is_empty() && it.media.is_empty() {
             return None;
         }
         let mention = |it: v1::Mention| {
@@ -127,6 +183,7 @@ impl Message {
                 content_type: it.content_type,
                 bytes: it.body,
             }),
+            media: it.media.into_iter().filter_map(Media::of).collect(),
         })
     }
 
@@ -202,6 +259,7 @@ impl TryFrom<Message> for NewMessage {
             mentions_everybody: it.mentions_everybody,
             content_type,
             body,
+            media: it.media.iter().map(Media::to_wire).collect(),
         };
         message.try_into()
     }

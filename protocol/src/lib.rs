@@ -16,6 +16,7 @@ pub mod id;
 pub mod invite;
 pub mod limits;
 pub mod link;
+pub mod media;
 pub mod message;
 pub mod moment;
 pub mod outbox;

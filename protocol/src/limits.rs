@@ -186,6 +186,24 @@ pub const MARKED_MEMBERS_MAX: usize = 64;
 /// Messages whose readers are counted at once.
 pub const READERS_COUNT_MAX: usize = 50;
 
+/// Photos and files in a message.
+pub const MEDIA_COUNT_MAX: usize = 10;
+
+/// Smaller pictures of a photo.
+pub const THUMBNAILS_MAX: usize = 2;
+
+/// Bytes of a thumbhash.
+pub const THUMBHASH_SIZE_MAX: usize = 32;
+
+/// Width and height of a picture.
+pub const PIXELS_MAX: u32 = 65_535;
+
+/// Bytes of a file's name.
+pub const FILE_NAME_SIZE_MAX: usize = 255;
+
+/// Photos and files whose URLs are asked for at once.
+pub const MEDIA_URLS_MAX: usize = 64;
+
 /// Members in one answer.
 pub const MEMBERS_COUNT_MAX: u32 = 500;
 

@@ -11,6 +11,7 @@ use crate::{
     limits::{
         BODY_SIZE_MAX, CONTENT_TYPE_SIZE_MAX, EMOJI_SIZE_MAX, MENTIONS_MAX, MESSAGE_SIZE_MAX,
     },
+    media::{self, InvalidMedia, MediaReference},
     seq::Seq,
     text::{InvalidText, MessageText, UserName, at_most},
     wire::v1,
@@ -19,8 +20,8 @@ use crate::{
 /// Why a message is not acceptable. Never carries what was said.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum InvalidMessage {
-    /// Neither a text nor a body.
-    #[error("a message has a text, a body, or both; this one has neither")]
+    /// Nothing is in it.
+    #[error("a message has a text, a body, photos or files; this one has nothing")]
     Empty,
     /// The text, the name of an author, or a reaction.
     #[error(transparent)]
@@ -74,8 +75,14 @@ pub enum InvalidMessage {
         /// Who.
         who: &'static str,
     },
-    /// An edit says what the message answers, or where it comes from.
-    #[error("an edit changes neither what the message answers nor where it comes from")]
+    /// Photos and files.
+    #[error(transparent)]
+    Media(#[from] InvalidMedia),
+    /// An edit says what the message answers, where it comes from, or what is in it.
+    #[error(
+        "an edit changes neither what the message answers, nor where it comes from, nor its \
+         photos and files"
+    )]
     EditedOrigin,
 }
 
@@ -105,7 +112,7 @@ impl NewMessage {
         self.0.encode_to_vec()
     }
 
-    /// The text; may be empty if there is a body.
+    /// The text; may be empty if there is something else.
     #[must_use]
     pub fn text(&self) -> &str {
         &self.0.text
@@ -127,6 +134,12 @@ impl NewMessage {
     #[must_use]
     pub fn mentions_everybody(&self) -> bool {
         self.0.mentions_everybody
+    }
+
+    /// The photos and files that it refers to.
+    #[must_use]
+    pub fn media(&self) -> Vec<MediaReference> {
+        media::references(&self.0)
     }
 
     /// The same, as an answer to an event.
@@ -169,7 +182,7 @@ impl TryFrom<v1::Message> for NewMessage {
     type Error = InvalidMessage;
 
     fn try_from(it: v1::Message) -> Result<Self, InvalidMessage> {
-        if it.text.is_empty() && it.body.is_empty() {
+        if it.text.is_empty() && it.body.is_empty() && it.media.is_empty() {
             return Err(InvalidMessage::Empty);
         }
         if !it.text.is_empty() {
@@ -181,6 +194,7 @@ impl TryFrom<v1::Message> for NewMessage {
             return Err(InvalidMessage::ReplyTo { seq });
         }
         check_mentions(&it)?;
+        media::check(&it)?;
         if let Some(forwarded) = &it.forwarded {
             let author = forwarded.author.as_ref();
             let author = author.ok_or(InvalidMessage::User { who: "the author" })?;
@@ -222,7 +236,7 @@ impl TryFrom<NewMessage> for Edit {
 
     fn try_from(message: NewMessage) -> Result<Self, InvalidMessage> {
         let it = message.as_wire();
-        if it.reply_to_seq > 0 || it.forwarded.is_some() {
+        if it.reply_to_seq > 0 || it.forwarded.is_some() || !it.media.is_empty() {
             return Err(InvalidMessage::EditedOrigin);
         }
         Ok(Self(message))

@@ -9,6 +9,7 @@
 use std::{fmt, str::FromStr};
 
 use crate::{
+    id::MediaId,
     limits::{DISPLAY_NAME_LENGTH_MAX, LINK_SECRET_SIZE, STATUS_LENGTH_MAX, USER_NAME_LENGTH_MIN},
     text::{InvalidText, UserName, at_most},
     wire::InvalidRequest,
@@ -67,9 +68,6 @@ impl TryFrom<String> for StatusLine {
     }
 }
 
-/// The id of a photo.
-pub type PhotoId = [u8; 16];
-
 /// What a user says of themself.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Profile {
@@ -78,7 +76,7 @@ pub struct Profile {
     /// What they say in a line.
     pub status: StatusLine,
     /// The photo, if there is one.
-    pub photo: Option<PhotoId>,
+    pub photo: Option<MediaId>,
 }
 
 /// Whether a text shows itself and only itself.

@@ -5,8 +5,9 @@ use bytes::Bytes;
 use prost::Message as _;
 
 use crate::{
-    id::{ConversationId, InvalidId, UserId},
-    profile::{LinkSecret, PhotoId, Profile},
+    id::{ConversationId, MediaId, UserId},
+    media::MediaReference,
+    profile::{LinkSecret, Profile},
     seq::Seq,
     text::Nickname,
     wire::{InvalidRequest, v1},
@@ -217,7 +218,7 @@ impl Setting {
             Self::Profile(it) => Kind::Profile(v1::Profile {
                 display_name: it.display_name.as_str().to_owned(),
                 status: it.status.as_str().to_owned(),
-                photo_id: it.photo.map_or_else(Bytes::new, |id| id.to_vec().into()),
+                photo_id: it.photo.map_or_else(Bytes::new, MediaId::to_wire),
             }),
             Self::Discoverable(it) => Kind::Discoverable(v1::Discoverable { discoverable: *it }),
             Self::Link(it) => Kind::Link(v1::Link {
@@ -226,6 +227,24 @@ impl Setting {
             Self::Receipts { hidden } => Kind::Receipts(v1::Receipts { hidden: *hidden }),
         };
         v1::AccountChange { kind: Some(kind) }
+    }
+
+    /// The photo that it refers to, if there is one.
+    #[must_use]
+    pub fn media(&self) -> Vec<MediaReference> {
+        let photo = match self {
+            Self::Profile(it) => it.photo,
+            Self::Notify { .. }
+            | Self::Hide { .. }
+            | Self::Contact { .. }
+            | Self::Block { .. }
+            | Self::Discoverable(_)
+            | Self::Link(_)
+            | Self::Receipts { .. }
+            | Self::Privacy { .. }
+            | Self::Declined { .. } => None,
+        };
+        photo.into_iter().map(MediaReference::of).collect()
     }
 
     /// Encoded: the same setting always gives the same bytes.
@@ -300,12 +319,10 @@ impl TryFrom<v1::AccountChange> for Setting {
     }
 }
 
-fn photo(bytes: &[u8]) -> Result<PhotoId, InvalidRequest> {
-    let size = bytes.len();
-    let id = bytes.try_into();
-    id.map_err(|_| InvalidRequest::Id {
+fn photo(bytes: &[u8]) -> Result<MediaId, InvalidRequest> {
+    MediaId::try_from(bytes).map_err(|reason| InvalidRequest::Id {
         field: "photo_id",
-        reason: InvalidId::Size { size },
+        reason,
     })
 }
 
@@ -342,7 +359,7 @@ mod tests {
             Setting::Profile(Profile {
                 display_name: "Ann".to_owned().try_into().unwrap(),
                 status: "at sea".to_owned().try_into().unwrap(),
-                photo: Some([3; 16]),
+                photo: Some(MediaId::new([3; 16])),
             }),
             Setting::Discoverable(true),
             Setting::Link(None),

@@ -76,6 +76,10 @@ fn requests() -> Vec<client_frame::Body> {
             conversation_id: id(2),
             seqs: vec![3, 300],
         }),
+        Body::FetchMediaToken(v1::FetchMediaToken {}),
+        Body::FetchMediaUrls(v1::FetchMediaUrls {
+            media_ids: vec![id(5), id(6)],
+        }),
         Body::FetchDevices(v1::FetchDevices {}),
         Body::RevokeDevice(v1::RevokeDevice { device_id: id(3) }),
         Body::SignOut(v1::SignOut {}),
@@ -228,6 +232,7 @@ fn message() -> v1::Message {
         mentions_everybody: true,
         content_type: "text/plain".to_owned(),
         body: id(5),
+        media: vec![v1::Media::default()],
     }
 }
 
@@ -334,6 +339,11 @@ fn answers() -> Vec<server_frame::Body> {
             members: conversation().members,
             complete: true,
             at_seq: 1,
+        }),
+        Body::MediaToken(v1::MediaToken::default()),
+        Body::MediaUrls(v1::MediaUrls {
+            in_reply_to: 1,
+            urls: vec![v1::MediaUrl::default()],
         }),
         Body::Devices(v1::Devices {
             in_reply_to: 1,

@@ -9,6 +9,9 @@ use std::{
 use magpie_protocol::moment::Moment;
 use tokio::time::Instant;
 
+/// The last date that an HTTP header can hold: the end of the year 9999.
+const DATE_MAX: Duration = Duration::from_secs(253_402_300_799);
+
 /// The process's clocks. Under tokio's paused time the monotonic one stands
 /// still too.
 #[derive(Clone, Copy, Debug)]
@@ -66,6 +69,13 @@ impl Clock {
         let there = there.duration_since(UNIX_EPOCH).ok()?.as_secs();
         let here = self.wall_ms() / 1000;
         Some(here.saturating_sub(i64::try_from(there).ok()?))
+    }
+
+    /// A date for an HTTP header.
+    #[must_use]
+    pub fn http_date(&self, wall_ms: i64) -> String {
+        let since_1970 = Duration::from_millis(u64::try_from(wall_ms).unwrap_or(0));
+        httpdate::fmt_http_date(UNIX_EPOCH + since_1970.min(DATE_MAX))
     }
 
     /// The runtime's instant of `moment`, to sleep until.

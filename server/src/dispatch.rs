@@ -10,7 +10,7 @@ mod typing;
 use std::sync::Arc;
 
 use magpie_protocol::{
-    id::{ConversationId, DeviceId},
+    id::{ConversationId, DeviceId, MediaId},
     limits::CONVERSATIONS_COUNT_MAX,
     seq::{FrameNumber, Seq},
     session::Reply,
@@ -23,7 +23,7 @@ use v1::{Action, ErrorCode};
 use self::{
     cost::{cost, kind},
     parting::{goodbye, limited_goodbye},
-    replies::{profiles_reply, rate_limited, reader_counts, refused},
+    replies::{no_media, profiles_reply, rate_limited, reader_counts, refused},
     sorting::{Other, to_append},
 };
 pub use self::{
@@ -37,6 +37,7 @@ use crate::{
     hub::{Ending, Hub, Letter, Mailbox, Promise},
     limits::{Limited, Limiter},
     log::{Chronicle, Committer, Marks, Submission},
+    media::Media,
     random::Random,
     store::{InviteHash, MarkRead, ReadLimit, Refusal, SharedStore, StoreError},
     tokens::Tokens,
@@ -67,6 +68,8 @@ pub struct Dispatch {
     pub pushes: Pushes,
     /// Users and their passwords.
     pub accounts: Arc<Accounts>,
+    /// Photos and files, if they are kept.
+    pub media: Option<Arc<Media>>,
     /// What users tell the operators.
     pub reports: Reports,
     /// Spreads clients over time.
@@ -199,6 +202,8 @@ impl Dispatch {
                 let counts = self.store.count_readers(from.user, request).await?;
                 Ok(reader_counts(&seqs, counts))
             }
+            Other::FetchMediaToken => Ok(self.media_token(from)),
+            Other::FetchMediaUrls(ids) => self.media_urls(from, &ids).await,
             Other::FetchDevices => self.devices(from).await,
             Other::Push(request) => {
                 self.pushes.handle(from, request).await?;
@@ -226,6 +231,20 @@ impl Dispatch {
                 Err(limited) => Ok(Reply::Error(rate_limited(limited))),
             },
         }
+    }
+
+    fn media_token(&self, from: &Mailbox) -> Reply {
+        match &self.media {
+            Some(media) => Reply::MediaToken(media.token(from.user, from.device)),
+            None => Reply::Error(no_media()),
+        }
+    }
+
+    async fn media_urls(&self, from: &Mailbox, ids: &[MediaId]) -> Result<Reply, StoreError> {
+        Ok(match &self.media {
+            Some(media) => Reply::MediaUrls(media.urls(from.user, ids).await?),
+            None => Reply::Error(no_media()),
+        })
     }
 
     /// The answer to a change of an account.

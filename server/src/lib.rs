@@ -33,6 +33,7 @@ pub mod operate;
 pub mod clock;
 pub mod config;
 pub mod logs;
+pub mod media;
 pub mod metrics;
 pub mod random;
 pub mod shutdown;

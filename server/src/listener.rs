@@ -18,6 +18,7 @@ use crate::{
     config::Limits,
     connection::{Arrival, Parts, serve},
     limits::{Admission, Limited},
+    media::{self, Speaks},
 };
 
 /// How long accepting rests when the process is out of files: whoever is
@@ -104,7 +105,15 @@ async fn count(
     drain: CancellationToken,
 ) {
     metrics::gauge!(crate::metrics::CONNECTIONS_OPEN).increment(1);
-    serve(stream, arrival, parts, drain).await;
+    let speaks = stream.get_ref().1.alpn_protocol().and_then(Speaks::of);
+    match (speaks, parts.dispatch.media.clone()) {
+        (None, _) => serve(stream, arrival, parts, drain).await,
+        // Who is one too many is closed without a word: HTTP clients come back later.
+        (Some(speaks), Some(media)) if arrival.admission.is_ok() => {
+            media::serve(stream, speaks, media, &drain).await;
+        }
+        (Some(_), _) => drop(stream),
+    }
     metrics::gauge!(crate::metrics::CONNECTIONS_OPEN).decrement(1);
 }
 
@@ -132,7 +141,8 @@ async fn handshake(
     };
     let (_, session) = stream.get_ref();
     // A client without ALPN does not know which protocol this is.
-    if session.alpn_protocol() != Some(ALPN) {
+    let is_known = |name: &[u8]| name == ALPN || Speaks::of(name).is_some();
+    if !session.alpn_protocol().is_some_and(is_known) {
         return refused("alpn");
     }
     tracing::debug!(connection = id, %peer, "a TLS session");

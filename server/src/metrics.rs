@@ -76,6 +76,14 @@ macro_rules! metrics {
 metrics! {
     /// Always 1; its label is the version that runs.
     BUILD_INFO = "magpie_build_info", Kind::Gauge, "1", ["version"];
+    /// Requests over HTTPS for photos and files, by status.
+    MEDIA_REQUESTS = "magpie_media_requests_total", Kind::Counter, "requests", ["status"];
+    /// Bytes of photos and files that clients sent.
+    MEDIA_BYTES_RECEIVED = "magpie_media_received_bytes_total", Kind::Counter, "bytes", [];
+    /// Bytes of photos and files that clients fetched.
+    MEDIA_BYTES_SENT = "magpie_media_sent_bytes_total", Kind::Counter, "bytes", [];
+    /// Uploads that are whole.
+    MEDIA_STORED = "magpie_media_stored_total", Kind::Counter, "uploads", [];
     /// Connections open now, signed in or not.
     CONNECTIONS_OPEN = "magpie_connections_open", Kind::Gauge, "connections", [];
     /// Connections that there may be, as stated at the start.

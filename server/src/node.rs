@@ -23,6 +23,7 @@ use crate::{
     limits::{Limiter, TooFewFiles},
     listener,
     log::{Broadcasts, Chronicle, Committer, Departures, HighWater, Marks, Router},
+    media::{self, Media},
     push::{Deadlines, Duty, Fcm, Pace, Parts as DutyParts},
     random::Random,
     shutdown::Shutdown,
@@ -56,6 +57,14 @@ pub enum StartError {
     /// The password of nobody could not be hashed.
     #[error(transparent)]
     Accounts(#[from] SignInError),
+    /// The directory of photos and files cannot be used.
+    #[error("photos and files cannot be kept in {}: {reason}", directory.display())]
+    Media {
+        /// Which directory.
+        directory: PathBuf,
+        /// What happened.
+        reason: std::io::Error,
+    },
     /// The settings do not fit the process.
     #[error(transparent)]
     Limits(#[from] TooFewFiles),
@@ -77,6 +86,9 @@ pub struct Ground {
     pub push: Option<Push>,
     /// Where it is written down how far the log has come, if anywhere.
     pub data_dir: Option<PathBuf>,
+    /// Where photos and files are kept, if they are, and where clients find them if not
+    /// here.
+    pub media: Option<(PathBuf, Option<String>)>,
     /// How much of everything there may be.
     pub limits: Limits,
 }
@@ -188,6 +200,9 @@ impl Node {
         if let Some(dir) = ground.data_dir.clone() {
             let (errands, stop) = (errands(&ground, &parts, broadcasts), stop.clone());
             tasks.spawn(async move { admin::serve_socket(&dir, errands, stop).await });
+        }
+        if let Some(media) = parts.dispatch.media.clone() {
+            tasks.spawn(media.keep(stop.clone()));
         }
         if let Some((admin, metrics)) = admin {
             tasks.spawn(admin::serve(
@@ -349,6 +364,31 @@ async fn feed(ground: &Ground, hub: &Arc<Hub>, tokens: &Arc<Tokens>) -> Result<F
     })
 }
 
+/// Builds what keeps photos and files, if they are kept.
+async fn media(
+    ground: &Ground,
+    tokens: &Arc<Tokens>,
+    limiter: &Arc<Limiter>,
+) -> Result<Option<Arc<Media>>, StartError> {
+    let Some((directory, url)) = &ground.media else {
+        return Ok(None);
+    };
+    let parts = media::Parts {
+        store: Arc::clone(&ground.store),
+        secret: ground.store.cursor_key().await?,
+        url: url.clone(),
+        tokens: Arc::clone(tokens),
+        limiter: Arc::clone(limiter),
+        clock: ground.clock,
+        random: ground.random.clone(),
+    };
+    let opened = Media::open(directory, parts).map_err(|reason| StartError::Media {
+        directory: directory.clone(),
+        reason,
+    })?;
+    Ok(Some(Arc::new(opened)))
+}
+
 /// Builds what connections share.
 async fn wire(ground: &Ground) -> Result<Parts, StartError> {
     let Ground {
@@ -388,6 +428,7 @@ async fn wire(ground: &Ground) -> Result<Parts, StartError> {
         store: Arc::clone(store),
         clock: *clock,
     };
+    let media = media(ground, &tokens, &limiter).await?;
     let dispatch = Dispatch {
         store: Arc::clone(store),
         committer: Arc::new(committer),
@@ -397,6 +438,7 @@ async fn wire(ground: &Ground) -> Result<Parts, StartError> {
         reads: Arc::clone(&feed.reads),
         pushes,
         accounts: Arc::clone(&accounts),
+        media,
         reports,
         random: random.clone(),
         limiter: Arc::clone(&limiter),

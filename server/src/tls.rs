@@ -65,7 +65,7 @@ pub enum TlsError {
 
 /// What a listener needs, and what a client needs to trust it.
 pub struct Tls {
-    /// TLS 1.3 alone, ALPN `magpie/1` alone.
+    /// TLS 1.3 alone; by ALPN sessions (`magpie/1`), or HTTP for media.
     pub config: Arc<ServerConfig>,
     /// The certificate authority to trust, if the certificate was made here; else
     /// the chain itself.
@@ -106,7 +106,7 @@ pub fn load(source: &Source) -> Result<Tls, TlsError> {
         .with_no_client_auth()
         .with_single_cert(chain, private)
         .map_err(unusable)?;
-    config.alpn_protocols = vec![ALPN.to_vec()];
+    config.alpn_protocols = [ALPN, b"h2", b"http/1.1"].map(<[u8]>::to_vec).to_vec();
     config.ticketer = aws_lc_rs::Ticketer::new().map_err(unusable)?;
     // One is enough: a device holds one connection.
     config.send_tls13_tickets = 1;

@@ -17,7 +17,7 @@ const LAYERS: [&[&str]; 13] = [
     &["dispatch"],
     &["handler"],
     &["delivery"],
-    &["log"],
+    &["log", "media"],
     &["hub", "push", "tokens"],
     &["store", "limits"],
     &["operate"],

@@ -189,6 +189,8 @@ impl Sender {
             | Answer::Invites(_)
             | Answer::InvitePreview(_)
             | Answer::ReaderCounts(_)
+            | Answer::MediaToken(_)
+            | Answer::MediaUrls(_)
             | Answer::Devices(_)
             | Answer::Profiles(_) => {
                 bail!("an answer to another request")

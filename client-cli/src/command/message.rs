@@ -170,10 +170,13 @@ fn forwarded(event: StoredEvent) -> Result<Message, Failure> {
         }),
         (None, None) => None,
     };
+    // An edit has none of these.
+    let media = message.media.clone();
     let said = event.state.edit.map_or(message, |edit| edit.message);
     Ok(Message {
         text: said.text,
         body: said.body,
+        media,
         forwarded: origin,
         ..Message::default()
     })

@@ -3,7 +3,7 @@
 use std::fmt::{self, Write as _};
 
 use magpie_client::{
-    Content, ConversationId, Message, MessageId, Seq, StoredEvent,
+    Content, ConversationId, Media, Message, MessageId, Seq, StoredEvent,
     date::{rfc3339, short},
 };
 use serde::Serialize;
@@ -50,6 +50,8 @@ pub(crate) struct MoreFields {
     /// Hexadecimal.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) body: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) media: Vec<MediaFields>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) edited_at: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -59,6 +61,35 @@ pub(crate) struct MoreFields {
     /// The user blocks its sender.
     #[serde(skip_serializing_if = "is_false")]
     pub(super) blocked: bool,
+}
+
+/// A photo or file.
+#[derive(Debug, Serialize)]
+pub(crate) struct MediaFields {
+    pub(super) media_id: String,
+    pub(super) media_type: String,
+    pub(super) size: u64,
+    pub(super) sha256: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) width: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) height: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) file_name: Option<String>,
+}
+
+impl MediaFields {
+    fn of(it: &Media) -> Self {
+        Self {
+            media_id: it.id.to_string(),
+            media_type: it.content_type.clone(),
+            size: it.size,
+            sha256: hexadecimal(&it.sha256),
+            width: it.pixels.map(|(width, _)| width),
+            height: it.pixels.map(|(_, height)| height),
+            file_name: it.file_name.clone(),
+        }
+    }
 }
 
 /// How many react alike.
@@ -93,6 +124,7 @@ impl MoreFields {
             mentions_everybody: message.mentions_everybody,
             content_type: body.map(|it| it.content_type.clone()),
             body: body.map(|it| hexadecimal(&it.bytes)),
+            media: message.media.iter().map(MediaFields::of).collect(),
             ..Self::default()
         }
     }
@@ -129,6 +161,7 @@ pub(super) fn message(event: &StoredEvent) -> Option<MessageFields> {
                     reply_to_seq: more.reply_to_seq,
                     forwarded_from: more.forwarded_from,
                     forwarded_sent_at: more.forwarded_sent_at,
+                    media: more.media,
                     ..MoreFields::of(&edit.message)
                 };
             }
@@ -266,6 +299,10 @@ impl MoreFields {
         if let Some(content_type) = &self.content_type {
             let size = self.body.as_ref().map_or(0, |body| body.len() / 2);
             aside(to, format_args!(" [{content_type}, {size} bytes]"))?;
+        }
+        for it in &self.media {
+            let name = it.file_name.as_deref().unwrap_or(&it.media_type);
+            aside(to, format_args!(" [{name}, {} bytes]", it.size))?;
         }
         if let Some(at) = &self.edited_at {
             aside(to, format_args!(" (edited {})", short(at)))?;

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write as _};
 
-use magpie_client::{ConversationId, Profile, User, UserId};
+use magpie_client::{ConversationId, MediaId, Profile, User, UserId};
 use serde::Serialize;
 
 use super::{Line, Shown, people::aside};
@@ -15,7 +15,7 @@ pub(crate) struct ProfileFields {
     user_id: Shown<UserId>,
     display_name: String,
     status: String,
-    photo_id: Option<String>,
+    photo_id: Option<Shown<MediaId>>,
     /// Of the user's own.
     #[serde(skip_serializing_if = "Option::is_none")]
     discoverable: Option<bool>,
@@ -23,13 +23,12 @@ pub(crate) struct ProfileFields {
 
 impl Line {
     pub(crate) fn profile(user: User, profile: Profile, discoverable: Option<bool>) -> Self {
-        let photo = profile.photo.map(u128::from_be_bytes);
         Self::Profile(ProfileFields {
             user: user.name,
             user_id: Shown(user.id),
             display_name: profile.display_name,
             status: profile.status,
-            photo_id: photo.map(|id| format!("{id:032x}")),
+            photo_id: profile.photo.map(Shown),
             discoverable,
         })
     }
@@ -89,7 +88,7 @@ pub(super) fn sample(text: String) -> ProfileFields {
         user_id: Shown(UserId::new([3; 16])),
         display_name: text.clone(),
         status: text,
-        photo_id: Some("00ff".to_owned()),
+        photo_id: Some(Shown(MediaId::new([6; 16]))),
         discoverable: Some(true),
     }
 }

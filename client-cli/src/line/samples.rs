@@ -7,7 +7,7 @@ use super::{
     EventFields, FaultFields, HealedFields, InviteFields, Line, MessageFields, OutboxFields, Shown,
     StruckFields, TortureFields,
     members::ReadersFields,
-    message::{MoreFields, ReactionFields},
+    message::{MediaFields, MoreFields, ReactionFields},
     setting::SettingFields,
 };
 
@@ -97,6 +97,15 @@ fn more() -> MoreFields {
         mentions_everybody: true,
         content_type: Some(hostile()),
         body: Some("00ff".to_owned()),
+        media: vec![MediaFields {
+            media_id: hostile(),
+            media_type: hostile(),
+            size: 7,
+            sha256: "00ff".to_owned(),
+            width: Some(640),
+            height: Some(480),
+            file_name: Some(hostile()),
+        }],
         edited_at: Some(MOMENT.to_owned()),
         reactions: vec![ReactionFields {
             emoji: hostile(),

@@ -1,7 +1,7 @@
 //! Other people, found.
 
 use magpie_protocol::{
-    id::{ConversationId, UserId},
+    id::{ConversationId, MediaId, UserId},
     profile::FindUsers,
     session::Answer,
     wire::v1::{self, client_frame::Body, find_users::By},
@@ -65,7 +65,7 @@ impl Client {
             let profile = Profile {
                 display_name: it.display_name,
                 status: it.status,
-                photo: it.photo_id.as_ref().try_into().ok(),
+                photo: MediaId::try_from(it.photo_id.as_ref()).ok(),
             };
             Ok((user, profile))
         });

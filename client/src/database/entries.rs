@@ -187,6 +187,8 @@ fn operation(body: Body) -> Option<Operation> {
         | Body::LookUpInvite(_)
         | Body::FetchInvites(_)
         | Body::CountReaders(_)
+        | Body::FetchMediaToken(_)
+        | Body::FetchMediaUrls(_)
         | Body::FetchDevices(_)
         | Body::RevokeDevice(_)
         | Body::SignOut(_)

@@ -3,7 +3,7 @@
 //! A cache: whatever is not here, or older than the server's, is asked for again.
 
 use magpie_protocol::{
-    id::UserId,
+    id::{MediaId, UserId},
     limits::PROFILES_COUNT_MAX,
     wire::{KnownProfile, v1},
 };
@@ -121,7 +121,7 @@ pub(super) fn profile(connection: &Connection, user: UserId) -> Result<Profile, 
             Ok(Profile {
                 display_name: row.get(0)?,
                 status: row.get(1)?,
-                photo: photo.try_into().ok(),
+                photo: MediaId::try_from(photo.as_slice()).ok(),
             })
         })
         .optional()?;

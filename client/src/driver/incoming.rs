@@ -233,6 +233,8 @@ impl Connection<'_> {
             | Answer::Invites(_)
             | Answer::InvitePreview(_)
             | Answer::ReaderCounts(_)
+            | Answer::MediaToken(_)
+            | Answer::MediaUrls(_)
             | Answer::Devices(_)
             | Answer::Profiles(_) => Err(malformed("an answer to something else")),
         }
@@ -316,6 +318,8 @@ impl Connection<'_> {
             | Answer::Invites(_)
             | Answer::InvitePreview(_)
             | Answer::ReaderCounts(_)
+            | Answer::MediaToken(_)
+            | Answer::MediaUrls(_)
             | Answer::Devices(_)
             | Answer::Profiles(_) => Err(malformed("an answer to something else")),
         }
@@ -336,6 +340,8 @@ impl Connection<'_> {
             | Answer::Invites(_)
             | Answer::InvitePreview(_)
             | Answer::ReaderCounts(_)
+            | Answer::MediaToken(_)
+            | Answer::MediaUrls(_)
             | Answer::Devices(_)
             | Answer::Profiles(_) => RequestError::WrongAnswer,
         };

@@ -2,7 +2,7 @@
 
 use magpie_protocol::{
     friendship::Friendship,
-    id::{ConversationId, UserId},
+    id::{ConversationId, MediaId, UserId},
     profile,
     seq::Seq,
 };
@@ -60,8 +60,8 @@ pub struct Profile {
     pub display_name: String,
     /// What they say in a line; may be empty.
     pub status: String,
-    /// The id of their photo.
-    pub photo: Option<[u8; 16]>,
+    /// Their photo.
+    pub photo: Option<MediaId>,
 }
 
 impl From<profile::Profile> for Profile {

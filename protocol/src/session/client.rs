@@ -37,6 +37,10 @@ pub enum Answer {
     InvitePreview(v1::InvitePreview),
     /// How many have read messages.
     ReaderCounts(v1::ReaderCounts),
+    /// Leave to upload.
+    MediaToken(v1::MediaToken),
+    /// Where photos and files are to be had.
+    MediaUrls(v1::MediaUrls),
     /// The user's devices.
     Devices(v1::Devices),
     /// What others say of themselves.
@@ -278,6 +282,8 @@ impl ClientSession {
             Some(Body::Invites(it)) => (it.in_reply_to, Answer::Invites(it)),
             Some(Body::InvitePreview(it)) => (it.in_reply_to, Answer::InvitePreview(it)),
             Some(Body::ReaderCounts(it)) => (it.in_reply_to, Answer::ReaderCounts(it)),
+            Some(Body::MediaToken(it)) => (it.in_reply_to, Answer::MediaToken(it)),
+            Some(Body::MediaUrls(it)) => (it.in_reply_to, Answer::MediaUrls(it)),
             Some(Body::Devices(it)) => (it.in_reply_to, Answer::Devices(it)),
             Some(Body::Profiles(it)) => (it.in_reply_to, Answer::Profiles(it)),
             Some(

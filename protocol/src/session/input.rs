@@ -85,6 +85,10 @@ pub enum Reply {
     InvitePreview(v1::InvitePreview),
     /// How many have read messages.
     ReaderCounts(v1::ReaderCounts),
+    /// Leave to upload.
+    MediaToken(v1::MediaToken),
+    /// Where photos and files are to be had.
+    MediaUrls(v1::MediaUrls),
     /// The user's devices.
     Devices(v1::Devices),
     /// What others say of themselves.
@@ -126,6 +130,8 @@ pub(super) fn sent_message_id(body: &v1::client_frame::Body) -> Bytes {
         | Body::LookUpInvite(_)
         | Body::FetchInvites(_)
         | Body::CountReaders(_)
+        | Body::FetchMediaToken(_)
+        | Body::FetchMediaUrls(_)
         | Body::FetchDevices(_)
         | Body::RevokeDevice(_)
         | Body::SignOut(_)

@@ -45,6 +45,8 @@ mod tag {
     pub(super) const PROFILE_CHANGED: u32 = 81;
     pub(super) const TYPING: u32 = 82;
     pub(super) const READER_COUNTS: u32 = 90;
+    pub(super) const MEDIA_TOKEN: u32 = 100;
+    pub(super) const MEDIA_URLS: u32 = 101;
 }
 
 /// The peer was silent for too long.
@@ -385,6 +387,12 @@ impl ServerSession {
                 &v1::ReaderCounts { in_reply_to, ..it },
                 out,
             ),
+            Reply::MediaToken(it) => {
+                self.sequenced(tag::MEDIA_TOKEN, &v1::MediaToken { in_reply_to, ..it }, out)
+            }
+            Reply::MediaUrls(it) => {
+                self.sequenced(tag::MEDIA_URLS, &v1::MediaUrls { in_reply_to, ..it }, out)
+            }
             Reply::Devices(it) => {
                 self.sequenced(tag::DEVICES, &v1::Devices { in_reply_to, ..it }, out)
             }

@@ -6,7 +6,7 @@ use super::{
     account::{ChangeAccount, ChangePassword, Report},
     fetch::{
         CountReaders, FetchHistory, FetchListed, FetchMembers, parse_bans, parse_conversations,
-        parse_history, parse_invites, parse_members, parse_readers,
+        parse_history, parse_invites, parse_media_urls, parse_members, parse_readers,
     },
     groups::{Ban, SetRole, UpdateGroup, parse_ban, parse_set_role, parse_update_group},
     invites::{
@@ -21,7 +21,7 @@ use super::{
     v1,
 };
 use crate::{
-    id::{ConversationId, DeviceId, InvalidId, MessageId},
+    id::{ConversationId, DeviceId, InvalidId, MediaId, MessageId},
     invite::InviteSecret,
     limits::{CLIENT_NAME_SIZE_MAX, CURSOR_SIZE_MAX, NAMES_MAX},
     message::InvalidMessage,
@@ -241,6 +241,10 @@ pub enum Request {
     FetchBans(FetchListed),
     /// Count who has read messages.
     CountReaders(CountReaders),
+    /// Leave to upload.
+    FetchMediaToken,
+    /// Where these are to be had.
+    FetchMediaUrls(Vec<MediaId>),
     /// List devices.
     FetchDevices,
     /// End a device's credential.
@@ -295,6 +299,8 @@ impl Request {
             | Self::LookUpInvite { .. }
             | Self::FetchInvites(_)
             | Self::CountReaders(_)
+            | Self::FetchMediaToken
+            | Self::FetchMediaUrls(_)
             | Self::FetchDevices
             | Self::RevokeDevice(_)
             | Self::SignOut
@@ -355,6 +361,8 @@ pub fn parse_request(body: v1::client_frame::Body) -> Option<Result<Request, Inv
         Body::FetchMembers(it) => parse_members(it),
         Body::FetchBans(it) => parse_bans(&it),
         Body::CountReaders(it) => parse_readers(it),
+        Body::FetchMediaToken(_) => Ok(Request::FetchMediaToken),
+        Body::FetchMediaUrls(it) => parse_media_urls(&it),
         Body::FetchDevices(_) => Ok(Request::FetchDevices),
         Body::RevokeDevice(it) => device_id(&it.device_id).map(Request::RevokeDevice),
         Body::SignOut(_) => Ok(Request::SignOut),

@@ -5,8 +5,11 @@ use super::{
     v1,
 };
 use crate::{
-    id::{ConversationId, UserId},
-    limits::{CONVERSATIONS_COUNT_MAX, HISTORY_COUNT_MAX, MEMBERS_COUNT_MAX, READERS_COUNT_MAX},
+    id::{ConversationId, MediaId, UserId},
+    limits::{
+        CONVERSATIONS_COUNT_MAX, HISTORY_COUNT_MAX, MEDIA_URLS_MAX, MEMBERS_COUNT_MAX,
+        READERS_COUNT_MAX,
+    },
     seq::Seq,
 };
 
@@ -129,6 +132,22 @@ pub(super) fn parse_readers(it: v1::CountReaders) -> Result<Request, InvalidRequ
         conversation: conversation_id(&it.conversation_id)?,
         seqs: seqs.collect::<Result<_, _>>()?,
     }))
+}
+
+pub(super) fn parse_media_urls(it: &v1::FetchMediaUrls) -> Result<Request, InvalidRequest> {
+    let (field, count) = ("media_ids", it.media_ids.len());
+    if !(1..=MEDIA_URLS_MAX).contains(&count) {
+        return Err(InvalidRequest::OutOfBounds {
+            field,
+            value: count as u64,
+            min: 1,
+            max: MEDIA_URLS_MAX as u64,
+        });
+    }
+    let id = |id: &bytes::Bytes| MediaId::try_from(id.as_ref());
+    let ids: Result<_, _> = it.media_ids.iter().map(id).collect();
+    let ids = ids.map_err(|reason| InvalidRequest::Id { field, reason })?;
+    Ok(Request::FetchMediaUrls(ids))
 }
 
 fn user_id(bytes: &[u8]) -> Result<UserId, InvalidRequest> {

@@ -177,6 +177,10 @@ pub struct Config {
     pub admin_listen: Option<SocketAddr>,
     /// Where the certificate is kept, and everything else without a database.
     pub data_dir: PathBuf,
+    /// Where photos and files are kept.
+    pub media_dir: PathBuf,
+    /// Where clients find them, if not here.
+    pub media_url: Option<String>,
     /// Where everything else is kept: the URL of a database of `PostgreSQL`. It
     /// may hold a password and is never printed.
     pub database_url: Option<Secret>,
@@ -266,6 +270,10 @@ impl Config {
             tls: source(&general),
             listen: general.listen,
             admin_listen: general.admin_listen,
+            media_dir: general
+                .media_dir
+                .unwrap_or_else(|| general.data_dir.join("media")),
+            media_url: general.media_url,
             data_dir: general.data_dir,
             database_url: general.database_url,
             database_shards: general.database_shards.0.map(|count| count as usize),
@@ -421,6 +429,13 @@ fn contradictions(args: &Args, general: &General, push: &Push, limits: &Limits) 
             "listen is {}, which others can reach: give tls_cert and tls_key \
              (or development_certificate, for a test)",
             general.listen
+        ));
+    }
+    if let Some(url) = general.media_url.as_deref()
+        && (!url.starts_with("https://") || url.ends_with('/'))
+    {
+        problems.push(format!(
+            "media_url is {url}: it begins with https:// and ends without a slash"
         ));
     }
     if push.push_account.is_none() {

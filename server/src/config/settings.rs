@@ -34,6 +34,12 @@ settings! {
             /// Where the log, the keys, the development certificate and the socket of operators are
             /// kept.
             data_dir: PathBuf = "./magpie-data".into();
+            /// Where photos and files are kept; without it in DATA_DIR/media. Servers that share a
+            /// database share it too.
+            media_dir: Option<PathBuf> = None;
+            /// Where clients find photos and files, if not at the address that they are connected
+            /// to: https://HOST, of a cache in front of this server.
+            media_url: Option<String> = None;
             /// Keep everything but the certificate in PostgreSQL: postgres://USER@HOST/DATABASE.
             database_url: Option<Secret> = None;
             /// Into how many shards the log of a new database is divided: as many batches commit
@@ -179,6 +185,25 @@ settings! {
             /// all; off: for ever. Two days are what people know from elsewhere; each edit tells
             /// the others that and when the message was changed.
             edit_time_limit: Option<Duration> = Some(Duration::from_secs(48 * 3_600));
+        }
+        "Photos and files" {
+            /// Bytes of one photo or file.
+            media_size_max: Size = Size(256 << 20), Size(1 << 20) => Size(64 << 30);
+            /// Bytes of all that one user has uploaded and that is still there, each upload counted
+            /// as a whole from its beginning.
+            media_size_per_user_max: Size = Size(20 << 30), Size(1 << 20) => Size(1 << 50);
+            /// Uploads of one device at the same time.
+            media_uploads_per_device_max: u32 = 4, 1 => 64;
+            /// Uploads of everybody at the same time. Each takes up to 1 MiB of memory.
+            media_uploads_max: u32 = 200, 1 => 10_000;
+            /// Uploads of one user that are not whole.
+            media_unfinished_per_user_max: u32 = 64, 1 => 10_000;
+            /// How long an upload may stop before it is whole, and how long what no message refers
+            /// to stays.
+            media_expiry: Duration = DAY, MINUTE => DAY * 30;
+            /// How long the URL of a photo or file is good, at least; at most twice as long. All
+            /// who may have it get the same, so that a cache can serve them.
+            media_url_validity: Duration = HOUR, MINUTE => DAY * 7;
         }
         "Memory" {
             /// Addresses, users or devices that each rate remembers. Who is new while all of these

@@ -47,6 +47,8 @@ pub(super) fn cost(request: &Request) -> Cost<'_> {
         | Request::LookUpInvite { .. }
         | Request::FetchInvites(_)
         | Request::CountReaders(_)
+        | Request::FetchMediaToken
+        | Request::FetchMediaUrls(_)
         | Request::FetchDevices
         | Request::RevokeDevice(_)
         | Request::SignOut
@@ -142,6 +144,8 @@ pub(super) const fn kind(request: &Request) -> &'static str {
         Request::LookUpInvite { .. } => "look_up_invite",
         Request::FetchInvites(_) => "fetch_invites",
         Request::CountReaders(_) => "count_readers",
+        Request::FetchMediaToken => "fetch_media_token",
+        Request::FetchMediaUrls(_) => "fetch_media_urls",
         Request::FetchDevices => "fetch_devices",
         Request::RevokeDevice(_) => "revoke_device",
         Request::SignOut => "sign_out",

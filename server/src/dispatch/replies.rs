@@ -50,7 +50,8 @@ pub(super) fn refused(refusal: Refusal) -> v1::Error {
         | Refusal::Deleted
         | Refusal::NoInvite
         | Refusal::NotAsked
-        | Refusal::NotAddable => (ErrorCode::NotFound, Action::Never),
+        | Refusal::NotAddable
+        | Refusal::NoMedia => (ErrorCode::NotFound, Action::Never),
         Refusal::Conflict => (ErrorCode::Conflict, Action::Never),
         Refusal::GroupFull
         | Refusal::TooMany
@@ -113,6 +114,15 @@ pub fn unsupported() -> v1::Error {
         ErrorCode::Unsupported,
         Action::Never,
         "this server does not know the request",
+    )
+}
+
+/// The answer of a server that keeps no photos and files.
+pub(super) fn no_media() -> v1::Error {
+    error(
+        ErrorCode::Unsupported,
+        Action::Never,
+        "this server keeps no photos and files",
     )
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use magpie_protocol::{
-    id::{ConversationId, DeviceId, MessageId},
+    id::{ConversationId, DeviceId, MediaId, MessageId},
     profile::FindUsers,
     seq::Seq,
     text::Password,
@@ -40,6 +40,8 @@ pub(super) enum Other {
     },
     FetchInvites(FetchListed),
     CountReaders(CountReaders),
+    FetchMediaToken,
+    FetchMediaUrls(Vec<MediaId>),
     FetchDevices,
     RevokeDevice(DeviceId),
     Push(PushRequest),
@@ -63,6 +65,8 @@ impl Other {
             | Self::LookUpInvite { .. }
             | Self::FetchInvites(_)
             | Self::CountReaders(_)
+            | Self::FetchMediaToken
+            | Self::FetchMediaUrls(_)
             | Self::FetchDevices
             | Self::RevokeDevice(_)
             | Self::Push(_)
@@ -102,6 +106,8 @@ pub const fn is_of_one_history(request: &Request) -> bool {
         | Request::FetchBans(_)
         | Request::LookUpInvite { .. }
         | Request::FetchInvites(_)
+        | Request::FetchMediaToken
+        | Request::FetchMediaUrls(_)
         | Request::FetchDevices
         | Request::RevokeDevice(_)
         | Request::SignOut
@@ -178,6 +184,8 @@ pub(super) fn to_append(
         }
         Request::FetchInvites(request) => return Err(Other::FetchInvites(request)),
         Request::CountReaders(request) => return Err(Other::CountReaders(request)),
+        Request::FetchMediaToken => return Err(Other::FetchMediaToken),
+        Request::FetchMediaUrls(ids) => return Err(Other::FetchMediaUrls(ids)),
         Request::FetchDevices => return Err(Other::FetchDevices),
         Request::RevokeDevice(device) => return Err(Other::RevokeDevice(device)),
         Request::SignOut => return Err(Other::RevokeDevice(from.device)),

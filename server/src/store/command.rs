@@ -336,6 +336,10 @@ pub enum Refusal {
     /// As many messages are pinned as may be.
     #[error("as many messages are pinned here as may be: take one off first")]
     TooManyPins,
+    /// A photo or file in the message is not stored, or not for the actor, or not as the
+    /// message says.
+    #[error("a photo or file in it is not there: upload it first")]
+    NoMedia,
     /// The actor's device was revoked meanwhile.
     #[error("the device was revoked")]
     DeviceRevoked,

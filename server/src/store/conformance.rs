@@ -26,6 +26,7 @@ pub(super) mod friends;
 pub mod fuzzing;
 pub(super) mod groups;
 pub(super) mod invites;
+pub(super) mod media;
 pub(super) mod members;
 pub(super) mod messages;
 pub(super) mod model;
@@ -45,7 +46,7 @@ pub(super) mod syncs;
 pub(super) mod wakes;
 
 pub(super) use self::{
-    requests::{add, create, decoded, remove, send, seqs},
+    requests::{add, create, decoded, remove, send, seq, seqs},
     suite::suite,
 };
 
@@ -56,7 +57,7 @@ use std::{
 
 use magpie_protocol::{
     id::{ConversationId, DeviceId, MessageId, UserId},
-    seq::{Position, Seq},
+    seq::Position,
     text::{DeviceName, UserName},
     wire::{Target, v1},
 };
@@ -280,8 +281,4 @@ fn account_of(user: User) -> Account {
         password_hash: "$argon2id$".to_owned(),
         standing: Standing::Active,
     }
-}
-
-pub(super) const fn seq(number: u64) -> Seq {
-    Seq::new(number)
 }

@@ -26,6 +26,7 @@ pub mod embedded;
 mod epoch;
 mod event;
 mod identity;
+mod media;
 mod operators;
 mod people;
 pub mod postgres;
@@ -45,6 +46,9 @@ pub use self::{
     },
     epoch::{History, LogState, NewEpoch},
     identity::{account_log, direct_conversation},
+    media::{
+        BeginUpload, MediaStore, NewBlob, NewUpload, Part, StoredMedia, Trash, Upload, UploadBounds,
+    },
     operators::{
         AccountChange, AdminAct, Departure, NewReport, OperatorStore, Report, SignOut, Standing,
         Statistics,
@@ -161,7 +165,15 @@ pub struct Marked {
 /// What an engine must do. All of it is durable when it returns.
 #[async_trait]
 pub trait Store:
-    WakeStore + SyncStore + OperatorStore + BroadcastStore + PeopleStore + Send + Sync + 'static
+    WakeStore
+    + SyncStore
+    + OperatorStore
+    + BroadcastStore
+    + PeopleStore
+    + MediaStore
+    + Send
+    + Sync
+    + 'static
 {
     /// The engine's name, as in the ready line.
     fn engine(&self) -> &'static str;

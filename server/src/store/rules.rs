@@ -15,6 +15,7 @@ mod bans;
 mod friends;
 mod groups;
 mod invites;
+mod media;
 mod messages;
 mod roles;
 
@@ -44,6 +45,7 @@ pub(super) use self::{
         update_group,
     },
     invites::{Invite, InviteChange, InvitePermit, create_invite, join, revoke_invite},
+    media::Attached,
     messages::{
         Change, Reacted, Subject, begin_direct, change, is_hidden, least_role, may_post, mentioned,
         message, post,
@@ -396,7 +398,8 @@ pub(super) enum Aside {
     Nothing,
     /// The event is an edit of it.
     Edit(Seq),
-    /// It and its edits are blanked where they are, and its reactions end. Their
+    /// It and its edits are blanked where they are, its reactions end, and what it refers
+    /// to is of no use any more, unless another message refers to it. Their
     /// rows stay, with place, id and digest, so that a repeat is known for ever.
     Delete(Seq),
     /// The sender's reaction stands from the event on.
@@ -415,6 +418,9 @@ pub(super) enum Aside {
     Unpin(Seq),
     /// The group is otherwise from the event on, in what is `Some`.
     UpdateGroup(GroupUpdate),
+    /// The message refers to these photos and files, by their keys: they stay as long as
+    /// it does.
+    Attach(Vec<i64>),
     /// For what the sender is woken from now on, in a conversation or in all.
     Notify(Option<ConversationId>, Notify),
     /// What others may know of the sender from now on.
@@ -432,8 +438,8 @@ pub(super) enum Aside {
 /// What a user lets others know.
 #[derive(Debug)]
 pub(super) enum Public {
-    /// What they say of themself; the event's seq is its version.
-    Profile(Profile),
+    /// What they say of themself, and their photo by its key; the event's seq is its version.
+    Profile(Profile, Option<i64>),
     /// Whether a search by the beginning of a name finds them.
     Discoverable(bool),
     /// What finds them.

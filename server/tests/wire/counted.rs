@@ -7,7 +7,7 @@ use std::{
 
 use async_trait::async_trait;
 use magpie_protocol::{
-    id::{ConversationId, DeviceId, UserId},
+    id::{ConversationId, DeviceId, MediaId, UserId},
     profile::FindUsers,
     push::{PushAddress, PushToken},
     seq::Position,
@@ -15,18 +15,19 @@ use magpie_protocol::{
     wire::{CountReaders, FetchHistory, FetchListed, FetchMembers, KnownProfile, v1},
 };
 use magpie_server::store::{
-    Account, AccountChange, Addressed, AdminAct, Append, Broadcast, BroadcastStore, CandidatePage,
-    CandidatePlace, Committed, Confirm, Connect, CreateUser, Departure, Device, DeviceLine,
-    DueSync, DueWake, Generation, HistoryPage, InviteHash, LogState, MarkRead, Marked, Membership,
-    NewBroadcast, NewDevice, NewReport, NewWake, OperatorStore, PeopleStore, Positions, Preview,
-    PutDevice, ReadLimit, Recipient, Refusal, Report, Schedule, Shard, SharedStore, SnapshotPage,
-    SnapshotPlace, Statistics, Store, StoreError, Stretch, SyncStore, UserPage, WakeStore,
+    Account, AccountChange, Addressed, AdminAct, Append, BeginUpload, Broadcast, BroadcastStore,
+    CandidatePage, CandidatePlace, Committed, Confirm, Connect, CreateUser, Departure, Device,
+    DeviceLine, DueSync, DueWake, Generation, HistoryPage, InviteHash, LogState, MarkRead, Marked,
+    MediaStore, Membership, NewBlob, NewBroadcast, NewDevice, NewReport, NewUpload, NewWake,
+    OperatorStore, Part, PeopleStore, Positions, Preview, PutDevice, ReadLimit, Recipient, Refusal,
+    Report, Schedule, Shard, SharedStore, SnapshotPage, SnapshotPlace, Statistics, Store,
+    StoreError, StoredMedia, Stretch, SyncStore, Trash, Upload, UploadBounds, UserPage, WakeStore,
     WorthyStretch,
 };
 use tokio::sync::RwLock;
 
 /// What is asked all the time, and behind everybody's back.
-const BY_ITSELF: [&str; 8] = [
+const BY_ITSELF: [&str; 10] = [
     "state",
     "stretch",
     "connect",
@@ -35,6 +36,8 @@ const BY_ITSELF: [&str; 8] = [
     "departures",
     "silent",
     "broadcasts",
+    "expire_media",
+    "trash",
 ];
 
 /// A store, and the names of what it was asked.
@@ -209,4 +212,20 @@ pass_on! {
     owe_syncs(after: Position, upto: Position, at_ms: i64) -> ();
     due_syncs(now_ms: i64, count: usize) -> Vec<DueSync>;
     postpone_syncs(devices: &[DeviceId], due_at_ms: i64) -> ();
+}
+
+pass_on! {
+    MediaStore {}
+    begin_upload(upload: &NewUpload, bounds: UploadBounds) -> BeginUpload;
+    upload(user: UserId, id: MediaId) -> Option<Upload>;
+    add_parts(id: MediaId, parts: &[Part], expires_at_ms: i64) -> bool;
+    parts(id: MediaId) -> Vec<Part>;
+    finish_upload(id: MediaId, blob: &NewBlob, expires_at_ms: i64, trash_at_ms: i64) -> bool;
+    remove_media(user: UserId, id: MediaId, trash_at_ms: i64) -> bool;
+    media_for(user: UserId, ids: &[MediaId]) -> Vec<StoredMedia>;
+    stored_media(id: MediaId) -> Option<StoredMedia>;
+    plan_blob(name: [u8; 16], trash_at_ms: i64) -> ();
+    expire_media(now_ms: i64, trash_at_ms: i64, count: usize) -> u64;
+    trash(now_ms: i64, count: usize) -> Vec<Trash>;
+    emptied(trash: &[Trash]) -> ();
 }

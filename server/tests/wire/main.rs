@@ -19,6 +19,7 @@ mod epochs;
 mod friends;
 mod hostile;
 mod limits;
+mod media;
 mod messages;
 mod operators;
 mod peer;

@@ -97,6 +97,7 @@ impl World {
             blocking: Blocking::Pool,
             data_dir: Some(dir.path().to_owned()),
             push: None,
+            media: Some((dir.path().join("media"), None)),
             limits: limits.clone(),
         };
         let node = Node::start(ground, listener, None).await?;
@@ -107,6 +108,11 @@ impl World {
             limits,
             dir,
         })
+    }
+
+    /// The authority to trust.
+    pub(crate) fn ca(&self) -> PathBuf {
+        self.dir.path().join("ca.pem")
     }
 
     pub(crate) fn admin_socket(&self) -> PathBuf {
@@ -145,7 +151,7 @@ impl World {
         versions: &[&'static SupportedProtocolVersion],
     ) -> std::io::Result<TlsStream<TcpStream>> {
         let tcp = TcpStream::connect(self.address).await?;
-        connector(&self.dir.path().join("ca.pem"), alpn, versions)
+        connector(&self.ca(), alpn, versions)
             .connect(ServerName::try_from("localhost").unwrap(), tcp)
             .await
     }
@@ -473,6 +479,8 @@ impl Peer {
                 server_frame::Body::InvitePreview(it) => it.in_reply_to,
                 server_frame::Body::ReaderCounts(it) => it.in_reply_to,
                 server_frame::Body::Devices(it) => it.in_reply_to,
+                server_frame::Body::MediaToken(it) => it.in_reply_to,
+                server_frame::Body::MediaUrls(it) => it.in_reply_to,
                 server_frame::Body::Profiles(it) => it.in_reply_to,
                 server_frame::Body::Page(_) | server_frame::Body::ProfileChanged(_) => continue,
                 other => panic!("not an answer: {other:?}"),

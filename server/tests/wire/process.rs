@@ -60,7 +60,7 @@ pub(crate) fn magpied(dir: &Path) -> Command {
 /// A running server.
 pub(crate) struct Server {
     child: Child,
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
     /// Where operators look.
     pub(crate) admin: Option<SocketAddr>,
     pub(crate) ca: PathBuf,

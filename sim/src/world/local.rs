@@ -289,6 +289,8 @@ impl Local {
             | Answer::Invites(_)
             | Answer::InvitePreview(_)
             | Answer::ReaderCounts(_)
+            | Answer::MediaToken(_)
+            | Answer::MediaUrls(_)
             | Answer::Devices(_)
             | Answer::Profiles(_) => {}
         }

@@ -108,6 +108,7 @@ pub(in crate::store) async fn all_of_a_message_is_stored_as_it_was_sent(world: W
         mentions_everybody: true,
         content_type: "application/x".to_owned(),
         body: vec![0xff; BODY_SIZE_MAX].into(),
+        media: Vec::new(),
     };
     let request = world.request(&alice, send(direct, message.clone()));
     let committed = world.append(std::slice::from_ref(&request)).await;

@@ -2,6 +2,7 @@
 
 use magpie_protocol::{
     id::ConversationId,
+    seq::Seq,
     text::{MessageText, Title},
     wire::{Target, v1},
 };
@@ -42,6 +43,10 @@ pub(in crate::store) fn decoded(event: &LogEvent) -> v1::Event {
 /// Where events are in their conversations.
 pub(in crate::store) fn seqs(events: &[LogEvent]) -> Vec<u64> {
     events.iter().map(|event| event.seq.get()).collect()
+}
+
+pub(in crate::store) const fn seq(number: u64) -> Seq {
+    Seq::new(number)
 }
 
 impl World {

@@ -122,6 +122,20 @@ macro_rules! suite {
             broadcasts {
                 a_broadcast_is_for_each_user_once
             }
+            media {
+                an_upload_grows_by_parts_that_follow
+                of_two_parts_that_begin_alike_one_counts
+                what_is_uploaded_twice_is_kept_once_for_each_user
+                media_are_for_who_may_have_them
+                a_users_media_are_bounded_from_their_beginning
+                what_nobody_refers_to_expires_and_its_object_goes
+                an_object_is_trash_until_something_refers_to_it
+                a_photo_is_for_who_may_read_the_message
+                nobody_sends_what_they_may_not_have
+                what_a_message_refers_to_stays_as_long_as_it
+                a_profile_photo_is_for_who_may_see_the_profile
+                the_photo_of_who_is_deleted_goes
+            }
             operators {
                 a_changed_password_ends_the_devices_that_it_should
                 a_password_is_changed_by_who_proved_the_last_one

@@ -127,10 +127,14 @@ impl Log<'_> {
     ) -> Result<(Effect, bool), Stop> {
         let mut hidden = is_blocked && permit.says_something();
         let effect = match permit {
-            Permit::Post(place, message) => rules::post(place, message),
+            Permit::Post(place, message) => {
+                rules::post(place, message, &self.attached(sender, &message.media())?)?
+            }
             Permit::BeginDirect(peer, message) => {
                 let peer = self.caches.named(self.connection, peer)?;
-                rules::begin_direct(sender, &peer.ok_or(Refusal::NotFound)?, message)
+                let peer = peer.ok_or(Refusal::NotFound)?;
+                let found = self.attached(sender, &message.media())?;
+                rules::begin_direct(sender, &peer, message, &found)?
             }
             Permit::Change(joined, seq, change) => {
                 let place = joined.place;
@@ -147,7 +151,10 @@ impl Log<'_> {
                 hidden = rules::is_hidden(change, is_blocked, &facts);
                 rules::change((joined, seq), change, sender, facts, self.committed_at_ms)?
             }
-            Permit::ChangeAccount(place, setting) => rules::change_account(place, sender, setting)?,
+            Permit::ChangeAccount(place, setting) => {
+                let found = self.attached(sender, &setting.media())?;
+                rules::change_account(place, sender, setting, &found)?
+            }
             Permit::Befriend(place, peer, action) => {
                 let peer = self.caches.named(self.connection, peer)?;
                 let pair = (sender, peer.ok_or(Refusal::NotFound)?);

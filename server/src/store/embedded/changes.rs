@@ -13,6 +13,7 @@ use super::{
     notify::SET_NOTIFY,
     people, privacy, receipts,
     rows::{OPEN_END, signed, unsigned},
+    uses,
 };
 use crate::store::{
     StoreError,
@@ -186,6 +187,7 @@ pub(super) fn write(
                 let mut forget = connection.prepare_cached(forget)?;
                 forget.execute(params![key, at])?;
             }
+            uses::forget(connection, (key, at), now_ms)?;
         }
         Aside::Ban(person) => {
             let mut insert = connection.prepare_cached(INSERT_BAN)?;
@@ -232,13 +234,14 @@ pub(super) fn write(
             friends::set(connection, (key, by), (sender, &peer), &changed)?;
         }
         Aside::Block(user, blocked) => blocks::set(connection, sender, user, blocked)?,
+        Aside::Attach(media) => uses::add(connection, (key, by), &media)?,
         Aside::Notify(conversation, notify) => {
             let of = conversation.map_or_else(Vec::new, |id| id.bytes().to_vec());
             let until_ms = notify.until_ms.unwrap_or(0);
             let mut set = connection.prepare_cached(SET_NOTIFY)?;
             set.execute(params![sender.key, of, notify.level.number(), until_ms])?;
         }
-        Aside::Person(said) => people::write(connection, sender, by, &said)?,
+        Aside::Person(said) => people::write(connection, sender, (by, now_ms), &said)?,
         Aside::FriendsOnly(friends) => privacy::set(connection, sender.key, friends)?,
         Aside::HideReceipts(hidden) => receipts::set(connection, sender.key, hidden)?,
     }

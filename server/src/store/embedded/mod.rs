@@ -20,6 +20,7 @@ mod friends;
 mod history;
 mod invites;
 mod log;
+mod media;
 mod members;
 mod migrations;
 mod notify;
@@ -35,6 +36,7 @@ mod rows;
 mod snapshot;
 mod states;
 mod syncs;
+mod uses;
 mod wakes;
 mod writer;
 

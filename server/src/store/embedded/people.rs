@@ -7,12 +7,13 @@ use magpie_protocol::{
     profile::FindUsers,
     wire::{KnownProfile, v1},
 };
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::{
     Embedded, friends,
     operators::limit,
     rows::{self, unsigned},
+    uses,
 };
 use crate::store::{
     PeopleStore, StoreError,
@@ -21,11 +22,13 @@ use crate::store::{
 };
 
 const SET_PROFILE: &str = "
-    INSERT INTO profiles (user, version, display_name, status, photo_id)
+    INSERT INTO profiles (user, version, display_name, status, photo)
     VALUES (?1, ?2, ?3, ?4, ?5)
     ON CONFLICT (user) DO UPDATE
        SET version = excluded.version, display_name = excluded.display_name,
-           status = excluded.status, photo_id = excluded.photo_id";
+           status = excluded.status, photo = excluded.photo";
+
+const FIND_PHOTO: &str = "SELECT photo FROM profiles WHERE user = ?1 AND photo IS NOT NULL";
 
 const LIST: &str = "
     INSERT INTO discoverable (name, user) SELECT name, key FROM users WHERE key = ?1
@@ -49,10 +52,22 @@ macro_rules! shares {
     };
 }
 
+/// Whether the one whose key is `?1` may see what the user `u` says of themself.
+macro_rules! may_see {
+    () => {
+        concat!(
+            "(u.key = ?1 OR EXISTS (SELECT 1 FROM discoverable d WHERE d.name = u.name) OR",
+            shares!(),
+            ")"
+        )
+    };
+}
+pub(super) use {may_see, shares};
+
 macro_rules! columns {
     () => {
         " u.user_id, u.name, coalesce(p.version, 0), coalesce(p.display_name, ''),
-          coalesce(p.status, ''), coalesce(p.photo_id, x'') "
+          coalesce(p.status, ''), coalesce((SELECT media_id FROM media WHERE key = p.photo), x'') "
     };
 }
 
@@ -69,10 +84,9 @@ const FIND_PROFILE: &str = concat!(
 const FIND_BY_NAME: &str = concat!(
     "SELECT",
     columns!(),
-    "FROM users u LEFT JOIN profiles p ON p.user = u.key
-       AND (u.key = ?1 OR EXISTS (SELECT 1 FROM discoverable d WHERE d.name = u.name) OR",
-    shares!(),
-    ") WHERE u.name = ?2 AND u.state <> 2"
+    "FROM users u LEFT JOIN profiles p ON p.user = u.key AND ",
+    may_see!(),
+    " WHERE u.name = ?2 AND u.state <> 2"
 );
 
 const FIND_BY_LINK: &str = concat!(
@@ -117,15 +131,16 @@ const FIND_COMPANIONS: &str = "
 pub(super) fn write(
     connection: &Connection,
     user: &Person,
-    seq: i64,
+    (seq, at_ms): (i64, i64),
     said: &Public,
 ) -> Result<(), StoreError> {
     match said {
-        Public::Profile(it) => {
+        Public::Profile(it, photo) => {
             let (name, status) = (it.display_name.as_str(), it.status.as_str());
-            let photo: &[u8] = it.photo.as_ref().map_or(&[], |id| id);
+            let last = photo_of(connection, user.key)?;
             let mut set = connection.prepare_cached(SET_PROFILE)?;
             set.execute(params![user.key, seq, name, status, photo])?;
+            uses::replace(connection, last, *photo, at_ms)?;
         }
         Public::Discoverable(is) => {
             let sql = if *is { LIST } else { UNLIST };
@@ -144,11 +159,18 @@ pub(super) fn write(
 
 /// Nobody is told anything of a user any more.
 pub(super) fn forget(connection: &Connection, user: i64) -> Result<(), StoreError> {
+    let photo = photo_of(connection, user)?;
     let sqls = ["DELETE FROM profiles WHERE user = ?1", UNLIST, UNSET_LINK];
     for sql in sqls {
         connection.prepare_cached(sql)?.execute([user])?;
     }
-    Ok(())
+    // At once, whatever the time.
+    uses::replace(connection, photo, None, 0)
+}
+
+fn photo_of(connection: &Connection, user: i64) -> Result<Option<i64>, StoreError> {
+    let mut find = connection.prepare_cached(FIND_PHOTO)?;
+    Ok(find.query_row([user], |row| row.get(0)).optional()?)
 }
 
 fn profile(row: &Row<'_>) -> rusqlite::Result<v1::UserProfile> {

@@ -226,6 +226,10 @@ fn message_row<'a>(
     let Command::SendMessage { to, message } = &append.command else {
         return None;
     };
+    // The statement knows nothing of photos and files.
+    if !message.as_wire().media.is_empty() {
+        return None;
+    }
     // A user who did not exist when the shard was looked up is not found: the
     // conversation with them may be in another one.
     let asked = known.asked(append);

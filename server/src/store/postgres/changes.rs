@@ -13,6 +13,7 @@ use super::{
     notify::SET_NOTIFY,
     people, privacy, receipts,
     session::{Failure, Params, Session, get, get_count, signed},
+    uses,
 };
 use crate::store::{
     LogEvent,
@@ -188,6 +189,7 @@ impl Log<'_> {
                 session
                     .execute(BLANK, &[&key, &at, &deleted, &edit])
                     .await?;
+                uses::forget(session, (key, at), self.committed_at_ms).await?;
             }
             Aside::React(seq, emoji) => {
                 let seq = signed(seq.get());
@@ -225,6 +227,7 @@ impl Log<'_> {
                 friends::set(session, (key, by), (sender, &peer), &changed).await?;
             }
             Aside::Block(user, blocked) => blocks::set(session, sender, user, blocked).await?,
+            Aside::Attach(media) => uses::add(session, (key, by), &media).await?,
             Aside::Notify(conversation, notify) => {
                 let of = conversation.map_or_else(Vec::new, |id| id.bytes().to_vec());
                 let level = i16::from(notify.level.number());
@@ -233,7 +236,10 @@ impl Log<'_> {
                     .execute(SET_NOTIFY, &[&sender.key, &of, &level, &until_ms])
                     .await?;
             }
-            Aside::Person(said) => people::write(session, sender, by, &said).await?,
+            Aside::Person(said) => {
+                let at = (by, self.committed_at_ms);
+                people::write(session, sender, at, &said).await?;
+            }
             Aside::FriendsOnly(friends) => privacy::set(session, sender.key, friends).await?,
             Aside::HideReceipts(hidden) => receipts::set(session, sender.key, hidden).await?,
         }

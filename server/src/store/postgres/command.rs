@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use magpie_protocol::{id::ConversationId, role::Role, seq::Seq, text::UserName};
+use magpie_protocol::{id::ConversationId, role::Role, seq::Seq, setting::Setting, text::UserName};
 use tokio_postgres::Row;
 
 use super::{
@@ -12,6 +12,7 @@ use super::{
     invites,
     log::{Log, Request, role},
     session::{Failure, get, get_count, uuid},
+    uses,
 };
 use crate::store::{
     Append, LogEvent, Outcome, Refusal,
@@ -173,10 +174,15 @@ impl<'a> Log<'a> {
     ) -> Result<(Effect, bool), Stop> {
         let mut hidden = is_blocked && permit.says_something();
         let effect = match permit {
-            Permit::Post(place, message) => rules::post(place, message),
+            Permit::Post(place, message) => rules::post(
+                place,
+                message,
+                &self.attached(sender, &message.media()).await?,
+            )?,
             Permit::BeginDirect(peer, message) => {
                 let peer = self.known.named(peer).ok_or(Refusal::NotFound)?;
-                rules::begin_direct(sender, peer, message)
+                let found = self.attached(sender, &message.media()).await?;
+                rules::begin_direct(sender, peer, message, &found)?
             }
             Permit::Change(joined, seq, change) => {
                 let place = joined.place;
@@ -193,7 +199,14 @@ impl<'a> Log<'a> {
                 hidden = rules::is_hidden(change, is_blocked, &facts);
                 rules::change((joined, seq), change, sender, facts, self.committed_at_ms)?
             }
-            Permit::ChangeAccount(place, setting) => rules::change_account(place, sender, setting)?,
+            Permit::ChangeAccount(place, setting) => {
+                if matches!(setting, Setting::Profile(_)) {
+                    let last = uses::profile_photo(self.session, sender).await?;
+                    uses::lock(self.session, &setting.media(), last).await?;
+                }
+                let found = self.attached(sender, &setting.media()).await?;
+                rules::change_account(place, sender, setting, &found)?
+            }
             Permit::Befriend(place, peer, action) => {
                 let peer = self.known.named(peer).ok_or(Refusal::NotFound)?;
                 let pair = (sender, Arc::clone(peer));

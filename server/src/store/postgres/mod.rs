@@ -23,6 +23,7 @@ mod history;
 mod invites;
 mod known;
 mod log;
+mod media;
 mod members;
 mod migrations;
 mod notify;
@@ -40,6 +41,7 @@ mod settings;
 mod snapshot;
 mod states;
 mod syncs;
+mod uses;
 mod wakes;
 
 #[cfg(test)]

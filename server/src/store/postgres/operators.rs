@@ -59,7 +59,10 @@ const REVOKE_DEVICES: &str = "
 /// What a user had set for themself is nobody's.
 const FORGET_SETTINGS: &str = "
     WITH unnotified AS (DELETE FROM notify WHERE user_key = $1),
-         unsaid AS (DELETE FROM profiles WHERE user_key = $1),
+         unsaid AS (DELETE FROM profiles WHERE user_key = $1 RETURNING photo_key),
+         -- What others refer to is looked at before it goes.
+         unshown AS (UPDATE media SET expires_at_ms = 0
+                      WHERE key IN (SELECT photo_key FROM unsaid)),
          unlisted AS (DELETE FROM discoverable WHERE user_key = $1),
          unlinked AS (DELETE FROM links WHERE user_key = $1),
          opened AS (DELETE FROM friends_only WHERE user_key = $1),

@@ -13,6 +13,7 @@ use uuid::Uuid;
 use super::{
     Postgres, friends, rows,
     session::{Failure, Session, get, get_count, get_id, limit, signed, uuid},
+    uses,
 };
 use crate::store::{
     PeopleStore, StoreError,
@@ -21,11 +22,11 @@ use crate::store::{
 };
 
 const SET_PROFILE: &str = "
-    INSERT INTO profiles (user_key, version, display_name, status, photo_id)
+    INSERT INTO profiles (user_key, version, display_name, status, photo_key)
     VALUES ($1, $2, $3, $4, $5)
         ON CONFLICT (user_key) DO UPDATE
        SET version = excluded.version, display_name = excluded.display_name,
-           status = excluded.status, photo_id = excluded.photo_id";
+           status = excluded.status, photo_key = excluded.photo_key";
 
 const LIST: &str = "
     INSERT INTO discoverable (name, user_key) SELECT name, key FROM users WHERE key = $1
@@ -50,10 +51,22 @@ macro_rules! shares {
     };
 }
 
+/// Whether the one whose key is `$1` may see what the user `u` says of themself.
+macro_rules! may_see {
+    () => {
+        concat!(
+            "(u.key = $1 OR EXISTS (SELECT FROM discoverable d WHERE d.name = u.name) OR",
+            shares!(),
+            ")"
+        )
+    };
+}
+pub(super) use {may_see, shares};
+
 macro_rules! columns {
     () => {
         " u.user_id, u.name, coalesce(p.version, 0), coalesce(p.display_name, ''),
-          coalesce(p.status, ''), coalesce(p.photo_id, ''::bytea) "
+          coalesce(p.status, ''), coalesce((SELECT uuid_send(media_id) FROM media WHERE key = p.photo_key), ''::bytea) "
     };
 }
 
@@ -72,10 +85,9 @@ pub(super) const FIND_PROFILES: &str = concat!(
 pub(super) const FIND_BY_NAME: &str = concat!(
     "SELECT",
     columns!(),
-    "FROM users u LEFT JOIN profiles p ON p.user_key = u.key
-       AND (u.key = $1 OR EXISTS (SELECT FROM discoverable d WHERE d.name = u.name) OR",
-    shares!(),
-    ") WHERE u.name = $2 AND u.state <> 2"
+    "FROM users u LEFT JOIN profiles p ON p.user_key = u.key AND ",
+    may_see!(),
+    " WHERE u.name = $2 AND u.state <> 2"
 );
 
 const FIND_BY_LINK: &str = concat!(
@@ -130,16 +142,17 @@ fn users(rows: &[Row]) -> Result<Vec<UserId>, StoreError> {
 pub(super) async fn write(
     session: Session<'_>,
     user: &Person,
-    seq: i64,
+    (seq, at_ms): (i64, i64),
     said: &Public,
 ) -> Result<(), Failure> {
     match said {
-        Public::Profile(it) => {
+        Public::Profile(it, photo) => {
             let (name, status) = (it.display_name.as_str(), it.status.as_str());
-            let photo: &[u8] = it.photo.as_ref().map_or(&[], |id| id);
+            let last = uses::profile_photo(session, user).await?;
             session
-                .execute(SET_PROFILE, &[&user.key, &seq, &name, &status, &photo])
+                .execute(SET_PROFILE, &[&user.key, &seq, &name, &status, photo])
                 .await?;
+            uses::replace(session, last, *photo, at_ms).await?;
         }
         Public::Discoverable(is) => {
             let sql = if *is { LIST } else { UNLIST };

@@ -7,16 +7,19 @@ use magpie_protocol::{
     wire::v1::{self, event_content::Kind},
 };
 
-use super::{Aside, ConversationKind, Effect, Members, Person, Place, Public, Scene};
+use super::{
+    Aside, Attached, ConversationKind, Effect, Members, Person, Place, Public, Scene, media::attach,
+};
 use crate::store::{Refusal, event::EventKind};
 
 /// A setting of the sender's own: an event of their account log, which the first one
-/// makes. What it is about need not be there: it means something to its user alone. Nobody
-/// blocks themself.
+/// makes. What it is about need not be there: it means something to its user alone. But a
+/// photo does, of which `found` is what the actor may have. Nobody blocks themself.
 pub(in crate::store) fn change_account(
     place: Option<Place>,
     sender: &Arc<Person>,
     setting: &Setting,
+    found: &[Attached],
 ) -> Result<Effect, Refusal> {
     if matches!(setting, Setting::Block { user, .. } if *user == sender.id) {
         return Err(Refusal::NotPossible);
@@ -31,12 +34,13 @@ pub(in crate::store) fn change_account(
             },
         ),
     };
+    let photo = attach(&setting.media(), found)?.first().copied();
     let aside = match setting {
         Setting::Notify {
             conversation,
             notify,
         } => Aside::Notify(*conversation, *notify),
-        Setting::Profile(it) => Aside::Person(Public::Profile(it.clone())),
+        Setting::Profile(it) => Aside::Person(Public::Profile(it.clone(), photo)),
         Setting::Discoverable(it) => Aside::Person(Public::Discoverable(*it)),
         Setting::Link(it) => Aside::Person(Public::Link(*it)),
         Setting::Block { user, blocked } => Aside::Block(*user, *blocked),

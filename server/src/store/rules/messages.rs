@@ -12,7 +12,8 @@ use magpie_protocol::{
 };
 
 use super::{
-    Aside, ConversationKind, Effect, Joined, Members, Person, Place, Scene,
+    Aside, Attached, ConversationKind, Effect, Joined, Members, Person, Place, Scene,
+    media::attach,
     roles::{Action, may_in},
 };
 use crate::store::{Refusal, event::EventKind};
@@ -104,14 +105,28 @@ pub(in crate::store) fn mentioned(content: &Kind, sender: UserId) -> Vec<(Option
 }
 
 /// A message into a conversation that exists.
-pub(in crate::store) fn post(place: Place, message: &NewMessage) -> Effect {
-    Effect {
+///
+/// `found` is what of its photos and files the actor may have.
+pub(in crate::store) fn post(
+    place: Place,
+    message: &NewMessage,
+    found: &[Attached],
+) -> Result<Effect, Refusal> {
+    Ok(Effect {
         scene: Scene::In(place),
         kind: EventKind::Message,
         content: self::message(message),
         members: Members::Same,
-        aside: Aside::Nothing,
-    }
+        aside: attached(message, found)?,
+    })
+}
+
+fn attached(message: &NewMessage, found: &[Attached]) -> Result<Aside, Refusal> {
+    let keys = attach(&message.media(), found)?;
+    Ok(match keys.is_empty() {
+        true => Aside::Nothing,
+        false => Aside::Attach(keys),
+    })
 }
 
 /// The event that a change is about, if the actor may read it.
@@ -323,14 +338,15 @@ pub(in crate::store) fn begin_direct(
     sender: &Arc<Person>,
     peer: &Arc<Person>,
     message: &NewMessage,
-) -> Effect {
-    Effect {
+    found: &[Attached],
+) -> Result<Effect, Refusal> {
+    Ok(Effect {
         scene: Scene::New(ConversationKind::Direct, String::new()),
         kind: EventKind::Message,
         content: self::message(message),
         members: both(sender, peer),
-        aside: Aside::Nothing,
-    }
+        aside: attached(message, found)?,
+    })
 }
 
 /// The members of a direct conversation.

@@ -39,7 +39,7 @@ enum Names {
     Device(fn(Bytes) -> client_frame::Body),
 }
 
-const ROWS: [&str; 42] = [
+const ROWS: [&str; 44] = [
     "hello",
     "register",
     "sign_in",
@@ -82,6 +82,8 @@ const ROWS: [&str; 42] = [
     "change_friendship",
     "fetch_profiles",
     "find_users",
+    "fetch_media_token",
+    "fetch_media_urls",
 ];
 
 /// A kind of request by its name in the schema.
@@ -130,6 +132,8 @@ fn kind(name: &str) -> client_frame::Body {
         "typing" => Body::Typing(Default::default()),
         "fetch_profiles" => Body::FetchProfiles(Default::default()),
         "find_users" => Body::FindUsers(Default::default()),
+        "fetch_media_token" => Body::FetchMediaToken(Default::default()),
+        "fetch_media_urls" => Body::FetchMediaUrls(Default::default()),
         _ => panic!("the schema has {name}, which has no row here"),
     }
 }
@@ -145,6 +149,9 @@ fn row(name: &str) -> Names {
         Body::FetchDevices(_) | Body::SignOut(_) => Names::Itself,
         Body::SetPush(_) | Body::ClearPush(_) | Body::Detach(_) => Names::Itself,
         Body::ChangePassword(_) | Body::DeleteAccount(_) => Names::Itself,
+        Body::FetchMediaToken(_) => Names::Itself,
+        // Photos and files of others are in no answer.
+        Body::FetchMediaUrls(_) => Names::Itself,
         // Whatever it names is named in the user's own log, and looked up by nobody.
         Body::ChangeAccount(_) => Names::Itself,
         // Pages through one's own conversations; a foreign place is only a place.

@@ -319,9 +319,10 @@ CREATE TABLE profiles (
     version      INTEGER NOT NULL,
     display_name TEXT NOT NULL,
     status       TEXT NOT NULL,
-    -- Empty: none.
-    photo_id     BLOB NOT NULL
+    photo        INTEGER REFERENCES media (key)
 ) STRICT;
+
+CREATE INDEX profiles_by_photo ON profiles (photo) WHERE photo IS NOT NULL;
 
 -- Whom a search by the beginning of a name finds.
 CREATE TABLE discoverable (
@@ -420,3 +421,69 @@ CREATE TABLE admin_acts (
     action TEXT NOT NULL,
     target TEXT NOT NULL
 ) STRICT;
+
+-- Photos and files. One that is not whole has no blob yet, and its parts lie in
+-- `media_parts`.
+CREATE TABLE media (
+    key           INTEGER PRIMARY KEY,
+    media_id      BLOB NOT NULL UNIQUE,
+    user          INTEGER NOT NULL REFERENCES users (key),
+    size          INTEGER NOT NULL,
+    -- What its uploader says that it is; may be absent.
+    wanted_sha256 BLOB,
+    received      INTEGER NOT NULL DEFAULT 0,
+    blob          INTEGER REFERENCES blobs (key),
+    -- When it goes, unless something refers to it by then; NULL while something does.
+    expires_at_ms INTEGER
+) STRICT;
+
+CREATE INDEX media_by_user ON media (user);
+CREATE INDEX media_by_blob ON media (blob) WHERE blob IS NOT NULL;
+CREATE INDEX media_by_expiry ON media (expires_at_ms) WHERE expires_at_ms IS NOT NULL;
+
+-- Each is an object of its own, named at random: of two that begin alike one counts.
+CREATE TABLE media_parts (
+    media INTEGER NOT NULL REFERENCES media (key),
+    start INTEGER NOT NULL,
+    size  INTEGER NOT NULL,
+    name  BLOB NOT NULL,
+    PRIMARY KEY (media, start)
+) STRICT, WITHOUT ROWID;
+
+-- What media are, as one object each, named at random and never again. A user has
+-- the same bytes once; what others have is not looked at, so that nobody learns of it.
+CREATE TABLE blobs (
+    key          INTEGER PRIMARY KEY,
+    name         BLOB NOT NULL UNIQUE,
+    user         INTEGER NOT NULL REFERENCES users (key),
+    sha256       BLOB NOT NULL,
+    size         INTEGER NOT NULL,
+    content_type TEXT NOT NULL,
+    UNIQUE (user, sha256)
+) STRICT;
+
+-- Objects that are of no use any more, or may turn out to be: written down before
+-- they are made, and before what refers to them goes.
+CREATE TABLE media_trash (
+    -- 1 a blob, 2 all parts of an upload.
+    kind      INTEGER NOT NULL,
+    -- The blob's name, or the media_id.
+    name      BLOB NOT NULL,
+    due_at_ms INTEGER NOT NULL,
+    -- Somebody is deleting it: nothing may refer to it any more.
+    is_going  INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (kind, name)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX media_trash_by_due ON media_trash (due_at_ms);
+
+-- Which messages refer to which media. Not of those that were deleted. What users say of
+-- themselves refers to media too.
+CREATE TABLE media_uses (
+    media        INTEGER NOT NULL REFERENCES media (key),
+    conversation INTEGER NOT NULL,
+    seq          INTEGER NOT NULL,
+    PRIMARY KEY (media, conversation, seq)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX media_uses_by_message ON media_uses (conversation, seq);

@@ -366,9 +366,11 @@ CREATE TABLE profiles (
     version      bigint NOT NULL,
     display_name text NOT NULL,
     status       text NOT NULL,
-    -- Empty: none.
-    photo_id     bytea NOT NULL
+    -- Of media.
+    photo_key    bigint
 );
+
+CREATE INDEX profiles_by_photo ON profiles (photo_key) WHERE photo_key IS NOT NULL;
 
 -- Whom a search by the beginning of a name finds.
 CREATE TABLE discoverable (
@@ -505,3 +507,73 @@ BEGIN
     RETURN at_most;
 END
 $$;
+
+-- Photos and files. One that is not whole has no blob yet, and its parts lie in
+-- `media_parts`.
+CREATE TABLE media (
+    key           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    media_id      uuid NOT NULL UNIQUE,
+    user_key      bigint NOT NULL REFERENCES users (key),
+    size          bigint NOT NULL,
+    -- What its uploader says that it is; may be absent.
+    wanted_sha256 bytea,
+    received      bigint NOT NULL DEFAULT 0,
+    blob_key      bigint,
+    -- When it goes, unless something refers to it by then; NULL while something does.
+    expires_at_ms bigint
+);
+
+CREATE INDEX media_by_user ON media (user_key);
+CREATE INDEX media_by_blob ON media (blob_key) WHERE blob_key IS NOT NULL;
+CREATE INDEX media_by_expiry ON media (expires_at_ms) WHERE expires_at_ms IS NOT NULL;
+
+-- Each is an object of its own, named at random: of two that begin alike one counts.
+CREATE TABLE media_parts (
+    media_key bigint NOT NULL REFERENCES media (key),
+    start     bigint NOT NULL,
+    size      bigint NOT NULL,
+    name      uuid NOT NULL,
+    PRIMARY KEY (media_key, start)
+);
+
+-- What media are, as one object each, named at random and never again. A user has
+-- the same bytes once; what others have is not looked at, so that nobody learns of it.
+CREATE TABLE blobs (
+    key          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    name         uuid NOT NULL UNIQUE,
+    user_key     bigint NOT NULL REFERENCES users (key),
+    sha256       bytea NOT NULL,
+    size         bigint NOT NULL,
+    content_type text NOT NULL,
+    UNIQUE (user_key, sha256)
+);
+
+ALTER TABLE media ADD FOREIGN KEY (blob_key) REFERENCES blobs (key);
+
+-- Objects that are of no use any more, or may turn out to be: written down before
+-- they are made, and before what refers to them goes.
+CREATE TABLE media_trash (
+    -- 1 a blob, 2 all parts of an upload.
+    kind      smallint NOT NULL,
+    -- The blob's name, or the media_id.
+    name      uuid NOT NULL,
+    due_at_ms bigint NOT NULL,
+    -- Somebody is deleting it: nothing may refer to it any more.
+    is_going  boolean NOT NULL DEFAULT false,
+    PRIMARY KEY (kind, name)
+);
+
+CREATE INDEX media_trash_by_due ON media_trash (due_at_ms);
+
+ALTER TABLE profiles ADD FOREIGN KEY (photo_key) REFERENCES media (key);
+
+-- Which messages refer to which media. Not of those that were deleted. What users say of
+-- themselves refers to media too.
+CREATE TABLE media_uses (
+    media_key        bigint NOT NULL REFERENCES media (key),
+    conversation_key bigint NOT NULL,
+    seq              bigint NOT NULL,
+    PRIMARY KEY (media_key, conversation_key, seq)
+);
+
+CREATE INDEX media_uses_by_message ON media_uses (conversation_key, seq);
