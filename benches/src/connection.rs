@@ -423,7 +423,8 @@ pub(crate) fn accepted(answer: Answer) -> anyhow::Result<v1::Accepted> {
         | Answer::Members(_)
         | Answer::ReaderCounts(_)
         | Answer::Devices(_)
-        | Answer::Profiles(_) => {
+        | Answer::Profiles(_)
+        | Answer::Presences(_) => {
             bail!("an answer to another request")
         }
     }

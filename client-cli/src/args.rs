@@ -249,6 +249,8 @@ pub(crate) enum Command {
 
     Receipts(setting::Receipts),
 
+    Presence(people::Presence),
+
     /// Show who has read a message
     ///
     /// Of a group of more than 64 members: how many. Those who hide their read receipts are

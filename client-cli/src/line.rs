@@ -5,6 +5,7 @@ mod conversations;
 mod members;
 mod message;
 mod people;
+mod presence;
 mod profile;
 mod requests;
 #[cfg(test)]
@@ -17,6 +18,7 @@ pub(crate) use self::{
     members::{ReadersFields, role_name},
     message::MessageFields,
     people::place,
+    presence::PresenceFields,
     profile::ProfileFields,
     shown::Shown,
     torture::{BegunFields, FaultFields, HealedFields, StruckFields, TortureFields},
@@ -123,6 +125,10 @@ pub(crate) enum Line {
     Conversation(ConversationFields),
     Readers(ReadersFields),
     Receipts {
+        hidden: bool,
+    },
+    Presence(PresenceFields),
+    OwnPresence {
         hidden: bool,
     },
     Contact {

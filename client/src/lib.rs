@@ -84,8 +84,8 @@ pub use self::{
     model::{
         Account, AuditConversation, AuditLine, Contact, Content, ConversationKind,
         ConversationLine, ConversationPage, DeviceLine, Dropped, Gap, History, HistoryPage,
-        LocalHistory, LocalMembers, Member, MembersPlace, Profile, Readers, Refusal, StoredEvent,
-        User,
+        LocalHistory, LocalMembers, Member, MembersPlace, Presence, PresenceState, Profile,
+        Readers, Refusal, StoredEvent, User,
     },
     request::{
         Acceptance, InvalidRecipient, NewRequest, Operation, OutboxEntry, OutboxState, Outcome,

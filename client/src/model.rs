@@ -1,6 +1,7 @@
 //! What the SDK gives and takes, in types of its own.
 
 mod members;
+mod presence;
 
 use std::{fmt, time::Duration};
 
@@ -15,7 +16,10 @@ use magpie_protocol::{
     wire::v1::{Action, ErrorCode},
 };
 
-pub use self::members::{LocalMembers, Member, MembersPlace, Readers};
+pub use self::{
+    members::{LocalMembers, Member, MembersPlace, Readers},
+    presence::{Presence, PresenceState},
+};
 use crate::message::{Message, MessageState};
 
 /// The account that a home's device belongs to.

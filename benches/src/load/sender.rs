@@ -187,7 +187,8 @@ impl Sender {
             | Answer::Members(_)
             | Answer::ReaderCounts(_)
             | Answer::Devices(_)
-            | Answer::Profiles(_) => {
+            | Answer::Profiles(_)
+            | Answer::Presences(_) => {
                 bail!("an answer to another request")
             }
         }

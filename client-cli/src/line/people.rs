@@ -69,7 +69,10 @@ impl Line {
             Self::Typing { .. } => self.paint_typing(to),
             Self::Link { link } => to.write_str(link.as_deref().unwrap_or("no link")),
             Self::Readers(fields) => fields.paint(to),
-            Self::Receipts { hidden } => to.write_str(if *hidden { "hidden" } else { "shown" }),
+            Self::Presence(fields) => fields.paint(to),
+            Self::Receipts { hidden } | Self::OwnPresence { hidden } => {
+                to.write_str(if *hidden { "hidden" } else { "shown" })
+            }
             Self::Difference {
                 conversation_id,
                 message,

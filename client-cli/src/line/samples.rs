@@ -254,7 +254,7 @@ fn torture() -> Vec<Line> {
     ]
 }
 
-fn conversations() -> [Line; 9] {
+fn conversations() -> [Line; 11] {
     [
         Line::Conversation(ConversationFields {
             conversation_id: conversation_id(),
@@ -288,6 +288,8 @@ fn conversations() -> [Line; 9] {
             place: hostile(),
         },
         Line::Receipts { hidden: true },
+        Line::OwnPresence { hidden: true },
+        Line::Presence(super::presence::sample(hostile())),
         Line::Readers(ReadersFields {
             read: Some(vec![hostile()]),
             delivered: Some(vec![hostile()]),

@@ -12,6 +12,7 @@ mod limited;
 #[cfg(test)] // as above
 mod manual;
 mod people;
+mod presence;
 mod queueing;
 mod roles;
 #[cfg(test)] // as above

@@ -170,6 +170,7 @@ pub(super) fn hidden(it: &v1::ChangeAccount) -> Option<(ConversationId, Seq)> {
         | Setting::Contact { .. }
         | Setting::Block { .. }
         | Setting::Receipts { .. }
+        | Setting::Presence { .. }
         | Setting::Profile(_)
         | Setting::Discoverable(_)
         | Setting::Link(_) => None,

@@ -34,6 +34,7 @@ const DISCOVERABLE: i64 = 21;
 const LINK: i64 = 22;
 const BLOCK: i64 = 4;
 const RECEIPTS: i64 = 30;
+const PRESENCE: i64 = 23;
 
 /// What a setting is about: its kind, an id, and a seq.
 type About = (i64, Vec<u8>, i64);
@@ -53,6 +54,7 @@ fn about(setting: &Setting) -> About {
         Setting::Link(_) => (LINK, Vec::new(), 0),
         Setting::Block { user, .. } => (BLOCK, user.bytes().to_vec(), 0),
         Setting::Receipts { .. } => (RECEIPTS, Vec::new(), 0),
+        Setting::Presence { .. } => (PRESENCE, Vec::new(), 0),
     }
 }
 
@@ -281,6 +283,12 @@ impl Database {
             Some(Setting::Profile(it)) => it,
             _ => profile::Profile::default(),
         })
+    }
+
+    /// Whether the user hides their presence.
+    pub(crate) fn hides_presence(&self) -> Result<bool, LocalError> {
+        let found = found(&self.connection, PRESENCE, &[])?;
+        Ok(found == Some(Setting::Presence { hidden: true }))
     }
 
     /// Whether a search by the beginning of a name finds the user.

@@ -166,6 +166,10 @@ impl Connection<'_> {
                 self.answer_to_members(place, ask, answer);
                 Ok(())
             }
+            Some(Purpose::Watch(changes)) => {
+                self.answer_to_watch(changes, answer);
+                Ok(())
+            }
             Some(Purpose::Profiles(asked)) => {
                 self.answer_to_profiles(asked, answer);
                 Ok(())
@@ -231,7 +235,8 @@ impl Connection<'_> {
             | Answer::Members(_)
             | Answer::ReaderCounts(_)
             | Answer::Devices(_)
-            | Answer::Profiles(_) => Err(malformed("an answer to something else")),
+            | Answer::Profiles(_)
+            | Answer::Presences(_) => Err(malformed("an answer to something else")),
         }
     }
 
@@ -311,7 +316,8 @@ impl Connection<'_> {
             | Answer::Members(_)
             | Answer::ReaderCounts(_)
             | Answer::Devices(_)
-            | Answer::Profiles(_) => Err(malformed("an answer to something else")),
+            | Answer::Profiles(_)
+            | Answer::Presences(_) => Err(malformed("an answer to something else")),
         }
     }
 
@@ -328,7 +334,8 @@ impl Connection<'_> {
             | Answer::Conversations(_)
             | Answer::ReaderCounts(_)
             | Answer::Devices(_)
-            | Answer::Profiles(_) => RequestError::WrongAnswer,
+            | Answer::Profiles(_)
+            | Answer::Presences(_) => RequestError::WrongAnswer,
         };
         if let Some(reply) = self.members_replies.remove(&ask) {
             // Whoever asked may have gone.

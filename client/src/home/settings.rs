@@ -26,6 +26,16 @@ impl Home {
         self.database.lock().hides_receipts()
     }
 
+    /// Whether the user hides their presence: nobody else is told when they are there, and
+    /// they are not told when others are.
+    ///
+    /// # Errors
+    ///
+    /// [`LocalError`].
+    pub fn hides_presence(&self) -> Result<bool, LocalError> {
+        self.database.lock().hides_presence()
+    }
+
     /// Those who are favourites, have a nickname, or are blocked.
     ///
     /// # Errors

@@ -35,6 +35,8 @@ pub enum Answer {
     Devices(v1::Devices),
     /// What others say of themselves.
     Profiles(v1::Profiles),
+    /// Whether others are there.
+    Presences(v1::Presences),
 }
 
 /// What a frame from the server means.
@@ -174,7 +176,7 @@ impl ClientSession {
             Some(Body::Refused(_)) => "refused",
             Some(Body::Pong(_)) => "pong",
             Some(Body::Goodbye(_)) => "goodbye",
-            Some(Body::ProfileChanged(_) | Body::Typing(_)) => "a hint",
+            Some(Body::ProfileChanged(_) | Body::Typing(_) | Body::Presence(_)) => "a hint",
             _ => return self.handle_sequenced(frame, number, size, now),
         };
         if number != FrameNumber::ZERO {
@@ -208,6 +210,7 @@ impl ClientSession {
                 Ok(Incoming::Hint(Hint::ProfileChanged(it)))
             }
             (Some(Body::Typing(it)), State::Open) => Ok(Incoming::Hint(Hint::Typing(it))),
+            (Some(Body::Presence(it)), State::Open) => Ok(Incoming::Hint(Hint::Presence(it))),
             _ => Err(Violation::OutOfPlace {
                 what,
                 state: "in this state",
@@ -271,6 +274,7 @@ impl ClientSession {
             Some(Body::ReaderCounts(it)) => (it.in_reply_to, Answer::ReaderCounts(it)),
             Some(Body::Devices(it)) => (it.in_reply_to, Answer::Devices(it)),
             Some(Body::Profiles(it)) => (it.in_reply_to, Answer::Profiles(it)),
+            Some(Body::Presences(it)) => (it.in_reply_to, Answer::Presences(it)),
             Some(
                 Body::Welcome(_)
                 | Body::SignedIn(_)
@@ -278,7 +282,8 @@ impl ClientSession {
                 | Body::Pong(_)
                 | Body::Goodbye(_)
                 | Body::ProfileChanged(_)
-                | Body::Typing(_),
+                | Body::Typing(_)
+                | Body::Presence(_),
             ) => return Ok(Incoming::Nothing),
             None if frame.critical => return Ok(Incoming::Unsupported),
             None => {

@@ -13,11 +13,11 @@ use super::{
         DeleteMessage, EditMessage, React, SendMessage, parse_delete, parse_edit, parse_react,
         parse_send,
     },
-    people::{KnownProfile, parse_find, parse_profiles},
+    people::{KnownProfile, parse_find, parse_profiles, parse_watch},
     v1,
 };
 use crate::{
-    id::{ConversationId, DeviceId, InvalidId, MessageId},
+    id::{ConversationId, DeviceId, InvalidId, MessageId, UserId},
     limits::{CLIENT_NAME_SIZE_MAX, CURSOR_SIZE_MAX, NAMES_MAX},
     message::InvalidMessage,
     profile::FindUsers,
@@ -235,6 +235,8 @@ pub enum Request {
     FetchProfiles(Vec<KnownProfile>),
     /// Look for users.
     FindUsers(FindUsers),
+    /// See from now on whether these users are there, and no others.
+    WatchPresence(Vec<UserId>),
 }
 
 impl Request {
@@ -268,7 +270,8 @@ impl Request {
             | Self::DeleteAccount(_)
             | Self::Report(_)
             | Self::FetchProfiles(_)
-            | Self::FindUsers(_) => None,
+            | Self::FindUsers(_)
+            | Self::WatchPresence(_) => None,
         }
     }
 }
@@ -320,6 +323,7 @@ pub fn parse_request(body: v1::client_frame::Body) -> Option<Result<Request, Inv
         Body::Report(it) => Report::try_from(it).map(Request::Report),
         Body::FetchProfiles(it) => parse_profiles(it),
         Body::FindUsers(it) => parse_find(it),
+        Body::WatchPresence(it) => parse_watch(&it),
     })
 }
 

@@ -29,6 +29,7 @@ pub(super) mod model;
 pub(super) mod operators;
 pub(super) mod pages;
 pub(super) mod people;
+pub(super) mod presence;
 pub(super) mod reactions;
 pub(super) mod receipts;
 mod requests;
@@ -322,6 +323,12 @@ macro_rules! suite {
                 of_who_is_deleted_nothing_is_told
                 acquaintances_share_a_small_conversation
                 companions_are_told_to_who_may_write_there
+            }
+            presence {
+                presence_is_told_to_whom_its_user_writes
+                hidden_presence_is_told_to_nobody_and_of_nobody
+                it_is_kept_when_somebody_was_last_there
+                devices_were_there_until_their_node_ended
             }
             receipts {
                 hidden_receipts_are_told_to_nobody

@@ -29,6 +29,7 @@ mod identity;
 mod operators;
 mod people;
 pub mod postgres;
+mod presence;
 mod read;
 mod rules;
 mod seen;
@@ -47,6 +48,7 @@ pub use self::{
         Statistics,
     },
     people::PeopleStore,
+    presence::{Look, NODE_TIMEOUT_MS, Presence, PresenceStore},
     read::{
         ChangedDevice, Counts, HistoryPage, Membership, ReadLimit, ReadMark, Recency, SnapshotPage,
         SnapshotPlace, Stretch, UserMark, UserPage,
@@ -158,7 +160,15 @@ pub struct Marked {
 /// What an engine must do. All of it is durable when it returns.
 #[async_trait]
 pub trait Store:
-    WakeStore + SyncStore + OperatorStore + BroadcastStore + PeopleStore + Send + Sync + 'static
+    WakeStore
+    + SyncStore
+    + OperatorStore
+    + BroadcastStore
+    + PeopleStore
+    + PresenceStore
+    + Send
+    + Sync
+    + 'static
 {
     /// The engine's name, as in the ready line.
     fn engine(&self) -> &'static str;

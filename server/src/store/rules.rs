@@ -378,6 +378,8 @@ pub(super) enum Aside {
     Block(UserId, bool),
     /// Whether the sender hides their read receipts from now on.
     HideReceipts(bool),
+    /// Whether the sender hides their presence from now on.
+    HidePresence(bool),
 }
 
 /// What a user lets others know.

@@ -22,6 +22,7 @@ mod messages;
 mod operators;
 mod peer;
 mod people;
+mod presence;
 mod process;
 mod receipts;
 mod reconnects;

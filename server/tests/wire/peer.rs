@@ -44,6 +44,7 @@ pub(crate) struct World {
     pub(crate) address: SocketAddr,
     pub(crate) store: SharedStore,
     limits: Limits,
+    clock: Clock,
     dir: TempDir,
 }
 
@@ -63,13 +64,14 @@ impl World {
     /// A server with these limits.
     pub(crate) async fn with(limits: Limits) -> Self {
         let dir = TempDir::new().unwrap();
-        Self::start_in(dir, limits).await
+        Self::start_in(dir, limits, Clock::start()).await
     }
 
-    async fn start_in(dir: TempDir, limits: Limits) -> Self {
+    async fn start_in(dir: TempDir, limits: Limits, clock: Clock) -> Self {
         let key = Random::system().bytes().unwrap();
         let store = embedded::open(dir.path(), Blocking::Pool, key).unwrap();
-        Self::start_with(dir, store, limits).await.unwrap()
+        let started = Self::start_at(dir, store, limits, clock).await;
+        started.unwrap()
     }
 
     /// A server on this store; its other files are in `dir`.
@@ -83,6 +85,20 @@ impl World {
         store: SharedStore,
         limits: Limits,
     ) -> Result<Self, StartError> {
+        Self::start_at(dir, store, limits, Clock::start()).await
+    }
+
+    /// A server whose time is this.
+    pub(crate) async fn at(clock: Clock) -> Self {
+        Self::start_in(TempDir::new().unwrap(), Limits::default(), clock).await
+    }
+
+    async fn start_at(
+        dir: TempDir,
+        store: SharedStore,
+        limits: Limits,
+        clock: Clock,
+    ) -> Result<Self, StartError> {
         let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = listener.local_addr().unwrap();
         let source = Source::Development {
@@ -92,7 +108,7 @@ impl World {
         let ground = Ground {
             store: Arc::clone(&store),
             tls: tls::load(&source).unwrap(),
-            clock: Clock::start(),
+            clock,
             random: Random::system(),
             blocking: Blocking::Pool,
             data_dir: Some(dir.path().to_owned()),
@@ -105,6 +121,7 @@ impl World {
             address,
             store,
             limits,
+            clock,
             dir,
         })
     }
@@ -131,12 +148,13 @@ impl World {
             node,
             store,
             limits,
+            clock,
             dir,
             ..
         } = self;
         node.drain().await;
         drop(store);
-        Self::start_in(dir, limits).await
+        Self::start_in(dir, limits, clock).await
     }
 
     pub(crate) async fn tls(
@@ -471,6 +489,7 @@ impl Peer {
                 server_frame::Body::ReaderCounts(it) => it.in_reply_to,
                 server_frame::Body::Devices(it) => it.in_reply_to,
                 server_frame::Body::Profiles(it) => it.in_reply_to,
+                server_frame::Body::Presences(it) => it.in_reply_to,
                 server_frame::Body::Page(_) | server_frame::Body::ProfileChanged(_) => continue,
                 other => panic!("not an answer: {other:?}"),
             };

@@ -287,7 +287,8 @@ impl Local {
             | Answer::Members(_)
             | Answer::ReaderCounts(_)
             | Answer::Devices(_)
-            | Answer::Profiles(_) => {}
+            | Answer::Profiles(_)
+            | Answer::Presences(_) => {}
         }
         Ok(None)
     }

@@ -11,7 +11,7 @@ use super::{
     blocks,
     log::Log,
     notify::SET_NOTIFY,
-    people, receipts,
+    people, presence, receipts,
     rows::{OPEN_END, signed, unsigned},
 };
 use crate::store::{
@@ -192,6 +192,7 @@ pub(super) fn write(
         }
         Aside::Person(said) => people::write(connection, sender, by, &said)?,
         Aside::HideReceipts(hidden) => receipts::set(connection, sender.key, hidden)?,
+        Aside::HidePresence(hidden) => presence::set(connection, sender.key, hidden)?,
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ use super::{
     blocks,
     log::Log,
     notify::SET_NOTIFY,
-    people, receipts,
+    people, presence, receipts,
     session::{Failure, Params, get, get_count, signed},
 };
 use crate::store::{
@@ -194,6 +194,7 @@ impl Log<'_> {
             }
             Aside::Person(said) => people::write(session, sender, by, &said).await?,
             Aside::HideReceipts(hidden) => receipts::set(session, sender.key, hidden).await?,
+            Aside::HidePresence(hidden) => presence::set(session, sender.key, hidden).await?,
         }
         Ok(())
     }

@@ -27,6 +27,7 @@ mod open;
 mod operators;
 mod pages;
 mod people;
+mod presence;
 mod previews;
 mod receipts;
 mod routes;
@@ -45,7 +46,7 @@ use std::{
     collections::HashSet,
     sync::{
         Arc,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicI64, AtomicU32, Ordering},
     },
 };
 
@@ -86,6 +87,8 @@ pub struct Postgres {
     seen: Arc<Seen>,
     /// Members that a group may have.
     members_max: Arc<AtomicU32>,
+    /// The number of this node; 0 before it has one.
+    node: AtomicI64,
     ahead: Ahead,
 }
 
@@ -178,7 +181,8 @@ impl Store for Postgres {
     }
 
     async fn connect(&self, hellos: &[Connect]) -> Result<Vec<Option<Generation>>, StoreError> {
-        Ok(accounts::connect(&self.connections, hellos).await?)
+        let node = self.node.load(Ordering::Relaxed);
+        Ok(accounts::connect(&self.connections, hellos, node).await?)
     }
 
     async fn confirm(&self, confirms: &[Confirm]) -> Result<Vec<DeviceId>, StoreError> {

@@ -38,6 +38,7 @@ pub(in crate::store) fn change_account(
         Setting::Link(it) => Aside::Person(Public::Link(*it)),
         Setting::Block { user, blocked } => Aside::Block(*user, *blocked),
         Setting::Receipts { hidden } => Aside::HideReceipts(*hidden),
+        Setting::Presence { hidden } => Aside::HidePresence(*hidden),
         Setting::Hide { .. } | Setting::Contact { .. } => Aside::Nothing,
     };
     Ok(Effect {

@@ -12,7 +12,7 @@ use prost::Message as _;
 use super::{
     bodies::{
         count_readers, delete, edit, profile, react, remove_member, report, say_something,
-        set_role, update_group,
+        set_role, update_group, watch,
     },
     *,
 };
@@ -38,7 +38,7 @@ enum Names {
     Device(fn(Bytes) -> client_frame::Body),
 }
 
-const ROWS: [&str; 33] = [
+const ROWS: [&str; 34] = [
     "hello",
     "register",
     "sign_in",
@@ -72,6 +72,7 @@ const ROWS: [&str; 33] = [
     "change_account",
     "fetch_profiles",
     "find_users",
+    "watch_presence",
 ];
 
 /// A kind of request by its name in the schema.
@@ -111,6 +112,7 @@ fn kind(name: &str) -> client_frame::Body {
         "typing" => Body::Typing(Default::default()),
         "fetch_profiles" => Body::FetchProfiles(Default::default()),
         "find_users" => Body::FindUsers(Default::default()),
+        "watch_presence" => Body::WatchPresence(Default::default()),
         _ => panic!("the schema has {name}, which has no row here"),
     }
 }
@@ -137,6 +139,7 @@ fn row(name: &str) -> Names {
         }),
         Body::CreateGroup(_) | Body::FindUsers(_) => Names::User,
         Body::FetchProfiles(_) => Names::Person(profile),
+        Body::WatchPresence(_) => Names::Person(watch),
         Body::SendMessage(_) => Names::Conversation(|id| {
             Body::SendMessage(v1::SendMessage {
                 to: Some(v1::send_message::To::ConversationId(id)),
@@ -226,6 +229,11 @@ async fn told(peer: &mut Peer, counted: &Counted, body: client_frame::Body) -> (
         server_frame::Body::Done(it) => it.in_reply_to = 0,
         server_frame::Body::Conversations(it) => it.in_reply_to = 0,
         server_frame::Body::Profiles(it) => it.in_reply_to = 0,
+        server_frame::Body::Presences(it) => {
+            it.in_reply_to = 0;
+            // It says again of whom it was asked.
+            it.presences.iter_mut().for_each(|it| it.user_id.clear());
+        }
         other => panic!("{other:?}"),
     }
     let frame = v1::ServerFrame {

@@ -2,6 +2,11 @@
 
 use super::*;
 
+pub(super) fn watch(user_id: Bytes) -> client_frame::Body {
+    let user_ids = vec![user_id];
+    client_frame::Body::WatchPresence(v1::WatchPresence { user_ids })
+}
+
 pub(super) fn profile(user_id: Bytes) -> client_frame::Body {
     let known = v1::KnownProfile {
         user_id,
