@@ -16,7 +16,7 @@ mod torture;
 
 pub(crate) use self::{
     members::{ReadersFields, role_name},
-    message::MessageFields,
+    message::{CalledFields, MessageFields},
     people::place,
     presence::PresenceFields,
     profile::ProfileFields,
@@ -249,6 +249,8 @@ pub(crate) struct EventFields {
     conversation_id: Shown<ConversationId>,
     seq: u64,
     sender: Option<String>,
+    #[serde(flatten)]
+    called: CalledFields,
     sent_at: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     title: Option<String>,
@@ -431,6 +433,7 @@ impl Line {
             | Content::Unknown) => message::change(&content, event.state.is_blocked),
         };
         Self::Event(EventFields {
+            called: CalledFields::of(&event.called),
             message_id: event.message_id.map(Shown),
             conversation_id: Shown(event.conversation),
             seq: event.seq.get(),

@@ -82,7 +82,7 @@ pub use self::{
     home::{ConnectionLock, Home, Outbox},
     message::{Body, Edited, Forwarded, Mention, Message, MessagePlace, MessageState, Reaction},
     model::{
-        Account, AuditConversation, AuditLine, Contact, Content, ConversationKind,
+        Account, AuditConversation, AuditLine, Called, Contact, Content, ConversationKind,
         ConversationLine, ConversationPage, DeviceLine, Dropped, Gap, History, HistoryPage,
         LocalHistory, LocalMembers, Member, MembersPlace, Presence, PresenceState, Profile,
         Readers, Refusal, StoredEvent, User,

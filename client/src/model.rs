@@ -138,6 +138,8 @@ pub struct StoredEvent {
     pub seq: Seq,
     /// Who caused it; `None` if the server does not say.
     pub sender: Option<User>,
+    /// How they are called, of what is read from the local database.
+    pub called: Called,
     /// The client-made id of what caused it; `None` if the server does not say.
     pub message_id: Option<MessageId>,
     /// The server's commit time, milliseconds since 1970.
@@ -149,6 +151,26 @@ pub struct StoredEvent {
     /// The event as it came, an encoded `magpie.v1.Event`; of a message that was
     /// deleted, and of its edits, without what they said.
     pub raw: Bytes,
+}
+
+/// How a user is called besides the user name, as far as this device knows.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Called {
+    /// What the user calls them; may be empty.
+    pub nickname: String,
+    /// What they want to be called; may be empty. Anybody may choose any: show the user name
+    /// with it.
+    pub display_name: String,
+}
+
+impl Called {
+    /// What to call them: the nickname, else what they want to be called. `None`: by the
+    /// user name alone.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        let names = [self.nickname.as_str(), &self.display_name];
+        names.into_iter().find(|name| !name.is_empty())
+    }
 }
 
 impl StoredEvent {

@@ -7,7 +7,7 @@ use super::{
     EventFields, FaultFields, HealedFields, Line, MessageFields, OutboxFields, Shown, StruckFields,
     TortureFields,
     members::ReadersFields,
-    message::{MoreFields, ReactionFields},
+    message::{CalledFields, MoreFields, ReactionFields},
     setting::SettingFields,
 };
 
@@ -44,6 +44,13 @@ fn account(signed_in: bool) -> AccountFields {
     }
 }
 
+fn called(is_nickname: bool) -> CalledFields {
+    CalledFields {
+        sender_name: Some(hostile()),
+        is_nickname,
+    }
+}
+
 fn event(kind: &'static str) -> Line {
     Line::Event(EventFields {
         kind,
@@ -51,6 +58,7 @@ fn event(kind: &'static str) -> Line {
         conversation_id: conversation_id(),
         seq: 7,
         sender: Some(hostile()),
+        called: called(false),
         sent_at: MOMENT.to_owned(),
         title: Some(hostile()),
         members: Some(vec![hostile(), hostile()]),
@@ -346,6 +354,7 @@ pub(crate) fn all() -> Vec<Line> {
             conversation_id: conversation_id(),
             seq: 7,
             sender: Some(hostile()),
+            called: called(true),
             text: hostile(),
             sent_at: MOMENT.to_owned(),
             more: more(),

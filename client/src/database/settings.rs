@@ -227,6 +227,22 @@ pub(super) fn is_blocked(connection: &Connection, user: UserId) -> Result<bool, 
     Ok(matches!(set, Some(Setting::Block { blocked: true, .. })))
 }
 
+/// What the user calls another one; may be empty.
+pub(super) fn nickname(connection: &Connection, user: UserId) -> Result<String, LocalError> {
+    Ok(match found(connection, CONTACT, &user.bytes())? {
+        Some(Setting::Contact { nickname, .. }) => nickname.as_str().to_owned(),
+        _ => String::new(),
+    })
+}
+
+/// What the user says of themself.
+pub(super) fn own_profile(connection: &Connection) -> Result<profile::Profile, LocalError> {
+    Ok(match found(connection, PROFILE, &[])? {
+        Some(Setting::Profile(it)) => it,
+        _ => profile::Profile::default(),
+    })
+}
+
 /// What another user is to this one, if anything.
 pub(super) fn contact(connection: &Connection, user: &User) -> Result<Option<Contact>, LocalError> {
     let (favourite, nickname) = match found(connection, CONTACT, &user.id.bytes())? {
@@ -279,10 +295,7 @@ impl Database {
 
     /// What the user says of themself.
     pub(crate) fn own_profile(&self) -> Result<profile::Profile, LocalError> {
-        Ok(match found(&self.connection, PROFILE, &[])? {
-            Some(Setting::Profile(it)) => it,
-            _ => profile::Profile::default(),
-        })
+        own_profile(&self.connection)
     }
 
     /// Whether the user hides their presence.
