@@ -264,8 +264,8 @@ pub(crate) enum Command {
 
     /// Chat with a person or a group; /quit ends it
     ///
-    /// Shows the newest 20 events, then what comes. Each line typed is sent; the
-    /// end of the input ends it too.
+    /// Shows the newest 20 events, then what comes, and of a person whether they are
+    /// online. Each line typed is sent; the end of the input ends it too.
     #[command(after_help = "Example:\n  magpie chat @bob")]
     Chat {
         /// @NAME or a conversation's id

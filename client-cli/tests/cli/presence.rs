@@ -15,9 +15,11 @@ fn acquainted() -> World {
 
 fn seen(world: &World, home: &str, of: &str) -> String {
     let lines = world.magpie(home, ["presence", of]).done();
-    assert_eq!(lines.len(), 1);
-    assert_eq!(format!("@{}", text(&lines[0], "user")), of);
-    text(&lines[0], "state").to_owned()
+    let [line] = lines.as_slice() else {
+        panic!("one line: {lines:?}")
+    };
+    assert_eq!(format!("@{}", text(line, "user")), of);
+    text(line, "state").to_owned()
 }
 
 #[test]
@@ -46,6 +48,19 @@ fn it_is_shown_who_is_there() {
     world
         .magpie("alice", ["presence", "@bob", "--hide"])
         .with_code(2);
+}
+
+#[test]
+fn a_chat_shows_whether_the_other_one_is_there() {
+    let world = acquainted();
+    let listening = world.start("bob", ["listen"]);
+    listening.until("caught_up");
+    let mut chat = world.start("alice", ["chat", "@bob"]);
+    let shown = chat.until("presence");
+    let line = shown.last().unwrap();
+    assert_eq!((text(line, "user"), text(line, "state")), ("bob", "online"));
+    chat.write("/quit\n");
+    chat.finish().done();
 }
 
 /// Said offline, and on all devices. Whoever hides it sees nobody.

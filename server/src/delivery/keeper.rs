@@ -259,11 +259,13 @@ impl Keeper {
     }
 
     async fn write_gone(&self) {
-        let gone = std::mem::take(&mut self.waiting.lock().gone);
-        for gone in gone.chunks(BATCH_MAX) {
+        let mut gone = std::mem::take(&mut self.waiting.lock().gone);
+        while !gone.is_empty() {
+            let count = gone.len().min(BATCH_MAX);
             // A hello that was not written down has left no trace.
             let chunk: Vec<(DeviceId, Generation, Option<Positions>)> = gone
                 .iter()
+                .take(count)
                 .filter_map(|(it, stored)| Some((it.device, *it.generation.get()?, *stored)))
                 .collect();
             let stored = chunk.iter().filter_map(|(device, generation, stored)| {
@@ -279,8 +281,10 @@ impl Keeper {
                 tracing::warn!(%error, "it was not written down who left");
                 // With the next ones. Nobody comes while the store does not answer, so
                 // they are not more than there were connections.
-                self.waiting.lock().gone.extend_from_slice(gone);
+                self.waiting.lock().gone.append(&mut gone);
+                return;
             }
+            gone.drain(..count);
         }
     }
 

@@ -93,7 +93,7 @@ impl World {
         Self::start_in(TempDir::new().unwrap(), Limits::default(), clock).await
     }
 
-    async fn start_at(
+    pub(crate) async fn start_at(
         dir: TempDir,
         store: SharedStore,
         limits: Limits,

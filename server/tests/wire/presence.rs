@@ -10,7 +10,13 @@ use magpie_protocol::{
     id::UserId,
     wire::v1::{self, ErrorCode, PresenceState, account_change::Kind, client_frame, server_frame},
 };
-use magpie_server::{clock::Clock, store::Look};
+use magpie_server::{
+    clock::Clock,
+    config::Limits,
+    store::{Look, postgres as store},
+};
+use magpie_sim::postgres;
+use tempfile::TempDir;
 
 use crate::{
     peer::{Device, Peer, World, fresh_id, hello, text_to},
@@ -117,7 +123,7 @@ async fn somebody_who_comes_is_told_at_once_and_who_is_gone_after_a_while() {
     assert_eq!(told.state(), PresenceState::Offline);
     assert!(told.last_seen_at_ms > 0);
     assert_eq!(told.last_seen_at_ms % 60_000, 0, "in whole minutes");
-    assert_eq!(a.watch(&[&bob]).await, [told.clone()]);
+    assert_eq!(a.watch(&[&bob]).await, std::slice::from_ref(&told));
 
     ahead_ms.fetch_add(LATER_MS, Ordering::Relaxed);
     let (b, _) = world.connect(&bob, Bytes::new()).await;
@@ -270,4 +276,42 @@ async fn only_those_are_told_of_who_are_watched_now() {
     };
     assert_eq!(refused.code(), ErrorCode::InvalidArgument);
     assert_eq!(a.watch(&[&bob; 64]).await.len(), 64);
+}
+
+/// Also while it is not seen from here: a word between nodes is not needed.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_connected_to_another_node_is_there() {
+    if postgres::is_skipped() {
+        return;
+    }
+    let ahead_ms: &'static AtomicU64 = Box::leak(Box::default());
+    let clock = Clock::ahead(ahead_ms);
+    let cluster = postgres::shared().unwrap();
+    let url = cluster.create_database().await.unwrap();
+    let node = async || {
+        let store = store::open(&url, None, [7; 32]).await.unwrap();
+        let dir = TempDir::new().unwrap();
+        let started = World::start_at(dir, store, Limits::default(), clock);
+        started.await.unwrap()
+    };
+    let (here, there) = (node().await, node().await);
+    let (mut a, alice, bob) = acquainted(&here).await;
+    later(&here, ahead_ms, (&alice, &[&bob])).await;
+    assert_eq!(state(&a.watch(&[&bob]).await), [PresenceState::Offline]);
+    let (b, _) = there.connect(&bob, Bytes::new()).await;
+    let until_told = async |peer: &mut Peer| {
+        for _ in 0..20 {
+            ahead_ms.fetch_add(5_000, Ordering::Relaxed);
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            let told = peer.presences().await;
+            if !told.is_empty() {
+                return told;
+            }
+        }
+        panic!("nothing was told")
+    };
+    assert_eq!(state(&until_told(&mut a).await), [PresenceState::Online]);
+    drop(b);
+    there.stop().await;
+    assert_eq!(state(&until_told(&mut a).await), [PresenceState::Offline]);
 }

@@ -42,10 +42,10 @@ async fn answer(peer: &mut Peer, number: FrameNumber, presences: Vec<v1::Presenc
 
 async fn told(story: &mut Story) -> Presence {
     let is_presence = |event: &Event| matches!(event, Event::Presence { .. });
-    match story.event(is_presence).await {
-        Event::Presence { presence } => presence,
-        other => panic!("{other:?}"),
-    }
+    let Event::Presence { presence } = story.event(is_presence).await else {
+        panic!("a presence")
+    };
+    presence
 }
 
 const fn is(user: UserId, state: PresenceState) -> Presence {

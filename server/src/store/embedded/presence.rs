@@ -21,7 +21,7 @@ const FORGET_NODES: &str = "DELETE FROM nodes WHERE there_at_ms < ?1";
 
 const KEEP_NODE: &str = "UPDATE nodes SET there_at_ms = ?2 WHERE node = ?1";
 
-const HAS_OTHERS: &str = "
+pub(super) const HAS_OTHERS: &str = "
     SELECT EXISTS (SELECT 1 FROM nodes WHERE node <> ?1 AND there_at_ms > ?2)";
 
 /// What one user (`?1`) may know of another (`?2`), with whom their direct conversation is

@@ -97,6 +97,8 @@ CREATE TABLE nodes (
     there_at_ms INTEGER NOT NULL
 ) STRICT;
 
+CREATE INDEX nodes_by_time ON nodes (there_at_ms);
+
 -- Where a device's pushes go. A token has one device.
 CREATE TABLE push_addresses (
     device   INTEGER PRIMARY KEY REFERENCES devices (key),

@@ -122,6 +122,8 @@ CREATE TABLE nodes (
     there_at_ms bigint NOT NULL
 );
 
+CREATE INDEX nodes_by_time ON nodes (there_at_ms);
+
 -- Where a device's pushes go. A token has one device.
 CREATE TABLE push_addresses (
     device_key bigint PRIMARY KEY REFERENCES devices (key),
