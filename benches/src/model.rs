@@ -221,6 +221,14 @@ impl Peer {
             | Request::LeaveGroup { .. }
             | Request::SetRole(_)
             | Request::UpdateGroup(_)
+            | Request::Pin(_)
+            | Request::Ban(_)
+            | Request::FetchBans(_)
+            | Request::CreateInvite(_)
+            | Request::RevokeInvite(_)
+            | Request::JoinByInvite(_)
+            | Request::LookUpInvite { .. }
+            | Request::FetchInvites(_)
             | Request::MarkRead { .. }
             | Request::FetchHistory(_)
             | Request::FetchConversations { .. }
@@ -239,7 +247,20 @@ impl Peer {
             | Request::RevokeDevice(_)
             | Request::SignOut => panic!("a request that the load generator does not make"),
         };
-        let members = world.conversations.get_mut(&conversation).unwrap();
+        let accepted = world.append(conversation, content);
+        let reply = Reply::Accepted(accepted);
+        self.replies.push_back((number, reply));
+    }
+}
+
+impl World {
+    /// Tells it to the members who are there.
+    fn append(
+        &mut self,
+        conversation: [u8; 16],
+        content: Option<v1::event_content::Kind>,
+    ) -> v1::Accepted {
+        let members = self.conversations.get_mut(&conversation).unwrap();
         members.seq += 1;
         let event = v1::Event {
             conversation_id: Bytes::copy_from_slice(&conversation),
@@ -255,16 +276,13 @@ impl Peer {
         let members = members.members.clone();
         let event = Bytes::from(event.encode_to_vec());
         for member in members {
-            if let Some(online) = world.online.get(&member) {
+            if let Some(online) = self.online.get(&member) {
                 drop(online.send(event.clone()));
             }
         }
-        let reply = Reply::Accepted(accepted);
-        self.replies.push_back((number, reply));
+        accepted
     }
-}
 
-impl World {
     fn make(&mut self, id: [u8; 16], members: Vec<String>) -> [u8; 16] {
         self.conversations
             .insert(id, Conversation { members, seq: 0 });

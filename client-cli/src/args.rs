@@ -2,18 +2,21 @@
 
 mod account;
 mod group;
+pub(crate) mod invite;
 pub(crate) mod message;
 pub(crate) mod people;
 mod push;
 pub(crate) mod setting;
 pub(crate) mod torture;
+mod values;
 
 use std::{env, net::SocketAddr, path::PathBuf};
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
-use magpie_client::{DeviceId, DeviceName, MessageId, Recipient, Seq, Title, UserName};
+use magpie_client::{DeviceId, DeviceName, MessageId, Recipient, Seq, UserName};
 
+use self::values::{address, device_name, limit, seq, title, user_name};
 pub(crate) use self::{
     account::{DeleteArgs, ExportArgs, PasswordArgs, ReportArgs},
     group::GroupCommand,
@@ -194,6 +197,17 @@ pub(crate) enum Command {
         command: GroupCommand,
     },
 
+    /// Let others join a group by a link
+    #[command(
+        after_help = "Examples:\n  magpie invite create 0190163d-8694-739b-aea5-966c26f8ad91 --for 7d\n  magpie invite list 0190163d-8694-739b-aea5-966c26f8ad91"
+    )]
+    Invite {
+        #[command(subcommand)]
+        command: invite::InviteCommand,
+    },
+
+    Join(invite::Join),
+
     /// Send a message, or each line of standard input
     ///
     /// Ends when each is accepted or refused. What an earlier run left in the
@@ -224,6 +238,12 @@ pub(crate) enum Command {
     Delete(message::Delete),
 
     React(message::React),
+
+    Pin(message::Pin),
+
+    Unpin(message::Unpin),
+
+    Pins(message::Pins),
 
     Edits(message::Edits),
 
@@ -456,43 +476,6 @@ pub(crate) enum OutboxCommand {
         #[arg(long)]
         all: bool,
     },
-}
-
-fn address(text: &str) -> Result<String, String> {
-    let port = text
-        .rsplit_once(':')
-        .filter(|(host, _)| !host.is_empty() && (!host.contains(':') || host.ends_with(']')))
-        .and_then(|(_, port)| port.parse::<u16>().ok());
-    match port {
-        Some(port) if port > 0 => Ok(text.to_owned()),
-        Some(_) | None => Err("write HOST:PORT, such as chat.example.org:7443".to_owned()),
-    }
-}
-
-/// With or without the `@`: here it can mean nothing else.
-fn user_name(text: &str) -> Result<UserName, String> {
-    let name = text.strip_prefix('@').unwrap_or(text);
-    UserName::parse(name).map_err(|error| error.to_string())
-}
-
-fn title(text: &str) -> Result<Title, String> {
-    Title::try_from(text.to_owned()).map_err(|error| error.to_string())
-}
-
-fn device_name(text: &str) -> Result<DeviceName, String> {
-    DeviceName::try_from(text.to_owned()).map_err(|error| error.to_string())
-}
-
-fn seq(text: &str) -> Result<Seq, String> {
-    let number = text.parse().map(Seq::new);
-    number.map_err(|_| "write a whole number".to_owned())
-}
-
-fn limit(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(limit @ 1..=100_000) => Ok(limit),
-        Ok(_) | Err(_) => Err("write a number from 1 to 100000".to_owned()),
-    }
 }
 
 #[cfg(test)]

@@ -244,9 +244,9 @@ impl From<LocalError> for Failure {
             | LocalError::Damaged
             | LocalError::ReadOnly
             | LocalError::Busy
+            | LocalError::NoRandomness
             | LocalError::NoAccount
             | LocalError::Sqlite(_)
-            | LocalError::NoRandomness
             | LocalError::Closed) => Self::Local(error),
         }
     }

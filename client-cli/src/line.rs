@@ -2,6 +2,8 @@
 //! `docs/cli.md` describes them; fields may be added, never renamed.
 
 mod conversations;
+mod events;
+mod invite;
 mod members;
 mod message;
 mod people;
@@ -15,6 +17,8 @@ mod shown;
 mod torture;
 
 pub(crate) use self::{
+    conversations::ConversationFields,
+    invite::InviteFields,
     members::{ReadersFields, role_name},
     message::{CalledFields, MessageFields},
     people::place,
@@ -25,8 +29,8 @@ pub(crate) use self::{
 };
 
 use magpie_client::{
-    Acceptance, Account, Content, ConversationId, DeviceId, DeviceLine, Dropped, Gap, MessageId,
-    MessagePlace, Refusal, StoredEvent, User, UserId, date::rfc3339,
+    Acceptance, Account, Content, ConversationId, DeviceId, DeviceLine, Dropped, Gap, InviteLink,
+    MediaId, MessageId, MessagePlace, Refusal, StoredEvent, User, UserId, date::rfc3339,
 };
 use serde::Serialize;
 
@@ -150,6 +154,22 @@ pub(crate) enum Line {
         #[serde(skip)]
         place: String,
     },
+    InviteLink {
+        conversation_id: Shown<ConversationId>,
+        link: Shown<InviteLink>,
+    },
+    Invite(InviteFields),
+    InvitePreview {
+        conversation_id: Shown<ConversationId>,
+        title: String,
+        member_count: u64,
+    },
+    Banned {
+        conversation_id: Shown<ConversationId>,
+        user: String,
+        user_id: Shown<UserId>,
+        seq: u64,
+    },
     Member {
         conversation_id: Shown<ConversationId>,
         user: String,
@@ -265,6 +285,10 @@ pub(crate) struct EventFields {
     #[serde(skip_serializing_if = "Option::is_none")]
     announcement_only: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    photo: Option<Option<Shown<MediaId>>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    history_for_newcomers: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     target_seq: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     text: Option<String>,
@@ -272,6 +296,10 @@ pub(crate) struct EventFields {
     emoji: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     removed: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    uses_max: Option<u32>,
     /// Whom it is about; of an edit, its sender.
     #[serde(skip_serializing_if = "Option::is_none")]
     blocked: Option<bool>,
@@ -279,30 +307,6 @@ pub(crate) struct EventFields {
     setting: setting::SettingFields,
     #[serde(skip)]
     place: Option<String>,
-}
-
-/// A conversation as the list shows it.
-#[derive(Debug, Serialize)]
-pub(crate) struct ConversationFields {
-    conversation_id: Shown<ConversationId>,
-    kind: &'static str,
-    title: String,
-    description: String,
-    announcement_only: bool,
-    members: Vec<String>,
-    member_count: u64,
-    first_seq: u64,
-    last_seq: Option<u64>,
-    head_seq: u64,
-    unread: u64,
-    unread_mentions: u64,
-    last_event_at: Option<String>,
-    notify: &'static str,
-    notify_until: Option<String>,
-    favourite: bool,
-    blocked: bool,
-    nickname: String,
-    display_name: String,
 }
 
 /// What is queued and not done.
@@ -406,6 +410,14 @@ impl Line {
             Content::MemberRemoved { member } => {
                 of("member_removed", None, names(member.into_iter().collect()))
             }
+            Content::MemberBanned {
+                member,
+                banned,
+                removed,
+            } => conversations::kept_out(member, banned, removed),
+            Content::InviteCreated(bounds) => invite::created(bounds),
+            Content::InviteRevoked { seq } => invite::about("invite_revoked", seq),
+            Content::MemberJoined { invite_seq } => invite::about("member_joined", invite_seq),
             Content::MemberLeft { heir } => EventFields {
                 heir: heir.map(|heir| heir.name),
                 ..of("member_left", None, None)
@@ -418,9 +430,13 @@ impl Line {
                 title,
                 description,
                 announcement_only,
+                photo,
+                history_for_newcomers,
             } => EventFields {
                 description,
                 announcement_only,
+                photo: photo.map(|it| it.map(Shown)),
+                history_for_newcomers,
                 ..of("group_updated", title, None)
             },
             Content::Hidden => of("hidden", None, None),
@@ -430,6 +446,7 @@ impl Line {
             | Content::MessageEdited { .. }
             | Content::MessageDeleted { .. }
             | Content::Reacted { .. }
+            | Content::Pinned { .. }
             | Content::Unknown) => message::change(&content, event.state.is_blocked),
         };
         Self::Event(EventFields {

@@ -1,6 +1,7 @@
 //! The running connection of a home.
 
 mod account;
+mod groups;
 mod people;
 mod readers;
 

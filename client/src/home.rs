@@ -1,5 +1,6 @@
 //! One device's directory.
 
+mod groups;
 mod people;
 mod settings;
 
@@ -23,8 +24,7 @@ use crate::{
     error::{HomeError, LocalError},
     message::{Mention, Message, MessagePlace},
     model::{
-        Account, AuditConversation, ConversationLine, History, LocalHistory, LocalMembers, Member,
-        Readers, StoredEvent,
+        Account, AuditConversation, ConversationLine, History, LocalHistory, Member, StoredEvent,
     },
     request::{NewRequest, OutboxEntry, Outcome, Recipient},
 };
@@ -223,29 +223,6 @@ impl Home {
         let is_admin = |it: &Member| Some(it.user.id) != me || it.role != Some(Role::Member);
         let (mentions, everybody) = Message::mentioned(text, &members);
         Ok((mentions, everybody && members.iter().all(is_admin)))
-    }
-
-    /// The members of a conversation, as far as they are listed here. Those of a
-    /// large group come when they are asked for
-    /// ([`Client::load_members`](crate::Client::load_members)), and are kept up to
-    /// date from then on.
-    ///
-    /// # Errors
-    ///
-    /// [`LocalError`].
-    pub fn members(&self, conversation: ConversationId) -> Result<LocalMembers, LocalError> {
-        self.database.lock().members(conversation)
-    }
-
-    /// Who has read a message, by the marks that have come here; `None` if it is not
-    /// stored. Marks come by themselves while the device is connected; those that moved
-    /// while it was away come with [`Client::load_marks`](crate::Client::load_marks).
-    ///
-    /// # Errors
-    ///
-    /// [`LocalError`].
-    pub fn readers(&self, place: MessagePlace) -> Result<Option<Readers>, LocalError> {
-        self.database.lock().readers(place)
     }
 
     /// What is queued and not done, in the order in which it was queued, read

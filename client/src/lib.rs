@@ -58,10 +58,12 @@ mod sign_in;
 
 pub use magpie_protocol::{
     date,
-    id::{ConversationId, DeviceId, InvalidId, MessageId, UserId},
+    id::{ConversationId, DeviceId, InvalidId, MediaId, MessageId, UserId},
+    invite::{InvalidInviteLink, InviteLink, InviteSecret},
     message::{Edit, Emoji, InvalidMessage, NewMessage},
     profile::{
-        DisplayName, FindUsers, InvalidLink, LinkSecret, NamePrefix, PhotoId, StatusLine, UserLink,
+        DisplayName, FindUsers, InvalidUserLink, LinkSecret, NamePrefix, PhotoId, StatusLine,
+        UserLink,
     },
     push::{AppId, Platform, PushAddress, PushToken},
     role::Role,
@@ -71,7 +73,7 @@ pub use magpie_protocol::{
         Description, DeviceName, InvalidText, MessageText, Nickname, Password, Title, UserName,
     },
     wire::{
-        GroupUpdate, ReportReason,
+        GroupUpdate, InviteBounds, ReportReason,
         v1::{Action, ErrorCode},
     },
 };
@@ -82,10 +84,10 @@ pub use self::{
     home::{ConnectionLock, Home, Outbox},
     message::{Body, Edited, Forwarded, Mention, Message, MessagePlace, MessageState, Reaction},
     model::{
-        Account, AuditConversation, AuditLine, Called, Contact, Content, ConversationKind,
-        ConversationLine, ConversationPage, DeviceLine, Dropped, Gap, History, HistoryPage,
-        LocalHistory, LocalMembers, Member, MembersPlace, Presence, PresenceState, Profile,
-        Readers, Refusal, StoredEvent, User,
+        Account, AuditConversation, AuditLine, BannedUser, Called, Contact, Content,
+        ConversationKind, ConversationLine, ConversationPage, DeviceLine, Dropped, Gap, History,
+        HistoryPage, Invite, InvitePreview, LocalHistory, LocalMembers, Member, MembersPlace,
+        PinnedMessage, Presence, PresenceState, Profile, Readers, Refusal, StoredEvent, User,
     },
     request::{
         Acceptance, InvalidRecipient, NewRequest, Operation, OutboxEntry, OutboxState, Outcome,

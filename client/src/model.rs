@@ -1,24 +1,26 @@
 //! What the SDK gives and takes, in types of its own.
 
+mod audit;
 mod members;
 mod presence;
-
-use std::{fmt, time::Duration};
+mod refusal;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
 use magpie_protocol::{
-    id::{ConversationId, DeviceId, MessageId, UserId},
+    id::{ConversationId, DeviceId, MediaId, MessageId, UserId},
     profile,
     role::Role,
     seq::Seq,
     setting::{Notify, Setting},
-    wire::v1::{Action, ErrorCode},
+    wire::InviteBounds,
 };
 
 pub use self::{
+    audit::{AuditConversation, AuditLine},
     members::{LocalMembers, Member, MembersPlace, Readers},
     presence::{Presence, PresenceState},
+    refusal::Refusal,
 };
 use crate::message::{Message, MessageState};
 
@@ -100,6 +102,10 @@ pub struct ConversationLine {
     pub description: String,
     /// Admins and the owner of the group alone write.
     pub announcement_only: bool,
+    /// The group's photo.
+    pub photo: Option<MediaId>,
+    /// Who joins the group may read it from its beginning.
+    pub history_for_newcomers: bool,
     /// All of its members if there are at most 64, the user themself included; of
     /// more, the user alone ([`Home::members`](crate::Home::members) has the rest).
     /// Empty if not described yet.
@@ -236,6 +242,27 @@ pub enum Content {
         /// Who.
         member: Option<User>,
     },
+    /// A user can neither be added to the group nor join it from here on, or can again.
+    MemberBanned {
+        /// Who.
+        member: Option<User>,
+        /// They cannot.
+        banned: bool,
+        /// They were a member until here.
+        removed: bool,
+    },
+    /// Whoever has the link of this invite may join the group, for so long.
+    InviteCreated(InviteBounds),
+    /// An invite is of no use any more.
+    InviteRevoked {
+        /// The event that created it.
+        seq: Seq,
+    },
+    /// The sender joined by an invite.
+    MemberJoined {
+        /// The event that created it.
+        invite_seq: Seq,
+    },
     /// The sender left.
     MemberLeft {
         /// Whose the group is from here on, if it was theirs.
@@ -257,6 +284,17 @@ pub enum Content {
         description: Option<String>,
         /// Admins and the owner alone write.
         announcement_only: Option<bool>,
+        /// Its photo; the inner `None`: it has none.
+        photo: Option<Option<MediaId>>,
+        /// Who joins may read what came before.
+        history_for_newcomers: Option<bool>,
+    },
+    /// A message is pinned from here on, or is not any more.
+    Pinned {
+        /// Which one.
+        seq: Seq,
+        /// It is.
+        pinned: bool,
     },
     /// The user has set something for themself; `None` if this version does not know
     /// what.
@@ -267,6 +305,15 @@ pub enum Content {
     /// Something that this version does not know, or cannot read. It is stored
     /// as it came.
     Unknown,
+}
+
+/// A message that is pinned.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct PinnedMessage {
+    /// Its place in its conversation.
+    pub seq: Seq,
+    /// The message; `None` if it is not stored here: it is in a gap that can be filled.
+    pub event: Option<StoredEvent>,
 }
 
 /// Events that exist on the server and are not stored here.
@@ -336,6 +383,39 @@ pub struct ConversationPage {
     pub complete: bool,
 }
 
+/// A user who is kept out of a group.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct BannedUser {
+    /// Who.
+    pub user: User,
+    /// The event by which they were banned.
+    pub seq: Seq,
+}
+
+/// An invite to a group that was not revoked.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Invite {
+    /// The event that created it.
+    pub seq: Seq,
+    /// Who did; `None` if the server does not say.
+    pub creator: Option<User>,
+    /// The server's commit time, milliseconds since 1970.
+    pub created_at_ms: i64,
+    /// How long it is of use.
+    pub bounds: InviteBounds,
+    /// How many have joined by it.
+    pub uses: u32,
+}
+
+/// To which group an invite leads.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct InvitePreview {
+    /// What the group is called.
+    pub title: String,
+    /// How many members it has.
+    pub member_count: u64,
+}
+
 /// What somebody says of themself.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Profile {
@@ -370,74 +450,4 @@ pub struct DeviceLine {
     pub last_seen_at_ms: Option<i64>,
     /// It is this one.
     pub current: bool,
-}
-
-/// What a stored event is compared by.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct AuditLine {
-    /// The event's place.
-    pub seq: Seq,
-    /// Its message id, if it has one.
-    pub message_id: Option<MessageId>,
-    /// Its sender, if it has one.
-    pub sender: Option<UserId>,
-    /// SHA-256 of its encoded content, as [`StoredEvent::digest`].
-    pub digest: [u8; 32],
-}
-
-/// All that is stored of a conversation, to be compared with the server's log.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct AuditConversation {
-    /// Its id.
-    pub id: ConversationId,
-    /// The first seq that the user may read.
-    pub first_seq: Seq,
-    /// The newest seq that is known to exist; events above it came later.
-    pub head_seq: Seq,
-    /// In ascending order of seq.
-    pub events: Vec<AuditLine>,
-    /// What is known to be missing.
-    pub gaps: Vec<Gap>,
-}
-
-/// What the server said instead of doing it.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Refusal {
-    /// Why.
-    pub code: ErrorCode,
-    /// What a client does about it.
-    pub action: Action,
-    /// How long to wait first, if the action says so.
-    pub after: Duration,
-    /// One sentence for a developer; may be empty.
-    pub message: String,
-}
-
-impl Refusal {
-    /// The code's name as programs read it, such as `name_taken`.
-    #[must_use]
-    pub fn code_name(&self) -> String {
-        lower_case_without(self.code.as_str_name(), "ERROR_CODE_")
-    }
-
-    /// The action's name as programs read it, such as `retry_after`.
-    #[must_use]
-    pub fn action_name(&self) -> String {
-        lower_case_without(self.action.as_str_name(), "ACTION_")
-    }
-}
-
-fn lower_case_without(name: &str, prefix: &str) -> String {
-    name.trim_start_matches(prefix).to_ascii_lowercase()
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let code = self.code_name().replace('_', " ");
-        if self.message.is_empty() {
-            formatter.write_str(&code)
-        } else {
-            write!(formatter, "{code}: {}", self.message)
-        }
-    }
 }

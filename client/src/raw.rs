@@ -155,11 +155,16 @@ pub(crate) fn blanked(raw: &Bytes) -> Option<Bytes> {
         Kind::GroupCreated(_)
         | Kind::MembersAdded(_)
         | Kind::MemberRemoved(_)
+        | Kind::MemberBanned(_)
+        | Kind::InviteCreated(_)
+        | Kind::InviteRevoked(_)
+        | Kind::MemberJoined(_)
         | Kind::MemberLeft(_)
         | Kind::MessageDeleted(_)
         | Kind::Reacted(_)
         | Kind::RoleChanged(_)
         | Kind::GroupUpdated(_)
+        | Kind::Pinned(_)
         | Kind::AccountChanged(_)
         | Kind::Hidden(_) => return None,
     };

@@ -3,13 +3,14 @@
 use std::{fmt, str::FromStr};
 
 use magpie_protocol::{
-    id::{ConversationId, MessageId},
+    id::{ConversationId, MediaId, MessageId},
+    invite::InviteLink,
     message::{Edit, Emoji, NewMessage},
     role::Role,
     seq::Seq,
     setting::Setting,
     text::{InvalidText, Title, UserName},
-    wire::GroupUpdate,
+    wire::{GroupUpdate, InviteBounds},
 };
 
 use crate::{
@@ -95,6 +96,13 @@ pub enum NewRequest {
         /// Take it back.
         removed: bool,
     },
+    /// Pin a message for everybody, or take it off.
+    Pin {
+        /// Which one.
+        place: MessagePlace,
+        /// Pin it.
+        pinned: bool,
+    },
     /// Set something for the user alone, on all their devices.
     Set(Setting),
     /// Make a group. Its conversation id has the bytes of the request's id.
@@ -117,6 +125,34 @@ pub enum NewRequest {
         conversation: ConversationId,
         /// Whom.
         name: UserName,
+    },
+    /// Let whoever has a link join a group.
+    CreateInvite {
+        /// The link ([`Home::new_invite`](crate::Home::new_invite)); it is of use once this is accepted.
+        link: InviteLink,
+        /// How long it is.
+        bounds: InviteBounds,
+    },
+    /// End an invite.
+    RevokeInvite {
+        /// To which group.
+        conversation: ConversationId,
+        /// The event that created it.
+        seq: Seq,
+    },
+    /// Join the group of an invite.
+    Join {
+        /// Its link.
+        link: InviteLink,
+    },
+    /// Keep a user out of a group, or end that.
+    Ban {
+        /// Which group.
+        conversation: ConversationId,
+        /// Whom; a member is removed.
+        name: UserName,
+        /// Keep them out.
+        banned: bool,
     },
     /// Leave a group.
     Leave {
@@ -180,6 +216,13 @@ pub enum Operation {
         /// Take it back.
         removed: bool,
     },
+    /// Pin a message, or take it off.
+    Pin {
+        /// Which one.
+        place: MessagePlace,
+        /// Pin it.
+        pinned: bool,
+    },
     /// Set something for the user alone.
     Set(Setting),
     /// Make a group.
@@ -202,6 +245,34 @@ pub enum Operation {
         conversation: ConversationId,
         /// Whom.
         name: String,
+    },
+    /// Let whoever has a link join a group.
+    CreateInvite {
+        /// The link.
+        link: InviteLink,
+        /// How long it is.
+        bounds: InviteBounds,
+    },
+    /// End an invite.
+    RevokeInvite {
+        /// To which group.
+        conversation: ConversationId,
+        /// The event that created it.
+        seq: Seq,
+    },
+    /// Join the group of an invite.
+    Join {
+        /// Its link.
+        link: InviteLink,
+    },
+    /// Keep a user out of a group, or end that.
+    Ban {
+        /// Which group.
+        conversation: ConversationId,
+        /// Whom.
+        name: String,
+        /// Keep them out.
+        banned: bool,
     },
     /// Leave a group.
     Leave {
@@ -227,6 +298,10 @@ pub enum Operation {
         description: Option<String>,
         /// Admins and the owner alone write.
         announcement_only: Option<bool>,
+        /// Its photo; the inner `None`: it has none.
+        photo: Option<Option<MediaId>>,
+        /// Who joins may read what came before.
+        history_for_newcomers: Option<bool>,
     },
     /// Move the read mark.
     MarkRead {

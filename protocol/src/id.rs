@@ -123,6 +123,11 @@ id! {
 }
 
 id! {
+    /// A photo or file, of which the server gave it.
+    MediaId
+}
+
+id! {
     /// A request's identity, made by the client before its first try: what it
     /// asks for happens at most once per sending user and message id.
     MessageId

@@ -12,6 +12,7 @@ pub mod backoff;
 pub mod date;
 pub mod frame;
 pub mod id;
+pub mod invite;
 pub mod limits;
 pub mod link;
 pub mod message;

@@ -121,6 +121,12 @@ pub const REACTIONS_MAX: u64 = 50;
 /// Reactions of one user to one message, with those that they took back.
 pub const OWN_REACTIONS_MAX: u64 = 100;
 
+/// Messages that are pinned in a conversation.
+pub const PINS_MAX: u64 = 50;
+
+/// Invites of a group that are of use at a time.
+pub const INVITES_MAX: u64 = 100;
+
 /// Characters of what a group says of itself.
 pub const DESCRIPTION_LENGTH_MAX: usize = 500;
 

@@ -270,22 +270,22 @@ impl fmt::Display for UserLink {
 /// A text is not that of a link.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("a link is {LINK}NAME/ and 32 hexadecimal digits")]
-pub struct InvalidLink;
+pub struct InvalidUserLink;
 
 impl FromStr for UserLink {
-    type Err = InvalidLink;
+    type Err = InvalidUserLink;
 
-    fn from_str(text: &str) -> Result<Self, InvalidLink> {
+    fn from_str(text: &str) -> Result<Self, InvalidUserLink> {
         let (name, secret) = text
             .strip_prefix(LINK)
             .and_then(|rest| rest.split_once('/'))
-            .ok_or(InvalidLink)?;
+            .ok_or(InvalidUserLink)?;
         if secret.len() != 32 || !secret.bytes().all(|it| it.is_ascii_hexdigit()) {
-            return Err(InvalidLink);
+            return Err(InvalidUserLink);
         }
-        let secret = u128::from_str_radix(secret, 16).map_err(|_| InvalidLink)?;
+        let secret = u128::from_str_radix(secret, 16).map_err(|_| InvalidUserLink)?;
         Ok(Self {
-            name: UserName::parse(name).map_err(|_| InvalidLink)?,
+            name: UserName::parse(name).map_err(|_| InvalidUserLink)?,
             secret: LinkSecret::new(secret.to_be_bytes()),
         })
     }
@@ -409,7 +409,7 @@ mod tests {
             "magpie:user/alice/+bababababababababababababababab",
             "magpie:user/alice/abababababababababababababababab0",
         ] {
-            assert_eq!(text.parse::<UserLink>(), Err(InvalidLink), "{text}");
+            assert_eq!(text.parse::<UserLink>(), Err(InvalidUserLink), "{text}");
         }
         assert_eq!(format!("{secret:?}"), "LinkSecret(***)");
     }

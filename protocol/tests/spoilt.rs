@@ -7,6 +7,9 @@
     reason = "a test fails by panicking"
 )]
 
+#[path = "spoilt/requests.rs"]
+mod requests;
+
 use bytes::{Bytes, BytesMut};
 use magpie_protocol::{
     frame::{Split, split},
@@ -16,6 +19,8 @@ use magpie_protocol::{
     wire::v1::{self, client_frame, server_frame},
 };
 use prost::Message as _;
+
+use self::requests::{accounts, invites};
 
 const NOW: Moment = Moment::START;
 
@@ -114,58 +119,26 @@ fn groups() -> Vec<client_frame::Body> {
             user_name: "bob".to_owned(),
             role: v1::Role::Admin.into(),
         }),
+        Body::Ban(v1::Ban {
+            message_id: message_id.clone(),
+            conversation_id: conversation_id.clone(),
+            user_name: "bob".to_owned(),
+            banned: true,
+        }),
         Body::UpdateGroup(v1::UpdateGroup {
-            message_id,
-            conversation_id,
+            message_id: message_id.clone(),
+            conversation_id: conversation_id.clone(),
             title: Some("trip".to_owned()),
             description: Some("where to".to_owned()),
             announcement_only: Some(true),
+            photo: Some(id(3)),
+            history_for_newcomers: Some(true),
         }),
-    ]
-}
-
-/// One of each kind that is about an account.
-fn accounts() -> Vec<client_frame::Body> {
-    use client_frame::Body;
-    use v1::account_change::Kind as Change;
-    let setting = |kind| {
-        let change = Some(v1::AccountChange { kind: Some(kind) });
-        let message_id = id(1);
-        Body::ChangeAccount(v1::ChangeAccount { message_id, change })
-    };
-    vec![
-        Body::ChangePassword(v1::ChangePassword {
-            current: "correct horse".to_owned(),
-            new: "battery staple".to_owned(),
-            sign_out_others: true,
-        }),
-        Body::DeleteAccount(v1::DeleteAccount {
-            password: "correct horse".to_owned(),
-        }),
-        setting(Change::Contact(v1::Contact {
-            user_id: id(4),
-            favourite: true,
-            nickname: "Mum".to_owned(),
-        })),
-        Body::FetchProfiles(v1::FetchProfiles {
-            known: vec![v1::KnownProfile::default(); 2],
-        }),
-        Body::Typing(v1::Typing::default()),
-        Body::WatchPresence(v1::WatchPresence::default()),
-        Body::FindUsers(v1::FindUsers {
-            by: Some(v1::find_users::By::Link(v1::UserLink {
-                user_name: "alice".to_owned(),
-                secret: id(5),
-            })),
-        }),
-        setting(Change::Receipts(v1::Receipts { hidden: true })),
-        Body::Report(v1::Report {
-            about: Some(v1::report::About::Event(v1::EventPlace {
-                conversation_id: id(2),
-                seq: 300,
-            })),
-            reason: v1::ReportReason::Spam.into(),
-            text: "again".to_owned(),
+        Body::Pin(v1::Pin {
+            message_id,
+            conversation_id,
+            seq: 300,
+            pinned: true,
         }),
     ]
 }
@@ -434,6 +407,7 @@ fn a_clients_frame_is_whole_or_none_and_spoilt_it_hurts_nobody() {
         .into_iter()
         .chain(groups())
         .chain(accounts())
+        .chain(invites())
         .chain(changes())
         .map(|body| {
             let number = u64::from(!control(&body));

@@ -38,7 +38,7 @@ use crate::{
     limits::{Limited, Limiter},
     log::{Chronicle, Committer, Marks, Presences, Submission},
     random::Random,
-    store::{MarkRead, ReadLimit, Refusal, SharedStore, StoreError},
+    store::{InviteHash, MarkRead, ReadLimit, Refusal, SharedStore, StoreError},
     tokens::Tokens,
 };
 
@@ -178,18 +178,7 @@ impl Dispatch {
             Other::MarkRead { conversation, seq } => self.mark_read(from, conversation, seq).await,
             Other::FetchHistory(request) => self.history(from, request).await,
             Other::FetchConversations { after, limit } => {
-                let count = limit.min(CONVERSATIONS_COUNT_MAX) as usize;
-                let limit = ReadLimit {
-                    count,
-                    size: CONVERSATIONS_SIZE_MAX,
-                };
-                let (conversations, complete) =
-                    self.store.conversations(from.user, after, limit).await?;
-                Ok(Reply::Conversations(v1::Conversations {
-                    conversations,
-                    complete,
-                    ..Default::default()
-                }))
+                self.conversations(from, after, limit).await
             }
             Other::FetchMembers(request) => {
                 let members = self.store.members(from.user, request).await?;
@@ -197,6 +186,17 @@ impl Dispatch {
                     Some(members) => Reply::Members(members),
                     None => Reply::Error(refused(Refusal::NotFound)),
                 })
+            }
+            Other::FetchBans(request) => {
+                let bans = self.store.bans(from.user, request).await?;
+                Ok(bans.map_or_else(|refusal| Reply::Error(refused(refusal)), Reply::Bans))
+            }
+            Other::LookUpInvite { conversation, hash } => {
+                self.look_up_invite(from, (conversation, hash)).await
+            }
+            Other::FetchInvites(request) => {
+                let invites = self.store.invites(from.user, request).await?;
+                Ok(invites.map_or_else(|refusal| Reply::Error(refused(refusal)), Reply::Invites))
             }
             Other::FetchProfiles(known) => {
                 let profiles = self.store.profiles(from.user, &known).await?;
@@ -287,6 +287,38 @@ impl Dispatch {
             states: page.states,
             states_seq: page.states_seq.get(),
         }))
+    }
+
+    async fn conversations(
+        &self,
+        from: &Mailbox,
+        after: Option<ConversationId>,
+        limit: u32,
+    ) -> Result<Reply, StoreError> {
+        let count = limit.min(CONVERSATIONS_COUNT_MAX) as usize;
+        let limit = ReadLimit {
+            count,
+            size: CONVERSATIONS_SIZE_MAX,
+        };
+        let (conversations, complete) = self.store.conversations(from.user, after, limit).await?;
+        Ok(Reply::Conversations(v1::Conversations {
+            conversations,
+            complete,
+            ..Default::default()
+        }))
+    }
+
+    async fn look_up_invite(
+        &self,
+        from: &Mailbox,
+        invite: (ConversationId, InviteHash),
+    ) -> Result<Reply, StoreError> {
+        let now_ms = self.clock.wall_ms();
+        let found = self.store.invite_preview(from.user, invite, now_ms).await?;
+        Ok(found.map_or_else(
+            || Reply::Error(refused(Refusal::NoInvite)),
+            Reply::InvitePreview,
+        ))
     }
 
     async fn devices(&self, from: &Mailbox) -> Result<Reply, StoreError> {

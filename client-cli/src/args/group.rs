@@ -1,7 +1,7 @@
 //! Groups, and who is in them.
 
 use clap::Subcommand;
-use magpie_client::{ConversationId, Description, Role, Title, UserName};
+use magpie_client::{ConversationId, Description, MediaId, Role, Title, UserName};
 
 use super::{title, user_name};
 use crate::line::role_name;
@@ -42,6 +42,39 @@ pub(crate) enum GroupCommand {
         #[arg(value_name = "@NAME", value_parser = user_name)]
         name: UserName,
     },
+    /// Keep somebody out: remove them if they are a member, and let nobody add them
+    ///
+    /// Admins and the owner may.
+    #[command(
+        after_help = "Example:\n  magpie group ban 0190163d-8694-739b-aea5-966c26f8ad91 @mallory"
+    )]
+    Ban {
+        /// The group's id
+        #[arg(value_name = "ID")]
+        conversation: ConversationId,
+        /// Whom
+        #[arg(value_name = "@NAME", value_parser = user_name)]
+        name: UserName,
+    },
+    /// End a ban: they may be added again
+    #[command(
+        after_help = "Example:\n  magpie group unban 0190163d-8694-739b-aea5-966c26f8ad91 @mallory"
+    )]
+    Unban {
+        /// The group's id
+        #[arg(value_name = "ID")]
+        conversation: ConversationId,
+        /// Whose
+        #[arg(value_name = "@NAME", value_parser = user_name)]
+        name: UserName,
+    },
+    /// List who is banned, as admins and the owner may
+    #[command(after_help = "Example:\n  magpie group bans 0190163d-8694-739b-aea5-966c26f8ad91")]
+    Bans {
+        /// The group's id
+        #[arg(value_name = "ID")]
+        conversation: ConversationId,
+    },
     /// Leave a group
     #[command(after_help = "Example:\n  magpie group leave 0190163d-8694-739b-aea5-966c26f8ad91")]
     Leave {
@@ -71,7 +104,7 @@ pub(crate) enum GroupCommand {
     ///
     /// Admins and the owner may.
     #[command(
-        after_help = "Examples:\n  magpie group update 0190163d-8694-739b-aea5-966c26f8ad91 --title 'Chess club'\n  magpie group update 0190163d-8694-739b-aea5-966c26f8ad91 --announcement-only on"
+        after_help = "Examples:\n  magpie group update 0190163d-8694-739b-aea5-966c26f8ad91 --title 'Chess club'\n  magpie group update 0190163d-8694-739b-aea5-966c26f8ad91 --announcement-only on\n  magpie group update 0190163d-8694-739b-aea5-966c26f8ad91 --history on"
     )]
     Update {
         /// The group's id
@@ -82,7 +115,7 @@ pub(crate) enum GroupCommand {
             long,
             value_name = "TEXT",
             value_parser = title,
-            required_unless_present_any = ["description", "announcement_only"]
+            required_unless_present_any = ["description", "announcement_only", "photo", "history"]
         )]
         title: Option<Title>,
         /// At most 500 characters; empty: none
@@ -91,11 +124,31 @@ pub(crate) enum GroupCommand {
         /// on: admins and the owner alone write; off: all do
         #[arg(long, value_name = "ON", value_parser = switch)]
         announcement_only: Option<bool>,
+        /// The id of a photo that the server has; none: no photo
+        #[arg(long, value_name = "MEDIA", value_parser = photo)]
+        photo: Option<Photo>,
+        /// on: who joins from now on may read what came before; off: they may not
+        #[arg(long, value_name = "ON", value_parser = switch)]
+        history: Option<bool>,
     },
 }
 
 fn description(text: &str) -> Result<Description, String> {
     Description::try_from(text.to_owned()).map_err(|error| error.to_string())
+}
+
+/// A group's photo, or that it has none.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Photo(pub(crate) Option<MediaId>);
+
+fn photo(text: &str) -> Result<Photo, String> {
+    match text {
+        "none" => Ok(Photo(None)),
+        id => match id.parse() {
+            Ok(id) => Ok(Photo(Some(id))),
+            Err(error) => Err(format!("{error}; or write none")),
+        },
+    }
 }
 
 fn switch(text: &str) -> Result<bool, String> {

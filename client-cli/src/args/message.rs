@@ -114,6 +114,42 @@ pub(crate) struct React {
     pub(crate) queue: bool,
 }
 
+/// Pin a message for everybody
+///
+/// In a group its admins and the owner may, in a direct conversation both. At most 50 are
+/// pinned.
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  magpie pin @bob 7")]
+pub(crate) struct Pin {
+    #[command(flatten)]
+    pub(crate) which: Which,
+    /// Only write the outbox; the next command that connects sends it
+    #[arg(long)]
+    pub(crate) queue: bool,
+}
+
+/// Take a pinned message off
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  magpie unpin @bob 7")]
+pub(crate) struct Unpin {
+    #[command(flatten)]
+    pub(crate) which: Which,
+    /// Only write the outbox; the next command that connects sends it
+    #[arg(long)]
+    pub(crate) queue: bool,
+}
+
+/// Print what is pinned in a conversation (works offline)
+///
+/// What is not here is shown as a gap; `magpie history` fetches it.
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  magpie pins @bob")]
+pub(crate) struct Pins {
+    /// @NAME or a conversation's id
+    #[arg(value_name = "WHERE")]
+    pub(crate) of: Recipient,
+}
+
 /// Print a message and what it was edited to, oldest first (works offline)
 ///
 /// As far as the edits are here.

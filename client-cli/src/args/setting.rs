@@ -181,7 +181,7 @@ fn nickname(text: &str) -> Result<Nickname, String> {
     Nickname::try_from(text.to_owned()).map_err(|error| error.to_string())
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     const UNITS: [(char, u64); 4] = [('s', 1), ('m', 60), ('h', 3_600), ('d', 86_400)];
     let parsed = UNITS.iter().find_map(|(unit, seconds)| {
         let count: u64 = text.strip_suffix(*unit)?.parse().ok()?;

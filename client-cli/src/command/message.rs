@@ -1,14 +1,15 @@
-//! `reply`, `forward`, `edit`, `delete`, `react`, `edits`: what is done to messages
-//! that are there; through the outbox, like messages.
+//! `reply`, `forward`, `edit`, `delete`, `react`, `pin`, `unpin`, `pins`, `edits`: what is done
+//! to messages that are there; through the outbox, like messages.
 
 use std::{fs, io::Read as _, path::Path};
 
 use magpie_client::{
-    Body, Content, Forwarded, Message, MessagePlace, NewMessage, NewRequest, Recipient, StoredEvent,
+    Body, Content, Forwarded, Gap, Message, MessagePlace, NewMessage, NewRequest, PinnedMessage,
+    Recipient, StoredEvent,
 };
 
 use crate::{
-    args::message::{Attached, Delete, Edit, Edits, Forward, React, Reply, Which},
+    args::message::{Attached, Delete, Edit, Edits, Forward, Pins, React, Reply, Which},
     carrier::Carrier,
     context::Context,
     failure::{Exit, Failure},
@@ -62,6 +63,33 @@ pub(crate) async fn react(context: &Context, asked: React) -> Result<Exit, Failu
         removed: asked.remove,
     };
     queue(context, request, asked.queue).await
+}
+
+pub(crate) async fn pin(
+    context: &Context,
+    which: &Which,
+    pinned: bool,
+    only: bool,
+) -> Result<Exit, Failure> {
+    context.signed_in()?;
+    let place = place(context, which)?;
+    queue(context, NewRequest::Pin { place, pinned }, only).await
+}
+
+pub(crate) fn pins(context: &Context, asked: &Pins) -> Result<Exit, Failure> {
+    context.account()?;
+    let conversation = context.conversation(&asked.of)?;
+    for PinnedMessage { seq, event } in context.home.pins(conversation)? {
+        let gap = Gap {
+            conversation,
+            from: seq,
+            to: seq,
+            on_demand: true,
+        };
+        let line = event.map_or_else(|| Line::gap(&gap), Line::event);
+        context.output.line(&line)?;
+    }
+    Ok(Exit::Done)
 }
 
 pub(crate) fn edits(context: &Context, asked: &Edits) -> Result<Exit, Failure> {

@@ -9,6 +9,7 @@ mod export;
 mod group;
 mod history;
 mod input;
+mod invite;
 mod listen;
 mod manual;
 mod members;
@@ -60,6 +61,8 @@ async fn with_home(context: &Context, command: Command) -> Result<Exit, Failure>
             command: Some(crate::args::DevicesCommand::Revoke { id }),
         } => devices::revoke(context, id).await,
         Command::Group { command } => group::run(context, command).await,
+        Command::Invite { command } => invite::run(context, command).await,
+        Command::Join(asked) => invite::join(context, asked).await,
         Command::Send {
             to,
             text,
@@ -71,6 +74,9 @@ async fn with_home(context: &Context, command: Command) -> Result<Exit, Failure>
         Command::Edit(asked) => message::edit(context, asked).await,
         Command::Delete(asked) => message::delete(context, asked).await,
         Command::React(asked) => message::react(context, asked).await,
+        Command::Pin(asked) => message::pin(context, &asked.which, true, asked.queue).await,
+        Command::Unpin(asked) => message::pin(context, &asked.which, false, asked.queue).await,
+        Command::Pins(asked) => message::pins(context, &asked),
         Command::Edits(asked) => message::edits(context, &asked),
         Command::Hide(asked) => setting::hide(context, asked).await,
         Command::Notify(asked) => setting::notify(context, asked).await,

@@ -1,19 +1,70 @@
-//! Conversations, as people read them.
+//! Conversations, as they are printed.
 
 use std::fmt::{self, Write as _};
 
 use magpie_client::{
-    ConversationKind, ConversationLine,
+    BannedUser, ConversationId, ConversationKind, ConversationLine, MediaId, User,
     date::{rfc3339, short},
 };
+use serde::Serialize;
 
 use super::{
-    ConversationFields, Line, Shown,
+    EventFields, Line, Shown,
     people::{MOMENT_WIDTH, aside, members},
 };
 use crate::paint::{Painter, Part};
 
+/// A conversation as the list shows it.
+#[derive(Debug, Serialize)]
+pub(crate) struct ConversationFields {
+    pub(super) conversation_id: Shown<ConversationId>,
+    pub(super) kind: &'static str,
+    pub(super) title: String,
+    pub(super) description: String,
+    pub(super) announcement_only: bool,
+    pub(super) photo: Option<Shown<MediaId>>,
+    pub(super) history_for_newcomers: bool,
+    pub(super) members: Vec<String>,
+    pub(super) member_count: u64,
+    pub(super) first_seq: u64,
+    pub(super) last_seq: Option<u64>,
+    pub(super) head_seq: u64,
+    pub(super) unread: u64,
+    pub(super) unread_mentions: u64,
+    pub(super) last_event_at: Option<String>,
+    pub(super) notify: &'static str,
+    pub(super) notify_until: Option<String>,
+    pub(super) favourite: bool,
+    pub(super) blocked: bool,
+    pub(super) nickname: String,
+    pub(super) display_name: String,
+}
+
+/// The event by which somebody was banned, or that ended.
+pub(super) fn kept_out(member: Option<User>, banned: bool, removed: bool) -> EventFields {
+    let kind = if banned {
+        "member_banned"
+    } else {
+        "member_unbanned"
+    };
+    EventFields {
+        kind,
+        members: Some(member.into_iter().map(|user| user.name).collect()),
+        removed: Some(removed),
+        ..EventFields::default()
+    }
+}
+
 impl Line {
+    pub(crate) fn banned(conversation: ConversationId, banned: BannedUser) -> Self {
+        Self::Banned {
+            conversation_id: Shown(conversation),
+            user: banned.user.name,
+            user_id: Shown(banned.user.id),
+            seq: banned.seq.get(),
+        }
+    }
+
     pub(crate) fn conversation(line: ConversationLine) -> Self {
         Self::Conversation(ConversationFields {
             conversation_id: Shown(line.id),
@@ -26,6 +77,8 @@ impl Line {
             title: line.title,
             description: line.description,
             announcement_only: line.announcement_only,
+            photo: line.photo.map(Shown),
+            history_for_newcomers: line.history_for_newcomers,
             members: line
                 .members
                 .into_iter()

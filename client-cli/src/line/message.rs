@@ -171,9 +171,14 @@ pub(super) fn message(event: &StoredEvent) -> Option<MessageFields> {
         | Content::GroupCreated { .. }
         | Content::MembersAdded { .. }
         | Content::MemberRemoved { .. }
+        | Content::MemberBanned { .. }
+        | Content::InviteCreated(_)
+        | Content::InviteRevoked { .. }
+        | Content::MemberJoined { .. }
         | Content::MemberLeft { .. }
         | Content::RoleChanged { .. }
         | Content::GroupUpdated { .. }
+        | Content::Pinned { .. }
         | Content::AccountChanged(_)
         | Content::Hidden
         | Content::Unknown => return None,
@@ -226,11 +231,19 @@ pub(super) fn change(content: &Content, is_blocked: bool) -> EventFields {
             removed: Some(*removed),
             ..of("reacted", *seq)
         },
+        Content::Pinned { seq, pinned } => EventFields {
+            removed: Some(!pinned),
+            ..of("pinned", *seq)
+        },
         Content::Message(_)
         | Content::DeletedMessage
         | Content::GroupCreated { .. }
         | Content::MembersAdded { .. }
         | Content::MemberRemoved { .. }
+        | Content::MemberBanned { .. }
+        | Content::InviteCreated(_)
+        | Content::InviteRevoked { .. }
+        | Content::MemberJoined { .. }
         | Content::MemberLeft { .. }
         | Content::RoleChanged { .. }
         | Content::GroupUpdated { .. }
@@ -310,6 +323,8 @@ impl EventFields {
                 None => write!(to, " changed {seq}, which was deleted since"),
             },
             ("message_deleted", _) => write!(to, " deleted {seq}"),
+            ("pinned", Some(true)) => write!(to, " took {seq} off the pinned messages"),
+            ("pinned", _) => write!(to, " pinned {seq}"),
             (_, Some(true)) => {
                 let emoji = self.emoji.as_deref().unwrap_or_default();
                 write!(to, " takes {emoji} back from {seq}")

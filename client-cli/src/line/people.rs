@@ -5,7 +5,7 @@ use std::fmt::{self, Display, Write};
 use magpie_client::{ConversationKind, ConversationLine, date::short};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-use super::{AccountFields, AuditFields, DeviceFields, DroppedFields, EventFields, Line};
+use super::{AccountFields, AuditFields, DeviceFields, DroppedFields, Line};
 use crate::{
     paint::{Painter, Part},
     printable::Printable,
@@ -62,7 +62,12 @@ impl Line {
             | Self::Wake { .. }
             | Self::Emulator { .. } => self.paint_push(to),
             Self::Conversation(fields) => fields.paint(to),
-            Self::Member { .. } | Self::Members { .. } => self.paint_members(to),
+            Self::Member { .. } | Self::Members { .. } | Self::Banned { .. } => {
+                self.paint_members(to)
+            }
+            Self::InviteLink { .. } | Self::Invite(_) | Self::InvitePreview { .. } => {
+                self.paint_invites(to)
+            }
             Self::Outbox(fields) => fields.paint(to),
             Self::Contact { .. } => self.paint_contact(to),
             Self::Profile(fields) => fields.paint(to),
@@ -114,6 +119,10 @@ impl Line {
                 Some("member") | None => Ok(()),
                 Some(role) => aside(to, format_args!("  {role}")),
             };
+        }
+        if let Self::Banned { user, seq, .. } = self {
+            to.paint(Part::User(user), user)?;
+            aside(to, format_args!("  by {seq}"))?;
         }
         if let Self::Members { count, listed, .. } = self {
             aside(to, members(*count, *listed))?;
@@ -254,69 +263,6 @@ impl AccountFields {
     }
 }
 
-impl EventFields {
-    /// The members whom it is about, without who did it.
-    fn others(&self, sender: &str) -> Vec<&str> {
-        let members = self.members.as_deref().unwrap_or_default();
-        let names = members.iter().map(String::as_str);
-        names.filter(|name| *name != sender).collect()
-    }
-
-    fn paint(&self, to: &mut Painter) -> fmt::Result {
-        head(to, &self.sent_at, self.place.as_deref(), self.seq)?;
-        let sender = name(self.sender.as_ref());
-        to.write_str("* ")?;
-        to.paint(Part::User(sender), self.called.shown(sender))?;
-        let members = self.others(sender).join(", ");
-        match self.kind {
-            "group_created" => {
-                to.write_str(" made ")?;
-                to.paint(Part::Place, self.title.as_deref().unwrap_or_default())?;
-                write!(to, " with {members}")
-            }
-            "members_added" => write!(to, " added {members}"),
-            "member_removed" => write!(to, " removed {members}"),
-            "member_left" => {
-                write!(to, " left")?;
-                match &self.heir {
-                    Some(heir) => write!(to, ", and {heir} owns the group"),
-                    None => Ok(()),
-                }
-            }
-            "group_updated" => self.paint_group(to),
-            "role_changed" => match self.role {
-                Some(role) => write!(to, " made {members} the group's {role}"),
-                None => write!(to, " gave {members} a role that this version does not know"),
-            },
-            "message_edited" | "message_deleted" | "reacted" => self.paint_change(to),
-            "hidden" => aside(to, " (hidden)"),
-            "account_changed" => write!(to, " changed a setting"),
-            _ => write!(to, " did something that this version does not know"),
-        }
-    }
-}
-
-impl EventFields {
-    /// What is otherwise in a group.
-    fn paint_group(&self, to: &mut Painter) -> fmt::Result {
-        let mut more = "";
-        if let Some(title) = &self.title {
-            to.write_str(" called the group ")?;
-            to.paint(Part::Place, title)?;
-            more = ",";
-        }
-        if let Some(description) = &self.description {
-            write!(to, "{more} described it: {description}")?;
-            more = ",";
-        }
-        match self.announcement_only {
-            Some(true) => write!(to, "{more} lets admins alone write"),
-            Some(false) => write!(to, "{more} lets all members write"),
-            None => Ok(()),
-        }
-    }
-}
-
 fn gap(to: &mut Painter, from_seq: u64, to_seq: u64) -> fmt::Result {
     aside(
         to,
@@ -442,6 +388,8 @@ mod tests {
             title: title.to_owned(),
             description: String::new(),
             announcement_only: false,
+            photo: None,
+            history_for_newcomers: false,
             members: Vec::new(),
             member_count: 0,
             first_seq: magpie_client::Seq::ZERO,

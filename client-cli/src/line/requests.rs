@@ -2,68 +2,85 @@
 
 use std::fmt::{self, Write as _};
 
-use magpie_client::{MessagePlace, Operation, OutboxEntry, OutboxState, date::rfc3339};
+use magpie_client::{
+    ConversationId, MessagePlace, Operation, OutboxEntry, OutboxState, date::rfc3339,
+};
 
 use super::{Line, OutboxFields, Shown, people::aside, role_name};
 use crate::paint::{Painter, Part};
 
+/// What is asked for: its name, where, about whom, and in which words.
+type Asked = (
+    &'static str,
+    Option<String>,
+    Option<Vec<String>>,
+    Option<String>,
+);
+
+fn queued(operation: Operation) -> Asked {
+    let of = |place: MessagePlace| Some(place.conversation.to_string());
+    let at = |conversation: ConversationId| Some(conversation.to_string());
+    match operation {
+        Operation::Send { to, message } => ("send", Some(to.to_string()), None, Some(message.text)),
+        Operation::Edit { place, message } => ("edit", of(place), None, Some(message.text)),
+        Operation::Delete { place } => ("delete", of(place), None, None),
+        Operation::React { place, emoji, .. } => ("react", of(place), None, Some(emoji)),
+        Operation::Pin { place, pinned } => {
+            let kind = if pinned { "pin" } else { "unpin" };
+            (kind, of(place), None, None)
+        }
+        Operation::Set(setting) => super::setting::queued(setting),
+        Operation::CreateGroup { title, names } => ("create_group", None, Some(names), Some(title)),
+        Operation::AddMembers {
+            conversation,
+            names,
+        } => ("add_members", at(conversation), Some(names), None),
+        Operation::RemoveMember { conversation, name } => {
+            ("remove_member", at(conversation), Some(vec![name]), None)
+        }
+        Operation::Ban {
+            conversation,
+            name,
+            banned,
+        } => {
+            let kind = if banned { "ban" } else { "unban" };
+            (kind, at(conversation), Some(vec![name]), None)
+        }
+        Operation::CreateInvite { link, .. } => {
+            let text = Some(link.to_string());
+            ("create_invite", at(link.conversation), None, text)
+        }
+        Operation::RevokeInvite { conversation, .. } => {
+            ("revoke_invite", at(conversation), None, None)
+        }
+        Operation::Join { link } => ("join", at(link.conversation), None, None),
+        Operation::Leave { conversation } => ("leave", at(conversation), None, None),
+        Operation::UpdateGroup {
+            conversation,
+            title,
+            description,
+            ..
+        } => (
+            "update_group",
+            at(conversation),
+            None,
+            title.or(description),
+        ),
+        Operation::SetRole {
+            conversation,
+            name,
+            role,
+        } => {
+            let role = Some(role_name(role).to_owned());
+            ("set_role", at(conversation), Some(vec![name]), role)
+        }
+        Operation::MarkRead { conversation, .. } => ("mark_read", at(conversation), None, None),
+    }
+}
+
 impl Line {
     pub(crate) fn outbox(entry: OutboxEntry) -> Self {
-        let of = |place: MessagePlace| Some(place.conversation.to_string());
-        let (kind, to, users, text) = match entry.operation {
-            Operation::Send { to, message } => {
-                ("send", Some(to.to_string()), None, Some(message.text))
-            }
-            Operation::Edit { place, message } => ("edit", of(place), None, Some(message.text)),
-            Operation::Delete { place } => ("delete", of(place), None, None),
-            Operation::React { place, emoji, .. } => ("react", of(place), None, Some(emoji)),
-            Operation::Set(setting) => super::setting::queued(setting),
-            Operation::CreateGroup { title, names } => {
-                ("create_group", None, Some(names), Some(title))
-            }
-            Operation::AddMembers {
-                conversation,
-                names,
-            } => (
-                "add_members",
-                Some(conversation.to_string()),
-                Some(names),
-                None,
-            ),
-            Operation::RemoveMember { conversation, name } => (
-                "remove_member",
-                Some(conversation.to_string()),
-                Some(vec![name]),
-                None,
-            ),
-            Operation::Leave { conversation } => {
-                ("leave", Some(conversation.to_string()), None, None)
-            }
-            Operation::UpdateGroup {
-                conversation,
-                title,
-                description,
-                ..
-            } => (
-                "update_group",
-                Some(conversation.to_string()),
-                None,
-                title.or(description),
-            ),
-            Operation::SetRole {
-                conversation,
-                name,
-                role,
-            } => (
-                "set_role",
-                Some(conversation.to_string()),
-                Some(vec![name]),
-                Some(role_name(role).to_owned()),
-            ),
-            Operation::MarkRead { conversation, .. } => {
-                ("mark_read", Some(conversation.to_string()), None, None)
-            }
-        };
+        let (kind, to, users, text) = queued(entry.operation);
         let (state, code) = match entry.state {
             OutboxState::Pending => ("pending", None),
             OutboxState::Failed(refusal) => ("failed", Some(refusal.code_name())),

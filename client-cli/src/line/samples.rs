@@ -4,8 +4,8 @@ use magpie_client::{ConversationId, DeviceId, MessageId};
 
 use super::{
     AccountFields, AuditFields, BegunFields, ConversationFields, DeviceFields, DroppedFields,
-    EventFields, FaultFields, HealedFields, Line, MessageFields, OutboxFields, Shown, StruckFields,
-    TortureFields,
+    EventFields, FaultFields, HealedFields, InviteFields, Line, MessageFields, OutboxFields, Shown,
+    StruckFields, TortureFields,
     members::ReadersFields,
     message::{CalledFields, MoreFields, ReactionFields},
     setting::SettingFields,
@@ -66,10 +66,14 @@ fn event(kind: &'static str) -> Line {
         heir: Some(hostile()),
         description: Some(hostile()),
         announcement_only: Some(true),
+        photo: Some(None),
+        history_for_newcomers: Some(true),
         target_seq: Some(3),
         text: Some(hostile()),
         emoji: Some(hostile()),
         removed: Some(true),
+        expires_at: Some(MOMENT.to_owned()),
+        uses_max: Some(3),
         blocked: None,
         setting: SettingFields {
             setting: Some("contact"),
@@ -262,29 +266,8 @@ fn torture() -> Vec<Line> {
     ]
 }
 
-fn conversations() -> [Line; 11] {
+fn people() -> [Line; 9] {
     [
-        Line::Conversation(ConversationFields {
-            conversation_id: conversation_id(),
-            kind: "direct",
-            title: hostile(),
-            description: hostile(),
-            announcement_only: true,
-            members: vec![hostile()],
-            member_count: 2,
-            first_seq: 1,
-            last_seq: Some(7),
-            head_seq: 9,
-            unread: 2,
-            unread_mentions: 1,
-            last_event_at: Some(MOMENT.to_owned()),
-            notify: "none",
-            notify_until: Some(MOMENT.to_owned()),
-            favourite: true,
-            blocked: true,
-            nickname: hostile(),
-            display_name: hostile(),
-        }),
         Line::Profile(super::profile::sample(hostile())),
         Line::Link {
             link: Some(hostile()),
@@ -318,6 +301,58 @@ fn conversations() -> [Line; 11] {
             role: Some("owner"),
             read_seq: 7,
         },
+    ]
+}
+
+fn conversations() -> [Line; 6] {
+    [
+        Line::Conversation(ConversationFields {
+            conversation_id: conversation_id(),
+            kind: "direct",
+            title: hostile(),
+            description: hostile(),
+            announcement_only: true,
+            photo: Some(Shown(magpie_client::MediaId::new([4; 16]))),
+            history_for_newcomers: true,
+            members: vec![hostile()],
+            member_count: 2,
+            first_seq: 1,
+            last_seq: Some(7),
+            head_seq: 9,
+            unread: 2,
+            unread_mentions: 1,
+            last_event_at: Some(MOMENT.to_owned()),
+            notify: "none",
+            notify_until: Some(MOMENT.to_owned()),
+            favourite: true,
+            blocked: true,
+            nickname: hostile(),
+            display_name: hostile(),
+        }),
+        Line::link(magpie_client::InviteLink {
+            conversation: magpie_client::ConversationId::new([2; 16]),
+            secret: magpie_client::InviteSecret::new([5; 16]),
+        }),
+        Line::Invite(InviteFields {
+            conversation_id: conversation_id(),
+            seq: 7,
+            creator: Some(hostile()),
+            created_at: MOMENT.to_owned(),
+            expires_at: Some(MOMENT.to_owned()),
+            uses: 2,
+            uses_max: Some(3),
+        }),
+        Line::InvitePreview {
+            conversation_id: conversation_id(),
+            title: hostile(),
+            member_count: 7,
+        },
+        Line::Banned {
+            conversation_id: conversation_id(),
+            user: hostile(),
+            user_id: Shown(magpie_client::UserId::new([3; 16])),
+            seq: 7,
+        },
         Line::Members {
             conversation_id: conversation_id(),
             count: 10_000,
@@ -332,6 +367,7 @@ pub(crate) fn all() -> Vec<Line> {
     lines.extend(pushes());
     lines.extend(progress());
     lines.extend(torture());
+    lines.extend(people());
     lines.extend(conversations());
     lines.extend(
         [

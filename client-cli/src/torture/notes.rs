@@ -66,9 +66,14 @@ pub(super) fn digest(content: &Content) -> Digest {
         // Nobody here does any of that.
         Content::MembersAdded { .. }
         | Content::MemberRemoved { .. }
+        | Content::MemberBanned { .. }
+        | Content::InviteCreated(_)
+        | Content::InviteRevoked { .. }
+        | Content::MemberJoined { .. }
         | Content::MemberLeft { .. }
         | Content::RoleChanged { .. }
         | Content::GroupUpdated { .. }
+        | Content::Pinned { .. }
         | Content::DeletedMessage
         | Content::MessageEdited { .. }
         | Content::MessageDeleted { .. }

@@ -7,6 +7,8 @@ mod changing;
 mod chatting;
 mod devices;
 mod exits;
+#[cfg(test)] // as above
+mod groups;
 mod holding;
 mod limited;
 #[cfg(test)] // as above

@@ -1,7 +1,7 @@
 //! Conversations.
 
 use magpie_protocol::{
-    id::{ConversationId, UserId},
+    id::{ConversationId, MediaId, UserId},
     seq::Seq,
     setting::Notify,
     wire::v1,
@@ -11,7 +11,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
 use super::{
     Database,
     account::{self, Me},
-    conversation_at, events, gaps, members, profiles, seq_at,
+    conversation_at, events, gaps, members, pins, profiles, seq_at,
     settings::{self, ACCOUNT},
     stored, unread,
 };
@@ -198,7 +198,8 @@ pub(super) fn describe(
         .prepare_cached(
             "UPDATE conversations
                 SET kind = ?2, title = ?3, first_seq = ?4, last_seq = ?5, head_seq = ?6,
-                    next_seq = ?7, described = ?8, description = ?9, announcement_only = ?10
+                    next_seq = ?7, described = ?8, description = ?9, announcement_only = ?10,
+                    photo = ?11, history_for_newcomers = ?12
               WHERE id = ?1",
         )?
         .execute(params![
@@ -213,7 +214,10 @@ pub(super) fn describe(
             it.head_seq >= next.get(),
             it.description,
             it.announcement_only,
+            it.photo.as_ref(),
+            it.history_for_newcomers,
         ])?;
+    pins::describe(transaction, id, &it.pinned_seqs)?;
     members::describe(transaction, id, it, before)?;
     unread::describe(transaction, me, id, it)
 }
@@ -253,6 +257,8 @@ pub(crate) fn line(me: UserId, it: v1::Conversation) -> Option<ConversationLine>
         title,
         description: it.description,
         announcement_only: it.announcement_only,
+        photo: MediaId::try_from(it.photo.as_ref()).ok(),
+        history_for_newcomers: it.history_for_newcomers,
         members,
         member_count: it.member_count,
         first_seq,
@@ -276,6 +282,8 @@ fn line_at(row: &Row<'_>) -> rusqlite::Result<ConversationLine> {
         title: row.get(2)?,
         description: row.get(8)?,
         announcement_only: row.get(9)?,
+        photo: MediaId::try_from(row.get::<_, Vec<u8>>(10)?.as_slice()).ok(),
+        history_for_newcomers: row.get(11)?,
         members: Vec::new(),
         member_count: member_count.unsigned_abs(),
         first_seq: seq_at(row, 3)?,
@@ -311,7 +319,7 @@ impl Database {
                 "SELECT id, kind, title, first_seq, last_seq, max(head_seq, next_seq - 1),
                         (SELECT committed_at_ms FROM events WHERE conversation = id AND kind <> 40
                           ORDER BY seq DESC LIMIT 1) AS at, member_count,
-                        description, announcement_only
+                        description, announcement_only, photo, history_for_newcomers
                    FROM conversations
                   WHERE kind <> 3
                     -- Who was blocked before they said anything is not there.

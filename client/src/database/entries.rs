@@ -1,11 +1,15 @@
 //! The outbox as a person looks at it, page by page.
 
 use magpie_protocol::{
-    id::ConversationId,
+    id::{ConversationId, MediaId},
+    invite::{InviteLink, InviteSecret},
     role::Role,
     seq::Seq,
     text::UserName,
-    wire::v1::{self, client_frame::Body},
+    wire::{
+        InviteBounds,
+        v1::{self, client_frame::Body},
+    },
 };
 
 use super::{
@@ -130,21 +134,15 @@ fn recipient(to: v1::send_message::To) -> Option<Recipient> {
 fn operation(body: Body) -> Option<Operation> {
     let conversation = |id: &[u8]| ConversationId::try_from(id).ok();
     Some(match body {
-        Body::SendMessage(it) => Operation::Send {
-            to: recipient(it.to?)?,
-            message: Message::of(it.message?)?,
-        },
-        Body::EditMessage(it) => Operation::Edit {
-            place: place(&it.conversation_id, it.seq)?,
-            message: Message::of(it.message?)?,
-        },
+        Body::SendMessage(it) => send(it)?,
+        Body::EditMessage(it) => edit(it)?,
         Body::DeleteMessage(it) => Operation::Delete {
             place: place(&it.conversation_id, it.seq)?,
         },
-        Body::React(it) => Operation::React {
+        Body::React(it) => react(it)?,
+        Body::Pin(it) => Operation::Pin {
             place: place(&it.conversation_id, it.seq)?,
-            emoji: it.emoji,
-            removed: it.removed,
+            pinned: it.pinned,
         },
         Body::CreateGroup(it) => Operation::CreateGroup {
             title: it.title,
@@ -158,21 +156,18 @@ fn operation(body: Body) -> Option<Operation> {
             conversation: conversation(&it.conversation_id)?,
             name: it.user_name,
         },
+        Body::Ban(it) => ban(it)?,
+        Body::CreateInvite(it) => create_invite(&it)?,
+        Body::RevokeInvite(it) => revoke_invite(&it)?,
+        Body::JoinByInvite(it) => Operation::Join {
+            link: link(&it.conversation_id, &it.secret)?,
+        },
         Body::LeaveGroup(it) => Operation::Leave {
             conversation: conversation(&it.conversation_id)?,
         },
-        Body::UpdateGroup(it) => Operation::UpdateGroup {
-            conversation: conversation(&it.conversation_id)?,
-            title: it.title,
-            description: it.description,
-            announcement_only: it.announcement_only,
-        },
+        Body::UpdateGroup(it) => update_group(it)?,
         Body::ChangeAccount(it) => Operation::Set(setting(it.change)?),
-        Body::SetRole(it) => Operation::SetRole {
-            conversation: conversation(&it.conversation_id)?,
-            name: it.user_name,
-            role: Role::from_number(it.role.into())?,
-        },
+        Body::SetRole(it) => set_role(it)?,
         Body::Hello(_)
         | Body::Register(_)
         | Body::SignIn(_)
@@ -183,6 +178,9 @@ fn operation(body: Body) -> Option<Operation> {
         | Body::FetchHistory(_)
         | Body::FetchConversations(_)
         | Body::FetchMembers(_)
+        | Body::FetchBans(_)
+        | Body::LookUpInvite(_)
+        | Body::FetchInvites(_)
         | Body::CountReaders(_)
         | Body::FetchDevices(_)
         | Body::RevokeDevice(_)
@@ -196,6 +194,76 @@ fn operation(body: Body) -> Option<Operation> {
         | Body::FetchProfiles(_)
         | Body::WatchPresence(_)
         | Body::FindUsers(_) => return None,
+    })
+}
+
+fn send(it: v1::SendMessage) -> Option<Operation> {
+    Some(Operation::Send {
+        to: recipient(it.to?)?,
+        message: Message::of(it.message?)?,
+    })
+}
+
+fn edit(it: v1::EditMessage) -> Option<Operation> {
+    Some(Operation::Edit {
+        place: place(&it.conversation_id, it.seq)?,
+        message: Message::of(it.message?)?,
+    })
+}
+
+fn react(it: v1::React) -> Option<Operation> {
+    Some(Operation::React {
+        place: place(&it.conversation_id, it.seq)?,
+        emoji: it.emoji,
+        removed: it.removed,
+    })
+}
+
+fn ban(it: v1::Ban) -> Option<Operation> {
+    Some(Operation::Ban {
+        conversation: ConversationId::try_from(it.conversation_id.as_ref()).ok()?,
+        name: it.user_name,
+        banned: it.banned,
+    })
+}
+
+fn set_role(it: v1::SetRole) -> Option<Operation> {
+    Some(Operation::SetRole {
+        conversation: ConversationId::try_from(it.conversation_id.as_ref()).ok()?,
+        name: it.user_name,
+        role: Role::from_number(it.role.into())?,
+    })
+}
+
+fn update_group(it: v1::UpdateGroup) -> Option<Operation> {
+    Some(Operation::UpdateGroup {
+        conversation: ConversationId::try_from(it.conversation_id.as_ref()).ok()?,
+        title: it.title,
+        description: it.description,
+        announcement_only: it.announcement_only,
+        photo: it.photo.map(|id| MediaId::try_from(id.as_ref()).ok()),
+        history_for_newcomers: it.history_for_newcomers,
+    })
+}
+
+fn create_invite(it: &v1::CreateInvite) -> Option<Operation> {
+    Some(Operation::CreateInvite {
+        link: link(&it.conversation_id, &it.secret)?,
+        bounds: InviteBounds::of(it.expires_at_ms, it.uses_max),
+    })
+}
+
+fn revoke_invite(it: &v1::RevokeInvite) -> Option<Operation> {
+    Some(Operation::RevokeInvite {
+        conversation: ConversationId::try_from(it.conversation_id.as_ref()).ok()?,
+        seq: Seq::new(it.seq),
+    })
+}
+
+fn link(conversation: &[u8], secret: &[u8]) -> Option<InviteLink> {
+    Some(InviteLink {
+        conversation: ConversationId::try_from(conversation).ok()?,
+        secret: InviteSecret::try_from(secret).ok()?,
     })
 }
 

@@ -19,7 +19,7 @@ use rusqlite::{OptionalExtension as _, Transaction, params};
 use super::{
     account::Me,
     conversation_at, conversations,
-    events::{ACCOUNT_CHANGED, BLANK, DELETED, EDITED, MESSAGE, REACTED},
+    events::{ACCOUNT_CHANGED, BLANK, DELETED, EDITED, MESSAGE, PINNED, REACTED},
     gaps,
     outbox::{self, Again},
     seq_at, settings, states, stored,
@@ -190,7 +190,7 @@ fn own_above(
         .prepare_cached(
             "SELECT seq, message_id, committed_at_ms, raw FROM events
               WHERE conversation = ?1 AND seq > ?2 AND sender = ?3
-                AND (kind IN (?4, ?8) OR (kind IN (?5, ?6, ?7) AND target <= ?2)) ORDER BY seq",
+                AND (kind IN (?4, ?8) OR (kind IN (?5, ?6, ?7, ?9) AND target <= ?2)) ORDER BY seq",
         )?
         .query_map(
             params![
@@ -201,7 +201,8 @@ fn own_above(
                 EDITED,
                 DELETED,
                 REACTED,
-                ACCOUNT_CHANGED
+                ACCOUNT_CHANGED,
+                PINNED
             ],
             |row| {
                 Ok(Own {
@@ -331,6 +332,7 @@ fn cut(transaction: &Transaction<'_>, id: ConversationId, above: Seq) -> Result<
 fn forget(transaction: &Transaction<'_>, id: ConversationId) -> Result<(), LocalError> {
     for forget in [
         "DELETE FROM members WHERE conversation = ?1",
+        "DELETE FROM pins WHERE conversation = ?1",
         "DELETE FROM conversations WHERE id = ?1",
     ] {
         transaction.prepare_cached(forget)?.execute([id.bytes()])?;
@@ -373,6 +375,12 @@ fn again(own: &Own, message_id: MessageId, id: ConversationId, to: To, above: Se
             emoji: it.emoji,
             removed: it.removed,
         }),
+        Kind::Pinned(it) => Body::Pin(v1::Pin {
+            message_id,
+            conversation_id,
+            seq: it.seq,
+            pinned: it.pinned,
+        }),
         Kind::AccountChanged(it) => Body::ChangeAccount(v1::ChangeAccount {
             message_id,
             change: it.change,
@@ -380,6 +388,10 @@ fn again(own: &Own, message_id: MessageId, id: ConversationId, to: To, above: Se
         Kind::GroupCreated(_)
         | Kind::MembersAdded(_)
         | Kind::MemberRemoved(_)
+        | Kind::MemberBanned(_)
+        | Kind::InviteCreated(_)
+        | Kind::InviteRevoked(_)
+        | Kind::MemberJoined(_)
         | Kind::MemberLeft(_)
         | Kind::RoleChanged(_)
         | Kind::GroupUpdated(_)

@@ -2,10 +2,10 @@
 
 use bytes::Bytes;
 use magpie_protocol::{
-    id::{ConversationId, MessageId, UserId},
+    id::{ConversationId, MediaId, MessageId, UserId},
     role::Role,
     seq::Seq,
-    wire::v1,
+    wire::{InviteBounds, v1},
 };
 use prost::Message as _;
 use rusqlite::{Connection, Transaction, params};
@@ -40,6 +40,12 @@ pub(super) const MEMBER_LEFT: i64 = 5;
 pub(super) const ROLE_CHANGED: i64 = 30;
 /// The group is called otherwise, or says or does.
 pub(super) const GROUP_UPDATED: i64 = 31;
+/// A user is kept out of a group, or is not any more.
+pub(super) const MEMBER_BANNED: i64 = 51;
+/// The sender joined by themself.
+pub(super) const MEMBER_JOINED: i64 = 54;
+/// A message is pinned, or is not any more.
+pub(super) const PINNED: i64 = 50;
 /// Somebody who was blocked did something: nothing is shown of it.
 pub(super) const HIDDEN: i64 = 40;
 
@@ -116,6 +122,11 @@ impl NewEvent {
             Some(Kind::AccountChanged(_)) => ACCOUNT_CHANGED,
             Some(Kind::RoleChanged(_)) => ROLE_CHANGED,
             Some(Kind::GroupUpdated(_)) => GROUP_UPDATED,
+            Some(Kind::Pinned(_)) => PINNED,
+            Some(Kind::MemberBanned(_)) => MEMBER_BANNED,
+            Some(Kind::InviteCreated(_)) => 52,
+            Some(Kind::InviteRevoked(_)) => 53,
+            Some(Kind::MemberJoined(_)) => MEMBER_JOINED,
             Some(Kind::Hidden(_)) => HIDDEN,
             None => 0,
         }
@@ -142,10 +153,15 @@ impl NewEvent {
             Kind::MessageEdited(it) => it.seq,
             Kind::MessageDeleted(it) => it.seq,
             Kind::Reacted(it) => it.seq,
+            Kind::Pinned(it) => it.seq,
             Kind::Message(_)
             | Kind::GroupCreated(_)
             | Kind::MembersAdded(_)
             | Kind::MemberRemoved(_)
+            | Kind::MemberBanned(_)
+            | Kind::InviteCreated(_)
+            | Kind::InviteRevoked(_)
+            | Kind::MemberJoined(_)
             | Kind::MemberLeft(_)
             | Kind::RoleChanged(_)
             | Kind::GroupUpdated(_)
@@ -248,12 +264,22 @@ pub(super) fn own_message(
     }
 }
 
-pub(super) fn user(user: v1::User) -> Option<User> {
+pub(crate) fn user(user: v1::User) -> Option<User> {
     let id = UserId::try_from(user.user_id.as_ref()).ok()?;
     Some(User {
         id,
         name: user.name,
     })
+}
+
+fn updated(it: v1::GroupUpdated) -> Content {
+    Content::GroupUpdated {
+        title: it.title,
+        description: it.description,
+        announcement_only: it.announcement_only,
+        photo: it.photo.map(|id| MediaId::try_from(id.as_ref()).ok()),
+        history_for_newcomers: it.history_for_newcomers,
+    }
 }
 
 fn to_stored(event: v1::Event, raw: Bytes, conversation: ConversationId) -> StoredEvent {
@@ -285,6 +311,20 @@ fn to_stored(event: v1::Event, raw: Bytes, conversation: ConversationId) -> Stor
         Some(Kind::MemberRemoved(it)) => Content::MemberRemoved {
             member: it.member.and_then(user),
         },
+        Some(Kind::MemberBanned(it)) => Content::MemberBanned {
+            member: it.member.and_then(user),
+            banned: it.banned,
+            removed: it.removed,
+        },
+        Some(Kind::InviteCreated(it)) => {
+            Content::InviteCreated(InviteBounds::of(it.expires_at_ms, it.uses_max))
+        }
+        Some(Kind::InviteRevoked(it)) => Content::InviteRevoked {
+            seq: Seq::new(it.seq),
+        },
+        Some(Kind::MemberJoined(it)) => Content::MemberJoined {
+            invite_seq: Seq::new(it.invite_seq),
+        },
         Some(Kind::MemberLeft(it)) => Content::MemberLeft {
             heir: it.heir.and_then(user),
         },
@@ -292,10 +332,10 @@ fn to_stored(event: v1::Event, raw: Bytes, conversation: ConversationId) -> Stor
             member: it.member.and_then(user),
             role: Role::from_number(it.role.into()),
         },
-        Some(Kind::GroupUpdated(it)) => Content::GroupUpdated {
-            title: it.title,
-            description: it.description,
-            announcement_only: it.announcement_only,
+        Some(Kind::GroupUpdated(it)) => updated(it),
+        Some(Kind::Pinned(it)) => Content::Pinned {
+            seq: Seq::new(it.seq),
+            pinned: it.pinned,
         },
         Some(Kind::Hidden(_)) => Content::Hidden,
         Some(Kind::AccountChanged(it)) => Content::AccountChanged(setting(it.change)),

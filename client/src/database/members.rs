@@ -284,7 +284,8 @@ pub(super) fn follow(
     since: Seq,
 ) -> Result<(), LocalError> {
     let id = event.conversation;
-    let Some(change) = Change::of(event.event.content.as_ref(), event.sender) else {
+    let sender = event.event.sender.clone().and_then(events::user);
+    let Some(change) = Change::of(event.event.content.as_ref(), sender) else {
         return Ok(());
     };
     if event.seq <= since {

@@ -17,6 +17,7 @@ mod members;
 mod outbox;
 mod outcomes;
 mod page;
+mod pins;
 mod printed;
 mod profiles;
 mod requests;
@@ -40,7 +41,7 @@ pub(crate) use self::{
     account::Credential,
     conversations::line as conversation_line,
     entries::OutboxPlace,
-    events::NewEvent,
+    events::{NewEvent, user as wire_user},
     members::MembersPage,
     outbox::{Waiting, now_ms},
     page::NewPage,

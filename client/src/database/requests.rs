@@ -2,12 +2,14 @@
 
 use magpie_protocol::{
     id::{ConversationId, MessageId},
-    message::Emoji,
+    invite::InviteLink,
+    message::{Edit, Emoji},
+    role::Role,
     seq::Seq,
     setting::Setting,
     text::UserName,
     wire::{
-        GroupUpdate,
+        GroupUpdate, InviteBounds,
         v1::{self, client_frame::Body},
     },
 };
@@ -47,13 +49,78 @@ fn wire_update(
     conversation: ConversationId,
     update: GroupUpdate,
 ) -> v1::UpdateGroup {
+    let photo = update.stored_photo().map(Into::into);
     v1::UpdateGroup {
         message_id: id.to_wire(),
         conversation_id: conversation.to_wire(),
         title: update.title.map(|it| it.as_str().to_owned()),
         description: update.description.map(|it| it.as_str().to_owned()),
         announcement_only: update.announcement_only,
+        photo,
+        history_for_newcomers: update.history_for_newcomers,
     }
+}
+
+fn edit(id: MessageId, place: MessagePlace, message: Edit) -> Body {
+    Body::EditMessage(v1::EditMessage {
+        message_id: id.to_wire(),
+        conversation_id: place.conversation.to_wire(),
+        seq: place.seq.get(),
+        message: Some(message.into_message().into_wire()),
+    })
+}
+
+fn pin(id: MessageId, place: MessagePlace, pinned: bool) -> Body {
+    Body::Pin(v1::Pin {
+        message_id: id.to_wire(),
+        conversation_id: place.conversation.to_wire(),
+        seq: place.seq.get(),
+        pinned,
+    })
+}
+
+fn ban(id: MessageId, conversation: ConversationId, name: &UserName, banned: bool) -> Body {
+    Body::Ban(v1::Ban {
+        message_id: id.to_wire(),
+        conversation_id: conversation.to_wire(),
+        user_name: name.as_str().to_owned(),
+        banned,
+    })
+}
+
+fn set_role(id: MessageId, conversation: ConversationId, name: &UserName, role: Role) -> Body {
+    Body::SetRole(v1::SetRole {
+        message_id: id.to_wire(),
+        conversation_id: conversation.to_wire(),
+        user_name: name.as_str().to_owned(),
+        role: role.to_wire().into(),
+    })
+}
+
+fn create_invite(id: MessageId, link: InviteLink, bounds: InviteBounds) -> Body {
+    Body::CreateInvite(v1::CreateInvite {
+        message_id: id.to_wire(),
+        conversation_id: link.conversation.to_wire(),
+        secret: link.secret.to_wire(),
+        expires_at_ms: bounds.expires_at_ms.unwrap_or(0),
+        uses_max: bounds.uses_max.unwrap_or(0),
+    })
+}
+
+fn revoke_invite(id: MessageId, conversation: ConversationId, seq: Seq) -> Body {
+    Body::RevokeInvite(v1::RevokeInvite {
+        message_id: id.to_wire(),
+        conversation_id: conversation.to_wire(),
+        seq: seq.get(),
+    })
+}
+
+fn join(id: MessageId, link: InviteLink) -> Body {
+    Body::JoinByInvite(v1::JoinByInvite {
+        message_id: id.to_wire(),
+        conversation_id: link.conversation.to_wire(),
+        secret: link.secret.to_wire(),
+    })
 }
 
 /// The request on the wire, unless it is a read mark.
@@ -68,12 +135,7 @@ pub(super) fn body(id: MessageId, request: NewRequest) -> Result<Body, (Recipien
                 message,
             })
         }
-        NewRequest::Edit { place, message } => Body::EditMessage(v1::EditMessage {
-            message_id,
-            conversation_id: place.conversation.to_wire(),
-            seq: place.seq.get(),
-            message: Some(message.into_message().into_wire()),
-        }),
+        NewRequest::Edit { place, message } => edit(id, place, message),
         NewRequest::Delete { place } => Body::DeleteMessage(v1::DeleteMessage {
             message_id,
             conversation_id: place.conversation.to_wire(),
@@ -84,6 +146,7 @@ pub(super) fn body(id: MessageId, request: NewRequest) -> Result<Body, (Recipien
             emoji,
             removed,
         } => Body::React(wire_reaction(id, place, &emoji, removed)),
+        NewRequest::Pin { place, pinned } => pin(id, place, pinned),
         NewRequest::Set(setting) => Body::ChangeAccount(v1::ChangeAccount {
             message_id,
             change: Some(setting.to_wire()),
@@ -106,6 +169,14 @@ pub(super) fn body(id: MessageId, request: NewRequest) -> Result<Body, (Recipien
             conversation_id: conversation.to_wire(),
             user_name: name.as_str().to_owned(),
         }),
+        NewRequest::Ban {
+            conversation,
+            name,
+            banned,
+        } => ban(id, conversation, &name, banned),
+        NewRequest::CreateInvite { link, bounds } => create_invite(id, link, bounds),
+        NewRequest::RevokeInvite { conversation, seq } => revoke_invite(id, conversation, seq),
+        NewRequest::Join { link } => join(id, link),
         NewRequest::Leave { conversation } => Body::LeaveGroup(v1::LeaveGroup {
             message_id,
             conversation_id: conversation.to_wire(),
@@ -118,12 +189,7 @@ pub(super) fn body(id: MessageId, request: NewRequest) -> Result<Body, (Recipien
             conversation,
             name,
             role,
-        } => Body::SetRole(v1::SetRole {
-            message_id,
-            conversation_id: conversation.to_wire(),
-            user_name: name.as_str().to_owned(),
-            role: role.to_wire().into(),
-        }),
+        } => set_role(id, conversation, &name, role),
         NewRequest::MarkRead { to, seq } => return Err((to, seq)),
     })
 }
@@ -144,6 +210,8 @@ pub(super) fn target(
     } else if let Body::DeleteMessage(it) = body {
         by_id(&it.conversation_id)
     } else if let Body::React(it) = body {
+        by_id(&it.conversation_id)
+    } else if let Body::Pin(it) = body {
         by_id(&it.conversation_id)
     } else if let Body::ChangeAccount(it) = body {
         hidden(it).map(|(id, _)| id)
@@ -184,6 +252,8 @@ pub(super) fn target_seq(body: &Body) -> Option<Seq> {
     } else if let Body::DeleteMessage(it) = body {
         it.seq
     } else if let Body::React(it) = body {
+        it.seq
+    } else if let Body::Pin(it) = body {
         it.seq
     } else if let Body::ChangeAccount(it) = body {
         return hidden(it).map(|(_, seq)| seq);

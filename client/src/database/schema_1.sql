@@ -30,6 +30,9 @@ CREATE TABLE conversations (
     title TEXT NOT NULL DEFAULT '',
     description TEXT NOT NULL DEFAULT '',
     announcement_only INTEGER NOT NULL DEFAULT 0,
+    -- The id of a group's photo; empty: none.
+    photo BLOB NOT NULL DEFAULT x'',
+    history_for_newcomers INTEGER NOT NULL DEFAULT 0,
     first_seq INTEGER NOT NULL DEFAULT 1,
     -- 0: the user is a member.
     last_seq INTEGER NOT NULL DEFAULT 0,
@@ -194,4 +197,11 @@ CREATE TABLE outcomes (
     conversation BLOB NOT NULL,
     seq INTEGER NOT NULL,
     committed_at_ms INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- What is pinned, as the last description said and events since.
+CREATE TABLE pins (
+    conversation BLOB NOT NULL,
+    seq INTEGER NOT NULL,
+    PRIMARY KEY (conversation, seq)
 ) STRICT, WITHOUT ROWID;

@@ -5,6 +5,7 @@ mod blocks;
 mod epochs;
 mod members;
 mod messages;
+mod pins;
 mod printed;
 mod settings;
 mod unread;

@@ -75,7 +75,9 @@ pub(super) fn describe(
         let user = member.user.as_ref();
         user.is_some_and(|user| user.user_id.as_ref() == me.user.bytes())
     });
-    let seq = Seq::new(own.map_or(0, |own| own.read_seq));
+    // What came before the user joined is not unread, and may be stored here.
+    let joined = Seq::new(it.joined_seq).previous();
+    let seq = Seq::new(own.map_or(0, |own| own.read_seq)).max(joined);
     mark(transaction, id, seq, it.read_counts.as_ref())?;
     Ok(())
 }

@@ -10,11 +10,8 @@ impl Connection<'_> {
     /// Acknowledges what was written, and tells the app.
     pub(super) fn written(&mut self, changes: Changes) {
         self.acknowledge();
-        let has_cursor = changes.cursor.is_some();
         if let Some(cursor) = changes.cursor {
             self.session.stored(cursor);
-        }
-        if has_cursor {
             // A pong that came before says nothing new any more.
             drop(self.session.take_checkpoint());
         } else {

@@ -29,6 +29,12 @@ pub enum Answer {
     Conversations(v1::Conversations),
     /// Members of a conversation.
     Members(v1::Members),
+    /// Who is kept out of a group.
+    Bans(v1::Bans),
+    /// Invites to a group.
+    Invites(v1::Invites),
+    /// To which group an invite leads.
+    InvitePreview(v1::InvitePreview),
     /// How many have read messages.
     ReaderCounts(v1::ReaderCounts),
     /// The user's devices.
@@ -271,6 +277,9 @@ impl ClientSession {
             Some(Body::History(it)) => (it.in_reply_to, Answer::History(it)),
             Some(Body::Conversations(it)) => (it.in_reply_to, Answer::Conversations(it)),
             Some(Body::Members(it)) => (it.in_reply_to, Answer::Members(it)),
+            Some(Body::Bans(it)) => (it.in_reply_to, Answer::Bans(it)),
+            Some(Body::Invites(it)) => (it.in_reply_to, Answer::Invites(it)),
+            Some(Body::InvitePreview(it)) => (it.in_reply_to, Answer::InvitePreview(it)),
             Some(Body::ReaderCounts(it)) => (it.in_reply_to, Answer::ReaderCounts(it)),
             Some(Body::Devices(it)) => (it.in_reply_to, Answer::Devices(it)),
             Some(Body::Profiles(it)) => (it.in_reply_to, Answer::Profiles(it)),

@@ -77,6 +77,12 @@ pub enum Reply {
     Conversations(v1::Conversations),
     /// Members of a conversation.
     Members(v1::Members),
+    /// Who is kept out of a group.
+    Bans(v1::Bans),
+    /// Invites to a group.
+    Invites(v1::Invites),
+    /// To which group an invite leads.
+    InvitePreview(v1::InvitePreview),
     /// How many have read messages.
     ReaderCounts(v1::ReaderCounts),
     /// The user's devices.
@@ -97,7 +103,12 @@ pub(super) fn sent_message_id(body: &v1::client_frame::Body) -> Bytes {
         Body::RemoveMember(it) => it.message_id.clone(),
         Body::LeaveGroup(it) => it.message_id.clone(),
         Body::SetRole(it) => it.message_id.clone(),
+        Body::Ban(it) => it.message_id.clone(),
+        Body::CreateInvite(it) => it.message_id.clone(),
+        Body::RevokeInvite(it) => it.message_id.clone(),
+        Body::JoinByInvite(it) => it.message_id.clone(),
         Body::UpdateGroup(it) => it.message_id.clone(),
+        Body::Pin(it) => it.message_id.clone(),
         Body::EditMessage(it) => it.message_id.clone(),
         Body::DeleteMessage(it) => it.message_id.clone(),
         Body::React(it) => it.message_id.clone(),
@@ -112,6 +123,9 @@ pub(super) fn sent_message_id(body: &v1::client_frame::Body) -> Bytes {
         | Body::FetchHistory(_)
         | Body::FetchConversations(_)
         | Body::FetchMembers(_)
+        | Body::FetchBans(_)
+        | Body::LookUpInvite(_)
+        | Body::FetchInvites(_)
         | Body::CountReaders(_)
         | Body::FetchDevices(_)
         | Body::RevokeDevice(_)

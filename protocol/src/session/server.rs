@@ -38,6 +38,9 @@ mod tag {
     pub(super) const CONVERSATIONS: u32 = 34;
     pub(super) const DEVICES: u32 = 35;
     pub(super) const MEMBERS: u32 = 40;
+    pub(super) const BANS: u32 = 70;
+    pub(super) const INVITES: u32 = 71;
+    pub(super) const INVITE_PREVIEW: u32 = 72;
     pub(super) const PROFILES: u32 = 80;
     pub(super) const PROFILE_CHANGED: u32 = 81;
     pub(super) const TYPING: u32 = 82;
@@ -370,6 +373,15 @@ impl ServerSession {
             Reply::Members(it) => {
                 self.sequenced(tag::MEMBERS, &v1::Members { in_reply_to, ..it }, out)
             }
+            Reply::Bans(it) => self.sequenced(tag::BANS, &v1::Bans { in_reply_to, ..it }, out),
+            Reply::Invites(it) => {
+                self.sequenced(tag::INVITES, &v1::Invites { in_reply_to, ..it }, out)
+            }
+            Reply::InvitePreview(it) => self.sequenced(
+                tag::INVITE_PREVIEW,
+                &v1::InvitePreview { in_reply_to, ..it },
+                out,
+            ),
             Reply::ReaderCounts(it) => self.sequenced(
                 tag::READER_COUNTS,
                 &v1::ReaderCounts { in_reply_to, ..it },

@@ -5,19 +5,24 @@ use bytes::Bytes;
 use super::{
     account::{ChangeAccount, ChangePassword, Report},
     fetch::{
-        CountReaders, FetchHistory, FetchMembers, parse_conversations, parse_history,
-        parse_members, parse_readers,
+        CountReaders, FetchHistory, FetchListed, FetchMembers, parse_bans, parse_conversations,
+        parse_history, parse_invites, parse_members, parse_readers,
     },
-    groups::{SetRole, UpdateGroup, parse_set_role, parse_update_group},
+    groups::{Ban, SetRole, UpdateGroup, parse_ban, parse_set_role, parse_update_group},
+    invites::{
+        CreateInvite, JoinByInvite, RevokeInvite, parse_create_invite, parse_join, parse_look_up,
+        parse_revoke_invite,
+    },
     messages::{
-        DeleteMessage, EditMessage, React, SendMessage, parse_delete, parse_edit, parse_react,
-        parse_send,
+        DeleteMessage, EditMessage, Pin, React, SendMessage, parse_delete, parse_edit, parse_pin,
+        parse_react, parse_send,
     },
     people::{KnownProfile, parse_find, parse_profiles, parse_watch},
     v1,
 };
 use crate::{
     id::{ConversationId, DeviceId, InvalidId, MessageId, UserId},
+    invite::InviteSecret,
     limits::{CLIENT_NAME_SIZE_MAX, CURSOR_SIZE_MAX, NAMES_MAX},
     message::InvalidMessage,
     profile::FindUsers,
@@ -167,6 +172,8 @@ pub enum Request {
     DeleteMessage(DeleteMessage),
     /// React to a message.
     React(React),
+    /// Pin a message, or take it off.
+    Pin(Pin),
     /// Change a setting of the user's own.
     ChangeAccount(ChangeAccount),
     /// Make a group.
@@ -182,6 +189,23 @@ pub enum Request {
         /// Whom.
         name: UserName,
     },
+    /// Keep a user out of a group, or end that.
+    Ban(Ban),
+    /// Let whoever has a secret join a group.
+    CreateInvite(CreateInvite),
+    /// End an invite.
+    RevokeInvite(RevokeInvite),
+    /// Join the group of an invite.
+    JoinByInvite(JoinByInvite),
+    /// See to which group an invite leads.
+    LookUpInvite {
+        /// Which group it says.
+        conversation: ConversationId,
+        /// What lets into it.
+        secret: InviteSecret,
+    },
+    /// List the invites to a group.
+    FetchInvites(FetchListed),
     /// Leave a group.
     LeaveGroup {
         /// The request's identity.
@@ -211,6 +235,8 @@ pub enum Request {
     },
     /// List the members of a conversation.
     FetchMembers(FetchMembers),
+    /// List who is kept out of a group.
+    FetchBans(FetchListed),
     /// Count who has read messages.
     CountReaders(CountReaders),
     /// List devices.
@@ -248,17 +274,25 @@ impl Request {
             | Self::EditMessage(EditMessage { id, .. })
             | Self::DeleteMessage(DeleteMessage { id, .. })
             | Self::React(React { id, .. })
+            | Self::Pin(Pin { id, .. })
             | Self::ChangeAccount(ChangeAccount { id, .. })
             | Self::CreateGroup(CreateGroup { id, .. })
             | Self::AddMembers(AddMembers { id, .. })
             | Self::RemoveMember { id, .. }
             | Self::LeaveGroup { id, .. }
             | Self::SetRole(SetRole { id, .. })
+            | Self::Ban(Ban { id, .. })
+            | Self::CreateInvite(CreateInvite { id, .. })
+            | Self::RevokeInvite(RevokeInvite { id, .. })
+            | Self::JoinByInvite(JoinByInvite { id, .. })
             | Self::UpdateGroup(UpdateGroup { id, .. }) => Some(*id),
             Self::MarkRead { .. }
             | Self::FetchHistory(_)
             | Self::FetchConversations { .. }
             | Self::FetchMembers(_)
+            | Self::FetchBans(_)
+            | Self::LookUpInvite { .. }
+            | Self::FetchInvites(_)
             | Self::CountReaders(_)
             | Self::FetchDevices
             | Self::RevokeDevice(_)
@@ -297,12 +331,19 @@ pub fn parse_request(body: v1::client_frame::Body) -> Option<Result<Request, Inv
         Body::EditMessage(it) => parse_edit(it),
         Body::DeleteMessage(it) => parse_delete(&it),
         Body::React(it) => parse_react(it),
+        Body::Pin(it) => parse_pin(&it),
         Body::ChangeAccount(it) => ChangeAccount::try_from(it).map(Request::ChangeAccount),
         Body::CreateGroup(it) => parse_create(it),
         Body::AddMembers(it) => parse_add(it),
         Body::RemoveMember(it) => parse_remove(it),
         Body::LeaveGroup(it) => parse_leave(it),
         Body::SetRole(it) => parse_set_role(&it),
+        Body::Ban(it) => parse_ban(&it),
+        Body::CreateInvite(it) => parse_create_invite(&it),
+        Body::RevokeInvite(it) => parse_revoke_invite(&it),
+        Body::JoinByInvite(it) => parse_join(&it),
+        Body::LookUpInvite(it) => parse_look_up(&it),
+        Body::FetchInvites(it) => parse_invites(&it),
         Body::UpdateGroup(it) => parse_update_group(it),
         Body::MarkRead(it) => conversation_id(&it.conversation_id).map(|conversation| {
             let seq = Seq::new(it.seq);
@@ -311,6 +352,7 @@ pub fn parse_request(body: v1::client_frame::Body) -> Option<Result<Request, Inv
         Body::FetchHistory(it) => parse_history(it),
         Body::FetchConversations(it) => parse_conversations(it),
         Body::FetchMembers(it) => parse_members(it),
+        Body::FetchBans(it) => parse_bans(&it),
         Body::CountReaders(it) => parse_readers(it),
         Body::FetchDevices(_) => Ok(Request::FetchDevices),
         Body::RevokeDevice(it) => device_id(&it.device_id).map(Request::RevokeDevice),

@@ -41,6 +41,33 @@ pub struct FetchMembers {
     pub limit: u32,
 }
 
+/// What a group's admins look at, by the events that began it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct FetchListed {
+    /// Of which group.
+    pub conversation: ConversationId,
+    /// What began behind this event.
+    pub after: Seq,
+    /// How many at the most.
+    pub limit: u32,
+}
+
+pub(super) fn parse_bans(it: &v1::FetchBans) -> Result<Request, InvalidRequest> {
+    Ok(Request::FetchBans(FetchListed {
+        conversation: conversation_id(&it.conversation_id)?,
+        after: Seq::new(it.after_seq),
+        limit: limit(it.limit, MEMBERS_COUNT_MAX)?,
+    }))
+}
+
+pub(super) fn parse_invites(it: &v1::FetchInvites) -> Result<Request, InvalidRequest> {
+    Ok(Request::FetchInvites(FetchListed {
+        conversation: conversation_id(&it.conversation_id)?,
+        after: Seq::new(it.after_seq),
+        limit: limit(it.limit, MEMBERS_COUNT_MAX)?,
+    }))
+}
+
 /// Messages whose readers to count.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct CountReaders {

@@ -5,7 +5,7 @@ use super::{
     v1,
 };
 use crate::{
-    id::{ConversationId, MessageId},
+    id::{ConversationId, MediaId, MessageId},
     role::Role,
     text::{Description, Title, UserName},
 };
@@ -33,6 +33,28 @@ pub(super) fn parse_set_role(it: &v1::SetRole) -> Result<Request, InvalidRequest
     }))
 }
 
+/// A user to keep out of a group, or whose ban ends.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Ban {
+    /// The request's identity.
+    pub id: MessageId,
+    /// Which group.
+    pub conversation: ConversationId,
+    /// Whom.
+    pub name: UserName,
+    /// Keep them out.
+    pub banned: bool,
+}
+
+pub(super) fn parse_ban(it: &v1::Ban) -> Result<Request, InvalidRequest> {
+    Ok(Request::Ban(Ban {
+        id: message_id(&it.message_id)?,
+        conversation: conversation_id(&it.conversation_id)?,
+        name: UserName::parse(&it.user_name)?,
+        banned: it.banned,
+    }))
+}
+
 /// What is to be otherwise in a group: what is present.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct UpdateGroup {
@@ -53,6 +75,29 @@ pub struct GroupUpdate {
     pub description: Option<Description>,
     /// Admins and the owner alone write.
     pub announcement_only: Option<bool>,
+    /// Its photo; the inner `None`: it has none.
+    pub photo: Option<Option<MediaId>>,
+    /// Who joins from there on may read the group from its beginning.
+    pub history_for_newcomers: Option<bool>,
+}
+
+impl GroupUpdate {
+    /// The photo as its id's bytes; empty: none.
+    #[must_use]
+    pub fn stored_photo(&self) -> Option<Vec<u8>> {
+        let bytes = |it: MediaId| it.bytes().to_vec();
+        self.photo.map(|it| it.map_or_else(Vec::new, bytes))
+    }
+}
+
+fn photo(bytes: &[u8]) -> Result<Option<MediaId>, InvalidRequest> {
+    let field = "photo";
+    match bytes {
+        [] => Ok(None),
+        bytes => MediaId::try_from(bytes)
+            .map(Some)
+            .map_err(|reason| InvalidRequest::Id { field, reason }),
+    }
 }
 
 pub(super) fn parse_update_group(it: v1::UpdateGroup) -> Result<Request, InvalidRequest> {
@@ -60,6 +105,8 @@ pub(super) fn parse_update_group(it: v1::UpdateGroup) -> Result<Request, Invalid
         title: it.title.map(Title::try_from).transpose()?,
         description: it.description.map(Description::try_from).transpose()?,
         announcement_only: it.announcement_only,
+        photo: it.photo.map(|id| photo(&id)).transpose()?,
+        history_for_newcomers: it.history_for_newcomers,
     };
     if update == GroupUpdate::default() {
         return Err(InvalidRequest::Missing { field: "title" });

@@ -70,6 +70,28 @@ pub struct React {
     pub removed: bool,
 }
 
+/// A message to pin, or to take off.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Pin {
+    /// The request's identity.
+    pub id: MessageId,
+    /// Where the message is.
+    pub conversation: ConversationId,
+    /// Its place there.
+    pub seq: Seq,
+    /// Pin it; else take it off.
+    pub pinned: bool,
+}
+
+pub(super) fn parse_pin(it: &v1::Pin) -> Result<Request, InvalidRequest> {
+    Ok(Request::Pin(Pin {
+        id: message_id(&it.message_id)?,
+        conversation: conversation_id(&it.conversation_id)?,
+        seq: event_seq(it.seq)?,
+        pinned: it.pinned,
+    }))
+}
+
 pub(super) fn parse_send(it: v1::SendMessage) -> Result<Request, InvalidRequest> {
     use v1::send_message::To;
     let to = match it.to.ok_or(InvalidRequest::Missing { field: "to" })? {

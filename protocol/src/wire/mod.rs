@@ -7,6 +7,7 @@ pub mod elements;
 mod encoded;
 mod fetch;
 mod groups;
+mod invites;
 mod messages;
 mod people;
 
@@ -14,9 +15,10 @@ pub use self::{
     account::{Authenticate, ChangeAccount, ChangePassword, Report, ReportReason, Reported},
     convert::{AddMembers, CreateGroup, Hello, InvalidRequest, Request, device_id, parse_request},
     encoded::{EncodedHistory, EncodedPage, write_frame},
-    fetch::{CountReaders, FetchHistory, FetchMembers, HistoryFrom},
-    groups::{GroupUpdate, SetRole, UpdateGroup},
-    messages::{DeleteMessage, EditMessage, React, SendMessage, Target},
+    fetch::{CountReaders, FetchHistory, FetchListed, FetchMembers, HistoryFrom},
+    groups::{Ban, GroupUpdate, SetRole, UpdateGroup},
+    invites::{CreateInvite, InviteBounds, JoinByInvite, RevokeInvite},
+    messages::{DeleteMessage, EditMessage, Pin, React, SendMessage, Target},
     people::KnownProfile,
 };
 

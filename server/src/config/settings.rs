@@ -155,7 +155,8 @@ settings! {
             /// are committed, so the next message waits.
             delivery_rate_per_user: Option<Rate> = Some(Rate::new(500_000, 5_000, SECOND));
             /// Names that a user names in requests and has not named lately: whether they exist is
-            /// told. A link that they look for is one more, the beginning of a name twenty.
+            /// told. A link that they look for is one more, and so is a secret of an invite that
+            /// they try; the beginning of a name is twenty.
             lookup_rate_per_user: Option<Rate> = Some(Rate::new(2_000, 100, HOUR));
             /// What a user tells the operators of users and messages.
             report_rate_per_user: Option<Rate> = Some(Rate::new(20, 20, DAY));

@@ -28,18 +28,26 @@ pub(super) fn cost(request: &Request) -> Cost<'_> {
         }
         Request::EditMessage(it) => (true, it.message.message().size(), [].as_slice()),
         Request::DeleteMessage(_) => (true, 0, [].as_slice()),
+        Request::Pin(_) => (true, 0, [].as_slice()),
         Request::React(it) => (true, it.emoji.as_str().len(), [].as_slice()),
         Request::ChangeAccount(it) => (true, it.setting.encoded().len(), [].as_slice()),
         Request::CreateGroup(it) => (true, it.title.as_str().len(), it.names.as_slice()),
         Request::AddMembers(it) => (true, 0, it.names.as_slice()),
         Request::RemoveMember { name, .. } => (true, 0, from_ref(name)),
         Request::SetRole(it) => (true, 0, from_ref(&it.name)),
+        Request::Ban(it) => (true, 0, from_ref(&it.name)),
+        Request::CreateInvite(_) | Request::RevokeInvite(_) | Request::JoinByInvite(_) => {
+            (true, 0, [].as_slice())
+        }
         Request::UpdateGroup(it) => (true, size_of(&it.update), [].as_slice()),
         Request::LeaveGroup { .. } => (true, 0, [].as_slice()),
         Request::MarkRead { .. }
         | Request::FetchHistory(_)
         | Request::FetchConversations { .. }
         | Request::FetchMembers(_)
+        | Request::FetchBans(_)
+        | Request::LookUpInvite { .. }
+        | Request::FetchInvites(_)
         | Request::CountReaders(_)
         | Request::FetchDevices
         | Request::RevokeDevice(_)
@@ -78,7 +86,8 @@ const fn requests(request: &Request) -> u32 {
 fn size_of(update: &GroupUpdate) -> usize {
     let title = update.title.as_ref().map_or(0, |it| it.as_str().len());
     let description = update.description.as_ref();
-    title + description.map_or(0, |it| it.as_str().len())
+    let photo = update.photo.map_or(0, |_| 16);
+    title + description.map_or(0, |it| it.as_str().len()) + photo
 }
 
 /// The users whom a report names: whether they exist is not told, but looked up.
@@ -99,6 +108,10 @@ const fn sought(by: &FindUsers) -> &[UserName] {
 
 /// How many look-ups the request counts as, besides those of the names in it.
 const fn look_ups(request: &Request) -> u32 {
+    // A secret, which may be anybody's.
+    if let Request::JoinByInvite(_) | Request::LookUpInvite { .. } = request {
+        return 1;
+    }
     let Request::FindUsers(by) = request else {
         return 0;
     };
@@ -117,17 +130,25 @@ pub(super) const fn kind(request: &Request) -> &'static str {
         Request::EditMessage(_) => "edit_message",
         Request::DeleteMessage(_) => "delete_message",
         Request::React(_) => "react",
+        Request::Pin(_) => "pin",
         Request::ChangeAccount(_) => "change_account",
         Request::CreateGroup(_) => "create_group",
         Request::AddMembers(_) => "add_members",
         Request::RemoveMember { .. } => "remove_member",
         Request::LeaveGroup { .. } => "leave_group",
         Request::SetRole(_) => "set_role",
+        Request::Ban(_) => "ban",
         Request::UpdateGroup(_) => "update_group",
         Request::MarkRead { .. } => "mark_read",
         Request::FetchHistory(_) => "fetch_history",
         Request::FetchConversations { .. } => "fetch_conversations",
         Request::FetchMembers(_) => "fetch_members",
+        Request::FetchBans(_) => "fetch_bans",
+        Request::CreateInvite(_) => "create_invite",
+        Request::RevokeInvite(_) => "revoke_invite",
+        Request::JoinByInvite(_) => "join_by_invite",
+        Request::LookUpInvite { .. } => "look_up_invite",
+        Request::FetchInvites(_) => "fetch_invites",
         Request::CountReaders(_) => "count_readers",
         Request::FetchDevices => "fetch_devices",
         Request::RevokeDevice(_) => "revoke_device",

@@ -54,12 +54,18 @@ pub(super) fn presences_reply(presences: Vec<v1::Presence>) -> Reply {
 /// The answer to a request that changes nothing.
 pub(super) fn refused(refusal: Refusal) -> v1::Error {
     let (code, action) = match refusal {
-        Refusal::NotFound | Refusal::Deleted => (ErrorCode::NotFound, Action::Never),
+        Refusal::NotFound | Refusal::Deleted | Refusal::NoInvite => {
+            (ErrorCode::NotFound, Action::Never)
+        }
         Refusal::Conflict => (ErrorCode::Conflict, Action::Never),
-        Refusal::GroupFull | Refusal::TooMany => (ErrorCode::LimitReached, Action::Never),
+        Refusal::GroupFull | Refusal::TooMany | Refusal::TooManyPins | Refusal::TooManyInvites => {
+            (ErrorCode::LimitReached, Action::Never)
+        }
         Refusal::NothingToDo => (ErrorCode::NothingToDo, Action::Never),
         Refusal::NotPossible => (ErrorCode::InvalidArgument, Action::Never),
-        Refusal::NotAllowed | Refusal::ReceiptsHidden => (ErrorCode::NotAllowed, Action::Never),
+        Refusal::NotAllowed | Refusal::Banned | Refusal::ReceiptsHidden => {
+            (ErrorCode::NotAllowed, Action::Never)
+        }
         Refusal::TooLate => (ErrorCode::TooLate, Action::Never),
         Refusal::DeviceRevoked => (ErrorCode::Unauthenticated, Action::SignIn),
     };

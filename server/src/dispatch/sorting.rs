@@ -8,15 +8,16 @@ use magpie_protocol::{
     seq::Seq,
     text::Password,
     wire::{
-        AddMembers, ChangePassword, CountReaders, CreateGroup, EditMessage, FetchHistory,
-        FetchMembers, KnownProfile, React, Report, Request, SendMessage, SetRole, UpdateGroup,
+        AddMembers, Ban, ChangePassword, CountReaders, CreateGroup, CreateInvite, EditMessage,
+        FetchHistory, FetchListed, FetchMembers, JoinByInvite, KnownProfile, Pin, React, Report,
+        Request, RevokeInvite, SendMessage, SetRole, UpdateGroup,
     },
 };
 
 use crate::{
     handler::PushRequest,
     hub::Mailbox,
-    store::{Actor, Append, Command},
+    store::{Actor, Append, Command, InviteDeed, InviteHash},
 };
 
 /// Requests that do not append to the log.
@@ -32,6 +33,12 @@ pub(super) enum Other {
         limit: u32,
     },
     FetchMembers(FetchMembers),
+    FetchBans(FetchListed),
+    LookUpInvite {
+        conversation: ConversationId,
+        hash: InviteHash,
+    },
+    FetchInvites(FetchListed),
     CountReaders(CountReaders),
     FetchDevices,
     RevokeDevice(DeviceId),
@@ -53,6 +60,9 @@ impl Other {
             Self::FetchHistory(_)
             | Self::FetchConversations { .. }
             | Self::FetchMembers(_)
+            | Self::FetchBans(_)
+            | Self::LookUpInvite { .. }
+            | Self::FetchInvites(_)
             | Self::CountReaders(_)
             | Self::FetchDevices
             | Self::RevokeDevice(_)
@@ -74,17 +84,25 @@ pub const fn is_of_one_history(request: &Request) -> bool {
         | Request::EditMessage(_)
         | Request::DeleteMessage(_)
         | Request::React(_)
+        | Request::Pin(_)
         | Request::ChangeAccount(_)
         | Request::CreateGroup(_)
         | Request::AddMembers(_)
         | Request::RemoveMember { .. }
         | Request::LeaveGroup { .. }
         | Request::SetRole(_)
+        | Request::Ban(_)
+        | Request::CreateInvite(_)
+        | Request::RevokeInvite(_)
+        | Request::JoinByInvite(_)
         | Request::UpdateGroup(_)
         | Request::MarkRead { .. } => true,
         Request::FetchHistory(_)
         | Request::FetchConversations { .. }
         | Request::FetchMembers(_)
+        | Request::FetchBans(_)
+        | Request::LookUpInvite { .. }
+        | Request::FetchInvites(_)
         | Request::FetchDevices
         | Request::RevokeDevice(_)
         | Request::SignOut
@@ -119,6 +137,7 @@ pub(super) fn to_append(
             (it.id, Command::DeleteMessage { conversation, seq })
         }
         Request::React(it) => react(it),
+        Request::Pin(it) => pin(it),
         Request::ChangeAccount(it) => {
             let setting = it.setting;
             (it.id, Command::ChangeAccount { setting })
@@ -135,6 +154,10 @@ pub(super) fn to_append(
         Request::LeaveGroup { id, conversation } => (id, Command::LeaveGroup { conversation }),
         Request::UpdateGroup(it) => update_group(it),
         Request::SetRole(it) => set_role(it),
+        Request::Ban(it) => ban(it),
+        Request::CreateInvite(it) => create_invite(&it),
+        Request::RevokeInvite(it) => revoke_invite(&it),
+        Request::JoinByInvite(it) => join_by_invite(&it),
         Request::MarkRead { conversation, seq } => {
             return Err(Other::MarkRead { conversation, seq });
         }
@@ -143,6 +166,15 @@ pub(super) fn to_append(
             return Err(Other::FetchConversations { after, limit });
         }
         Request::FetchMembers(request) => return Err(Other::FetchMembers(request)),
+        Request::FetchBans(request) => return Err(Other::FetchBans(request)),
+        Request::LookUpInvite {
+            conversation,
+            secret,
+        } => {
+            let hash = InviteHash::of(&secret);
+            return Err(Other::LookUpInvite { conversation, hash });
+        }
+        Request::FetchInvites(request) => return Err(Other::FetchInvites(request)),
         Request::CountReaders(request) => return Err(Other::CountReaders(request)),
         Request::FetchDevices => return Err(Other::FetchDevices),
         Request::RevokeDevice(device) => return Err(Other::RevokeDevice(device)),
@@ -184,6 +216,15 @@ fn react(it: React) -> (MessageId, Command) {
     (it.id, command)
 }
 
+fn pin(it: Pin) -> (MessageId, Command) {
+    let command = Command::Pin {
+        conversation: it.conversation,
+        seq: it.seq,
+        pinned: it.pinned,
+    };
+    (it.id, command)
+}
+
 fn add_members(it: AddMembers) -> (MessageId, Command) {
     let command = Command::AddMembers {
         conversation: it.conversation,
@@ -198,6 +239,36 @@ fn update_group(it: UpdateGroup) -> (MessageId, Command) {
         update: it.update,
     };
     (it.id, command)
+}
+
+fn ban(it: Ban) -> (MessageId, Command) {
+    let command = Command::Ban {
+        conversation: it.conversation,
+        name: it.name,
+        banned: it.banned,
+    };
+    (it.id, command)
+}
+
+fn create_invite(it: &CreateInvite) -> (MessageId, Command) {
+    let deed = InviteDeed::Create {
+        hash: InviteHash::of(&it.secret),
+        bounds: it.bounds,
+    };
+    (it.id, invite(it.conversation, deed))
+}
+
+const fn revoke_invite(it: &RevokeInvite) -> (MessageId, Command) {
+    (it.id, invite(it.conversation, InviteDeed::Revoke(it.seq)))
+}
+
+fn join_by_invite(it: &JoinByInvite) -> (MessageId, Command) {
+    let deed = InviteDeed::Join(InviteHash::of(&it.secret));
+    (it.id, invite(it.conversation, deed))
+}
+
+const fn invite(conversation: ConversationId, deed: InviteDeed) -> Command {
+    Command::Invite { conversation, deed }
 }
 
 fn set_role(it: SetRole) -> (MessageId, Command) {

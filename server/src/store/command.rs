@@ -2,15 +2,17 @@
 
 use std::time::Duration;
 
+use aws_lc_rs::digest::{Context, SHA256};
 use bytes::Bytes;
 use magpie_protocol::{
     id::{ConversationId, DeviceId, MessageId, UserId},
+    invite::InviteSecret,
     message::{Edit, Emoji, NewMessage},
     role::Role,
     seq::{Position, Seq},
     setting::Setting,
     text::{Title, UserName},
-    wire::{GroupUpdate, Target},
+    wire::{GroupUpdate, InviteBounds, Target},
 };
 
 use super::event::encode_hidden;
@@ -74,6 +76,15 @@ pub enum Command {
         /// Take it back.
         removed: bool,
     },
+    /// Pin a message for everybody, or take it off.
+    Pin {
+        /// Where the message is.
+        conversation: ConversationId,
+        /// Its place there.
+        seq: Seq,
+        /// Pin it.
+        pinned: bool,
+    },
     /// Change a setting of the actor's own. The first one makes their account log.
     ChangeAccount {
         /// What is to be.
@@ -99,6 +110,22 @@ pub enum Command {
         conversation: ConversationId,
         /// Whom.
         name: UserName,
+    },
+    /// Keep a user out of a group, or end that.
+    Ban {
+        /// Which group.
+        conversation: ConversationId,
+        /// Whom.
+        name: UserName,
+        /// Keep them out.
+        banned: bool,
+    },
+    /// Something about an invite to a group.
+    Invite {
+        /// Which group.
+        conversation: ConversationId,
+        /// What.
+        deed: InviteDeed,
     },
     /// Leave a group.
     LeaveGroup {
@@ -138,10 +165,13 @@ impl Command {
             | Self::EditMessage { .. }
             | Self::DeleteMessage { .. }
             | Self::React { .. }
+            | Self::Pin { .. }
             | Self::ChangeAccount { .. }
             | Self::CreateGroup { .. }
             | Self::AddMembers { .. }
             | Self::RemoveMember { .. }
+            | Self::Ban { .. }
+            | Self::Invite { .. }
             | Self::LeaveGroup { .. }
             | Self::SetRole { .. }
             | Self::UpdateGroup { .. } => None,
@@ -156,6 +186,7 @@ impl Command {
                 ..
             }
             | Self::RemoveMember { name, .. }
+            | Self::Ban { name, .. }
             | Self::SetRole { name, .. } => std::slice::from_ref(name),
             Self::CreateGroup { names, .. } | Self::AddMembers { names, .. } => names,
             Self::SendMessage {
@@ -165,10 +196,57 @@ impl Command {
             | Self::EditMessage { .. }
             | Self::DeleteMessage { .. }
             | Self::React { .. }
+            | Self::Pin { .. }
             | Self::ChangeAccount { .. }
+            | Self::Invite { .. }
             | Self::LeaveGroup { .. }
             | Self::UpdateGroup { .. } => &[],
         }
+    }
+}
+
+/// What is done about an invite.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum InviteDeed {
+    /// Whoever has a secret may join.
+    Create {
+        /// Of the secret.
+        hash: InviteHash,
+        /// How long it is of use.
+        bounds: InviteBounds,
+    },
+    /// The invite that was created by this event ends.
+    Revoke(Seq),
+    /// The actor joins by the one with this hash.
+    Join(InviteHash),
+}
+
+/// SHA-256 of the secret of an invite: who reads the store cannot join by it.
+#[derive(Clone, Copy, Eq, PartialEq)]
+pub struct InviteHash([u8; 32]);
+
+impl InviteHash {
+    /// Of this secret.
+    #[must_use]
+    pub fn of(secret: &InviteSecret) -> Self {
+        let mut context = Context::new(&SHA256);
+        context.update(b"magpie invite");
+        context.update(&secret.reveal());
+        let mut hash = [0; 32];
+        hash.copy_from_slice(context.finish().as_ref());
+        Self(hash)
+    }
+
+    /// Its bytes.
+    #[must_use]
+    pub const fn bytes(&self) -> [u8; 32] {
+        self.0
+    }
+}
+
+impl std::fmt::Debug for InviteHash {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("InviteHash")
     }
 }
 
@@ -201,7 +279,8 @@ pub enum Refusal {
     #[error("the group is full")]
     GroupFull,
     /// It is as asked already: everybody named is a member, the message is deleted,
-    /// the reaction is set or not, the member has the role, the group is so.
+    /// the reaction is set or not, the message is pinned or not, the member has the role,
+    /// the user is banned or not, the group is so.
     #[error("it is as asked already")]
     NothingToDo,
     /// A direct conversation has no members to add or remove, and no roles; oneself is
@@ -219,12 +298,24 @@ pub enum Refusal {
     /// The message was deleted.
     #[error("the message was deleted")]
     Deleted,
-    /// The message was committed too long ago.
-    #[error("the time in which a message may be edited is over")]
+    /// The message was committed too long ago, or the invite would have expired.
+    #[error("the time in which it was possible is over")]
     TooLate,
     /// The message has as many edits, or different reactions, as there may be.
     #[error("the message has as many edits or reactions as it may have")]
     TooMany,
+    /// Somebody who is to be added is kept out of the group.
+    #[error("somebody among them is banned from the group: an admin must end that first")]
+    Banned,
+    /// The invite is unknown, expired, used up or revoked, or not for this actor: the same answer.
+    #[error("the invite is of no use: it is wrong, or expired, used up or revoked")]
+    NoInvite,
+    /// As many invites to the group are of use as may be.
+    #[error("the group has as many invites as it may have: revoke one first")]
+    TooManyInvites,
+    /// As many messages are pinned as may be.
+    #[error("as many messages are pinned here as may be: take one off first")]
+    TooManyPins,
     /// The actor's device was revoked meanwhile.
     #[error("the device was revoked")]
     DeviceRevoked,

@@ -39,6 +39,16 @@ pub(super) enum EventKind {
     RoleChanged,
     /// A group was changed in what is said of it.
     GroupUpdated,
+    /// The sender pinned a message, or took it off.
+    Pinned,
+    /// A user was banned from a group, or their ban ended.
+    MemberBanned,
+    /// Whoever has a secret may join the group.
+    InviteCreated,
+    /// An invite was ended.
+    InviteRevoked,
+    /// The sender joined by an invite.
+    MemberJoined,
 }
 
 impl EventKind {
@@ -57,6 +67,11 @@ impl EventKind {
             Self::AccountChanged => 20,
             Self::RoleChanged => 30,
             Self::GroupUpdated => 31,
+            Self::Pinned => 50,
+            Self::MemberBanned => 51,
+            Self::InviteCreated => 52,
+            Self::InviteRevoked => 53,
+            Self::MemberJoined => 54,
         }
     }
 
@@ -75,6 +90,11 @@ impl EventKind {
             20 => Self::AccountChanged,
             30 => Self::RoleChanged,
             31 => Self::GroupUpdated,
+            50 => Self::Pinned,
+            51 => Self::MemberBanned,
+            52 => Self::InviteCreated,
+            53 => Self::InviteRevoked,
+            54 => Self::MemberJoined,
             _ => return None,
         })
     }
@@ -184,9 +204,16 @@ pub(super) fn stored_change(
         | EventKind::Reacted
         | EventKind::RoleChanged
         | EventKind::GroupUpdated
+        | EventKind::Pinned
+        | EventKind::InviteCreated
+        | EventKind::InviteRevoked
         | EventKind::AccountChanged => return Ok(None),
         EventKind::MemberLeft => return Ok(Some(MembershipChange::Left(sender))),
-        EventKind::GroupCreated | EventKind::MembersAdded | EventKind::MemberRemoved => {}
+        EventKind::MemberJoined => return Ok(Some(MembershipChange::Joined(vec![sender]))),
+        EventKind::GroupCreated
+        | EventKind::MembersAdded
+        | EventKind::MemberRemoved
+        | EventKind::MemberBanned => {}
     }
     let content = v1::EventContent::decode(body).map_err(|reason| StoreError::Corrupt {
         what: format!("an event's body cannot be decoded: {reason}"),
@@ -197,8 +224,17 @@ pub(super) fn stored_change(
         Some(Kind::MemberRemoved(v1::MemberRemoved { member: Some(user) })) => {
             return Ok(Some(MembershipChange::Left(user_id(&user)?)));
         }
+        Some(Kind::MemberBanned(v1::MemberBanned {
+            member: Some(user),
+            removed,
+            ..
+        })) => {
+            let user = user_id(&user)?;
+            return Ok(removed.then_some(MembershipChange::Left(user)));
+        }
         Some(
             Kind::MemberRemoved(_)
+            | Kind::MemberBanned(_)
             | Kind::Message(_)
             | Kind::MemberLeft(_)
             | Kind::MessageEdited(_)
@@ -206,6 +242,10 @@ pub(super) fn stored_change(
             | Kind::Reacted(_)
             | Kind::RoleChanged(_)
             | Kind::GroupUpdated(_)
+            | Kind::Pinned(_)
+            | Kind::InviteCreated(_)
+            | Kind::InviteRevoked(_)
+            | Kind::MemberJoined(_)
             | Kind::AccountChanged(_)
             | Kind::Hidden(_),
         )
@@ -265,11 +305,16 @@ pub(super) fn stored_message(body: &[u8]) -> Result<Option<v1::Message>, StoreEr
             | Kind::GroupCreated(_)
             | Kind::MembersAdded(_)
             | Kind::MemberRemoved(_)
+            | Kind::MemberBanned(_)
             | Kind::MemberLeft(_)
             | Kind::MessageDeleted(_)
             | Kind::Reacted(_)
             | Kind::RoleChanged(_)
             | Kind::GroupUpdated(_)
+            | Kind::Pinned(_)
+            | Kind::InviteCreated(_)
+            | Kind::InviteRevoked(_)
+            | Kind::MemberJoined(_)
             | Kind::AccountChanged(_)
             | Kind::Hidden(_),
         )
@@ -340,7 +385,7 @@ mod tests {
 
     #[test]
     fn a_kind_is_found_by_its_number() {
-        for number in (1..=8).chain([20, 30, 31]) {
+        for number in (1..=8).chain([20, 30, 31, 50, 51, 52, 53, 54]) {
             let kind = EventKind::from_number(number).unwrap();
             assert_eq!(i64::from(kind.number()), number);
         }

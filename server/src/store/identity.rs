@@ -8,7 +8,7 @@ use magpie_protocol::{
     wire::{GroupUpdate, Target},
 };
 
-use super::{Append, Command};
+use super::{Append, Command, InviteDeed};
 
 // Where a UUID says its version and variant (RFC 9562, sections 4.1 and 4.2).
 const VERSION: u128 = 0xf << 76;
@@ -58,8 +58,11 @@ pub(super) fn destination(
         Command::EditMessage { conversation, .. }
         | Command::DeleteMessage { conversation, .. }
         | Command::React { conversation, .. }
+        | Command::Pin { conversation, .. }
         | Command::AddMembers { conversation, .. }
         | Command::RemoveMember { conversation, .. }
+        | Command::Ban { conversation, .. }
+        | Command::Invite { conversation, .. }
         | Command::LeaveGroup { conversation }
         | Command::SetRole { conversation, .. }
         | Command::UpdateGroup { conversation, .. } => Some(*conversation),
@@ -109,6 +112,10 @@ pub(super) fn request_digest(conversation: ConversationId, command: &Command) ->
             context.update(&seq.get().to_be_bytes());
             context.update(emoji.as_str().as_bytes());
         }
+        Command::Pin { seq, pinned, .. } => {
+            context.update(if *pinned { b"pin" } else { b"unpin" });
+            context.update(&seq.get().to_be_bytes());
+        }
         Command::ChangeAccount { setting } => {
             context.update(b"account");
             context.update(&setting.encoded());
@@ -126,6 +133,11 @@ pub(super) fn request_digest(conversation: ConversationId, command: &Command) ->
             context.update(b"remove");
             context.update(name.as_str().as_bytes());
         }
+        Command::Ban { name, banned, .. } => {
+            context.update(if *banned { b"ban" } else { b"unban" });
+            context.update(name.as_str().as_bytes());
+        }
+        Command::Invite { deed, .. } => update_invite(&mut context, deed),
         Command::LeaveGroup { conversation: _ } => context.update(b"leave"),
         Command::UpdateGroup { update, .. } => {
             context.update(b"update");
@@ -140,6 +152,25 @@ pub(super) fn request_digest(conversation: ConversationId, command: &Command) ->
     finish(context)
 }
 
+fn update_invite(context: &mut Context, deed: &InviteDeed) {
+    match deed {
+        InviteDeed::Create { hash, bounds } => {
+            context.update(b"invite");
+            context.update(&hash.bytes());
+            context.update(&bounds.expires_at_ms.unwrap_or(0).to_be_bytes());
+            context.update(&bounds.uses_max.unwrap_or(0).to_be_bytes());
+        }
+        InviteDeed::Revoke(seq) => {
+            context.update(b"revoke");
+            context.update(&seq.get().to_be_bytes());
+        }
+        InviteDeed::Join(hash) => {
+            context.update(b"join");
+            context.update(&hash.bytes());
+        }
+    }
+}
+
 fn update_group(context: &mut Context, update: &GroupUpdate) {
     let title = update.title.as_ref().map(Title::as_str);
     let description = update.description.as_ref().map(Description::as_str);
@@ -147,11 +178,18 @@ fn update_group(context: &mut Context, update: &GroupUpdate) {
         context.update(if text.is_some() { b"\0+" } else { b"\0-" });
         context.update(text.unwrap_or_default().as_bytes());
     }
-    context.update(match update.announcement_only {
-        None => b"-",
-        Some(false) => b"0",
-        Some(true) => b"1",
-    });
+    for flag in [update.announcement_only, update.history_for_newcomers] {
+        context.update(match flag {
+            None => b"-",
+            Some(false) => b"0",
+            Some(true) => b"1",
+        });
+    }
+    match update.photo {
+        None => context.update(b"-"),
+        Some(None) => context.update(b"0"),
+        Some(Some(photo)) => context.update(&photo.bytes()),
+    }
 }
 
 // The order of names means nothing. Neither a title nor a name holds NUL.

@@ -15,7 +15,7 @@ use magpie_protocol::{
     id::{ConversationId, DeviceId, UserId},
     seq::{Position, Seq},
     text::UserName,
-    wire::{CountReaders, FetchHistory, FetchMembers, v1},
+    wire::{CountReaders, FetchHistory, FetchListed, FetchMembers, v1},
 };
 
 mod account;
@@ -40,7 +40,10 @@ mod wakes;
 pub use self::{
     account::{Account, CreateUser, Device, DeviceLine, NewDevice, PutDevice, User},
     broadcasts::{Broadcast, BroadcastStore, NewBroadcast, Recipient},
-    command::{Actor, Append, Command, Committed, LogEvent, MembershipChange, Outcome, Refusal},
+    command::{
+        Actor, Append, Command, Committed, InviteDeed, InviteHash, LogEvent, MembershipChange,
+        Outcome, Refusal,
+    },
     epoch::{History, LogState, NewEpoch},
     identity::{account_log, direct_conversation},
     operators::{
@@ -291,6 +294,29 @@ pub trait Store:
         user: UserId,
         request: FetchMembers,
     ) -> Result<Option<v1::Members>, StoreError>;
+
+    /// Who is kept out of a group, for its admins and its owner.
+    async fn bans(
+        &self,
+        user: UserId,
+        request: FetchListed,
+    ) -> Result<Result<v1::Bans, Refusal>, StoreError>;
+
+    /// Invites to a group, for its admins and its owner.
+    async fn invites(
+        &self,
+        user: UserId,
+        request: FetchListed,
+    ) -> Result<Result<v1::Invites, Refusal>, StoreError>;
+
+    /// To which group an invite leads; `None` to whom it does not let in, or if it is of no use
+    /// at this time.
+    async fn invite_preview(
+        &self,
+        user: UserId,
+        invite: (ConversationId, InviteHash),
+        now_ms: i64,
+    ) -> Result<Option<v1::InvitePreview>, StoreError>;
 
     /// How many have read each of these messages: members since it was sent, without its
     /// sender and without those who hide read receipts. Refused to who is no member, or may

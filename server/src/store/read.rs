@@ -338,6 +338,20 @@ pub(in crate::store) struct Edited {
     pub(in crate::store) message: v1::Message,
 }
 
+/// What a user may read of a conversation, by their memberships in the order in which they
+/// began: the same, each part once. The first event and the last one of each.
+pub(in crate::store) fn apart(memberships: Vec<(i64, i64)>) -> Vec<(i64, i64)> {
+    let mut parts: Vec<(i64, i64)> = Vec::with_capacity(memberships.len());
+    for (mut from, to) in memberships {
+        // Who may read what came before their membership may have been there.
+        while let Some((first, _)) = parts.pop_if(|(_, last)| *last >= from) {
+            from = from.min(first);
+        }
+        parts.push((from, to));
+    }
+    parts
+}
+
 /// How many have read messages, while it is counted.
 pub(in crate::store) struct Readers {
     /// Rising, and never empty.

@@ -11,7 +11,9 @@
 //! (`postgres/batch.rs`), which writes those that [`may_post`] lets pass.
 
 mod account;
+mod bans;
 mod groups;
+mod invites;
 mod messages;
 mod roles;
 
@@ -33,15 +35,17 @@ use magpie_protocol::{
 
 pub(super) use self::{
     account::change_account,
+    bans::{ban, may_list},
     groups::{
-        Count, Said, add_members, create_group, each_once, leave, may_add, remove_member,
+        Count, Named, Said, add_members, create_group, each_once, leave, may_add, remove_member,
         update_group,
     },
+    invites::{Invite, InviteChange, InvitePermit, create_invite, join, revoke_invite},
     messages::{
         Change, Reacted, Subject, begin_direct, change, is_hidden, least_role, may_post, mentioned,
         message, post,
     },
-    roles::{set_role, stored_role},
+    roles::{Action, set_role, stored_role},
 };
 use super::{
     Append, Command, MembershipChange, Outcome, Refusal, StoreError,
@@ -202,6 +206,10 @@ pub(super) enum Permit<'a> {
     AddMembers(Place, &'a [UserName]),
     /// See [`remove_member`].
     RemoveMember(Joined, &'a UserName),
+    /// See [`ban`].
+    Ban(Joined, &'a UserName, bool),
+    /// Something about an invite.
+    Invite(InvitePermit),
     /// See [`leave`].
     Leave(Joined),
     /// See [`set_role`].
@@ -262,6 +270,10 @@ pub(super) fn permit<'a>(
             false => change(*seq, Change::React(emoji)),
             true => change(*seq, Change::Unreact(emoji)),
         },
+        (Command::Pin { seq, pinned, .. }, _) => match pinned {
+            true => change(*seq, Change::Pin),
+            false => change(*seq, Change::Unpin),
+        },
         (Command::ChangeAccount { setting }, place) => {
             let joined = place.map(|_| joined(standing)).transpose()?;
             let place = joined.map(|joined| joined.place);
@@ -277,6 +289,8 @@ pub(super) fn permit<'a>(
             Ok(Permit::AddMembers(place, names))
         }
         (Command::RemoveMember { name, .. }, _) => Ok(Permit::RemoveMember(group(standing)?, name)),
+        (Command::Ban { name, banned, .. }, _) => Ok(Permit::Ban(group(standing)?, name, *banned)),
+        (Command::Invite { deed, .. }, _) => Ok(Permit::Invite(invites::permit(*deed, standing)?)),
         (Command::LeaveGroup { .. }, _) => Ok(Permit::Leave(group(standing)?)),
         (Command::UpdateGroup { update, .. }, _) => {
             Ok(Permit::UpdateGroup(group(standing)?, update))
@@ -329,7 +343,11 @@ pub(super) enum Members {
     /// Who was before.
     Same,
     /// These too, each in a role; in a direct conversation in none.
-    Join(Vec<(Arc<Person>, Option<Role>)>),
+    Join {
+        people: Vec<(Arc<Person>, Option<Role>)>,
+        /// They may read all that came before, too.
+        from_beginning: bool,
+    },
     /// Not this one: it is the last event that they may read. If the group was theirs, it is
     /// the heir's from here on.
     Leave {
@@ -344,7 +362,7 @@ impl Members {
     pub(super) fn change(&self) -> Option<MembershipChange> {
         match self {
             Self::Same | Self::SetRoles(_) => None,
-            Self::Join(people) => {
+            Self::Join { people, .. } => {
                 let ids = people.iter().map(|(person, _)| person.id).collect();
                 Some(MembershipChange::Joined(ids))
             }
@@ -368,6 +386,16 @@ pub(super) enum Aside {
     React(Seq, String),
     /// It stood until the event.
     Unreact(Seq, String),
+    /// They are kept out of the group from the event on.
+    Ban(Arc<Person>),
+    /// They were until the event.
+    Unban(Arc<Person>),
+    /// Of an invite.
+    Invite(InviteChange),
+    /// It is pinned from the event on.
+    Pin(Seq),
+    /// It was pinned until the event.
+    Unpin(Seq),
     /// The group is otherwise from the event on, in what is `Some`.
     UpdateGroup(GroupUpdate),
     /// For what the sender is woken from now on, in a conversation or in all.

@@ -12,16 +12,16 @@ use magpie_protocol::{
     push::{PushAddress, PushToken},
     seq::Position,
     text::UserName,
-    wire::{CountReaders, FetchHistory, FetchMembers, KnownProfile, v1},
+    wire::{CountReaders, FetchHistory, FetchListed, FetchMembers, KnownProfile, v1},
 };
 use magpie_server::store::{
     Account, AccountChange, Addressed, AdminAct, Append, Broadcast, BroadcastStore, CandidatePage,
     CandidatePlace, Committed, Confirm, Connect, CreateUser, Departure, Device, DeviceLine,
-    DueSync, DueWake, Generation, HistoryPage, LogState, Look, MarkRead, Marked, Membership,
-    NewBroadcast, NewDevice, NewReport, NewWake, OperatorStore, PeopleStore, Positions, Presence,
-    PresenceStore, Preview, PutDevice, ReadLimit, Recipient, Refusal, Report, Schedule, Shard,
-    SharedStore, SnapshotPage, SnapshotPlace, Statistics, Store, StoreError, Stretch, SyncStore,
-    UserPage, WakeStore, WorthyStretch,
+    DueSync, DueWake, Generation, HistoryPage, InviteHash, LogState, Look, MarkRead, Marked,
+    Membership, NewBroadcast, NewDevice, NewReport, NewWake, OperatorStore, PeopleStore, Positions,
+    Presence, PresenceStore, Preview, PutDevice, ReadLimit, Recipient, Refusal, Report, Schedule,
+    Shard, SharedStore, SnapshotPage, SnapshotPlace, Statistics, Store, StoreError, Stretch,
+    SyncStore, UserPage, WakeStore, WorthyStretch,
 };
 use tokio::sync::RwLock;
 
@@ -139,6 +139,13 @@ pass_on! {
     snapshot_page(user: UserId, place: SnapshotPlace, held: Option<u64>, limit: ReadLimit) -> SnapshotPage;
     memberships(conversation: ConversationId, ended_after: Position) -> Vec<Membership>;
     members(user: UserId, request: FetchMembers) -> Option<v1::Members>;
+    bans(user: UserId, request: FetchListed) -> Result<v1::Bans, Refusal>;
+    invites(user: UserId, request: FetchListed) -> Result<v1::Invites, Refusal>;
+    invite_preview(
+        user: UserId,
+        invite: (ConversationId, InviteHash),
+        now_ms: i64
+    ) -> Option<v1::InvitePreview>;
     count_readers(user: UserId, request: CountReaders) -> Result<Vec<u64>, Refusal>;
     hiding_receipts(users: &[UserId]) -> HashSet<UserId>;
     history(user: UserId, request: FetchHistory) -> Option<HistoryPage>;

@@ -28,3 +28,4 @@ mod receipts;
 mod reconnects;
 mod seen;
 mod sessions;
+mod trust;

@@ -1,12 +1,7 @@
 //! A server of its own for each test, and peers that say exactly what they are
 //! told to.
 
-use std::{
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use magpie_protocol::{
@@ -23,15 +18,17 @@ use magpie_server::{
     store::{SharedStore, embedded},
     tls::{self, Source},
 };
-use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
-use rustls_pki_types::{CertificateDer, ServerName, pem::PemObject as _};
+use rustls::SupportedProtocolVersion;
+use rustls_pki_types::ServerName;
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
     time::timeout,
 };
-use tokio_rustls::{TlsConnector, client::TlsStream};
+use tokio_rustls::client::TlsStream;
+
+use crate::trust::connector;
 
 /// Longer than anything should take; reached only by a failing test.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -194,25 +191,6 @@ impl World {
         let pages = peer.caught_up().await;
         (peer, pages)
     }
-}
-
-/// What makes TLS connections to a server that this authority vouches for.
-pub(crate) fn connector(
-    ca: &Path,
-    alpn: &[&[u8]],
-    versions: &[&'static SupportedProtocolVersion],
-) -> TlsConnector {
-    let mut roots = RootCertStore::empty();
-    roots
-        .add(CertificateDer::from_pem_file(ca).unwrap())
-        .unwrap();
-    let mut config = ClientConfig::builder_with_provider(tls::provider())
-        .with_protocol_versions(versions)
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    config.alpn_protocols = alpn.iter().map(|it| it.to_vec()).collect();
-    TlsConnector::from(Arc::new(config))
 }
 
 pub(crate) fn fresh_id() -> Bytes {
@@ -486,6 +464,9 @@ impl Peer {
                 server_frame::Body::History(it) => it.in_reply_to,
                 server_frame::Body::Conversations(it) => it.in_reply_to,
                 server_frame::Body::Members(it) => it.in_reply_to,
+                server_frame::Body::Bans(it) => it.in_reply_to,
+                server_frame::Body::Invites(it) => it.in_reply_to,
+                server_frame::Body::InvitePreview(it) => it.in_reply_to,
                 server_frame::Body::ReaderCounts(it) => it.in_reply_to,
                 server_frame::Body::Devices(it) => it.in_reply_to,
                 server_frame::Body::Profiles(it) => it.in_reply_to,

@@ -312,6 +312,7 @@ fn what_is_said_of_a_group_is_followed_in_its_order() {
             title: title.map(str::to_owned),
             description: None,
             announcement_only: on,
+            ..v1::GroupUpdated::default()
         };
         change(seq, Kind::GroupUpdated(updated))
     };

@@ -10,6 +10,7 @@ use prost::Message as _;
 use super::{
     ALL, NOON, Player, World,
     messages::{delete, edit, react, unreact},
+    pins::pin,
     seqs,
     wakes::{candidates, due, record, with_push},
 };
@@ -298,4 +299,30 @@ pub(in crate::store) async fn who_is_blocked_learns_not_how_far_the_other_has_co
     let deleted = world.store.change_account(bob.id(), None, &delete).await;
     assert_eq!(deleted, Ok(Some(vec![device])));
     assert_eq!(world.store.silent(&[bob.id()]).await, Ok(vec![]));
+}
+
+/// D10.
+pub(in crate::store) async fn what_somebody_blocked_pins_is_pinned_for_them_alone(world: World) {
+    let (alice, bob) = (world.player("alice").await, world.player("bob").await);
+    let (direct, _) = world.accept(world.to(&bob, &alice, "one")).await;
+    world.accept(world.to(&bob, &alice, "two")).await;
+    block(&world, &bob, &alice).await;
+    world.make(&alice, pin(direct, 1, true)).await;
+    assert_eq!(shown(&world, &bob, direct).await, [1, 2]);
+    assert_eq!(world.pinned(&alice, direct).await, [1]);
+    assert_eq!(world.pinned(&bob, direct).await, [0; 0]);
+    let not_theirs = world.refused(&bob, pin(direct, 1, false)).await;
+    assert_eq!(not_theirs, Refusal::NothingToDo);
+    // Taken off, it is as hidden as it was.
+    world.make(&alice, pin(direct, 1, false)).await;
+    assert_eq!(shown(&world, &bob, direct).await, [1, 2]);
+    world.make(&alice, pin(direct, 1, true)).await;
+    // It is the other's as well, once they pin it, and comes off for both.
+    world.make(&bob, pin(direct, 1, true)).await;
+    assert_eq!(world.pinned(&bob, direct).await, [1]);
+    world.make(&alice, pin(direct, 1, false)).await;
+    assert_eq!(shown(&world, &bob, direct).await, [1, 2, 6, 7]);
+    for of in [&alice, &bob] {
+        assert_eq!(world.pinned(of, direct).await, [0; 0]);
+    }
 }

@@ -11,7 +11,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use magpie_protocol::{
     id::{ConversationId, UserId},
     role::Role,
-    seq::Seq,
     setting::Setting,
 };
 #[cfg(test)]
@@ -292,7 +291,10 @@ impl Model {
                     (_, None) | (None, _) => false,
                 }
             }
-            Command::UpdateGroup { .. } => false,
+            Command::UpdateGroup { .. }
+            | Command::Pin { .. }
+            | Command::Ban { .. }
+            | Command::Invite { .. } => false,
             Command::SetRole {
                 conversation,
                 name,
@@ -306,10 +308,6 @@ impl Model {
             }
             Command::LeaveGroup { conversation } => is_member(conversation, actor),
         }
-    }
-
-    fn may(&self, request: &Append, conversation: ConversationId, at: Seq, deed: Deed) -> bool {
-        self.may_change(request.actor.user, conversation, at.get(), deed)
     }
 
     fn take(&mut self, event: LogEvent) {

@@ -1,7 +1,7 @@
 //! What each role may, and how roles change hands.
 
 use magpie_protocol::{
-    id::ConversationId,
+    id::{ConversationId, MediaId},
     role::Role,
     wire::{
         FetchMembers, GroupUpdate, Target,
@@ -220,7 +220,7 @@ pub(in crate::store) async fn in_a_direct_conversation_there_are_no_roles(world:
     assert_eq!(world.refused(&bob, of_alice).await, Refusal::NotAllowed);
 }
 
-fn update(conversation: ConversationId, update: GroupUpdate) -> Command {
+pub(super) fn update(conversation: ConversationId, update: GroupUpdate) -> Command {
     Command::UpdateGroup {
         conversation,
         update,
@@ -248,6 +248,8 @@ pub(in crate::store) async fn a_group_is_changed_by_who_looks_after_it(world: Wo
         title: Some("Coffee".to_owned().try_into().unwrap()),
         description: Some("since 1652".to_owned().try_into().unwrap()),
         announcement_only: Some(false),
+        photo: Some(Some(MediaId::new([7; 16]))),
+        history_for_newcomers: Some(false),
     };
     let command = update(tea, all.clone());
     assert_eq!(
@@ -261,6 +263,8 @@ pub(in crate::store) async fn a_group_is_changed_by_who_looks_after_it(world: Wo
         title: Some("Coffee".to_owned()),
         description: Some("since 1652".to_owned()),
         announcement_only: None,
+        photo: Some(vec![7; 16].into()),
+        history_for_newcomers: None,
     };
     assert_eq!(kind(&committed.events[0]), Kind::GroupUpdated(changed));
     assert_eq!(world.accept(request.clone()).await.1, 2);
@@ -272,7 +276,9 @@ pub(in crate::store) async fn a_group_is_changed_by_who_looks_after_it(world: Wo
     let again = update(tea, all);
     assert_eq!(world.refused(&alice, again).await, Refusal::NothingToDo);
     world.set(&alice, tea, &bob, Role::Admin).await;
+    assert_eq!(world.described(&bob, tea).await.photo, vec![7; 16]);
     let nothing = GroupUpdate {
+        photo: Some(None),
         description: Some(String::new().try_into().unwrap()),
         ..GroupUpdate::default()
     };
@@ -280,6 +286,7 @@ pub(in crate::store) async fn a_group_is_changed_by_who_looks_after_it(world: Wo
     let described = world.described(&bob, tea).await;
     let said = (described.title.as_str(), described.description.as_str());
     assert_eq!(said, ("Coffee", ""));
+    assert_eq!(described.photo, "");
     let (direct, _) = world.accept(world.to(&alice, &bob, "hello")).await;
     let command = update(direct, title("Us"));
     assert_eq!(world.refused(&alice, command).await, Refusal::NotPossible);
@@ -326,13 +333,16 @@ pub(in crate::store) async fn who_left_does_not_learn_what_a_group_is_called_now
     let secret = GroupUpdate {
         description: Some("a secret".to_owned().try_into().unwrap()),
         announcement_only: Some(true),
+        photo: Some(Some(MediaId::new([7; 16]))),
+        history_for_newcomers: Some(true),
         ..title("Green tea")
     };
     world.make(&alice, update(tea, secret)).await;
     let described = world.described(&bob, tea).await;
     assert_eq!(described.title, "Black tea");
     assert_eq!(described.description, "");
-    assert!(!described.announcement_only);
+    assert!(!described.announcement_only && !described.history_for_newcomers);
+    assert_eq!(described.photo, "");
     assert_eq!(world.described(&alice, tea).await.title, "Green tea");
     let command = update(tea, title("Mine"));
     assert_eq!(world.refused(&bob, command).await, Refusal::NotFound);

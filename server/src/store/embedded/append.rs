@@ -1,14 +1,17 @@
 //! Appending to the log: the facts of each command are found here, `rules` decides,
 //! and `log` writes.
 
-use std::{collections::HashSet, sync::Arc};
+use std::sync::Arc;
 
 use magpie_protocol::{role::Role, text::UserName};
 
-use super::{blocks, log::Log, rows, writer::Writer};
+use super::{bans, blocks, invites, log::Log, rows, writer::Writer};
 use crate::store::{
     Append, Committed, Outcome, Refusal, StoreError,
-    rules::{self, Asked, Change, Effect, Joined, Permit, Person, Place, Reacted, Standing},
+    rules::{
+        self, Asked, Change, Effect, InvitePermit, Joined, Named, Permit, Person, Place, Reacted,
+        Standing,
+    },
 };
 
 /// Appends a batch. See [`crate::store::Store::append`].
@@ -136,7 +139,9 @@ impl Log<'_> {
                     Change::React(emoji) | Change::Unreact(emoji) => {
                         self.reacted(place, seq, sender, emoji.as_str())?
                     }
-                    Change::Edit(..) | Change::Delete => Reacted::default(),
+                    Change::Edit(..) | Change::Delete | Change::Pin | Change::Unpin => {
+                        Reacted::default()
+                    }
                 };
                 let facts = (subject, reacted);
                 hidden = rules::is_hidden(change, is_blocked, &facts);
@@ -149,22 +154,26 @@ impl Log<'_> {
             }
             Permit::AddMembers(place, names) => {
                 let people = self.people(names)?;
-                let mut present = HashSet::new();
+                let mut named = Named::default();
                 for person in &people {
                     if self.role(place, person)?.is_some() {
-                        present.insert(person.key);
+                        named.present.insert(person.key);
+                    } else if bans::is_banned(self.connection, place, person)? {
+                        named.banned.insert(person.key);
                     }
                 }
-                let count = rules::Count {
-                    count: self.member_count(place)?,
-                    members_max: self.members_max,
-                };
-                rules::add_members(place, people, &present, count)?
+                rules::add_members(place, people, &named, self.count(place)?)?
             }
             Permit::RemoveMember(joined, name) => {
                 let (person, role) = self.member(joined.place, name)?;
                 rules::remove_member(joined, sender, person, role)?
             }
+            Permit::Ban(joined, name, banned) => {
+                let (person, role) = self.member(joined.place, name)?;
+                let is_banned = bans::is_banned(self.connection, joined.place, &person)?;
+                rules::ban(joined, sender, (person, role), is_banned, banned)?
+            }
+            Permit::Invite(permit) => self.decide_invite(permit, sender)?,
             Permit::Leave(Joined { place, role }) => {
                 let heir = match role {
                     Role::Owner => self.heir(place)?,
@@ -181,6 +190,29 @@ impl Log<'_> {
             }
         };
         Ok((effect, hidden))
+    }
+
+    fn decide_invite(&self, permit: InvitePermit, sender: &Arc<Person>) -> Result<Effect, Stop> {
+        let now = self.committed_at_ms;
+        Ok(match permit {
+            InvitePermit::Create(joined, hash, bounds) => {
+                let same = invites::by_hash(self.connection, joined.place, &hash)?;
+                let count = invites::count(self.connection, joined.place, now)?;
+                rules::create_invite(joined, (hash, bounds), same.as_ref(), count, now)?
+            }
+            InvitePermit::Revoke(joined, seq) => {
+                let subject = self.subject(joined.place, seq, sender)?;
+                let is_there = invites::is_there(self.connection, joined.place, seq)?;
+                rules::revoke_invite((joined, seq), subject, is_there)?
+            }
+            InvitePermit::Join(place, role, hash) => {
+                let invite = invites::by_hash(self.connection, place, &hash)?;
+                let is_banned = bans::is_banned(self.connection, place, sender)?;
+                let count = self.count(place)?;
+                let place = (place, role);
+                rules::join(place, sender, invite.as_ref(), is_banned, count, now)?
+            }
+        })
     }
 
     fn role(&mut self, place: Place, user: &Person) -> Result<Option<Role>, StoreError> {

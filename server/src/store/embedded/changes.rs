@@ -8,7 +8,7 @@ use magpie_protocol::{
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
-    blocks,
+    blocks, invites,
     log::Log,
     notify::SET_NOTIFY,
     people, presence, receipts,
@@ -23,12 +23,16 @@ use crate::store::{
 /// An event, if the user may read it.
 pub(super) const FIND_SUBJECT: &str = "
     SELECT e.kind, e.sender, e.committed_at_ms, e.body = ?4,
-           (SELECT count(*) FROM edits x WHERE x.conversation = ?1 AND x.seq = ?2), e.hidden
+           (SELECT count(*) FROM edits x WHERE x.conversation = ?1 AND x.seq = ?2),
+           (SELECT p.hidden FROM pins p WHERE p.conversation = ?1 AND p.seq = ?2
+                                         AND (NOT p.hidden OR p.user = ?3)),
+           (SELECT count(*) FROM pins p WHERE p.conversation = ?1),
+           e.hidden
       FROM events e
      WHERE e.conversation = ?1 AND e.seq = ?2 AND (NOT e.hidden OR e.sender = ?3)
        AND EXISTS (SELECT 1 FROM members m
                     WHERE m.user = ?3 AND m.conversation = ?1
-                      AND ?2 BETWEEN m.from_seq AND m.to_seq)";
+                      AND ?2 BETWEEN m.history_seq AND m.to_seq)";
 
 /// Whether the user's reaction stands, anybody's does, how many others if not, and how often
 /// the user has reacted. What stands is counted from one to the next: there may be
@@ -74,6 +78,16 @@ const BLANK_EDITS: &str = "
 
 const FORGET_REACTIONS: &str = "DELETE FROM reactions WHERE conversation = ?1 AND seq = ?2";
 
+const INSERT_PIN: &str = "
+    INSERT INTO pins (conversation, seq, user, hidden) VALUES (?1, ?2, ?3, ?4)
+    ON CONFLICT DO UPDATE SET user = excluded.user, hidden = excluded.hidden";
+
+const DELETE_PIN: &str = "DELETE FROM pins WHERE conversation = ?1 AND seq = ?2";
+
+const INSERT_BAN: &str = "INSERT INTO bans (conversation, user, seq) VALUES (?1, ?2, ?3)";
+
+const DELETE_BAN: &str = "DELETE FROM bans WHERE conversation = ?1 AND user = ?2";
+
 const INSERT_REACTION: &str = "
     INSERT INTO reactions (conversation, seq, emoji, user, added_seq, removed_seq, hidden)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
@@ -85,7 +99,9 @@ const END_REACTION: &str = "
 const UPDATE_GROUP: &str = "
     UPDATE conversations
        SET title = coalesce(?2, title), description = coalesce(?3, description),
-           announcement_only = coalesce(?4, announcement_only)
+           announcement_only = coalesce(?4, announcement_only),
+           photo = coalesce(?5, photo),
+           history_for_newcomers = coalesce(?6, history_for_newcomers)
      WHERE key = ?1";
 
 impl Log<'_> {
@@ -108,7 +124,9 @@ impl Log<'_> {
                     committed_at_ms: row.get(2)?,
                     is_deleted: row.get(3)?,
                     edit_count: unsigned(row.get(4)?),
-                    is_hidden: row.get(5)?,
+                    pinned: row.get(5)?,
+                    pin_count: unsigned(row.get(6)?),
+                    is_hidden: row.get(7)?,
                 },
             ))
         });
@@ -149,6 +167,7 @@ pub(super) fn write(
     (place, by, hidden): (Place, Seq, bool),
     sender: &Person,
     aside: Aside,
+    now_ms: i64,
 ) -> Result<(), StoreError> {
     let (key, by) = (place.key, signed(by.get()));
     match aside {
@@ -163,8 +182,27 @@ pub(super) fn write(
             blank.execute(params![key, at, DELETED])?;
             let mut blank = connection.prepare_cached(BLANK_EDITS)?;
             blank.execute(params![key, at, deleted_edit(seq)])?;
-            let mut forget = connection.prepare_cached(FORGET_REACTIONS)?;
-            forget.execute(params![key, at])?;
+            for forget in [FORGET_REACTIONS, DELETE_PIN] {
+                let mut forget = connection.prepare_cached(forget)?;
+                forget.execute(params![key, at])?;
+            }
+        }
+        Aside::Ban(person) => {
+            let mut insert = connection.prepare_cached(INSERT_BAN)?;
+            insert.execute(params![key, person.key, by])?;
+        }
+        Aside::Unban(person) => {
+            let mut delete = connection.prepare_cached(DELETE_BAN)?;
+            delete.execute(params![key, person.key])?;
+        }
+        Aside::Invite(change) => invites::write(connection, (key, by), change, now_ms)?,
+        Aside::Pin(seq) => {
+            let mut insert = connection.prepare_cached(INSERT_PIN)?;
+            insert.execute(params![key, signed(seq.get()), sender.key, hidden])?;
+        }
+        Aside::Unpin(seq) => {
+            let mut delete = connection.prepare_cached(DELETE_PIN)?;
+            delete.execute(params![key, signed(seq.get())])?;
         }
         Aside::React(seq, emoji) => {
             let mut insert = connection.prepare_cached(INSERT_REACTION)?;
@@ -176,7 +214,14 @@ pub(super) fn write(
             let title = update.title.as_ref().map(Title::as_str);
             let description = update.description.as_ref().map(Description::as_str);
             let mut statement = connection.prepare_cached(UPDATE_GROUP)?;
-            statement.execute(params![key, title, description, update.announcement_only])?;
+            statement.execute(params![
+                key,
+                title,
+                description,
+                update.announcement_only,
+                update.stored_photo(),
+                update.history_for_newcomers
+            ])?;
         }
         Aside::Unreact(seq, emoji) => {
             let mut end = connection.prepare_cached(END_REACTION)?;

@@ -90,6 +90,14 @@ const FIND_LEFT: &str = "
     SELECT coalesce(left_count, 0), coalesce(left_title, '') FROM members
      WHERE conversation = ?1 AND to_position = ?2";
 
+const FIND_PINS: &str = "
+    SELECT p.seq FROM pins p
+     WHERE p.conversation = ?2 AND (NOT p.hidden OR p.user = ?1)
+       AND EXISTS (SELECT 1 FROM members m
+                    WHERE m.user = ?1 AND m.conversation = ?2
+                      AND p.seq BETWEEN m.history_seq AND m.to_seq)
+     ORDER BY p.seq";
+
 /// Describes a conversation as this user may see it by this membership of theirs.
 pub(super) fn describe(
     connection: &Connection,
@@ -97,7 +105,8 @@ pub(super) fn describe(
     interval: &Interval,
 ) -> Result<v1::Conversation, StoreError> {
     let sql = "
-        SELECT conversation_id, kind, title, description, announcement_only
+        SELECT conversation_id, kind, title, description, announcement_only, photo,
+               history_for_newcomers
           FROM conversations WHERE key = ?1";
     let (kind, now): (i64, v1::Conversation) =
         connection
@@ -108,6 +117,8 @@ pub(super) fn describe(
                     title: row.get(2)?,
                     description: row.get(3)?,
                     announcement_only: row.get(4)?,
+                    photo: row.get::<_, Vec<u8>>(5)?.into(),
+                    history_for_newcomers: row.get(6)?,
                     ..Default::default()
                 };
                 Ok((row.get(1)?, now))
@@ -115,6 +126,10 @@ pub(super) fn describe(
     let kind = ConversationKind::from_number(kind)?.to_wire();
     let head = interval.last_seq(connection)?;
     let (last_seq, member_count, said) = if interval.is_open() {
+        let now = v1::Conversation {
+            pinned_seqs: pinned_seqs(connection, user, interval.conversation)?,
+            ..now
+        };
         (0, member_count(connection, interval.conversation)?, now)
     } else {
         // Who has left does not learn what is said of it now.
@@ -141,7 +156,8 @@ pub(super) fn describe(
     Ok(v1::Conversation {
         kind: kind.into(),
         members,
-        first_seq: unsigned(interval.from_seq),
+        first_seq: unsigned(history_seq(connection, user, interval)?),
+        joined_seq: unsigned(interval.from_seq),
         last_seq: unsigned(last_seq),
         head_seq: unsigned(head),
         common_seq: None,
@@ -152,6 +168,27 @@ pub(super) fn describe(
     })
 }
 
+/// The first event that the user may fetch by this membership.
+fn history_seq(connection: &Connection, user: i64, interval: &Interval) -> Result<i64, StoreError> {
+    let sql = "
+        SELECT history_seq FROM members
+         WHERE user = ?1 AND conversation = ?2 AND from_seq = ?3";
+    let membership = [user, interval.conversation, interval.from_seq];
+    let mut statement = connection.prepare_cached(sql)?;
+    Ok(statement.query_row(membership, |row| row.get(0))?)
+}
+
+/// What is pinned of what the user may read.
+fn pinned_seqs(
+    connection: &Connection,
+    user: i64,
+    conversation: i64,
+) -> Result<Vec<u64>, StoreError> {
+    let mut statement = connection.prepare_cached(FIND_PINS)?;
+    let pins = statement.query_map([user, conversation], |row| row.get(0).map(unsigned))?;
+    Ok(pins.collect::<Result<_, _>>()?)
+}
+
 /// Describes a conversation with all of its memberships of the user, of which
 /// `latest` is the last: what stood before it is history, and can be fetched.
 pub(super) fn describe_whole(
@@ -159,7 +196,7 @@ pub(super) fn describe_whole(
     user: i64,
     latest: &Interval,
 ) -> Result<v1::Conversation, StoreError> {
-    let sql = "SELECT min(from_seq) FROM members WHERE user = ?1 AND conversation = ?2";
+    let sql = "SELECT min(history_seq) FROM members WHERE user = ?1 AND conversation = ?2";
     let first: i64 = connection
         .prepare_cached(sql)?
         .query_row([user, latest.conversation], |row| row.get(0))?;

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::store::{
     HistoryPage, LogEvent, ReadLimit, StoreError,
-    read::{HISTORY_SIZE_MAX, Messages, Room},
+    read::{HISTORY_SIZE_MAX, Messages, Room, apart},
 };
 
 pub(super) const FIND_EVENTS_DOWN: &str = concat!(
@@ -127,10 +127,10 @@ fn intervals(
     conversation: i64,
 ) -> Result<Vec<(i64, i64)>, StoreError> {
     let sql = "
-        SELECT from_seq, to_seq FROM members
+        SELECT history_seq, to_seq FROM members
          WHERE user = ?1 AND conversation = ?2 ORDER BY from_seq";
     let mut statement = connection.prepare_cached(sql)?;
     let intervals =
         statement.query_map([user, conversation], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    Ok(intervals.collect::<Result<_, _>>()?)
+    Ok(apart(intervals.collect::<Result<_, _>>()?))
 }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use magpie_protocol::{
-    id::{ConversationId, MessageId},
+    id::{ConversationId, MediaId, MessageId},
     role::Role,
     seq::{Position, Seq},
     wire::v1::{self, event_content::Kind},
@@ -20,7 +20,9 @@ use super::{
 use crate::store::{
     Append, LogEvent, MembershipChange, StoreError,
     event::{EventKind, EventParts, encode_event},
-    rules::{Aside, Asked, ConversationKind, Effect, Known, Members, Person, Place, Said, Scene},
+    rules::{
+        Aside, Asked, ConversationKind, Count, Effect, Known, Members, Person, Place, Said, Scene,
+    },
 };
 
 /// The log, in the transaction of one batch.
@@ -56,8 +58,9 @@ const INSERT_EVENT: &str = "
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
 
 const INSERT_MEMBER: &str = "
-    INSERT INTO members (user, conversation, from_seq, from_position, to_seq, to_position, role)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?5, ?6)";
+    INSERT INTO members (user, conversation, from_seq, from_position, to_seq, to_position, role,
+                         history_seq)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?5, ?6, ?7)";
 
 const SET_ROLE: &str = "
     UPDATE members SET role = ?4
@@ -132,7 +135,10 @@ impl Log<'_> {
         let seq = self.write(asked, place, sender, event)?;
         match members {
             Members::Same => {}
-            Members::Join(joining) => self.join(place, seq, &joining)?,
+            Members::Join {
+                people,
+                from_beginning,
+            } => self.join((place, seq), &people, from_beginning)?,
             Members::Leave { person, heir } => {
                 self.leave(place, seq, &person)?;
                 if let Some(heir) = heir {
@@ -153,7 +159,8 @@ impl Log<'_> {
             };
             self.caches.placed(asked.conversation, place);
         }
-        changes::write(self.connection, (place, seq, hidden), sender, aside)?;
+        let now_ms = self.committed_at_ms;
+        changes::write(self.connection, (place, seq, hidden), sender, aside, now_ms)?;
         Ok(seq)
     }
 
@@ -240,19 +247,22 @@ impl Log<'_> {
     /// From the event just written, at `seq`, these users are members.
     fn join(
         &mut self,
-        place: Place,
-        seq: Seq,
+        (place, seq): (Place, Seq),
         joining: &[(Arc<Person>, Option<Role>)],
+        from_beginning: bool,
     ) -> Result<(), StoreError> {
+        let from = signed(seq.get());
+        let history = if from_beginning { 1 } else { from };
         let mut statement = self.connection.prepare_cached(INSERT_MEMBER)?;
         for (person, role) in joining {
             statement.execute(params![
                 person.key,
                 place.key,
-                signed(seq.get()),
+                from,
                 signed(self.head.get()),
                 OPEN_END,
                 role.map_or(0, Role::number),
+                history,
             ])?;
             let role = role.unwrap_or(Role::Member);
             self.caches.is_now(place.key, person.key, role);
@@ -306,19 +316,30 @@ impl Log<'_> {
 
     /// What is said of the group.
     pub(super) fn said(&self, place: Place) -> Result<Said, StoreError> {
-        let sql = "SELECT title, description FROM conversations WHERE key = ?1";
+        let sql = "
+            SELECT title, description, photo, history_for_newcomers
+              FROM conversations WHERE key = ?1";
         let mut statement = self.connection.prepare_cached(sql)?;
         Ok(statement.query_row([place.key], |row| {
+            let photo: Vec<u8> = row.get(2)?;
             Ok(Said {
                 title: row.get(0)?,
                 description: row.get(1)?,
+                photo: MediaId::try_from(photo.as_slice()).ok(),
+                history_for_newcomers: row.get(3)?,
             })
         })?)
     }
 
-    /// How many members the conversation has.
-    pub(super) fn member_count(&self, place: Place) -> Result<u64, StoreError> {
-        Ok(unsigned(member_count(self.connection, place.key)?))
+    /// How many members the conversation has and may have, and what who joins may read.
+    pub(super) fn count(&self, place: Place) -> Result<Count, StoreError> {
+        let sql = "SELECT history_for_newcomers FROM conversations WHERE key = ?1";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        Ok(Count {
+            count: unsigned(member_count(self.connection, place.key)?),
+            members_max: self.members_max,
+            from_beginning: statement.query_row([place.key], |row| row.get(0))?,
+        })
     }
 
     /// Writes the new head down, as the last statement of a batch.

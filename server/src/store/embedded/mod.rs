@@ -8,6 +8,7 @@
 
 mod accounts;
 mod append;
+mod bans;
 mod blocks;
 mod broadcasts;
 mod changes;
@@ -16,6 +17,7 @@ mod counts;
 mod describe;
 mod due;
 mod history;
+mod invites;
 mod log;
 mod members;
 mod migrations;
@@ -52,7 +54,7 @@ use magpie_protocol::{
     id::{ConversationId, DeviceId, UserId},
     seq::Position,
     text::UserName,
-    wire::{CountReaders, FetchHistory, FetchMembers, v1},
+    wire::{CountReaders, FetchHistory, FetchListed, FetchMembers, v1},
 };
 use parking_lot::Mutex;
 use rusqlite::Connection;
@@ -61,8 +63,9 @@ pub use self::open::{OpenError, begin_epoch, open};
 use self::{checkpoint::Checkpoints, readers::Readers, writer::Writer};
 use super::{
     Account, Append, Committed, Confirm, Connect, CreateUser, Device, DeviceLine, Generation,
-    HistoryPage, LogState, MarkRead, Marked, Membership, NewDevice, Positions, PutDevice,
-    ReadLimit, Refusal, Shard, SnapshotPage, SnapshotPlace, Store, StoreError, Stretch, UserPage,
+    HistoryPage, InviteHash, LogState, MarkRead, Marked, Membership, NewDevice, Positions,
+    PutDevice, ReadLimit, Refusal, Shard, SnapshotPage, SnapshotPlace, Store, StoreError, Stretch,
+    UserPage,
     ahead::Ahead,
     seen::{Seen, went_back},
 };
@@ -282,6 +285,34 @@ impl Store for Embedded {
         request: FetchMembers,
     ) -> Result<Option<v1::Members>, StoreError> {
         self.read(move |connection| members::members(connection, user, request))
+            .await
+    }
+
+    async fn bans(
+        &self,
+        user: UserId,
+        request: FetchListed,
+    ) -> Result<Result<v1::Bans, Refusal>, StoreError> {
+        self.read(move |connection| bans::bans(connection, user, request))
+            .await
+    }
+
+    async fn invites(
+        &self,
+        user: UserId,
+        request: FetchListed,
+    ) -> Result<Result<v1::Invites, Refusal>, StoreError> {
+        self.read(move |connection| invites::invites(connection, user, request))
+            .await
+    }
+
+    async fn invite_preview(
+        &self,
+        user: UserId,
+        invite: (ConversationId, InviteHash),
+        now_ms: i64,
+    ) -> Result<Option<v1::InvitePreview>, StoreError> {
+        self.read(move |connection| invites::preview(connection, user, invite, now_ms))
             .await
     }
 

@@ -203,6 +203,11 @@ pub(super) fn log_event(connection: &Connection, row: &Row<'_>) -> Result<LogEve
         | EventKind::Reacted
         | EventKind::RoleChanged
         | EventKind::GroupUpdated
+        | EventKind::Pinned
+        | EventKind::MemberBanned
+        | EventKind::InviteCreated
+        | EventKind::InviteRevoked
+        | EventKind::MemberJoined
         | EventKind::AccountChanged => stored_change(kind, sender, body)?,
     };
     let encoded = encode_event(&EventParts {

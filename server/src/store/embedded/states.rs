@@ -16,7 +16,7 @@ macro_rules! readable {
         concat!(
             "EXISTS (SELECT 1 FROM members m WHERE m.user = ?4 AND m.conversation = ?1 AND ",
             $seq,
-            " BETWEEN m.from_seq AND m.to_seq)"
+            " BETWEEN m.history_seq AND m.to_seq)"
         )
     };
 }

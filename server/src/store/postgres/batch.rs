@@ -27,7 +27,7 @@ use super::{
     counts::Mentions,
     known::Known,
     log::{Log, role},
-    rows::{LOCK_HEAD, number},
+    rows::{LOCK_HEAD, known_of, number},
     session::{Failure, Session, UnderLock, get, get_count},
 };
 use crate::store::{
@@ -359,18 +359,6 @@ impl Progress {
             committed_at_ms: self.committed_at_ms,
         })
     }
-}
-
-/// What the same id became before, from a row of [`WRITE_MESSAGES`].
-fn known_of(row: &Row) -> Result<Option<rules::Known>, Failure> {
-    if get::<Option<i64>>(row, 0)?.is_none() {
-        return Ok(None);
-    }
-    Ok(Some(rules::Known {
-        is_same: get(row, 2)?,
-        seq: Seq::new(get_count(row, 0)?),
-        committed_at_ms: get(row, 1)?,
-    }))
 }
 
 /// Everything in one round trip.

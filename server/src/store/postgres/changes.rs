@@ -4,14 +4,15 @@
 use magpie_protocol::{
     seq::Seq,
     text::{Description, Title},
+    wire::GroupUpdate,
 };
 
 use super::{
-    blocks,
+    blocks, invites,
     log::Log,
     notify::SET_NOTIFY,
     people, presence, receipts,
-    session::{Failure, Params, get, get_count, signed},
+    session::{Failure, Params, Session, get, get_count, signed},
 };
 use crate::store::{
     LogEvent,
@@ -22,12 +23,16 @@ use crate::store::{
 /// An event, if the user may read it.
 const FIND_SUBJECT: &str = "
     SELECT e.kind, e.sender_key, e.committed_at_ms, e.body = $4,
-           (SELECT count(*) FROM edits x WHERE x.conversation_key = $1 AND x.seq = $2), e.hidden
+           (SELECT count(*) FROM edits x WHERE x.conversation_key = $1 AND x.seq = $2),
+           (SELECT p.hidden FROM pins p WHERE p.conversation_key = $1 AND p.seq = $2
+                                         AND (NOT p.hidden OR p.user_key = $3)),
+           (SELECT count(*) FROM pins p WHERE p.conversation_key = $1),
+           e.hidden
       FROM events e
      WHERE e.conversation_key = $1 AND e.seq = $2 AND (NOT e.hidden OR e.sender_key = $3)
        AND EXISTS (SELECT FROM members m
                     WHERE m.user_key = $3 AND m.conversation_key = $1
-                      AND e.seq BETWEEN m.from_seq AND m.to_seq)";
+                      AND e.seq BETWEEN m.history_seq AND m.to_seq)";
 
 /// Whether the user's reaction stands, anybody's does, how many others if not, and how often
 /// the user has reacted. What stands is counted from one to the next: there may be
@@ -68,12 +73,26 @@ const INSERT_EDIT: &str = "
 const BLANK: &str = "
     WITH forgotten AS (
         DELETE FROM reactions WHERE conversation_key = $1 AND seq = $2
+    ), taken_off AS (
+        DELETE FROM pins WHERE conversation_key = $1 AND seq = $2
     ), blanked AS (
         UPDATE events SET body = $4
          WHERE conversation_key = $1
            AND seq IN (SELECT edit_seq FROM edits WHERE conversation_key = $1 AND seq = $2)
     )
     UPDATE events SET body = $3 WHERE conversation_key = $1 AND seq = $2";
+
+const INSERT_PIN: &str = "
+    INSERT INTO pins (conversation_key, seq, user_key, hidden) VALUES ($1, $2, $3, $4)
+    ON CONFLICT (conversation_key, seq)
+    DO UPDATE SET user_key = excluded.user_key, hidden = excluded.hidden";
+
+const DELETE_PIN: &str = "DELETE FROM pins WHERE conversation_key = $1 AND seq = $2";
+
+const INSERT_BAN: &str = "
+    INSERT INTO bans (conversation_key, user_key, seq) VALUES ($1, $2, $3)";
+
+const DELETE_BAN: &str = "DELETE FROM bans WHERE conversation_key = $1 AND user_key = $2";
 
 const INSERT_REACTION: &str = "
     INSERT INTO reactions (conversation_key, seq, emoji, user_key, added_seq, removed_seq,
@@ -88,7 +107,9 @@ const END_REACTION: &str = "
 const UPDATE_GROUP: &str = "
     UPDATE conversations
        SET title = coalesce($2, title), description = coalesce($3, description),
-           announcement_only = coalesce($4, announcement_only)
+           announcement_only = coalesce($4, announcement_only),
+           photo = coalesce($5, photo),
+           history_for_newcomers = coalesce($6, history_for_newcomers)
      WHERE key = $1";
 
 impl Log<'_> {
@@ -116,7 +137,9 @@ impl Log<'_> {
             committed_at_ms: get(&row, 2)?,
             is_deleted: get(&row, 3)?,
             edit_count: get_count(&row, 4)?,
-            is_hidden: get(&row, 5)?,
+            pinned: get(&row, 5)?,
+            pin_count: get_count(&row, 6)?,
+            is_hidden: get(&row, 7)?,
         }))
     }
 
@@ -171,12 +194,27 @@ impl Log<'_> {
                 let params: Params<'_> = &[&key, &seq, &emoji, &sender.key, &by, &hidden];
                 session.execute(INSERT_REACTION, params).await?;
             }
-            Aside::UpdateGroup(update) => {
-                let title = update.title.as_ref().map(Title::as_str);
-                let description = update.description.as_ref().map(Description::as_str);
-                let params: Params<'_> = &[&key, &title, &description, &update.announcement_only];
-                session.execute(UPDATE_GROUP, params).await?;
+            Aside::Ban(person) => {
+                session
+                    .execute(INSERT_BAN, &[&key, &person.key, &by])
+                    .await?;
             }
+            Aside::Unban(person) => {
+                session.execute(DELETE_BAN, &[&key, &person.key]).await?;
+            }
+            Aside::Invite(change) => {
+                invites::write(session, (key, by), change, self.committed_at_ms).await?;
+            }
+            Aside::Pin(seq) => {
+                let seq = signed(seq.get());
+                let params: Params<'_> = &[&key, &seq, &sender.key, &hidden];
+                session.execute(INSERT_PIN, params).await?;
+            }
+            Aside::Unpin(seq) => {
+                let seq = signed(seq.get());
+                session.execute(DELETE_PIN, &[&key, &seq]).await?;
+            }
+            Aside::UpdateGroup(update) => update_group(session, key, &update).await?,
             Aside::Unreact(seq, emoji) => {
                 let seq = signed(seq.get());
                 session
@@ -198,4 +236,23 @@ impl Log<'_> {
         }
         Ok(())
     }
+}
+
+async fn update_group(
+    session: Session<'_>,
+    place: i64,
+    update: &GroupUpdate,
+) -> Result<(), Failure> {
+    let title = update.title.as_ref().map(Title::as_str);
+    let description = update.description.as_ref().map(Description::as_str);
+    let params: Params<'_> = &[
+        &place,
+        &title,
+        &description,
+        &update.announcement_only,
+        &update.stored_photo(),
+        &update.history_for_newcomers,
+    ];
+    session.execute(UPDATE_GROUP, params).await?;
+    Ok(())
 }

@@ -7,15 +7,17 @@ use magpie_protocol::{id::ConversationId, role::Role, seq::Seq, text::UserName};
 use tokio_postgres::Row;
 
 use super::{
+    bans,
     blocks::is_sender_blocked,
+    invites,
     log::{Log, Request, role},
     session::{Failure, get, get_count, uuid},
 };
 use crate::store::{
     Append, LogEvent, Outcome, Refusal,
     rules::{
-        self, Asked, Change, ConversationKind, Effect, Joined, Known, Permit, Person, Place,
-        Reacted, Standing,
+        self, Asked, Change, ConversationKind, Effect, InvitePermit, Joined, Known, Named, Permit,
+        Person, Place, Reacted, Standing,
     },
 };
 
@@ -180,7 +182,9 @@ impl<'a> Log<'a> {
                     Change::React(emoji) | Change::Unreact(emoji) => {
                         self.reacted(place, seq, sender, emoji.as_str()).await?
                     }
-                    Change::Edit(..) | Change::Delete => Reacted::default(),
+                    Change::Edit(..) | Change::Delete | Change::Pin | Change::Unpin => {
+                        Reacted::default()
+                    }
                 };
                 let facts = (subject, reacted);
                 hidden = rules::is_hidden(change, is_blocked, &facts);
@@ -194,17 +198,23 @@ impl<'a> Log<'a> {
             Permit::AddMembers(place, names) => {
                 let people = self.people(names)?;
                 let present = self.roles(place, &people).await?;
-                let present = present.into_keys().collect();
-                let count = rules::Count {
-                    count: self.member_count(place).await?,
-                    members_max: self.known.members_max,
+                let named = Named {
+                    present: present.into_keys().collect(),
+                    banned: bans::banned(self.session, place, &people).await?,
                 };
-                rules::add_members(place, people, &present, count)?
+                rules::add_members(place, people, &named, self.count(place).await?)?
             }
             Permit::RemoveMember(joined, name) => {
                 let (person, role) = self.member(joined.place, name).await?;
                 rules::remove_member(joined, sender, person, role)?
             }
+            Permit::Ban(joined, name, banned) => {
+                let (person, role) = self.member(joined.place, name).await?;
+                let found = std::slice::from_ref(&person);
+                let found = bans::banned(self.session, joined.place, found).await?;
+                rules::ban(joined, sender, (person, role), !found.is_empty(), banned)?
+            }
+            Permit::Invite(permit) => self.decide_invite(permit, sender).await?,
             Permit::Leave(Joined { place, role }) => {
                 let heir = match role {
                     Role::Owner => self.heir(place).await?,
@@ -221,6 +231,35 @@ impl<'a> Log<'a> {
             }
         };
         Ok((effect, hidden))
+    }
+
+    async fn decide_invite(
+        &self,
+        permit: InvitePermit,
+        sender: &Arc<Person>,
+    ) -> Result<Effect, Stop> {
+        let now = self.committed_at_ms;
+        Ok(match permit {
+            InvitePermit::Create(joined, hash, bounds) => {
+                let same = invites::by_hash(self.session, joined.place, &hash).await?;
+                let count = invites::count(self.session, joined.place, now).await?;
+                rules::create_invite(joined, (hash, bounds), same.as_ref(), count, now)?
+            }
+            InvitePermit::Revoke(joined, seq) => {
+                let subject = self.subject(joined.place, seq, sender).await?;
+                let is_there = invites::is_there(self.session, joined.place, seq).await?;
+                rules::revoke_invite((joined, seq), subject, is_there)?
+            }
+            InvitePermit::Join(place, role, hash) => {
+                let invite = invites::by_hash(self.session, place, &hash).await?;
+                let is_banned = !bans::banned(self.session, place, std::slice::from_ref(sender))
+                    .await?
+                    .is_empty();
+                let count = self.count(place).await?;
+                let place = (place, role);
+                rules::join(place, sender, invite.as_ref(), is_banned, count, now)?
+            }
+        })
     }
 
     /// The user with this name, and what they are there if they are a member.

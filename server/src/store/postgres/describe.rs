@@ -63,7 +63,18 @@ const DESCRIBE: &str = "
            CASE WHEN i.to_position = 9223372036854775807 THEN c.description ELSE '' END,
            i.to_position = 9223372036854775807 AND c.announcement_only,
            messages_upto($4, c.key, head.seq), mentions_upto($4, c.key, head.seq),
-           messages_upto($4, c.key, read.seq), mentions_upto($4, c.key, read.seq)
+           messages_upto($4, c.key, read.seq), mentions_upto($4, c.key, read.seq),
+           CASE WHEN i.to_position = 9223372036854775807 THEN c.photo ELSE '' END,
+           i.to_position = 9223372036854775807 AND c.history_for_newcomers,
+           (SELECT m.history_seq FROM members m
+             WHERE m.user_key = $4 AND m.conversation_key = c.key AND m.from_seq = i.from_seq),
+           CASE WHEN i.to_position = 9223372036854775807 THEN ARRAY(
+               SELECT p.seq FROM pins p
+                WHERE p.conversation_key = c.key AND (NOT p.hidden OR p.user_key = $4)
+                  AND EXISTS (SELECT FROM members m
+                               WHERE m.user_key = $4 AND m.conversation_key = c.key
+                                 AND p.seq BETWEEN m.history_seq AND m.to_seq)
+                ORDER BY p.seq) ELSE '{}' END
       FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $5::bigint[]) WITH ORDINALITY
         AS i (conversation, to_seq, to_position, from_seq, number)
       JOIN conversations c ON c.key = i.conversation
@@ -153,13 +164,17 @@ pub(super) async fn describe(
             kind: kind.into(),
             title: get(row, 2)?,
             members: Vec::new(),
-            first_seq: interval.from_seq.unsigned_abs(),
+            first_seq: get_count(row, 14)?,
+            joined_seq: interval.from_seq.unsigned_abs(),
             last_seq: if interval.is_open() { 0 } else { head },
             head_seq: head,
             common_seq: None,
             member_count,
             description: get(row, 6)?,
             announcement_only: get(row, 7)?,
+            photo: get::<&[u8]>(row, 12)?.to_vec().into(),
+            history_for_newcomers: get(row, 13)?,
+            pinned_seqs: seqs(row, 15)?,
             counts: Some(counts(row, 8)?.to_wire()),
             read_counts: Some(counts(row, 10)?.to_wire()),
         });
@@ -174,6 +189,11 @@ pub(super) async fn describe(
         }
     }
     Ok(described)
+}
+
+fn seqs(row: &Row, column: usize) -> Result<Vec<u64>, Failure> {
+    let seqs: Vec<i64> = get(row, column)?;
+    Ok(seqs.into_iter().map(i64::unsigned_abs).collect())
 }
 
 /// Conversations of few members, all of which are named.
@@ -234,9 +254,8 @@ impl Large {
 
 /// The first event of all that a user may read of some conversations.
 const FIND_FIRST: &str = "
-    SELECT (SELECT m.from_seq FROM members m
-             WHERE m.user_key = $1 AND m.conversation_key = i.conversation
-             ORDER BY m.from_seq LIMIT 1)
+    SELECT (SELECT min(m.history_seq) FROM members m
+             WHERE m.user_key = $1 AND m.conversation_key = i.conversation)
       FROM unnest($2::bigint[]) WITH ORDINALITY AS i (conversation, number)
      ORDER BY i.number";
 

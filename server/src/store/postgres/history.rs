@@ -14,7 +14,7 @@ use super::{
 };
 use crate::store::{
     HistoryPage, LogEvent, ReadLimit,
-    read::{HISTORY_SIZE_MAX, Messages, Room},
+    read::{HISTORY_SIZE_MAX, Messages, Room, apart},
 };
 
 const FIND_EVENTS_DOWN: &str = concat!(
@@ -48,7 +48,7 @@ const FIND_EVENTS_UP: &str = concat!(
 /// What the user may read of a conversation: first and last seq, ascending; and its
 /// newest event.
 const FIND_INTERVALS: &str = "
-    SELECT from_seq, to_seq,
+    SELECT history_seq, to_seq,
            (SELECT e.seq FROM events e WHERE e.conversation_key = $2
              ORDER BY e.seq DESC LIMIT 1)
       FROM members
@@ -64,13 +64,15 @@ pub(super) async fn history(
     let (Some(user), Some(conversation)) = (user, conversation) else {
         return Ok(None);
     };
-    let mut intervals = session
+    let rows = session
         .rows(FIND_INTERVALS, &[&user, &conversation])
         .await?;
-    let Some(last) = intervals.last() else {
+    let Some(last) = rows.last() else {
         return Ok(None);
     };
     let (end, head): (i64, i64) = (get(last, 1)?, get(last, 2)?);
+    let intervals = rows.iter().map(|row| Ok((get(row, 0)?, get(row, 1)?)));
+    let mut intervals = apart(intervals.collect::<Result<_, Failure>>()?);
     let upto = head.min(end);
     let (is_down, lowest, highest) = match request.from {
         HistoryFrom::Before(seq) => {
@@ -89,8 +91,7 @@ pub(super) async fn history(
         states: Vec::new(),
         states_seq: Seq::new(upto.unsigned_abs()),
     };
-    for row in intervals {
-        let (from, to): (i64, i64) = (get(&row, 0)?, get(&row, 1)?);
+    for (from, to) in intervals {
         let range = Range {
             conversation,
             from: from.max(lowest),

@@ -4,7 +4,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use magpie_protocol::{
-    id::ConversationId,
+    id::{ConversationId, MediaId},
     role::Role,
     seq::{Position, Seq},
     wire::v1::{self, event_content::Kind},
@@ -21,7 +21,8 @@ use crate::store::{
     Append, LogEvent, MembershipChange,
     event::{EventKind, EventParts, encode_event},
     rules::{
-        self, Asked, ConversationKind, Effect, Members, Person, Place, Said, Scene, stored_role,
+        self, Asked, ConversationKind, Count, Effect, Members, Person, Place, Said, Scene,
+        stored_role,
     },
 };
 
@@ -58,8 +59,8 @@ const INSERT_MEMBERS: &str = "
          WHERE key = $2
     )
     INSERT INTO members (user_key, conversation_key, from_seq, from_position, to_seq, to_position,
-                         role)
-    SELECT user_key, $2, $3, $4, 9223372036854775807, 9223372036854775807, role
+                         role, history_seq)
+    SELECT user_key, $2, $3, $4, 9223372036854775807, 9223372036854775807, role, $6
       FROM unnest($1::bigint[], $5::smallint[]) AS joining (user_key, role)";
 
 const SET_ROLES: &str = "
@@ -93,7 +94,7 @@ const FIND_MEMBERS: &str = "
      WHERE conversation_key = $1 AND user_key = ANY($2) AND to_position = 9223372036854775807";
 
 const COUNT_MEMBERS: &str = "
-    SELECT member_count FROM conversations WHERE key = $1";
+    SELECT member_count, history_for_newcomers FROM conversations WHERE key = $1";
 
 /// The log, for one command of a batch.
 pub(super) struct Log<'a> {
@@ -153,18 +154,27 @@ impl<'a> Log<'a> {
 
     /// What is said of the group.
     pub(super) async fn said(&self, place: Place) -> Result<Said, Failure> {
-        let sql = "SELECT title, description FROM conversations WHERE key = $1";
+        let sql = "
+            SELECT title, description, photo, history_for_newcomers
+              FROM conversations WHERE key = $1";
         let row = self.session.one(sql, &[&place.key]).await?;
+        let photo: &[u8] = get(&row, 2)?;
         Ok(Said {
             title: get(&row, 0)?,
             description: get(&row, 1)?,
+            photo: MediaId::try_from(photo).ok(),
+            history_for_newcomers: get(&row, 3)?,
         })
     }
 
-    /// How many members the conversation has.
-    pub(super) async fn member_count(&self, place: Place) -> Result<u64, Failure> {
+    /// How many members the conversation has and may have, and what who joins may read.
+    pub(super) async fn count(&self, place: Place) -> Result<Count, Failure> {
         let row = self.session.one(COUNT_MEMBERS, &[&place.key]).await?;
-        get_count(&row, 0)
+        Ok(Count {
+            count: get_count(&row, 0)?,
+            members_max: self.known.members_max,
+            from_beginning: get(&row, 1)?,
+        })
     }
 
     /// Writes what was decided.
@@ -196,7 +206,10 @@ impl<'a> Log<'a> {
         let event = self.write(request, place, event).await?;
         match members {
             Members::Same => {}
-            Members::Join(joining) => self.join(place, &event, &joining).await?,
+            Members::Join {
+                people,
+                from_beginning,
+            } => self.join((place, &event), &people, from_beginning).await?,
             Members::Leave { person, heir } => {
                 self.leave(place, &event, &person).await?;
                 if let Some(heir) = heir {
@@ -293,18 +306,19 @@ impl<'a> Log<'a> {
     /// From this event on these users are members.
     async fn join(
         &self,
-        place: Place,
-        event: &LogEvent,
+        (place, event): (Place, &LogEvent),
         joining: &[(Arc<Person>, Option<Role>)],
+        from_beginning: bool,
     ) -> Result<(), Failure> {
         let keys: Vec<i64> = joining.iter().map(|(person, _)| person.key).collect();
         let roles = joining.iter().map(|(_, role)| role.map_or(0, Role::number));
         let roles: Vec<i16> = roles.map(i16::from).collect();
         let (seq, position) = (signed(event.seq.get()), signed(event.position.get()));
+        let history = if from_beginning { 1 } else { seq };
         self.session
             .execute(
                 INSERT_MEMBERS,
-                &[&keys, &place.key, &seq, &position, &roles],
+                &[&keys, &place.key, &seq, &position, &roles, &history],
             )
             .await?;
         Ok(())

@@ -6,6 +6,7 @@
 //! Nothing that another node may change is remembered between transactions.
 
 mod accounts;
+mod bans;
 mod batch;
 mod blocks;
 mod broadcasts;
@@ -18,6 +19,7 @@ mod describe;
 mod due;
 mod epoch;
 mod history;
+mod invites;
 mod known;
 mod log;
 mod members;
@@ -55,7 +57,7 @@ use magpie_protocol::{
     id::{ConversationId, DeviceId, UserId},
     seq::Position,
     text::UserName,
-    wire::{CountReaders, FetchHistory, FetchMembers, v1},
+    wire::{CountReaders, FetchHistory, FetchListed, FetchMembers, v1},
 };
 
 use self::{
@@ -72,9 +74,9 @@ pub use self::{
 };
 use super::{
     Account, Append, Committed, Confirm, Connect, CreateUser, Device, DeviceLine, Generation,
-    HistoryPage, LogState, MarkRead, Marked, Membership, NewDevice, Positions, PutDevice,
-    ReadLimit, Refusal, Shard, SnapshotPage, SnapshotPlace, Store, StoreError, Stretch, UserPage,
-    ahead::Ahead, seen::Seen,
+    HistoryPage, InviteHash, LogState, MarkRead, Marked, Membership, NewDevice, Positions,
+    PutDevice, ReadLimit, Refusal, Shard, SnapshotPage, SnapshotPlace, Store, StoreError, Stretch,
+    UserPage, ahead::Ahead, seen::Seen,
 };
 
 /// A store in a database of `PostgreSQL`.
@@ -264,6 +266,34 @@ impl Store for Postgres {
         let mut taken = self.connections.take().await?;
         let snapshot = snapshot(&mut taken).await?;
         Ok(members::members(Session::of(&snapshot), user, request).await?)
+    }
+
+    async fn bans(
+        &self,
+        user: UserId,
+        request: FetchListed,
+    ) -> Result<Result<v1::Bans, Refusal>, StoreError> {
+        let taken = self.connections.take().await?;
+        Ok(bans::bans(Session::over(&taken), user, request).await?)
+    }
+
+    async fn invites(
+        &self,
+        user: UserId,
+        request: FetchListed,
+    ) -> Result<Result<v1::Invites, Refusal>, StoreError> {
+        let taken = self.connections.take().await?;
+        Ok(invites::invites(Session::over(&taken), user, request).await?)
+    }
+
+    async fn invite_preview(
+        &self,
+        user: UserId,
+        invite: (ConversationId, InviteHash),
+        now_ms: i64,
+    ) -> Result<Option<v1::InvitePreview>, StoreError> {
+        let taken = self.connections.take().await?;
+        Ok(invites::preview(Session::over(&taken), user, invite, now_ms).await?)
     }
 
     async fn count_readers(

@@ -11,6 +11,7 @@ use super::session::{Failure, Session, get, get_count, get_id, signed, uuid};
 use crate::store::{
     History, LogEvent, LogState, MembershipChange, Positions, Shard,
     event::{EventKind, EventParts, encode_event, stored_change},
+    rules::Known,
     seen::{Seen, went_back},
 };
 
@@ -206,4 +207,17 @@ pub(super) fn log_event(row: &Row) -> Result<LogEvent, Failure> {
         change,
         hidden: get::<bool>(row, 11)?.then_some(sender),
     })
+}
+
+/// What a request with the same id became before, from a row that begins with its seq, when it
+/// was committed, and whether it asked for the same.
+pub(super) fn known_of(row: &Row) -> Result<Option<Known>, Failure> {
+    if get::<Option<i64>>(row, 0)?.is_none() {
+        return Ok(None);
+    }
+    Ok(Some(Known {
+        is_same: get(row, 2)?,
+        seq: Seq::new(get_count(row, 0)?),
+        committed_at_ms: get(row, 1)?,
+    }))
 }

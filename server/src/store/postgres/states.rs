@@ -18,7 +18,7 @@ macro_rules! readable {
         concat!(
             "EXISTS (SELECT FROM members m WHERE m.user_key = $4 AND m.conversation_key = $1 AND ",
             $seq,
-            " BETWEEN m.from_seq AND m.to_seq)"
+            " BETWEEN m.history_seq AND m.to_seq)"
         )
     };
 }

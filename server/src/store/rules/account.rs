@@ -25,7 +25,10 @@ pub(in crate::store) fn change_account(
         Some(place) => (Scene::In(place), Members::Same),
         None => (
             Scene::New(ConversationKind::Account, String::new()),
-            Members::Join(vec![(Arc::clone(sender), None)]),
+            Members::Join {
+                people: vec![(Arc::clone(sender), None)],
+                from_beginning: false,
+            },
         ),
     };
     let aside = match setting {

@@ -2,7 +2,9 @@
 
 use std::{collections::HashSet, sync::Arc};
 
+use bytes::Bytes;
 use magpie_protocol::{
+    id::MediaId,
     role::Role,
     text::Title,
     wire::{
@@ -17,11 +19,20 @@ use super::{
 };
 use crate::store::{Refusal, event::EventKind};
 
-/// How many members a group has, and how many it may have.
+/// How many members a group has and may have, and what who joins may read.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::store) struct Count {
     pub(in crate::store) count: u64,
     pub(in crate::store) members_max: u64,
+    /// All from the group's beginning.
+    pub(in crate::store) from_beginning: bool,
+}
+
+/// Of those who are to be added, by their keys: who is a member, and who is kept out.
+#[derive(Debug, Default)]
+pub(in crate::store) struct Named {
+    pub(in crate::store) present: HashSet<i64>,
+    pub(in crate::store) banned: HashSet<i64>,
 }
 
 /// The people who were found by names, each once.
@@ -59,7 +70,10 @@ pub(in crate::store) fn create_group(
             title,
             members: wire_users(&members),
         }),
-        members: Members::Join(in_roles(members, Some(sender))),
+        members: Members::Join {
+            people: in_roles(members, Some(sender)),
+            from_beginning: false,
+        },
         aside: Aside::Nothing,
     })
 }
@@ -73,16 +87,23 @@ pub(in crate::store) fn may_add(role: Role) -> Result<(), Refusal> {
 }
 
 /// These people, each once, are members besides those who are; there may be
-/// `members_max`. Those in `present` (by their keys) are already.
+/// `members_max`.
 pub(in crate::store) fn add_members(
     place: Place,
     mut joining: Vec<Arc<Person>>,
-    present: &HashSet<i64>,
-    Count { count, members_max }: Count,
+    Named { present, banned }: &Named,
+    Count {
+        count,
+        members_max,
+        from_beginning,
+    }: Count,
 ) -> Result<Effect, Refusal> {
     joining.retain(|person| !present.contains(&person.key));
     if joining.is_empty() {
         return Err(Refusal::NothingToDo);
+    }
+    if joining.iter().any(|person| banned.contains(&person.key)) {
+        return Err(Refusal::Banned);
     }
     if count.saturating_add(joining.len() as u64) > members_max {
         return Err(Refusal::GroupFull);
@@ -92,7 +113,10 @@ pub(in crate::store) fn add_members(
         scene: Scene::In(place),
         kind: EventKind::MembersAdded,
         content: Kind::MembersAdded(v1::MembersAdded { members }),
-        members: Members::Join(in_roles(joining, None)),
+        members: Members::Join {
+            people: in_roles(joining, None),
+            from_beginning,
+        },
         aside: Aside::Nothing,
     })
 }
@@ -148,6 +172,8 @@ pub(in crate::store) fn leave(
 pub(in crate::store) struct Said {
     pub(in crate::store) title: String,
     pub(in crate::store) description: String,
+    pub(in crate::store) photo: Option<MediaId>,
+    pub(in crate::store) history_for_newcomers: bool,
 }
 
 /// The group, of which so much is said now, is otherwise.
@@ -164,12 +190,16 @@ pub(in crate::store) fn update_group(
         title,
         description,
         announcement_only,
+        photo,
+        history_for_newcomers,
     } = update.clone();
     // What is so already is left out.
     let update = GroupUpdate {
         title: title.filter(|it| it.as_str() != now.title),
         description: description.filter(|it| it.as_str() != now.description),
         announcement_only: announcement_only.filter(|it| *it != place.announcement_only),
+        photo: photo.filter(|it| *it != now.photo),
+        history_for_newcomers: history_for_newcomers.filter(|it| *it != now.history_for_newcomers),
     };
     if update == GroupUpdate::default() {
         return Err(Refusal::NothingToDo);
@@ -179,6 +209,10 @@ pub(in crate::store) fn update_group(
         title: update.title.as_ref().map(|it| text(it.as_str())),
         description: update.description.as_ref().map(|it| text(it.as_str())),
         announcement_only: update.announcement_only,
+        photo: update
+            .photo
+            .map(|it| it.map_or_else(Bytes::new, MediaId::to_wire)),
+        history_for_newcomers: update.history_for_newcomers,
     };
     Ok(Effect {
         scene: Scene::In(place),

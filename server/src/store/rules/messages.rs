@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use magpie_protocol::{
     id::UserId,
-    limits::{EDITS_MAX, OWN_REACTIONS_MAX, REACTIONS_MAX},
+    limits::{EDITS_MAX, OWN_REACTIONS_MAX, PINS_MAX, REACTIONS_MAX},
     message::{Edit, Emoji, NewMessage},
     role::Role,
     seq::Seq,
@@ -28,6 +28,10 @@ pub(in crate::store) enum Change<'a> {
     React(&'a Emoji),
     /// The actor takes that back.
     Unreact(&'a Emoji),
+    /// It is pinned.
+    Pin,
+    /// It is taken off.
+    Unpin,
 }
 
 /// Whether the actor may write this message into a conversation that exists, whose
@@ -121,6 +125,10 @@ pub(in crate::store) struct Subject {
     pub(in crate::store) is_deleted: bool,
     /// How often it was edited.
     pub(in crate::store) edit_count: u64,
+    /// It is pinned, and whether that is hidden from everybody but who pinned it.
+    pub(in crate::store) pinned: Option<bool>,
+    /// How many messages are pinned there.
+    pub(in crate::store) pin_count: u64,
     /// It is hidden from everybody but its sender.
     pub(in crate::store) is_hidden: bool,
 }
@@ -151,9 +159,10 @@ pub(in crate::store) fn is_hidden(
 ) -> bool {
     let of_hidden = subject.is_some_and(|subject| subject.is_hidden);
     match change {
-        Change::Edit(..) | Change::React(_) => is_blocked || of_hidden,
+        Change::Edit(..) | Change::React(_) | Change::Pin => is_blocked || of_hidden,
         Change::Delete => of_hidden,
         Change::Unreact(_) => reacted.is_hidden,
+        Change::Unpin => subject.is_some_and(|subject| subject.pinned == Some(true)),
     }
 }
 
@@ -199,6 +208,14 @@ pub(in crate::store) fn change(
             let content = reaction(seq, emoji, true);
             let aside = Aside::Unreact(seq, emoji.as_str().to_owned());
             (EventKind::Reacted, content, aside)
+        }
+        Change::Pin => {
+            may_pin(joined, &subject)?;
+            (EventKind::Pinned, pin(seq, true), Aside::Pin(seq))
+        }
+        Change::Unpin => {
+            may_unpin(joined, &subject)?;
+            (EventKind::Pinned, pin(seq, false), Aside::Unpin(seq))
         }
     };
     Ok(Effect {
@@ -261,6 +278,38 @@ fn may_react(subject: &Subject, reacted: &Reacted) -> Result<(), Refusal> {
     Ok(())
 }
 
+fn may_pin(joined: Joined, subject: &Subject) -> Result<(), Refusal> {
+    if !may_in(joined.place.kind, joined.role, Action::Pin) {
+        return Err(Refusal::NotAllowed);
+    }
+    if subject.is_deleted {
+        return Err(Refusal::Deleted);
+    }
+    if subject.pinned.is_some() {
+        return Err(Refusal::NothingToDo);
+    }
+    match subject.pin_count < PINS_MAX {
+        true => Ok(()),
+        false => Err(Refusal::TooManyPins),
+    }
+}
+
+/// One that was deleted is not pinned any more.
+fn may_unpin(joined: Joined, subject: &Subject) -> Result<(), Refusal> {
+    if !may_in(joined.place.kind, joined.role, Action::Pin) {
+        return Err(Refusal::NotAllowed);
+    }
+    match subject.pinned {
+        Some(_) => Ok(()),
+        None => Err(Refusal::NothingToDo),
+    }
+}
+
+const fn pin(seq: Seq, pinned: bool) -> Kind {
+    let seq = seq.get();
+    Kind::Pinned(v1::Pinned { seq, pinned })
+}
+
 fn reaction(seq: Seq, emoji: &Emoji, removed: bool) -> Kind {
     Kind::Reacted(v1::Reacted {
         seq: seq.get(),
@@ -285,7 +334,10 @@ pub(in crate::store) fn begin_direct(
         scene: Scene::New(ConversationKind::Direct, String::new()),
         kind: EventKind::Message,
         content: self::message(message),
-        members: Members::Join(members.into_iter().map(|member| (member, None)).collect()),
+        members: Members::Join {
+            people: members.into_iter().map(|member| (member, None)).collect(),
+            from_beginning: false,
+        },
         aside: Aside::Nothing,
     }
 }

@@ -37,6 +37,10 @@ pub(in crate::store) enum Action {
     Update,
     /// Write where only announcements are made.
     Announce,
+    /// Pin messages, and take them off.
+    Pin,
+    /// Create, see and revoke invites.
+    Invite,
 }
 
 /// Whether a member with this role of a group may do that.
@@ -46,9 +50,12 @@ pub(in crate::store) fn may(role: Role, action: Action) -> bool {
         Action::Remove(other) => role >= Role::Admin && role > other,
         // Nobody takes the group from its owner.
         Action::SetRole(from, _) => role == Role::Owner && from != Role::Owner,
-        Action::DeleteOthers | Action::MentionEverybody | Action::Update | Action::Announce => {
-            role >= Role::Admin
-        }
+        Action::DeleteOthers
+        | Action::MentionEverybody
+        | Action::Update
+        | Action::Announce
+        | Action::Pin
+        | Action::Invite => role >= Role::Admin,
     }
 }
 
@@ -57,7 +64,7 @@ pub(in crate::store) fn may(role: Role, action: Action) -> bool {
 pub(super) fn may_in(kind: ConversationKind, role: Role, action: Action) -> bool {
     match (kind, action) {
         (ConversationKind::Group, _) => may(role, action),
-        (ConversationKind::Direct, Action::MentionEverybody) => true,
+        (ConversationKind::Direct, Action::MentionEverybody | Action::Pin) => true,
         (
             ConversationKind::Direct,
             Action::Add
@@ -65,7 +72,8 @@ pub(super) fn may_in(kind: ConversationKind, role: Role, action: Action) -> bool
             | Action::SetRole(..)
             | Action::DeleteOthers
             | Action::Update
-            | Action::Announce,
+            | Action::Announce
+            | Action::Invite,
         )
         | (ConversationKind::Account, _) => false,
     }
@@ -123,6 +131,8 @@ mod tests {
             (Action::MentionEverybody, [false, true, true]),
             (Action::Update, [false, true, true]),
             (Action::Announce, [false, true, true]),
+            (Action::Pin, [false, true, true]),
+            (Action::Invite, [false, true, true]),
         ];
         for to in Role::ALL {
             table.push((Action::SetRole(Member, to), [false, false, true]));
@@ -133,7 +143,8 @@ mod tests {
             let allowed = Role::ALL.map(|role| may(role, action));
             assert_eq!(allowed, expected, "{action:?}");
             let in_direct = may_in(ConversationKind::Direct, Member, action);
-            assert_eq!(in_direct, action == Action::MentionEverybody);
+            let of_both = [Action::MentionEverybody, Action::Pin];
+            assert_eq!(in_direct, of_both.contains(&action));
         }
     }
 
@@ -147,6 +158,8 @@ mod tests {
             Action::MentionEverybody,
             Action::Update,
             Action::Announce,
+            Action::Pin,
+            Action::Invite,
             Action::SetRole(Role::Member, Role::Admin),
         ]);
         for action in actions {

@@ -11,8 +11,9 @@ use prost::Message as _;
 
 use super::{
     bodies::{
-        count_readers, delete, edit, profile, react, remove_member, report, say_something,
-        set_role, update_group, watch,
+        add_members, ban, count_readers, create_invite, delete, edit, fetch_bans, fetch_invites,
+        join_by_invite, look_up_invite, pin, profile, react, remove_member, report, revoke_invite,
+        say_something, set_role, update_group, watch,
     },
     *,
 };
@@ -38,7 +39,7 @@ enum Names {
     Device(fn(Bytes) -> client_frame::Body),
 }
 
-const ROWS: [&str; 34] = [
+const ROWS: [&str; 42] = [
     "hello",
     "register",
     "sign_in",
@@ -49,6 +50,14 @@ const ROWS: [&str; 34] = [
     "edit_message",
     "delete_message",
     "react",
+    "pin",
+    "ban",
+    "fetch_bans",
+    "create_invite",
+    "revoke_invite",
+    "join_by_invite",
+    "look_up_invite",
+    "fetch_invites",
     "create_group",
     "add_members",
     "remove_member",
@@ -88,6 +97,14 @@ fn kind(name: &str) -> client_frame::Body {
         "edit_message" => Body::EditMessage(Default::default()),
         "delete_message" => Body::DeleteMessage(Default::default()),
         "react" => Body::React(Default::default()),
+        "pin" => Body::Pin(Default::default()),
+        "ban" => Body::Ban(Default::default()),
+        "fetch_bans" => Body::FetchBans(Default::default()),
+        "create_invite" => Body::CreateInvite(Default::default()),
+        "revoke_invite" => Body::RevokeInvite(Default::default()),
+        "join_by_invite" => Body::JoinByInvite(Default::default()),
+        "look_up_invite" => Body::LookUpInvite(Default::default()),
+        "fetch_invites" => Body::FetchInvites(Default::default()),
         "create_group" => Body::CreateGroup(Default::default()),
         "add_members" => Body::AddMembers(Default::default()),
         "remove_member" => Body::RemoveMember(Default::default()),
@@ -149,13 +166,15 @@ fn row(name: &str) -> Names {
         Body::EditMessage(_) => Names::Conversation(edit),
         Body::DeleteMessage(_) => Names::Conversation(delete),
         Body::React(_) => Names::Conversation(react),
-        Body::AddMembers(_) => Names::Conversation(|conversation_id| {
-            Body::AddMembers(v1::AddMembers {
-                message_id: fresh_id(),
-                conversation_id,
-                user_names: vec!["eve".to_owned()],
-            })
-        }),
+        Body::Pin(_) => Names::Conversation(pin),
+        Body::Ban(_) => Names::Conversation(ban),
+        Body::FetchBans(_) => Names::Conversation(fetch_bans),
+        Body::CreateInvite(_) => Names::Conversation(create_invite),
+        Body::RevokeInvite(_) => Names::Conversation(revoke_invite),
+        Body::JoinByInvite(_) => Names::Conversation(join_by_invite),
+        Body::LookUpInvite(_) => Names::Conversation(look_up_invite),
+        Body::FetchInvites(_) => Names::Conversation(fetch_invites),
+        Body::AddMembers(_) => Names::Conversation(add_members),
         Body::RemoveMember(_) => Names::Conversation(remove_member),
         Body::UpdateGroup(_) => Names::Conversation(update_group),
         Body::SetRole(_) => Names::Conversation(set_role),
@@ -430,8 +449,18 @@ async fn members_may() {
     let (mut a, _) = room.world.connect(&room.alice, Bytes::new()).await;
     for name in ROWS {
         let body = match row(name) {
-            // Alice would be gone.
-            Names::Conversation(_) if ["remove_member", "leave_group"].contains(&name) => continue,
+            // Alice would be gone, is there already, or has no such invite to end.
+            Names::Conversation(_)
+                if [
+                    "remove_member",
+                    "leave_group",
+                    "join_by_invite",
+                    "revoke_invite",
+                ]
+                .contains(&name) =>
+            {
+                continue;
+            }
             Names::Conversation(make) => make(room.group.clone()),
             Names::Person(make) => make(room.person.clone()),
             Names::Device(_) | Names::Connection | Names::Itself | Names::User => continue,

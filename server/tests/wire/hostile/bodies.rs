@@ -2,6 +2,9 @@
 
 use super::*;
 
+/// Of an invite.
+const SECRET: &[u8] = &[7; 16];
+
 pub(super) fn watch(user_id: Bytes) -> client_frame::Body {
     let user_ids = vec![user_id];
     client_frame::Body::WatchPresence(v1::WatchPresence { user_ids })
@@ -87,6 +90,82 @@ pub(super) fn react(conversation_id: Bytes) -> client_frame::Body {
         seq: 6,
         emoji: "👍".to_owned(),
         removed: false,
+    })
+}
+
+pub(super) fn pin(conversation_id: Bytes) -> client_frame::Body {
+    client_frame::Body::Pin(v1::Pin {
+        message_id: fresh_id(),
+        conversation_id,
+        seq: 6,
+        pinned: true,
+    })
+}
+
+/// Somebody who is never a member.
+pub(super) fn ban(conversation_id: Bytes) -> client_frame::Body {
+    client_frame::Body::Ban(v1::Ban {
+        message_id: fresh_id(),
+        conversation_id,
+        user_name: "fay".to_owned(),
+        banned: true,
+    })
+}
+
+pub(super) fn fetch_bans(conversation_id: Bytes) -> client_frame::Body {
+    client_frame::Body::FetchBans(v1::FetchBans {
+        conversation_id,
+        limit: 10,
+        ..Default::default()
+    })
+}
+
+pub(super) fn create_invite(conversation_id: Bytes) -> client_frame::Body {
+    client_frame::Body::CreateInvite(v1::CreateInvite {
+        message_id: fresh_id(),
+        conversation_id,
+        secret: SECRET.into(),
+        ..Default::default()
+    })
+}
+
+pub(super) fn revoke_invite(conversation_id: Bytes) -> client_frame::Body {
+    client_frame::Body::RevokeInvite(v1::RevokeInvite {
+        message_id: fresh_id(),
+        conversation_id,
+        seq: 7,
+    })
+}
+
+/// By one that is not there.
+pub(super) fn join_by_invite(conversation_id: Bytes) -> client_frame::Body {
+    client_frame::Body::JoinByInvite(v1::JoinByInvite {
+        message_id: fresh_id(),
+        conversation_id,
+        secret: SECRET.into(),
+    })
+}
+
+pub(super) fn look_up_invite(conversation_id: Bytes) -> client_frame::Body {
+    client_frame::Body::LookUpInvite(v1::LookUpInvite {
+        conversation_id,
+        secret: SECRET.into(),
+    })
+}
+
+pub(super) fn fetch_invites(conversation_id: Bytes) -> client_frame::Body {
+    client_frame::Body::FetchInvites(v1::FetchInvites {
+        conversation_id,
+        limit: 10,
+        ..Default::default()
+    })
+}
+
+pub(super) fn add_members(conversation_id: Bytes) -> client_frame::Body {
+    client_frame::Body::AddMembers(v1::AddMembers {
+        message_id: fresh_id(),
+        conversation_id,
+        user_names: vec!["eve".to_owned()],
     })
 }
 

@@ -75,7 +75,13 @@ impl Model {
             | Kind::RoleChanged(_)
             | Kind::GroupUpdated(_)
             | Kind::AccountChanged(_)
-            | Kind::Hidden(_) => false,
+            | Kind::Hidden(_)
+            // These the model does not do.
+            | Kind::Pinned(_)
+            | Kind::MemberBanned(_)
+            | Kind::InviteCreated(_)
+            | Kind::InviteRevoked(_)
+            | Kind::MemberJoined(_) => false,
         };
         is_hidden.then_some(sender)
     }

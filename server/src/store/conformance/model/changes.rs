@@ -6,13 +6,14 @@ use magpie_protocol::{
     id::{ConversationId, UserId},
     message::Emoji,
     role::Role,
+    seq::Seq,
     wire::v1::{self, event_content::Kind},
 };
 use prost::Message as _;
 
 use super::Model;
 use crate::store::{
-    Command, LogEvent,
+    Append, Command, LogEvent,
     conformance::{Player, decoded, seq},
 };
 
@@ -64,9 +65,14 @@ fn target(event: &LogEvent) -> Option<u64> {
         | Kind::GroupCreated(_)
         | Kind::MembersAdded(_)
         | Kind::MemberRemoved(_)
+        | Kind::MemberBanned(_)
+        | Kind::InviteCreated(_)
+        | Kind::InviteRevoked(_)
+        | Kind::MemberJoined(_)
         | Kind::MemberLeft(_)
         | Kind::RoleChanged(_)
         | Kind::GroupUpdated(_)
+        | Kind::Pinned(_)
         | Kind::AccountChanged(_)
         | Kind::Hidden(_) => None,
     }
@@ -94,6 +100,17 @@ impl Model {
     fn of(&self, conversation: ConversationId) -> impl Iterator<Item = &LogEvent> {
         let events = self.log.iter().map(|(event, _)| event);
         events.filter(move |event| event.conversation == conversation)
+    }
+
+    /// Whether the request's actor may.
+    pub(super) fn may(
+        &self,
+        request: &Append,
+        conversation: ConversationId,
+        at: Seq,
+        deed: Deed,
+    ) -> bool {
+        self.may_change(request.actor.user, conversation, at.get(), deed)
     }
 
     /// Whether somebody may do this to the event at a seq.

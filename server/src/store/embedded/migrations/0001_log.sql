@@ -152,7 +152,11 @@ CREATE TABLE conversations (
     member_count    INTEGER NOT NULL DEFAULT 0,
     description     TEXT NOT NULL DEFAULT '',
     -- Of a group: 1 if members without another role do not write in it.
-    announcement_only INTEGER NOT NULL DEFAULT 0
+    announcement_only INTEGER NOT NULL DEFAULT 0,
+    -- The id of a group's photo; empty: none.
+    photo           BLOB NOT NULL DEFAULT x'',
+    -- Of a group: 1 if who joins may read what came before.
+    history_for_newcomers INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 
 -- The log, in the order of positions. References are not
@@ -165,7 +169,8 @@ CREATE TABLE events (
     sender          INTEGER NOT NULL,
     -- 1 message, 2 group created, 3 members added, 4 member removed, 5 member left,
     -- 6 message edited, 7 message deleted, 8 reacted, 20 account changed, 30 role
-    -- changed, 31 group updated.
+    -- changed, 31 group updated, 50 pinned, 51 member banned,
+    -- 52 invite created, 53 invite revoked, 54 member joined.
     kind            INTEGER NOT NULL,
     committed_at_ms INTEGER NOT NULL,
     message_id      BLOB NOT NULL,
@@ -227,13 +232,26 @@ CREATE TABLE reactions (
 CREATE INDEX reactions_standing ON reactions (conversation, seq, emoji)
  WHERE removed_seq = 9223372036854775807;
 
--- Who may read what: the events from `from_seq` to `to_seq`. While the user is a
+-- Messages that are pinned; none that was deleted. A pin that is `hidden` is there
+-- for the user who made it alone.
+CREATE TABLE pins (
+    conversation INTEGER NOT NULL,
+    seq          INTEGER NOT NULL,
+    user         INTEGER NOT NULL,
+    hidden       INTEGER NOT NULL,
+    PRIMARY KEY (conversation, seq)
+) STRICT, WITHOUT ROWID;
+
+-- Who may read what: the events from `history_seq` to `to_seq`. While the user is a
 -- member, both ends above are 9223372036854775807. Who comes back gets another
 -- row.
 CREATE TABLE members (
     user          INTEGER NOT NULL REFERENCES users (key),
     conversation  INTEGER NOT NULL REFERENCES conversations (key),
+    -- The event by which the user joined: what follows is sent to them.
     from_seq      INTEGER NOT NULL,
+    -- The first event that they may fetch: the same one, or 1.
+    history_seq   INTEGER NOT NULL,
     from_position INTEGER NOT NULL,
     to_seq        INTEGER NOT NULL,
     to_position   INTEGER NOT NULL,
@@ -253,6 +271,33 @@ CREATE INDEX members_by_role ON members (conversation, role, from_position)
 
 -- Open memberships by user: a long list is read in pages.
 CREATE INDEX members_by_conversation ON members (conversation, to_position, user);
+
+-- Who is kept out of which group, since which event.
+CREATE TABLE bans (
+    conversation INTEGER NOT NULL,
+    user         INTEGER NOT NULL REFERENCES users (key),
+    seq          INTEGER NOT NULL,
+    PRIMARY KEY (conversation, user)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX bans_by_seq ON bans (conversation, seq);
+
+-- Who may join a group by themself: whoever has the secret. None that was revoked.
+CREATE TABLE invites (
+    conversation  INTEGER NOT NULL,
+    -- Of the event that created it.
+    seq           INTEGER NOT NULL,
+    -- SHA-256 of its secret.
+    hash          BLOB NOT NULL,
+    -- 0: until it is revoked.
+    expires_at_ms INTEGER NOT NULL,
+    -- 0: any number of times.
+    uses_max      INTEGER NOT NULL,
+    uses          INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (conversation, seq)
+) STRICT, WITHOUT ROWID;
+
+CREATE UNIQUE INDEX invites_by_hash ON invites (conversation, hash);
 
 -- How far a user has read; survives leaving and coming back.
 CREATE TABLE marks (

@@ -177,7 +177,11 @@ CREATE TABLE conversations (
     member_count    bigint NOT NULL DEFAULT 0,
     description     text NOT NULL DEFAULT '',
     -- Of a group: members without another role do not write in it.
-    announcement_only boolean NOT NULL DEFAULT false
+    announcement_only boolean NOT NULL DEFAULT false,
+    -- The id of a group's photo; empty: none.
+    photo           bytea NOT NULL DEFAULT '',
+    -- Of a group: who joins may read what came before.
+    history_for_newcomers boolean NOT NULL DEFAULT false
 );
 
 -- The log. References are not declared, because checking them would cost two
@@ -190,7 +194,8 @@ CREATE TABLE events (
     committed_at_ms  bigint NOT NULL,
     message_id       uuid NOT NULL,
     -- 1 message, 2 group created, 3 members added, 4 member removed, 5 member left,
-    -- 6 message edited, 7 message deleted, 8 reacted, 30 role changed, 31 group updated.
+    -- 6 message edited, 7 message deleted, 8 reacted, 30 role changed, 31 group updated,
+    -- 50 pinned, 51 member banned, 52 invite created, 53 invite revoked, 54 member joined.
     kind             smallint NOT NULL,
     -- Of the request: tells a repeat from a conflict for ever, even if the body
     -- is blanked.
@@ -274,13 +279,26 @@ CREATE TABLE reactions (
 CREATE INDEX reactions_standing ON reactions (conversation_key, seq, emoji)
  WHERE removed_seq = 9223372036854775807;
 
--- Who may read what: the events from `from_seq` to `to_seq`. While the user is a
+-- Messages that are pinned; none that was deleted. A pin that is `hidden` is there
+-- for the user who made it alone.
+CREATE TABLE pins (
+    conversation_key bigint  NOT NULL,
+    seq              bigint  NOT NULL,
+    user_key         bigint  NOT NULL,
+    hidden           boolean NOT NULL,
+    PRIMARY KEY (conversation_key, seq)
+);
+
+-- Who may read what: the events from `history_seq` to `to_seq`. While the user is a
 -- member, both ends above are 9223372036854775807. Who comes back gets another
 -- row.
 CREATE TABLE members (
     user_key         bigint NOT NULL REFERENCES users (key),
     conversation_key bigint NOT NULL REFERENCES conversations (key),
+    -- The event by which the user joined: what follows is sent to them.
     from_seq         bigint NOT NULL,
+    -- The first event that they may fetch: the same one, or 1.
+    history_seq      bigint NOT NULL,
     from_position    bigint NOT NULL,
     to_seq           bigint NOT NULL,
     to_position      bigint NOT NULL,
@@ -300,6 +318,33 @@ CREATE INDEX members_by_role ON members (conversation_key, role, from_position, 
 
 -- Open memberships by user: a long list is read in pages.
 CREATE INDEX members_by_conversation ON members (conversation_key, to_position, user_key);
+
+-- Who is kept out of which group, since which event.
+CREATE TABLE bans (
+    conversation_key bigint NOT NULL,
+    user_key         bigint NOT NULL REFERENCES users (key),
+    seq              bigint NOT NULL,
+    PRIMARY KEY (conversation_key, user_key)
+);
+
+CREATE INDEX bans_by_seq ON bans (conversation_key, seq);
+
+-- Who may join a group by themself: whoever has the secret. None that was revoked.
+CREATE TABLE invites (
+    conversation_key bigint NOT NULL,
+    -- Of the event that created it.
+    seq              bigint NOT NULL,
+    -- SHA-256 of its secret.
+    hash             bytea NOT NULL,
+    -- 0: until it is revoked.
+    expires_at_ms    bigint NOT NULL,
+    -- 0: any number of times.
+    uses_max         bigint NOT NULL,
+    uses             bigint NOT NULL DEFAULT 0,
+    PRIMARY KEY (conversation_key, seq)
+);
+
+CREATE UNIQUE INDEX invites_by_hash ON invites (conversation_key, hash);
 
 -- How far a user has read; survives leaving and coming back.
 CREATE TABLE marks (

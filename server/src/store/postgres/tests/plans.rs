@@ -30,9 +30,9 @@ const MAKE_GROUPS: &str = "
 const MAKE_MEMBERS: &str = "
     WITH counted AS (UPDATE conversations SET member_count = 2 WHERE kind = 2)
     INSERT INTO members (user_key, conversation_key, from_seq, from_position, to_seq, to_position,
-                         role)
+                         role, history_seq)
     SELECT u.key, c.key, 1, (SELECT position FROM log_head) + c.key, 9223372036854775807,
-           9223372036854775807, 1
+           9223372036854775807, 1, 1
       FROM users u, conversations c WHERE c.kind = 2";
 
 /// The first message of each group, then the second, then the third.
@@ -284,8 +284,8 @@ async fn the_readers_of_a_large_group_are_counted_by_an_index() {
         "INSERT INTO conversations (conversation_id, kind, title)
          SELECT gen_random_uuid(), 2, 'group' FROM generate_series(1, 21)",
         "INSERT INTO members (user_key, conversation_key, from_seq, from_position, to_seq,
-                              to_position, role)
-         SELECT u.key, c.key, 1, c.key, 9223372036854775807, 9223372036854775807, 1
+                              to_position, role, history_seq)
+         SELECT u.key, c.key, 1, c.key, 9223372036854775807, 9223372036854775807, 1, 1
            FROM users u, conversations c",
         "INSERT INTO marks (user_key, conversation_key, read_seq, read_position)
          SELECT u.key, c.key, u.key % 100 + 1, c.key FROM users u, conversations c",
