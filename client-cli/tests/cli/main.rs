@@ -14,6 +14,7 @@ mod limited;
 #[cfg(test)] // as above
 mod manual;
 mod people;
+#[cfg(test)] // as above
 mod presence;
 mod queueing;
 mod roles;

@@ -15,9 +15,8 @@ fn acquainted() -> World {
 
 fn seen(world: &World, home: &str, of: &str) -> String {
     let lines = world.magpie(home, ["presence", of]).done();
-    let [line] = lines.as_slice() else {
-        panic!("one line: {lines:?}")
-    };
+    assert_eq!(lines.len(), 1);
+    let line = lines.first().unwrap();
     assert_eq!(format!("@{}", text(line, "user")), of);
     text(line, "state").to_owned()
 }

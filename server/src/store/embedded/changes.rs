@@ -161,6 +161,20 @@ impl Log<'_> {
     }
 }
 
+/// Blanks a message and its edits; nothing stands at it any more.
+fn delete(connection: &Connection, conversation: i64, seq: Seq) -> Result<(), StoreError> {
+    let at = signed(seq.get());
+    let mut blank = connection.prepare_cached(BLANK_MESSAGE)?;
+    blank.execute(params![conversation, at, DELETED])?;
+    let mut blank = connection.prepare_cached(BLANK_EDITS)?;
+    blank.execute(params![conversation, at, deleted_edit(seq)])?;
+    for forget in [FORGET_REACTIONS, DELETE_PIN] {
+        let mut forget = connection.prepare_cached(forget)?;
+        forget.execute(params![conversation, at])?;
+    }
+    Ok(())
+}
+
 /// Writes what goes with the event at `by`.
 pub(super) fn write(
     connection: &Connection,
@@ -176,17 +190,7 @@ pub(super) fn write(
             let mut insert = connection.prepare_cached(INSERT_EDIT)?;
             insert.execute(params![key, signed(seq.get()), by, hidden])?;
         }
-        Aside::Delete(seq) => {
-            let at = signed(seq.get());
-            let mut blank = connection.prepare_cached(BLANK_MESSAGE)?;
-            blank.execute(params![key, at, DELETED])?;
-            let mut blank = connection.prepare_cached(BLANK_EDITS)?;
-            blank.execute(params![key, at, deleted_edit(seq)])?;
-            for forget in [FORGET_REACTIONS, DELETE_PIN] {
-                let mut forget = connection.prepare_cached(forget)?;
-                forget.execute(params![key, at])?;
-            }
-        }
+        Aside::Delete(seq) => delete(connection, key, seq)?,
         Aside::Ban(person) => {
             let mut insert = connection.prepare_cached(INSERT_BAN)?;
             insert.execute(params![key, person.key, by])?;

@@ -11,9 +11,9 @@ use prost::Message as _;
 
 use super::{
     bodies::{
-        add_members, ban, count_readers, create_invite, delete, edit, fetch_bans, fetch_invites,
-        join_by_invite, look_up_invite, pin, profile, react, remove_member, report, revoke_invite,
-        say_something, set_role, update_group, watch,
+        add_members, ban, conversations_behind, count_readers, create_invite, delete, edit,
+        fetch_bans, fetch_invites, join_by_invite, look_up_invite, pin, profile, react,
+        remove_member, report, revoke_invite, say_something, set_role, update_group, watch,
     },
     *,
 };
@@ -148,12 +148,7 @@ fn row(name: &str) -> Names {
         // Whatever it names is named in the user's own log, and looked up by nobody.
         Body::ChangeAccount(_) => Names::Itself,
         // Pages through one's own conversations; a foreign place is only a place.
-        Body::FetchConversations(_) => Names::Conversation(|id| {
-            Body::FetchConversations(v1::FetchConversations {
-                after_conversation_id: id,
-                limit: 10,
-            })
-        }),
+        Body::FetchConversations(_) => Names::Conversation(conversations_behind),
         Body::CreateGroup(_) | Body::FindUsers(_) => Names::User,
         Body::FetchProfiles(_) => Names::Person(profile),
         Body::WatchPresence(_) => Names::Person(watch),
