@@ -16,7 +16,7 @@ pub struct AuditLine {
     pub message_id: Option<MessageId>,
     /// Its sender, if it has one.
     pub sender: Option<UserId>,
-    /// SHA-256 of its encoded content, as [`StoredEvent::digest`].
+    /// SHA-256 of its encoded content, as [`StoredEvent::digest`](super::StoredEvent::digest).
     pub digest: [u8; 32],
 }
 

@@ -24,11 +24,22 @@ const KEEP_NODE: &str = "UPDATE nodes SET there_at_ms = ?2 WHERE node = ?1";
 pub(super) const HAS_OTHERS: &str = "
     SELECT EXISTS (SELECT 1 FROM nodes WHERE node <> ?1 AND there_at_ms > ?2)";
 
+/// Whether two users (`w` and `x`), whose direct conversation is `v`, are acquainted: each
+/// has written to the other.
+macro_rules! are_acquainted {
+    () => {
+        " EXISTS (SELECT 1 FROM events e
+                   WHERE e.conversation = v.key AND e.sender = x.key AND e.kind = 1)
+          AND EXISTS (SELECT 1 FROM events e
+                       WHERE e.conversation = v.key AND e.sender = w.key AND e.kind = 1) "
+    };
+}
+
 /// What one user (`?1`) may know of another (`?2`), with whom their direct conversation is
 /// `?3`. Where a device's node (not this one, `?4`) ended unannounced, it was there until
 /// then.
-pub(super) const FIND: &str = "
-    SELECT coalesce(max(c.attachment = 2 AND (c.node = ?4 OR n.there_at_ms > ?5)), 0),
+pub(super) const FIND: &str = concat!(
+    "SELECT coalesce(max(c.attachment = 2 AND (c.node = ?4 OR n.there_at_ms > ?5)), 0),
            max(CASE WHEN c.attachment = 2 AND c.node <> ?4
                     THEN max(coalesce(c.present_at_ms, 0), coalesce(n.there_at_ms, 0))
                     ELSE c.present_at_ms END)
@@ -42,11 +53,10 @@ pub(super) const FIND: &str = "
        AND NOT EXISTS (SELECT 1 FROM hidden_presence h WHERE h.user IN (x.key, w.key))
        AND NOT EXISTS (SELECT 1 FROM blocks b WHERE b.user = x.key AND b.blocked = w.key)
        AND NOT EXISTS (SELECT 1 FROM blocks b WHERE b.user = w.key AND b.blocked = x.key)
-       AND EXISTS (SELECT 1 FROM events e
-                    WHERE e.conversation = v.key AND e.sender = x.key AND e.kind = 1)
-       AND EXISTS (SELECT 1 FROM events e
-                    WHERE e.conversation = v.key AND e.sender = w.key AND e.kind = 1)
-     GROUP BY x.key";
+       AND",
+    are_acquainted!(),
+    "GROUP BY x.key"
+);
 
 /// From now on it is so.
 pub(super) fn set(connection: &Connection, user: i64, hidden: bool) -> Result<(), StoreError> {

@@ -26,10 +26,21 @@ const KEEP_NODE: &str = "
     WITH kept AS (UPDATE nodes SET there_at_ms = $2 WHERE node = $1)
     SELECT EXISTS (SELECT FROM nodes WHERE node <> $1 AND there_at_ms > $3)";
 
+/// Whether two users (`w` and `x`), whose direct conversation is `v`, are acquainted: each
+/// has written to the other.
+macro_rules! are_acquainted {
+    () => {
+        " EXISTS (SELECT FROM events e WHERE e.conversation_key = v.key
+                     AND e.sender_key = x.key AND e.kind = 1)
+          AND EXISTS (SELECT FROM events e WHERE e.conversation_key = v.key
+                         AND e.sender_key = w.key AND e.kind = 1) "
+    };
+}
+
 /// What the one may know of the other. Where a device's node (not this one, `$4`) ended
 /// unannounced, it was there until then.
-pub(super) const FIND: &str = "
-    SELECT a.place, p.is_attached, p.last_at_ms
+const FIND: &str = concat!(
+    "SELECT a.place, p.is_attached, p.last_at_ms
       FROM unnest($1::uuid[], $2::uuid[], $3::uuid[])
            WITH ORDINALITY AS a (watcher, watched, direct, place)
       JOIN users w ON w.user_id = a.watcher
@@ -51,10 +62,9 @@ pub(super) const FIND: &str = "
                         WHERE b.user_key = x.key AND b.blocked_key = w.key)
        AND NOT EXISTS (SELECT FROM blocks b
                         WHERE b.user_key = w.key AND b.blocked_key = x.key)
-       AND EXISTS (SELECT FROM events e WHERE e.conversation_key = v.key
-                      AND e.sender_key = x.key AND e.kind = 1)
-       AND EXISTS (SELECT FROM events e WHERE e.conversation_key = v.key
-                      AND e.sender_key = w.key AND e.kind = 1)";
+       AND",
+    are_acquainted!()
+);
 
 /// From now on it is so.
 pub(super) async fn set(session: Session<'_>, user: i64, hidden: bool) -> Result<(), Failure> {
