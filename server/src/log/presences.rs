@@ -295,3 +295,44 @@ impl Agenda {
         due.map(|(user, (_, must_ask))| (user, must_ask)).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> Moment {
+        Moment::START + Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn it_is_told_every_five_seconds_that_somebody_comes_and_after_a_while_that_they_went() {
+        let user = UserId::new([1; 16]);
+        let mut agenda = Agenda::default();
+        let note = |agenda: &mut Agenda, note, seconds| {
+            agenda.note(HashMap::from([(user, note)]), at(seconds));
+        };
+        let is_due = |agenda: &mut Agenda, seconds| {
+            let due = agenda.take_due(at(seconds));
+            due.get(&user).copied()
+        };
+        note(&mut agenda, Note::Came, 0);
+        assert_eq!(is_due(&mut agenda, 0), Some(false), "at once");
+        agenda.told(user, at(0));
+        // Who roams is looked at when they come, and not once more for having left.
+        note(&mut agenda, Note::Left, 1);
+        note(&mut agenda, Note::Came, 2);
+        assert_eq!(is_due(&mut agenda, 4), None);
+        assert_eq!(is_due(&mut agenda, 5), Some(false));
+        assert_eq!(is_due(&mut agenda, 100), None);
+        note(&mut agenda, Note::Left, 101);
+        assert_eq!(is_due(&mut agenda, 131), None);
+        assert_eq!(is_due(&mut agenda, 132), Some(false));
+        // What is hidden is hidden at once.
+        agenda.told(user, at(132));
+        note(&mut agenda, Note::Change, 133);
+        note(&mut agenda, Note::Left, 133);
+        assert_eq!(is_due(&mut agenda, 133), Some(true));
+        assert_eq!(is_due(&mut agenda, 500), None);
+        assert!(agenda.quiet.is_empty() && agenda.due.is_empty(), "D9");
+    }
+}
