@@ -235,6 +235,7 @@ impl Peer {
             | Request::FetchConversations { .. }
             | Request::FetchMembers(_)
             | Request::FetchProfiles(_)
+            | Request::WatchPresence(_)
             | Request::FindUsers(_)
             | Request::CountReaders(_)
             | Request::FetchMediaToken

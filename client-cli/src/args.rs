@@ -274,6 +274,8 @@ pub(crate) enum Command {
 
     Receipts(setting::Receipts),
 
+    Presence(people::Presence),
+
     /// Show who has read a message
     ///
     /// Of a group of more than 64 members: how many. Those who hide their read receipts are
@@ -287,8 +289,8 @@ pub(crate) enum Command {
 
     /// Chat with a person or a group; /quit ends it
     ///
-    /// Shows the newest 20 events, then what comes. Each line typed is sent; the
-    /// end of the input ends it too.
+    /// Shows the newest 20 events, then what comes, and of a person whether they are
+    /// online. Each line typed is sent; the end of the input ends it too.
     #[command(after_help = "Example:\n  magpie chat @bob")]
     Chat {
         /// @NAME or a conversation's id

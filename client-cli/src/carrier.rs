@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use magpie_client::{
     Account, Client, ConnectionLock, ConversationId, DisconnectReason, Dropped, Event, MessageId,
-    Options, Outcome, UserId,
+    Options, Outcome, Presence, UserId,
 };
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -37,6 +37,8 @@ pub(crate) enum Noticed {
         user: UserId,
         typing: bool,
     },
+    /// Somebody is there, or not any more.
+    Presence { presence: Presence },
     /// So many events were stored.
     Stored(u64),
     /// A request is done.
@@ -188,6 +190,7 @@ impl<'context> Carrier<'context> {
                 user,
                 typing,
             },
+            Event::Presence { presence } => Noticed::Presence { presence },
             Event::Stored {
                 from_seq, to_seq, ..
             } => Noticed::Stored(to_seq.get().saturating_sub(from_seq.get()) + 1),
@@ -260,6 +263,7 @@ impl<'context> Carrier<'context> {
                 Noticed::Connected
                 | Noticed::Refreshed
                 | Noticed::Typing { .. }
+                | Noticed::Presence { .. }
                 | Noticed::Answered(..)
                 | Noticed::Dropped(_)
                 | Noticed::Changed

@@ -8,6 +8,7 @@ mod invite;
 mod members;
 mod message;
 mod people;
+mod presence;
 mod profile;
 mod requests;
 #[cfg(test)]
@@ -21,8 +22,9 @@ pub(crate) use self::{
     friends::FriendFields,
     invite::InviteFields,
     members::{ReadersFields, role_name},
-    message::MessageFields,
+    message::{CalledFields, MessageFields},
     people::place,
+    presence::PresenceFields,
     profile::ProfileFields,
     shown::Shown,
     torture::{BegunFields, FaultFields, HealedFields, StruckFields, TortureFields},
@@ -133,6 +135,10 @@ pub(crate) enum Line {
     },
     Privacy {
         messages: &'static str,
+    },
+    Presence(PresenceFields),
+    OwnPresence {
+        hidden: bool,
     },
     Contact {
         user: String,
@@ -269,6 +275,8 @@ pub(crate) struct EventFields {
     conversation_id: Shown<ConversationId>,
     seq: u64,
     sender: Option<String>,
+    #[serde(flatten)]
+    called: CalledFields,
     sent_at: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     title: Option<String>,
@@ -455,6 +463,7 @@ impl Line {
             | Content::Unknown) => message::change(&content, event.state.is_blocked),
         };
         Self::Event(EventFields {
+            called: CalledFields::of(&event.called),
             message_id: event.message_id.map(Shown),
             conversation_id: Shown(event.conversation),
             seq: event.seq.get(),

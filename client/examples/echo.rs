@@ -54,6 +54,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             | Event::Refreshed
             | Event::Profile { .. }
             | Event::Typing { .. }
+            | Event::Presence { .. }
             | Event::BeganAnew
             | Event::Dropped(_) => {}
         }

@@ -25,7 +25,10 @@ use crate::{
     driver::{Answered, Bells, COMMANDS_MAX, Command, Dial, Driver, Notices, Reply, TlsDial},
     error::{ConnectError, DisconnectReason, RequestError},
     home::{ConnectionLock, Home},
-    model::{ConversationPage, DeviceLine, Dropped, Gap, HistoryPage, MembersPlace, Refusal, User},
+    model::{
+        ConversationPage, DeviceLine, Dropped, Gap, HistoryPage, MembersPlace, Presence, Refusal,
+        User,
+    },
     request::Acceptance,
     server::Server,
 };
@@ -139,6 +142,12 @@ pub enum Event {
         user: UserId,
         /// They do.
         typing: bool,
+    },
+    /// Somebody whose presence is watched is there, or not any more: see
+    /// [`Client::watch_presence`].
+    Presence {
+        /// What the server says.
+        presence: Presence,
     },
     /// There is no connection (any more). The driver tries again by itself.
     Disconnected {

@@ -86,10 +86,11 @@ pub use self::{
         Body, Edited, Forwarded, Media, Mention, Message, MessagePlace, MessageState, Reaction,
     },
     model::{
-        Account, AuditConversation, AuditLine, BannedUser, Contact, Content, ConversationKind,
-        ConversationLine, ConversationPage, DeviceLine, Dropped, Friend, Gap, History, HistoryPage,
-        Invite, InvitePreview, LocalHistory, LocalMembers, Member, MembersPlace, PinnedMessage,
-        Profile, Readers, Refusal, StoredEvent, User,
+        Account, AuditConversation, AuditLine, BannedUser, Called, Contact, Content,
+        ConversationKind, ConversationLine, ConversationPage, DeviceLine, Dropped, Friend, Gap,
+        History, HistoryPage, Invite, InvitePreview, LocalHistory, LocalMembers, Member,
+        MembersPlace, PinnedMessage, Presence, PresenceState, Profile, Readers, Refusal,
+        StoredEvent, User,
     },
     request::{
         Acceptance, InvalidRecipient, NewRequest, Operation, OutboxEntry, OutboxState, Outcome,

@@ -1,9 +1,10 @@
 //! What the SDK gives and takes, in types of its own.
 
+mod audit;
 mod members;
 mod people;
-
-use std::{fmt, time::Duration};
+mod presence;
+mod refusal;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
@@ -13,15 +14,15 @@ use magpie_protocol::{
     role::Role,
     seq::Seq,
     setting::{Notify, Setting},
-    wire::{
-        InviteBounds,
-        v1::{Action, ErrorCode},
-    },
+    wire::InviteBounds,
 };
 
 pub use self::{
+    audit::{AuditConversation, AuditLine},
     members::{LocalMembers, Member, MembersPlace, Readers},
     people::{Contact, Friend, Profile, User},
+    presence::{Presence, PresenceState},
+    refusal::Refusal,
 };
 use crate::message::{Message, MessageState};
 
@@ -127,6 +128,8 @@ pub struct StoredEvent {
     pub seq: Seq,
     /// Who caused it; `None` if the server does not say.
     pub sender: Option<User>,
+    /// How they are called, of what is read from the local database.
+    pub called: Called,
     /// The client-made id of what caused it; `None` if the server does not say.
     pub message_id: Option<MessageId>,
     /// The server's commit time, milliseconds since 1970.
@@ -138,6 +141,26 @@ pub struct StoredEvent {
     /// The event as it came, an encoded `magpie.v1.Event`; of a message that was
     /// deleted, and of its edits, without what they said.
     pub raw: Bytes,
+}
+
+/// How a user is called besides the user name, as far as this device knows.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Called {
+    /// What the user calls them; may be empty.
+    pub nickname: String,
+    /// What they want to be called; may be empty. Anybody may choose any: show the user name
+    /// with it.
+    pub display_name: String,
+}
+
+impl Called {
+    /// What to call them: the nickname, else what they want to be called. `None`: by the
+    /// user name alone.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        let names = [self.nickname.as_str(), &self.display_name];
+        names.into_iter().find(|name| !name.is_empty())
+    }
 }
 
 impl StoredEvent {
@@ -397,74 +420,4 @@ pub struct DeviceLine {
     pub last_seen_at_ms: Option<i64>,
     /// It is this one.
     pub current: bool,
-}
-
-/// What a stored event is compared by.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct AuditLine {
-    /// The event's place.
-    pub seq: Seq,
-    /// Its message id, if it has one.
-    pub message_id: Option<MessageId>,
-    /// Its sender, if it has one.
-    pub sender: Option<UserId>,
-    /// SHA-256 of its encoded content, as [`StoredEvent::digest`].
-    pub digest: [u8; 32],
-}
-
-/// All that is stored of a conversation, to be compared with the server's log.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct AuditConversation {
-    /// Its id.
-    pub id: ConversationId,
-    /// The first seq that the user may read.
-    pub first_seq: Seq,
-    /// The newest seq that is known to exist; events above it came later.
-    pub head_seq: Seq,
-    /// In ascending order of seq.
-    pub events: Vec<AuditLine>,
-    /// What is known to be missing.
-    pub gaps: Vec<Gap>,
-}
-
-/// What the server said instead of doing it.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Refusal {
-    /// Why.
-    pub code: ErrorCode,
-    /// What a client does about it.
-    pub action: Action,
-    /// How long to wait first, if the action says so.
-    pub after: Duration,
-    /// One sentence for a developer; may be empty.
-    pub message: String,
-}
-
-impl Refusal {
-    /// The code's name as programs read it, such as `name_taken`.
-    #[must_use]
-    pub fn code_name(&self) -> String {
-        lower_case_without(self.code.as_str_name(), "ERROR_CODE_")
-    }
-
-    /// The action's name as programs read it, such as `retry_after`.
-    #[must_use]
-    pub fn action_name(&self) -> String {
-        lower_case_without(self.action.as_str_name(), "ACTION_")
-    }
-}
-
-fn lower_case_without(name: &str, prefix: &str) -> String {
-    name.trim_start_matches(prefix).to_ascii_lowercase()
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let code = self.code_name().replace('_', " ");
-        if self.message.is_empty() {
-            formatter.write_str(&code)
-        } else {
-            write!(formatter, "{code}: {}", self.message)
-        }
-    }
 }

@@ -225,6 +225,17 @@ pub const TYPING_TIMEOUT: Duration = Duration::from_secs(6);
 /// Conversations in which one device types at a time.
 pub const TYPING_CONVERSATIONS_MAX: usize = 8;
 
+/// Users whose presence one connection watches.
+pub const WATCHED_COUNT_MAX: usize = 64;
+
+/// How long somebody is online still who has left: a phone that changes its network is
+/// back within it, and nobody is told anything.
+pub const PRESENCE_GRACE: Duration = Duration::from_secs(30);
+
+/// How often a client that watches somebody asks anew: what a lost hint would have said is
+/// not missed for longer.
+pub const WATCH_INTERVAL: Duration = Duration::from_secs(120);
+
 /// Profiles in one request and in one answer.
 pub const PROFILES_COUNT_MAX: usize = 256;
 

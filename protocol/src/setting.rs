@@ -69,6 +69,11 @@ pub enum Setting {
         /// Neither.
         hidden: bool,
     },
+    /// Whether others learn when the user is there, and the user when they are.
+    Presence {
+        /// Neither.
+        hidden: bool,
+    },
 }
 
 /// For what a user is woken, and until when. The default is what holds where nothing
@@ -225,6 +230,7 @@ impl Setting {
                 secret: it.map_or_else(Bytes::new, |it| it.reveal().to_vec().into()),
             }),
             Self::Receipts { hidden } => Kind::Receipts(v1::Receipts { hidden: *hidden }),
+            Self::Presence { hidden } => Kind::OwnPresence(v1::OwnPresence { hidden: *hidden }),
         };
         v1::AccountChange { kind: Some(kind) }
     }
@@ -242,7 +248,8 @@ impl Setting {
             | Self::Link(_)
             | Self::Receipts { .. }
             | Self::Privacy { .. }
-            | Self::Declined { .. } => None,
+            | Self::Declined { .. }
+            | Self::Presence { .. } => None,
         };
         photo.into_iter().map(MediaReference::of).collect()
     }
@@ -315,6 +322,7 @@ impl TryFrom<v1::AccountChange> for Setting {
                 false => Some(it.secret.as_ref().try_into()?),
             }),
             Kind::Receipts(it) => Self::Receipts { hidden: it.hidden },
+            Kind::OwnPresence(it) => Self::Presence { hidden: it.hidden },
         })
     }
 }
@@ -377,6 +385,8 @@ mod tests {
             },
             Setting::Receipts { hidden: true },
             Setting::Receipts { hidden: false },
+            Setting::Presence { hidden: true },
+            Setting::Presence { hidden: false },
         ] {
             assert_eq!(Setting::try_from(setting.to_wire()), Ok(setting));
         }

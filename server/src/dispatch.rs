@@ -23,7 +23,7 @@ use v1::{Action, ErrorCode};
 use self::{
     cost::{cost, kind},
     parting::{goodbye, limited_goodbye},
-    replies::{no_media, profiles_reply, rate_limited, reader_counts, refused},
+    replies::{no_media, presences_reply, profiles_reply, rate_limited, reader_counts, refused},
     sorting::{Other, to_append},
 };
 pub use self::{
@@ -36,7 +36,7 @@ use crate::{
     handler::{Accounts, HelloError, PushRequest, Pushes, Reports, SignInError},
     hub::{Ending, Hub, Letter, Mailbox, Promise},
     limits::{Limited, Limiter},
-    log::{Chronicle, Committer, Marks, Submission},
+    log::{Chronicle, Committer, Marks, Presences, Submission},
     media::Media,
     random::Random,
     store::{InviteHash, MarkRead, ReadLimit, Refusal, SharedStore, StoreError},
@@ -58,6 +58,8 @@ pub struct Dispatch {
     pub committer: Arc<Committer>,
     /// Moves read marks.
     pub marks: Arc<Marks>,
+    /// Tells who is there.
+    pub presences: Arc<Presences>,
     /// Forgets revoked devices.
     pub tokens: Arc<Tokens>,
     /// Ends revoked devices' connections.
@@ -135,6 +137,10 @@ impl Dispatch {
             kind,
             request,
         } = reading;
+        if let Other::WatchPresence(users) = &request {
+            // In the order of the requests: the last one holds.
+            self.hub.watches.watch(from, users);
+        }
         let (dispatch, from) = (Arc::clone(self), Arc::clone(from));
         let span = tracing::info_span!("request", number = number.get(), kind);
         let answering = async move {
@@ -150,7 +156,12 @@ impl Dispatch {
             let mut revoked = Vec::new();
             let reply = dispatch.answer(&from, request, &mut revoked).await;
             let reply = reply.unwrap_or_else(|error| dispatch.unavailable(&error));
+            let mut presences = Vec::new();
+            if let Reply::Presences(it) = &reply {
+                presences.clone_from(&it.presences);
+            }
             promise.keep(Letter::Reply { number, reply });
+            dispatch.presences.answered(&from, &presences);
             // After the answer, which may be for such a device.
             for device in revoked {
                 dispatch.hub.end(from.user, device, Ending::Revoked);
@@ -162,7 +173,7 @@ impl Dispatch {
     /// Answers a request; adds the devices whose credentials it ended.
     async fn answer(
         &self,
-        from: &Mailbox,
+        from: &Arc<Mailbox>,
         request: Other,
         revoked: &mut Vec<DeviceId>,
     ) -> Result<Reply, StoreError> {
@@ -196,6 +207,10 @@ impl Dispatch {
             }
             Other::FindUsers(by) => {
                 Ok(profiles_reply(self.store.find_users(from.user, &by).await?))
+            }
+            Other::WatchPresence(users) => {
+                let presences = self.presences.ask(from, &users).await?;
+                Ok(presences_reply(presences))
             }
             Other::CountReaders(request) => {
                 let seqs = request.seqs.clone();

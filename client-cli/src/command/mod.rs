@@ -18,6 +18,7 @@ mod message;
 mod offline;
 mod outbox;
 mod people;
+mod presence;
 mod push;
 mod read;
 mod readers;
@@ -93,6 +94,7 @@ async fn with_home(context: &Context, command: Command) -> Result<Exit, Failure>
         Command::Contacts => setting::contacts(context),
         Command::Readers(which) => readers::run(context, &which).await,
         Command::Receipts(asked) => setting::receipts(context, asked).await,
+        Command::Presence(asked) => presence::run(context, asked).await,
         Command::Chat { to } => chat::run(context, to).await,
         Command::Listen {
             until_idle,

@@ -196,6 +196,7 @@ impl Sending<'_> {
                     | Noticed::CaughtUp
                     | Noticed::Refreshed
                     | Noticed::Typing { .. }
+                    | Noticed::Presence { .. }
                     | Noticed::Stored(_)
                     | Noticed::Dropped(_)
                     | Noticed::Disconnected => {}

@@ -20,7 +20,7 @@ impl EventFields {
         head(to, &self.sent_at, self.place.as_deref(), self.seq)?;
         let sender = name(self.sender.as_ref());
         to.write_str("* ")?;
-        to.paint(Part::User(sender), sender)?;
+        to.paint(Part::User(sender), self.called.shown(sender))?;
         let members = self.others(sender).join(", ");
         match self.kind {
             "group_created" => {

@@ -76,7 +76,10 @@ impl Line {
             Self::Link { link } => to.write_str(link.as_deref().unwrap_or("no link")),
             Self::Readers(fields) => fields.paint(to),
             Self::Privacy { messages } => write!(to, "messages from {messages}"),
-            Self::Receipts { hidden } => to.write_str(if *hidden { "hidden" } else { "shown" }),
+            Self::Presence(fields) => fields.paint(to),
+            Self::Receipts { hidden } | Self::OwnPresence { hidden } => {
+                to.write_str(if *hidden { "hidden" } else { "shown" })
+            }
             Self::Difference {
                 conversation_id,
                 message,

@@ -7,7 +7,7 @@ use super::{
     EventFields, FaultFields, HealedFields, InviteFields, Line, MessageFields, OutboxFields, Shown,
     StruckFields, TortureFields,
     members::ReadersFields,
-    message::{MediaFields, MoreFields, ReactionFields},
+    message::{CalledFields, MediaFields, MoreFields, ReactionFields},
     setting::SettingFields,
 };
 
@@ -44,6 +44,13 @@ fn account(signed_in: bool) -> AccountFields {
     }
 }
 
+fn called(is_nickname: bool) -> CalledFields {
+    CalledFields {
+        sender_name: Some(hostile()),
+        is_nickname,
+    }
+}
+
 fn event(kind: &'static str) -> Line {
     Line::Event(EventFields {
         kind,
@@ -51,6 +58,7 @@ fn event(kind: &'static str) -> Line {
         conversation_id: conversation_id(),
         seq: 7,
         sender: Some(hostile()),
+        called: called(false),
         sent_at: MOMENT.to_owned(),
         title: Some(hostile()),
         members: Some(vec![hostile(), hostile()]),
@@ -269,7 +277,7 @@ fn torture() -> Vec<Line> {
     ]
 }
 
-fn people() -> [Line; 9] {
+fn people() -> [Line; 11] {
     [
         Line::Privacy {
             messages: "friends",
@@ -286,6 +294,8 @@ fn people() -> [Line; 9] {
             place: hostile(),
         },
         Line::Receipts { hidden: true },
+        Line::OwnPresence { hidden: true },
+        Line::Presence(super::presence::sample(hostile())),
         Line::Readers(ReadersFields {
             read: Some(vec![hostile()]),
             delivered: Some(vec![hostile()]),
@@ -399,6 +409,7 @@ pub(crate) fn all() -> Vec<Line> {
             conversation_id: conversation_id(),
             seq: 7,
             sender: Some(hostile()),
+            called: called(true),
             text: hostile(),
             sent_at: MOMENT.to_owned(),
             more: more(),

@@ -14,7 +14,8 @@ use crate::paint::{Painter, Part};
 /// What an event of the account log sets.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct SettingFields {
-    /// `notify`, `hide`, `contact`, `block`, `privacy`, `declined_request`, `profile`, `discoverable`, `link` or `receipts`.
+    /// `notify`, `hide`, `contact`, `block`, `privacy`, `declined_request`, `profile`,
+    /// `discoverable`, `link`, `receipts` or `presence`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) setting: Option<&'static str>,
     /// The conversation that it is about.
@@ -36,7 +37,7 @@ pub(crate) struct SettingFields {
     pub(super) status: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) discoverable: Option<bool>,
-    /// The user's read receipts, and those of others from them.
+    /// The user's read receipts or presence, and those of others from them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) hidden: Option<bool>,
 }
@@ -107,6 +108,10 @@ pub(super) fn changed(setting: Option<Setting>) -> EventFields {
             hidden: Some(hidden),
             ..named("receipts")
         },
+        Some(Setting::Presence { hidden }) => SettingFields {
+            hidden: Some(hidden),
+            ..named("presence")
+        },
         None => SettingFields::default(),
     };
     EventFields {
@@ -166,6 +171,10 @@ pub(super) fn queued(
         Setting::Receipts { hidden } => {
             let told = if hidden { "hide" } else { "show" };
             ("receipts", None, None, Some(told.to_owned()))
+        }
+        Setting::Presence { hidden } => {
+            let told = if hidden { "hide" } else { "show" };
+            ("presence", None, None, Some(told.to_owned()))
         }
     }
 }

@@ -262,6 +262,7 @@ impl Device {
                 | Event::Refreshed
                 | Event::Profile { .. }
                 | Event::Typing { .. }
+                | Event::Presence { .. }
                 | Event::BeganAnew
                 | Event::Dropped(_),
             ) => {

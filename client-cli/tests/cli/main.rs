@@ -15,6 +15,8 @@ mod limited;
 #[cfg(test)] // as above
 mod manual;
 mod people;
+#[cfg(test)] // as above
+mod presence;
 mod queueing;
 mod roles;
 #[cfg(test)] // as above

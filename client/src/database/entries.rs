@@ -199,6 +199,7 @@ fn operation(body: Body) -> Option<Operation> {
         | Body::DeleteAccount(_)
         | Body::Report(_)
         | Body::FetchProfiles(_)
+        | Body::WatchPresence(_)
         | Body::FindUsers(_) => return None,
     })
 }

@@ -14,7 +14,7 @@ use super::{Database, account::Me, conversations, gaps, settings::setting, state
 use crate::{
     error::LocalError,
     message::{Message, MessagePlace, MessageState},
-    model::{Content, LocalHistory, StoredEvent, User},
+    model::{Called, Content, LocalHistory, StoredEvent, User},
     raw,
     request::Acceptance,
 };
@@ -357,6 +357,7 @@ fn to_stored(event: v1::Event, raw: Bytes, conversation: ConversationId) -> Stor
         conversation,
         seq: Seq::new(event.seq),
         sender: event.sender.and_then(user),
+        called: Called::default(),
         message_id: MessageId::try_from(event.message_id.as_ref()).ok(),
         committed_at_ms: event.committed_at_ms,
         content,

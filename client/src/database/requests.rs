@@ -255,6 +255,7 @@ pub(super) fn hidden(it: &v1::ChangeAccount) -> Option<(ConversationId, Seq)> {
         | Setting::Declined { .. }
         | Setting::Privacy { .. }
         | Setting::Receipts { .. }
+        | Setting::Presence { .. }
         | Setting::Profile(_)
         | Setting::Discoverable(_)
         | Setting::Link(_) => None,

@@ -36,6 +36,7 @@ const BLOCK: i64 = 4;
 const PRIVACY: i64 = 11;
 const DECLINED: i64 = 12;
 const RECEIPTS: i64 = 30;
+const PRESENCE: i64 = 23;
 
 /// What a setting is about: its kind, an id, and a seq.
 type About = (i64, Vec<u8>, i64);
@@ -57,6 +58,7 @@ fn about(setting: &Setting) -> About {
         Setting::Privacy { .. } => (PRIVACY, Vec::new(), 0),
         Setting::Declined { user, .. } => (DECLINED, user.bytes().to_vec(), 0),
         Setting::Receipts { .. } => (RECEIPTS, Vec::new(), 0),
+        Setting::Presence { .. } => (PRESENCE, Vec::new(), 0),
     }
 }
 
@@ -245,6 +247,22 @@ pub(super) fn declined(connection: &Connection, user: UserId) -> Result<Seq, Loc
     })
 }
 
+/// What the user calls another one; may be empty.
+pub(super) fn nickname(connection: &Connection, user: UserId) -> Result<String, LocalError> {
+    Ok(match found(connection, CONTACT, &user.bytes())? {
+        Some(Setting::Contact { nickname, .. }) => nickname.as_str().to_owned(),
+        _ => String::new(),
+    })
+}
+
+/// What the user says of themself.
+pub(super) fn own_profile(connection: &Connection) -> Result<profile::Profile, LocalError> {
+    Ok(match found(connection, PROFILE, &[])? {
+        Some(Setting::Profile(it)) => it,
+        _ => profile::Profile::default(),
+    })
+}
+
 /// What another user is to this one, if anything.
 pub(super) fn contact(connection: &Connection, user: &User) -> Result<Option<Contact>, LocalError> {
     let (favourite, nickname) = match found(connection, CONTACT, &user.id.bytes())? {
@@ -301,10 +319,13 @@ impl Database {
 
     /// What the user says of themself.
     pub(crate) fn own_profile(&self) -> Result<profile::Profile, LocalError> {
-        Ok(match found(&self.connection, PROFILE, &[])? {
-            Some(Setting::Profile(it)) => it,
-            _ => profile::Profile::default(),
-        })
+        own_profile(&self.connection)
+    }
+
+    /// Whether the user hides their presence.
+    pub(crate) fn hides_presence(&self) -> Result<bool, LocalError> {
+        let found = found(&self.connection, PRESENCE, &[])?;
+        Ok(found == Some(Setting::Presence { hidden: true }))
     }
 
     /// Whether a search by the beginning of a name finds the user.

@@ -30,6 +30,16 @@ impl Home {
         self.database.lock().hides_receipts()
     }
 
+    /// Whether the user hides their presence: nobody else is told when they are there, and
+    /// they are not told when others are.
+    ///
+    /// # Errors
+    ///
+    /// [`LocalError`].
+    pub fn hides_presence(&self) -> Result<bool, LocalError> {
+        self.database.lock().hides_presence()
+    }
+
     /// Whose messages are more than requests, and who adds the user to groups
     /// ([`Setting::Privacy`](crate::Setting::Privacy)).
     ///

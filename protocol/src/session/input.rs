@@ -93,6 +93,8 @@ pub enum Reply {
     Devices(v1::Devices),
     /// What others say of themselves.
     Profiles(v1::Profiles),
+    /// Whether others are there.
+    Presences(v1::Presences),
 }
 
 /// The message id as it came, also if the rest of the request is unacceptable.
@@ -142,6 +144,7 @@ pub(super) fn sent_message_id(body: &v1::client_frame::Body) -> Bytes {
         | Body::DeleteAccount(_)
         | Body::Report(_)
         | Body::FetchProfiles(_)
-        | Body::FindUsers(_) => Bytes::new(),
+        | Body::FindUsers(_)
+        | Body::WatchPresence(_) => Bytes::new(),
     }
 }

@@ -44,6 +44,8 @@ mod tag {
     pub(super) const PROFILES: u32 = 80;
     pub(super) const PROFILE_CHANGED: u32 = 81;
     pub(super) const TYPING: u32 = 82;
+    pub(super) const PRESENCES: u32 = 83;
+    pub(super) const PRESENCE: u32 = 84;
     pub(super) const READER_COUNTS: u32 = 90;
     pub(super) const MEDIA_TOKEN: u32 = 100;
     pub(super) const MEDIA_URLS: u32 = 101;
@@ -399,6 +401,9 @@ impl ServerSession {
             Reply::Profiles(it) => {
                 self.sequenced(tag::PROFILES, &v1::Profiles { in_reply_to, ..it }, out)
             }
+            Reply::Presences(it) => {
+                self.sequenced(tag::PRESENCES, &v1::Presences { in_reply_to, ..it }, out)
+            }
         };
     }
 
@@ -418,6 +423,7 @@ impl ServerSession {
         match hint {
             Hint::ProfileChanged(it) => self.control(tag::PROFILE_CHANGED, it, out),
             Hint::Typing(it) => self.control(tag::TYPING, it, out),
+            Hint::Presence(it) => self.control(tag::PRESENCE, it, out),
         }
     }
 

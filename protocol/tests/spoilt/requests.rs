@@ -31,6 +31,9 @@ pub(super) fn accounts() -> Vec<client_frame::Body> {
             known: vec![v1::KnownProfile::default(); 2],
         }),
         Body::Typing(v1::Typing::default()),
+        Body::WatchPresence(v1::WatchPresence {
+            user_ids: vec![id(4), id(5)],
+        }),
         Body::FindUsers(v1::FindUsers {
             by: Some(v1::find_users::By::Link(v1::UserLink {
                 user_name: "alice".to_owned(),

@@ -43,6 +43,14 @@ pub(super) fn profiles_reply(profiles: Vec<v1::UserProfile>) -> Reply {
     })
 }
 
+/// The answer to who is there.
+pub(super) fn presences_reply(presences: Vec<v1::Presence>) -> Reply {
+    Reply::Presences(v1::Presences {
+        in_reply_to: 0,
+        presences,
+    })
+}
+
 /// The answer to a request that changes nothing.
 pub(super) fn refused(refusal: Refusal) -> v1::Error {
     let (code, action) = match refusal {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use magpie_protocol::{
-    id::{ConversationId, DeviceId, MediaId, MessageId},
+    id::{ConversationId, DeviceId, MediaId, MessageId, UserId},
     profile::FindUsers,
     seq::Seq,
     text::Password,
@@ -50,6 +50,7 @@ pub(super) enum Other {
     Report(Report),
     FetchProfiles(Vec<KnownProfile>),
     FindUsers(FindUsers),
+    WatchPresence(Vec<UserId>),
 }
 
 impl Other {
@@ -72,7 +73,8 @@ impl Other {
             | Self::Push(_)
             | Self::Report(_)
             | Self::FetchProfiles(_)
-            | Self::FindUsers(_) => true,
+            | Self::FindUsers(_)
+            | Self::WatchPresence(_) => true,
         }
     }
 }
@@ -116,7 +118,8 @@ pub const fn is_of_one_history(request: &Request) -> bool {
         | Request::Detach
         | Request::ChangePassword(_)
         | Request::DeleteAccount(_)
-        | Request::FindUsers(_) => false,
+        | Request::FindUsers(_)
+        | Request::WatchPresence(_) => false,
         // Of their versions.
         Request::FetchProfiles(_) => true,
         // Of messages by their places in it.
@@ -197,6 +200,7 @@ pub(super) fn to_append(
         Request::Report(report) => return Err(Other::Report(report)),
         Request::FetchProfiles(known) => return Err(Other::FetchProfiles(known)),
         Request::FindUsers(by) => return Err(Other::FindUsers(by)),
+        Request::WatchPresence(users) => return Err(Other::WatchPresence(users)),
     };
     let actor = Actor {
         user: from.user,

@@ -35,6 +35,7 @@ pub(super) mod operators;
 pub(super) mod pages;
 pub(super) mod people;
 pub(super) mod pins;
+pub(super) mod presence;
 pub(super) mod privacy;
 pub(super) mod reactions;
 pub(super) mod receipts;

@@ -433,6 +433,8 @@ pub(super) enum Aside {
     FriendsOnly(bool),
     /// Whether the sender hides their read receipts from now on.
     HideReceipts(bool),
+    /// Whether the sender hides their presence from now on.
+    HidePresence(bool),
 }
 
 /// What a user lets others know.

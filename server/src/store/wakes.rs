@@ -226,8 +226,9 @@ pub trait WakeStore {
         token: Option<&PushToken>,
     ) -> Result<bool, StoreError>;
 
-    /// These connections go: unless a newer one came, the device is away.
-    async fn detach(&self, gone: &[(DeviceId, Generation)]) -> Result<(), StoreError>;
+    /// These connections go: unless a newer one came, the device is away, and was there
+    /// until now if it was in the foreground.
+    async fn detach(&self, gone: &[(DeviceId, Generation)], at_ms: i64) -> Result<(), StoreError>;
 
     /// Takes the duty for a shard, for so long, or prolongs it: how far all that
     /// is owed is written down. `None` while another holder has it.

@@ -47,6 +47,12 @@ macro_rules! suite {
                 acquaintances_share_a_small_conversation
                 companions_are_told_to_who_may_write_there
             }
+            presence {
+                presence_is_told_to_whom_its_user_writes
+                hidden_presence_is_told_to_nobody_and_of_nobody
+                it_is_kept_when_somebody_was_last_there
+                devices_were_there_until_their_node_ended
+            }
             receipts {
                 hidden_receipts_are_told_to_nobody
                 who_hides_receipts_is_told_nobodys

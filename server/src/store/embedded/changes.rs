@@ -11,7 +11,7 @@ use super::{
     blocks, friends, invites,
     log::Log,
     notify::SET_NOTIFY,
-    people, privacy, receipts,
+    people, presence, privacy, receipts,
     rows::{OPEN_END, signed, unsigned},
     uses,
 };
@@ -162,6 +162,24 @@ impl Log<'_> {
     }
 }
 
+/// Blanks a message and its edits; nothing stands at it any more.
+fn delete(
+    connection: &Connection,
+    (conversation, seq): (i64, Seq),
+    now_ms: i64,
+) -> Result<(), StoreError> {
+    let at = signed(seq.get());
+    let mut blank = connection.prepare_cached(BLANK_MESSAGE)?;
+    blank.execute(params![conversation, at, DELETED])?;
+    let mut blank = connection.prepare_cached(BLANK_EDITS)?;
+    blank.execute(params![conversation, at, deleted_edit(seq)])?;
+    for forget in [FORGET_REACTIONS, DELETE_PIN] {
+        let mut forget = connection.prepare_cached(forget)?;
+        forget.execute(params![conversation, at])?;
+    }
+    uses::forget(connection, (conversation, at), now_ms)
+}
+
 /// Writes what goes with the event at `by`.
 pub(super) fn write(
     connection: &Connection,
@@ -177,18 +195,7 @@ pub(super) fn write(
             let mut insert = connection.prepare_cached(INSERT_EDIT)?;
             insert.execute(params![key, signed(seq.get()), by, hidden])?;
         }
-        Aside::Delete(seq) => {
-            let at = signed(seq.get());
-            let mut blank = connection.prepare_cached(BLANK_MESSAGE)?;
-            blank.execute(params![key, at, DELETED])?;
-            let mut blank = connection.prepare_cached(BLANK_EDITS)?;
-            blank.execute(params![key, at, deleted_edit(seq)])?;
-            for forget in [FORGET_REACTIONS, DELETE_PIN] {
-                let mut forget = connection.prepare_cached(forget)?;
-                forget.execute(params![key, at])?;
-            }
-            uses::forget(connection, (key, at), now_ms)?;
-        }
+        Aside::Delete(seq) => delete(connection, (key, seq), now_ms)?,
         Aside::Ban(person) => {
             let mut insert = connection.prepare_cached(INSERT_BAN)?;
             insert.execute(params![key, person.key, by])?;
@@ -244,6 +251,7 @@ pub(super) fn write(
         Aside::Person(said) => people::write(connection, sender, (by, now_ms), &said)?,
         Aside::FriendsOnly(friends) => privacy::set(connection, sender.key, friends)?,
         Aside::HideReceipts(hidden) => receipts::set(connection, sender.key, hidden)?,
+        Aside::HidePresence(hidden) => presence::set(connection, sender.key, hidden)?,
     }
     Ok(())
 }

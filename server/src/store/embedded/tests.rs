@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use super::{
     Embedded, OpenError, blocks, changes, checkpoint, counts, due, history, log, migrations,
-    migrations::Migration, open, open::DATABASE_FILE, pages,
+    migrations::Migration, open, open::DATABASE_FILE, pages, presence,
 };
 use crate::{
     clock::Blocking,
@@ -310,6 +310,8 @@ fn no_query_scans_the_log() {
         counts::FIND_MENTIONS,
         blocks::IS_BLOCKED_BY_ANYBODY,
         blocks::IS_BLOCKED_IN,
+        presence::FIND,
+        presence::HAS_OTHERS,
         due::FIND_NEXT,
         due::FIND_NEXT_IN,
         history::FIND_EVENTS_DOWN,

@@ -44,7 +44,9 @@ const CLEAR_ADDRESS: &str = "
     RETURNING device";
 
 const DETACH: &str = "
-    UPDATE cursors SET attachment = 0
+    UPDATE cursors
+       SET attachment = 0,
+           present_at_ms = CASE WHEN attachment = 2 THEN ?3 ELSE present_at_ms END
      WHERE device = (SELECT key FROM devices WHERE device_id = ?1) AND generation = ?2";
 
 /// How far wakes are decided. The one process of this store has the duty.
@@ -337,13 +339,14 @@ impl WakeStore for Embedded {
         .await
     }
 
-    async fn detach(&self, gone: &[(DeviceId, Generation)]) -> Result<(), StoreError> {
+    async fn detach(&self, gone: &[(DeviceId, Generation)], at_ms: i64) -> Result<(), StoreError> {
         let gone = gone.to_vec();
         self.write(move |writer| {
             writer.transaction(|connection, _caches| {
                 let mut statement = connection.prepare_cached(DETACH)?;
                 for (device, generation) in &gone {
-                    statement.execute(params![device.bytes(), signed(generation.0)])?;
+                    let generation = signed(generation.0);
+                    statement.execute(params![device.bytes(), generation, at_ms])?;
                 }
                 Ok(())
             })

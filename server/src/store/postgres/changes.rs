@@ -11,7 +11,7 @@ use super::{
     blocks, friends, invites,
     log::Log,
     notify::SET_NOTIFY,
-    people, privacy, receipts,
+    people, presence, privacy, receipts,
     session::{Failure, Params, Session, get, get_count, signed},
     uses,
 };
@@ -242,6 +242,7 @@ impl Log<'_> {
             }
             Aside::FriendsOnly(friends) => privacy::set(session, sender.key, friends).await?,
             Aside::HideReceipts(hidden) => receipts::set(session, sender.key, hidden).await?,
+            Aside::HidePresence(hidden) => presence::set(session, sender.key, hidden).await?,
         }
         Ok(())
     }

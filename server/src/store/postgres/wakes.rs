@@ -67,7 +67,10 @@ const DETACH: &str = "
          ORDER BY c.device_key
            FOR NO KEY UPDATE OF c
     )
-    UPDATE cursors c SET attachment = 0 FROM gone WHERE c.device_key = gone.device_key";
+    UPDATE cursors c
+       SET attachment = 0,
+           present_at_ms = CASE WHEN c.attachment = 2 THEN $3 ELSE c.present_at_ms END
+      FROM gone WHERE c.device_key = gone.device_key";
 
 /// By the database's clock, which all nodes share.
 const LEASE: &str = "
@@ -319,12 +322,12 @@ impl WakeStore for Postgres {
         Ok(!cleared.is_empty())
     }
 
-    async fn detach(&self, gone: &[(DeviceId, Generation)]) -> Result<(), StoreError> {
+    async fn detach(&self, gone: &[(DeviceId, Generation)], at_ms: i64) -> Result<(), StoreError> {
         let devices: Vec<Uuid> = gone.iter().map(|(it, _)| uuid(it.bytes())).collect();
         let generations: Vec<i64> = gone.iter().map(|(_, it)| signed(it.0)).collect();
         let taken = self.connections.take().await?;
         Session::over(&taken)
-            .execute(DETACH, &[&devices, &generations])
+            .execute(DETACH, &[&devices, &generations, &at_ms])
             .await?;
         Ok(())
     }

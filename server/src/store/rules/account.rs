@@ -46,6 +46,7 @@ pub(in crate::store) fn change_account(
         Setting::Block { user, blocked } => Aside::Block(*user, *blocked),
         Setting::Privacy { messages } => Aside::FriendsOnly(*messages == Reach::Friends),
         Setting::Receipts { hidden } => Aside::HideReceipts(*hidden),
+        Setting::Presence { hidden } => Aside::HidePresence(*hidden),
         Setting::Hide { .. } | Setting::Contact { .. } | Setting::Declined { .. } => Aside::Nothing,
     };
     Ok(Effect {

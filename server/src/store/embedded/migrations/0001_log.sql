@@ -82,8 +82,22 @@ CREATE TABLE cursors (
     cursor          INTEGER NOT NULL,
     last_seen_at_ms INTEGER,
     -- 0 away, 1 connected in the background, 2 in the foreground.
-    attachment      INTEGER NOT NULL DEFAULT 0
+    attachment      INTEGER NOT NULL DEFAULT 0,
+    -- When it was last in the foreground, as far as is written: where it is so now, when
+    -- that began.
+    present_at_ms   INTEGER,
+    -- To which node it is connected; 0: to none that is known.
+    node            INTEGER NOT NULL DEFAULT 0
 ) STRICT;
+
+-- Servers that served this log, each as often as it was started, and when each was there
+-- last: where one ended unannounced, its devices were there until then.
+CREATE TABLE nodes (
+    node        INTEGER PRIMARY KEY,
+    there_at_ms INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX nodes_by_time ON nodes (there_at_ms);
 
 -- Where a device's pushes go. A token has one device.
 CREATE TABLE push_addresses (
@@ -376,6 +390,11 @@ CREATE TABLE friends_only (
 
 -- Users who hide their read receipts, as their account logs say.
 CREATE TABLE hidden_receipts (
+    user INTEGER PRIMARY KEY REFERENCES users (key)
+) STRICT;
+
+-- Users who hide their presence, as their account logs say.
+CREATE TABLE hidden_presence (
     user INTEGER PRIMARY KEY REFERENCES users (key)
 ) STRICT;
 

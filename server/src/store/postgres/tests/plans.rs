@@ -16,7 +16,7 @@ use super::{
     cluster, open_at,
 };
 use crate::store::{
-    Attachment, CandidatePlace, Confirm, Connect, Positions, ReadLimit, Recency, Shard,
+    Attachment, CandidatePlace, Confirm, Connect, Look, Positions, ReadLimit, Recency, Shard,
     SharedStore, SnapshotPlace,
     conformance::{ALL, Player, World, blocks, seq, wakes},
 };
@@ -127,6 +127,7 @@ async fn ask_everything(world: &World, alice: &Player, bob: &Player) {
     }
     ask_for_blocks(world, [alice, bob], [direct, tea]).await;
     ask_for_wakes(world, bob, direct).await;
+    ask_for_presence(world, [alice, bob]).await;
     store.revoke_device(bob.id(), device.id).await.unwrap();
 }
 
@@ -141,6 +142,17 @@ async fn ask_for_blocks(
     let users = [alice.id(), bob.id()];
     world.store.silent(&users).await.unwrap();
     blocks::unblock(world, bob, alice).await;
+}
+
+async fn ask_for_presence(world: &World, [alice, bob]: [&Player; 2]) {
+    world.accept(world.to(bob, alice, "hello")).await;
+    let store = &world.store;
+    store.begin_node(0).await.unwrap();
+    store.keep_node(0).await.unwrap();
+    let (watcher, watched) = (alice.id(), bob.id());
+    let looks = [Look { watcher, watched }; 3];
+    let seen = store.presences(&looks, 0).await.unwrap();
+    assert!(seen.iter().all(Option::is_some));
 }
 
 async fn ask_for_readers(world: &World, of: &Player, conversation: ConversationId) {
