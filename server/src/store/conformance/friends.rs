@@ -25,7 +25,7 @@ fn change(world: &World, by: &Player, whom: &Player, action: FriendAction) -> Ap
     world.request(by, Command::ChangeFriendship { name, action })
 }
 
-pub(super) async fn befriend(
+pub(in crate::store) async fn befriend(
     world: &World,
     by: &Player,
     whom: &Player,
