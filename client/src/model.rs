@@ -367,8 +367,8 @@ pub struct HistoryPage {
 /// Conversations as the server has them.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ConversationPage {
-    /// In ascending order of their ids. `last_event_at_ms` is `None`: the server does
-    /// not say.
+    /// In ascending order of their ids. `last_event_at_ms` is `None` and `request` false: the
+    /// server does not say.
     pub conversations: Vec<ConversationLine>,
     /// There are no more behind the last of these.
     pub complete: bool,

@@ -73,9 +73,9 @@ pub(crate) struct Typing {
 
 /// Show who is online, or when they were last; or hide when you are
 ///
-/// Of those who have written to you and to whom you have written. Nobody is told of whoever
-/// hides it, or of whom one has blocked; and who hides it is told of nobody. Without an
-/// argument: say whether you hide it.
+/// Of friends, and of those who have written to you and to whom you have written. Nobody is
+/// told of whoever hides it, or of whom one has blocked; and who hides it is told of
+/// nobody. Without an argument: say whether you hide it.
 #[derive(Args, Debug)]
 #[command(
     after_help = "Examples:\n  magpie presence @bob @carol\n  magpie presence @bob --follow --json\n  magpie presence --hide\n  magpie presence"

@@ -57,10 +57,7 @@ async fn with_home(context: &Context, command: Command) -> Result<Exit, Failure>
         Command::Login(credentials) => account::login(context, credentials).await,
         Command::Logout { force } => account::logout(context, force).await,
         Command::Whoami => offline::whoami(context),
-        Command::Devices { command: None } => devices::list(context).await,
-        Command::Devices {
-            command: Some(crate::args::DevicesCommand::Revoke { id }),
-        } => devices::revoke(context, id).await,
+        Command::Devices { command } => devices::run(context, command).await,
         Command::Group { command } => group::run(context, command).await,
         Command::Invite { command } => invite::run(context, command).await,
         Command::Join(asked) => invite::join(context, asked).await,

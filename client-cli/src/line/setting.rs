@@ -48,6 +48,10 @@ pub(super) fn changed(setting: Option<Setting>) -> EventFields {
         setting: Some(setting),
         ..SettingFields::default()
     };
+    let about = |setting, id| SettingFields {
+        about: Some(id),
+        ..named(setting)
+    };
     let (mut target_seq, mut is_blocked) = (None, None);
     let fields = match setting {
         Some(Setting::Notify {
@@ -61,10 +65,7 @@ pub(super) fn changed(setting: Option<Setting>) -> EventFields {
         },
         Some(Setting::Hide { conversation, seq }) => {
             target_seq = Some(seq.get());
-            SettingFields {
-                about: Some(conversation.to_string()),
-                ..named("hide")
-            }
+            about("hide", conversation.to_string())
         }
         Some(Setting::Contact {
             user,
@@ -78,10 +79,7 @@ pub(super) fn changed(setting: Option<Setting>) -> EventFields {
         },
         Some(Setting::Block { user, blocked }) => {
             is_blocked = Some(blocked);
-            SettingFields {
-                about: Some(user.to_string()),
-                ..named("block")
-            }
+            about("block", user.to_string())
         }
         Some(Setting::Privacy { messages }) => SettingFields {
             messages: Some(messages.name()),
@@ -89,10 +87,7 @@ pub(super) fn changed(setting: Option<Setting>) -> EventFields {
         },
         Some(Setting::Declined { user, seq }) => {
             target_seq = Some(seq.get());
-            SettingFields {
-                about: Some(user.to_string()),
-                ..named("declined_request")
-            }
+            about("declined_request", user.to_string())
         }
         Some(Setting::Profile(it)) => SettingFields {
             display_name: Some(it.display_name.as_str().to_owned()),

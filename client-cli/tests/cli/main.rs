@@ -7,6 +7,7 @@ mod changing;
 mod chatting;
 mod devices;
 mod exits;
+#[cfg(test)] // as above
 mod friends;
 #[cfg(test)] // as above
 mod groups;

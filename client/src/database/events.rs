@@ -291,9 +291,23 @@ fn updated(it: v1::GroupUpdated) -> Content {
 }
 
 fn to_stored(event: v1::Event, raw: Bytes, conversation: ConversationId) -> StoredEvent {
+    StoredEvent {
+        conversation,
+        seq: Seq::new(event.seq),
+        sender: event.sender.and_then(user),
+        called: Called::default(),
+        message_id: MessageId::try_from(event.message_id.as_ref()).ok(),
+        committed_at_ms: event.committed_at_ms,
+        content: content(event.content.and_then(|content| content.kind)),
+        state: MessageState::default(),
+        raw,
+    }
+}
+
+fn content(kind: Option<v1::event_content::Kind>) -> Content {
     use v1::event_content::Kind;
     let users = |users: Vec<v1::User>| users.into_iter().filter_map(user).collect();
-    let content = match event.content.and_then(|content| content.kind) {
+    match kind {
         Some(Kind::Message(it)) => {
             Message::of(it).map_or(Content::DeletedMessage, Content::Message)
         }
@@ -352,17 +366,6 @@ fn to_stored(event: v1::Event, raw: Bytes, conversation: ConversationId) -> Stor
         Some(Kind::Hidden(_)) => Content::Hidden,
         Some(Kind::AccountChanged(it)) => Content::AccountChanged(setting(it.change)),
         None => Content::Unknown,
-    };
-    StoredEvent {
-        conversation,
-        seq: Seq::new(event.seq),
-        sender: event.sender.and_then(user),
-        called: Called::default(),
-        message_id: MessageId::try_from(event.message_id.as_ref()).ok(),
-        committed_at_ms: event.committed_at_ms,
-        content,
-        state: MessageState::default(),
-        raw,
     }
 }
 

@@ -29,12 +29,19 @@ use crate::{
 
 /// How this user and the other one stand from an event on, if it says so.
 fn said(me: &Me, content: Option<&v1::EventContent>, sender: Option<UserId>) -> Option<Friendship> {
-    Some(match content?.kind.as_ref()? {
-        Kind::FriendRequested(_) if sender == Some(me.user) => Friendship::Asked,
-        Kind::FriendRequested(_) => Friendship::WasAsked,
-        Kind::FriendshipChanged(it) if it.friends => Friendship::Friends,
-        Kind::FriendshipChanged(_) => Friendship::None,
-        _ => return None,
+    let kind = content?.kind.as_ref()?;
+    if let Kind::FriendRequested(_) = kind {
+        return Some(match sender == Some(me.user) {
+            true => Friendship::Asked,
+            false => Friendship::WasAsked,
+        });
+    }
+    let Kind::FriendshipChanged(it) = kind else {
+        return None;
+    };
+    Some(match it.friends {
+        true => Friendship::Friends,
+        false => Friendship::None,
     })
 }
 

@@ -14,8 +14,8 @@ pub struct Presence {
 /// Whether a user is there.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum PresenceState {
-    /// The server does not say: there is no such user, or the two have not both written to
-    /// each other, or one of them hides their presence or blocks the other.
+    /// The server does not say: there is no such user, or the two are no friends and have
+    /// not both written to each other, or one of them hides their presence or blocks the other.
     Hidden,
     /// They look at the app on one of their devices, or did half a minute ago.
     Online,

@@ -43,9 +43,9 @@ pub trait PresenceStore {
     /// The node is there still. Whether others are, too.
     async fn keep_node(&self, at_ms: i64) -> Result<bool, StoreError>;
 
-    /// For each, what the one may know of the other at this time; `None` unless both have
-    /// written to each other, neither hides their presence or blocks the other, and the
-    /// one who is watched is neither suspended nor deleted.
+    /// For each, what the one may know of the other at this time; `None` unless they
+    /// are friends or have both written to each other, neither hides their presence or
+    /// blocks the other, and the one who is watched is neither suspended nor deleted.
     async fn presences(
         &self,
         looks: &[Look],

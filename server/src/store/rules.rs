@@ -22,7 +22,6 @@ mod roles;
 use std::sync::Arc;
 
 use magpie_protocol::{
-    friendship::FriendAction,
     id::{ConversationId, UserId},
     message::NewMessage,
     profile::{LinkSecret, Profile},
@@ -39,7 +38,7 @@ use magpie_protocol::{
 pub(super) use self::{
     account::change_account,
     bans::{ban, may_list},
-    friends::{Bond, Bonds, Changed, Side, befriend, part},
+    friends::{Bond, Bonds, Changed, FriendPermit, Side, befriend, part},
     groups::{
         Count, Named, Said, add_members, create_group, each_once, leave, may_add, remove_member,
         update_group,
@@ -205,10 +204,8 @@ pub(super) enum Permit<'a> {
     Change(Joined, Seq, Change<'a>),
     /// See [`change_account`].
     ChangeAccount(Option<Place>, &'a Setting),
-    /// See [`befriend`].
-    Befriend(Option<Place>, &'a UserName, FriendAction),
-    /// See [`part`].
-    Part(Place),
+    /// See [`FriendPermit`].
+    Friendship(FriendPermit<'a>),
     /// See [`create_group`].
     CreateGroup(&'a Title, &'a [UserName]),
     /// See [`add_members`].
@@ -284,14 +281,11 @@ pub(super) fn permit<'a>(
             false => change(*seq, Change::Unpin),
         },
         (Command::ChangeAccount { setting }, place) => {
-            let joined = place.map(|_| joined(standing)).transpose()?;
-            let place = joined.map(|joined| joined.place);
-            Ok(Permit::ChangeAccount(place, setting))
+            Ok(Permit::ChangeAccount(own(place, standing)?, setting))
         }
         (Command::ChangeFriendship { name, action }, place) => {
-            let joined = place.map(|_| joined(standing)).transpose()?;
-            let place = joined.map(|joined| joined.place);
-            Ok(Permit::Befriend(place, name, *action))
+            let permit = FriendPermit::Change(own(place, standing)?, name, *action);
+            Ok(Permit::Friendship(permit))
         }
         (Command::CreateGroup { title, names }, None) if !is_direct_shaped(asked.conversation) => {
             Ok(Permit::CreateGroup(title, names))
@@ -305,12 +299,7 @@ pub(super) fn permit<'a>(
         (Command::RemoveMember { name, .. }, _) => Ok(Permit::RemoveMember(group(standing)?, name)),
         (Command::Ban { name, banned, .. }, _) => Ok(Permit::Ban(group(standing)?, name, *banned)),
         (Command::Invite { deed, .. }, _) => Ok(Permit::Invite(invites::permit(*deed, standing)?)),
-        (Command::LeaveGroup { .. }, Some(place))
-            if is_departure && place.kind == ConversationKind::Direct =>
-        {
-            Ok(Permit::Part(joined(standing)?.place))
-        }
-        (Command::LeaveGroup { .. }, _) => Ok(Permit::Leave(group(standing)?)),
+        (Command::LeaveGroup { .. }, _) => permit_leave(standing, is_departure),
         (Command::UpdateGroup { update, .. }, _) => {
             Ok(Permit::UpdateGroup(group(standing)?, update))
         }
@@ -318,6 +307,21 @@ pub(super) fn permit<'a>(
             Ok(Permit::SetRole(group(standing)?, name, *role))
         }
     }
+}
+
+/// Who is deleted leaves friends, too.
+fn permit_leave<'a>(standing: &Standing, is_departure: bool) -> Result<Permit<'a>, Refusal> {
+    let Joined { place, .. } = joined(standing)?;
+    if is_departure && place.kind == ConversationKind::Direct {
+        return Ok(Permit::Friendship(FriendPermit::Part(place)));
+    }
+    Ok(Permit::Leave(group(standing)?))
+}
+
+/// A conversation that the actor's command makes if it is not there; they are a member if it is.
+fn own(place: Option<Place>, standing: &Standing) -> Result<Option<Place>, Refusal> {
+    let joined = place.map(|_| joined(standing)).transpose()?;
+    Ok(joined.map(|joined| joined.place))
 }
 
 /// The conversation of which the actor is a member.

@@ -25,7 +25,7 @@ fn change(world: &World, by: &Player, whom: &Player, action: FriendAction) -> Ap
     world.request(by, Command::ChangeFriendship { name, action })
 }
 
-pub(super) async fn befriend(
+pub(in crate::store) async fn befriend(
     world: &World,
     by: &Player,
     whom: &Player,
@@ -62,7 +62,7 @@ async fn are_friends(world: &World, user: &Player, other: &Player) -> bool {
 pub(in crate::store) async fn two_are_friends_when_both_want_it(world: World) {
     let (alice, bob) = (world.player("alice").await, world.player("bob").await);
     let request = change(&world, &alice, &bob, Request);
-    let asked = world.append(&[request.clone()]).await;
+    let asked = world.append(std::slice::from_ref(&request)).await;
     assert_eq!(world.append(&[request]).await.outcomes, asked.outcomes);
     let [event] = asked.events.as_slice() else {
         panic!("{asked:?}")

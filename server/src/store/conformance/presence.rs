@@ -1,10 +1,11 @@
 //! Who is there, and who may know it.
 
-use magpie_protocol::{id::UserId, seq::Position, setting::Setting};
+use magpie_protocol::{friendship::FriendAction, id::UserId, seq::Position, setting::Setting};
 
 use super::{
     NOON, Player, World,
     blocks::{block, unblock},
+    friends::befriend,
 };
 use crate::store::{
     AccountChange, Actor, Attachment, Command, Connect, Generation, Look, NODE_TIMEOUT_MS,
@@ -210,4 +211,18 @@ pub(in crate::store) async fn devices_were_there_until_their_node_ended(world: W
     world.comes(&bob, Attachment::Foreground, until).await;
     let seen = world.sees_at(&alice, &bob, until + NODE_TIMEOUT_MS).await;
     assert!(seen.unwrap().is_attached);
+}
+
+/// Friends need not have written a word.
+pub(in crate::store) async fn friends_see_when_the_other_is_there(world: World) {
+    let (alice, bob) = (world.player("alice").await, world.player("bob").await);
+    befriend(&world, &alice, &bob, FriendAction::Request).await;
+    assert!(!world.may_see(&alice, &bob).await);
+    assert!(!world.may_see(&bob, &alice).await);
+    befriend(&world, &bob, &alice, FriendAction::Accept).await;
+    assert!(world.may_see(&alice, &bob).await);
+    assert!(world.may_see(&bob, &alice).await);
+    befriend(&world, &bob, &alice, FriendAction::Remove).await;
+    assert!(!world.may_see(&alice, &bob).await);
+    assert!(!world.may_see(&bob, &alice).await);
 }

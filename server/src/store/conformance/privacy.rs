@@ -13,7 +13,7 @@ use super::{
 };
 use crate::store::{Command, DEADLINE_MS_MAX, Refusal};
 
-async fn let_write(world: &World, user: &Player, messages: Reach) {
+pub(in crate::store) async fn let_write(world: &World, user: &Player, messages: Reach) {
     let setting = Setting::Privacy { messages };
     world
         .accept(world.request(user, Command::ChangeAccount { setting }))

@@ -48,6 +48,7 @@ macro_rules! suite {
                 companions_are_told_to_who_may_write_there
             }
             presence {
+                friends_see_when_the_other_is_there
                 presence_is_told_to_whom_its_user_writes
                 hidden_presence_is_told_to_nobody_and_of_nobody
                 it_is_kept_when_somebody_was_last_there

@@ -9,8 +9,8 @@ use super::{bans, blocks, invites, log::Log, rows, writer::Writer};
 use crate::store::{
     Append, Committed, Outcome, Refusal, StoreError,
     rules::{
-        self, Asked, Change, Effect, InvitePermit, Joined, Named, Permit, Person, Place, Reacted,
-        Standing,
+        self, Asked, Change, Effect, FriendPermit, InvitePermit, Joined, Named, Permit, Person,
+        Place, Reacted, Standing,
     },
 };
 
@@ -155,15 +155,8 @@ impl Log<'_> {
                 let found = self.attached(sender, &setting.media())?;
                 rules::change_account(place, sender, setting, &found)?
             }
-            Permit::Befriend(place, peer, action) => {
-                let peer = self.caches.named(self.connection, peer)?;
-                let pair = (sender, peer.ok_or(Refusal::NotFound)?);
-                let bonds = self.bonds(place, sender)?;
-                return Ok(rules::befriend(place, pair, action, bonds, is_blocked)?);
-            }
-            Permit::Part(place) => {
-                let peer = self.peer(place, sender)?.ok_or(Refusal::NotFound)?;
-                return Ok(rules::part(place, peer, self.bonds(Some(place), sender)?)?);
+            Permit::Friendship(permit) => {
+                return self.decide_friendship(permit, sender, is_blocked);
             }
             Permit::CreateGroup(title, names) => {
                 let people = self.people(names)?;
@@ -172,18 +165,7 @@ impl Log<'_> {
             }
             Permit::AddMembers(place, names) => {
                 let people = self.people(names)?;
-                let closed = self.closed(sender, &people)?;
-                let mut named = Named {
-                    closed,
-                    ..Named::default()
-                };
-                for person in &people {
-                    if self.role(place, person)?.is_some() {
-                        named.present.insert(person.key);
-                    } else if bans::is_banned(self.connection, place, person)? {
-                        named.banned.insert(person.key);
-                    }
-                }
+                let named = self.find_named(place, sender, &people)?;
                 rules::add_members(place, people, &named, self.count(place)?)?
             }
             Permit::RemoveMember(joined, name) => {
@@ -212,6 +194,48 @@ impl Log<'_> {
             }
         };
         Ok((effect, hidden))
+    }
+
+    /// With whether the event is hidden from the other one.
+    fn decide_friendship(
+        &mut self,
+        permit: FriendPermit<'_>,
+        sender: &Arc<Person>,
+        is_blocked: bool,
+    ) -> Result<(Effect, bool), Stop> {
+        Ok(match permit {
+            FriendPermit::Change(place, peer, action) => {
+                let peer = self.caches.named(self.connection, peer)?;
+                let pair = (sender, peer.ok_or(Refusal::NotFound)?);
+                let bonds = self.bonds(place, sender)?;
+                rules::befriend(place, pair, action, bonds, is_blocked)?
+            }
+            FriendPermit::Part(place) => {
+                let peer = self.peer(place, sender)?.ok_or(Refusal::NotFound)?;
+                rules::part(place, peer, self.bonds(Some(place), sender)?)?
+            }
+        })
+    }
+
+    /// What must be known of people who are to be added.
+    fn find_named(
+        &mut self,
+        place: Place,
+        sender: &Person,
+        people: &[Arc<Person>],
+    ) -> Result<Named, StoreError> {
+        let mut named = Named {
+            closed: self.closed(sender, people)?,
+            ..Named::default()
+        };
+        for person in people {
+            if self.role(place, person)?.is_some() {
+                named.present.insert(person.key);
+            } else if bans::is_banned(self.connection, place, person)? {
+                named.banned.insert(person.key);
+            }
+        }
+        Ok(named)
     }
 
     fn decide_invite(&self, permit: InvitePermit, sender: &Arc<Person>) -> Result<Effect, Stop> {

@@ -10,8 +10,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::{
     blocks, friends, invites,
     log::Log,
-    notify::SET_NOTIFY,
-    people, presence, privacy, receipts,
+    notify, people, presence, privacy, receipts,
     rows::{OPEN_END, signed, unsigned},
     uses,
 };
@@ -242,12 +241,7 @@ pub(super) fn write(
         }
         Aside::Block(user, blocked) => blocks::set(connection, sender, user, blocked)?,
         Aside::Attach(media) => uses::add(connection, (key, by), &media)?,
-        Aside::Notify(conversation, notify) => {
-            let of = conversation.map_or_else(Vec::new, |id| id.bytes().to_vec());
-            let until_ms = notify.until_ms.unwrap_or(0);
-            let mut set = connection.prepare_cached(SET_NOTIFY)?;
-            set.execute(params![sender.key, of, notify.level.number(), until_ms])?;
-        }
+        Aside::Notify(of, it) => notify::set(connection, sender.key, of, it)?,
         Aside::Person(said) => people::write(connection, sender, (by, now_ms), &said)?,
         Aside::FriendsOnly(friends) => privacy::set(connection, sender.key, friends)?,
         Aside::HideReceipts(hidden) => receipts::set(connection, sender.key, hidden)?,

@@ -15,7 +15,7 @@ use crate::store::{
     rules::{Bond, Bonds, Changed, Person, Place, Side},
 };
 
-const FIND_SIDES: &str = "SELECT user, bond, asks FROM friends WHERE conversation = ?1";
+pub(super) const FIND_SIDES: &str = "SELECT user, bond, asks FROM friends WHERE conversation = ?1";
 
 const SET_SIDE: &str = "
     INSERT INTO friends (conversation, user, peer, bond, seq, asks)
@@ -28,7 +28,7 @@ const FIND_PEER: &str = "
       FROM members m JOIN users u ON u.key = m.user
      WHERE m.conversation = ?1 AND m.to_position = ?3 AND m.user <> ?2";
 
-const ARE_FRIENDS: &str = "
+pub(super) const ARE_FRIENDS: &str = "
     SELECT EXISTS (SELECT 1 FROM friends f
                     WHERE f.user = (SELECT key FROM users WHERE user_id = ?1)
                       AND f.peer = (SELECT key FROM users WHERE user_id = ?2) AND f.bond = 3)";
@@ -38,7 +38,7 @@ pub(super) const FIND_FRIENDS: &str = "
       FROM users u JOIN friends f ON f.user = u.key AND f.bond = 3 JOIN users o ON o.key = f.peer
      WHERE u.user_id = ?1 ORDER BY f.peer LIMIT ?2";
 
-const FIND_BOND: &str = "
+pub(super) const FIND_BOND: &str = "
     SELECT coalesce((SELECT bond FROM friends WHERE conversation = ?1 AND user = ?2), 0),
            coalesce((SELECT seq FROM friends WHERE conversation = ?1 AND user = ?2), 0),
            EXISTS (SELECT 1 FROM events WHERE conversation = ?1 AND sender = ?2 AND kind = 1)";

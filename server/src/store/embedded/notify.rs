@@ -1,15 +1,33 @@
 //! For what users are woken, as they have set it.
 
-use magpie_protocol::{id::UserId, seq::Position};
+use magpie_protocol::{
+    id::{ConversationId, UserId},
+    seq::Position,
+    setting::Notify,
+};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::rows::signed;
 use crate::store::{Addressed, StoreError, event::stored_address};
 
-pub(super) const SET_NOTIFY: &str = "
+const SET_NOTIFY: &str = "
     INSERT INTO notify (user, conversation_id, level, until_ms) VALUES (?1, ?2, ?3, ?4)
     ON CONFLICT (user, conversation_id) DO UPDATE
        SET level = excluded.level, until_ms = excluded.until_ms";
+
+/// For what a user is woken from now on, in a conversation or in all.
+pub(super) fn set(
+    connection: &Connection,
+    user: i64,
+    conversation: Option<ConversationId>,
+    notify: Notify,
+) -> Result<(), StoreError> {
+    let of = conversation.map_or_else(Vec::new, |id| id.bytes().to_vec());
+    let until_ms = notify.until_ms.unwrap_or(0);
+    let mut set = connection.prepare_cached(SET_NOTIFY)?;
+    set.execute(params![user, of, notify.level.number(), until_ms])?;
+    Ok(())
+}
 
 /// The level of a user in a conversation (its id) at a time.
 macro_rules! notify_level {

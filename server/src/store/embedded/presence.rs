@@ -24,14 +24,16 @@ const KEEP_NODE: &str = "UPDATE nodes SET there_at_ms = ?2 WHERE node = ?1";
 pub(super) const HAS_OTHERS: &str = "
     SELECT EXISTS (SELECT 1 FROM nodes WHERE node <> ?1 AND there_at_ms > ?2)";
 
-/// Whether two users (`w` and `x`), whose direct conversation is `v`, are acquainted: each
-/// has written to the other.
+/// Whether two users (`w` and `x`), whose direct conversation is `v`, are acquainted: they
+/// are friends, or each has written to the other.
 macro_rules! are_acquainted {
     () => {
-        " EXISTS (SELECT 1 FROM events e
-                   WHERE e.conversation = v.key AND e.sender = x.key AND e.kind = 1)
-          AND EXISTS (SELECT 1 FROM events e
-                       WHERE e.conversation = v.key AND e.sender = w.key AND e.kind = 1) "
+        " (EXISTS (SELECT 1 FROM friends f
+                    WHERE f.conversation = v.key AND f.user = w.key AND f.bond = 3)
+           OR (EXISTS (SELECT 1 FROM events e
+                        WHERE e.conversation = v.key AND e.sender = x.key AND e.kind = 1)
+               AND EXISTS (SELECT 1 FROM events e
+                            WHERE e.conversation = v.key AND e.sender = w.key AND e.kind = 1))) "
     };
 }
 

@@ -11,7 +11,7 @@ const CLOSE: &str = "INSERT INTO friends_only (user) VALUES (?1) ON CONFLICT DO 
 
 const OPEN: &str = "DELETE FROM friends_only WHERE user = ?1";
 
-const IS_CLOSED: &str = "
+pub(super) const IS_CLOSED: &str = "
     SELECT EXISTS (SELECT 1 FROM friends_only WHERE user = ?1)
        AND NOT EXISTS (SELECT 1 FROM friends WHERE user = ?1 AND peer = ?2 AND bond IN (3, 4))";
 

@@ -17,8 +17,8 @@ use super::{
 use crate::store::{
     Append, LogEvent, Outcome, Refusal,
     rules::{
-        self, Asked, Change, ConversationKind, Effect, InvitePermit, Joined, Known, Named, Permit,
-        Person, Place, Reacted, Standing,
+        self, Asked, Change, ConversationKind, Effect, FriendPermit, InvitePermit, Joined, Known,
+        Named, Permit, Person, Place, Reacted, Standing,
     },
 };
 
@@ -207,16 +207,8 @@ impl<'a> Log<'a> {
                 let found = self.attached(sender, &setting.media()).await?;
                 rules::change_account(place, sender, setting, &found)?
             }
-            Permit::Befriend(place, peer, action) => {
-                let peer = self.known.named(peer).ok_or(Refusal::NotFound)?;
-                let pair = (sender, Arc::clone(peer));
-                let bonds = self.bonds(place, sender).await?;
-                return Ok(rules::befriend(place, pair, action, bonds, is_blocked)?);
-            }
-            Permit::Part(place) => {
-                let peer = self.peer(place, sender).await?;
-                let bonds = self.bonds(Some(place), sender).await?;
-                return Ok(rules::part(place, peer.ok_or(Refusal::NotFound)?, bonds)?);
+            Permit::Friendship(permit) => {
+                return self.decide_friendship(permit, sender, is_blocked).await;
             }
             Permit::CreateGroup(title, names) => {
                 let members_max = self.known.members_max;
@@ -226,12 +218,7 @@ impl<'a> Log<'a> {
             }
             Permit::AddMembers(place, names) => {
                 let people = self.people(names)?;
-                let present = self.roles(place, &people).await?;
-                let named = Named {
-                    present: present.into_keys().collect(),
-                    banned: bans::banned(self.session, place, &people).await?,
-                    closed: self.closed(sender, &people).await?,
-                };
+                let named = self.find_named(place, sender, &people).await?;
                 rules::add_members(place, people, &named, self.count(place).await?)?
             }
             Permit::RemoveMember(joined, name) => {
@@ -261,6 +248,43 @@ impl<'a> Log<'a> {
             }
         };
         Ok((effect, hidden))
+    }
+
+    /// With whether the event is hidden from the other one.
+    async fn decide_friendship(
+        &self,
+        permit: FriendPermit<'_>,
+        sender: &Arc<Person>,
+        is_blocked: bool,
+    ) -> Result<(Effect, bool), Stop> {
+        Ok(match permit {
+            FriendPermit::Change(place, peer, action) => {
+                let peer = self.known.named(peer).ok_or(Refusal::NotFound)?;
+                let pair = (sender, Arc::clone(peer));
+                let bonds = self.bonds(place, sender).await?;
+                rules::befriend(place, pair, action, bonds, is_blocked)?
+            }
+            FriendPermit::Part(place) => {
+                let peer = self.peer(place, sender).await?;
+                let bonds = self.bonds(Some(place), sender).await?;
+                rules::part(place, peer.ok_or(Refusal::NotFound)?, bonds)?
+            }
+        })
+    }
+
+    /// What must be known of people who are to be added.
+    async fn find_named(
+        &self,
+        place: Place,
+        sender: &Person,
+        people: &[Arc<Person>],
+    ) -> Result<Named, Failure> {
+        let present = self.roles(place, people).await?;
+        Ok(Named {
+            present: present.into_keys().collect(),
+            banned: bans::banned(self.session, place, people).await?,
+            closed: self.closed(sender, people).await?,
+        })
     }
 
     async fn decide_invite(

@@ -34,7 +34,7 @@ const ARE_FRIENDS: &str = "
                       AND f.peer_key = (SELECT key FROM users WHERE user_id = $2)
                       AND f.bond = 3)";
 
-pub(super) const FIND_FRIENDS: &str = "
+const FIND_FRIENDS: &str = "
     SELECT o.user_id
       FROM users u
       JOIN friends f ON f.user_key = u.key AND f.bond = 3

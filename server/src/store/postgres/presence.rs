@@ -26,14 +26,16 @@ const KEEP_NODE: &str = "
     WITH kept AS (UPDATE nodes SET there_at_ms = $2 WHERE node = $1)
     SELECT EXISTS (SELECT FROM nodes WHERE node <> $1 AND there_at_ms > $3)";
 
-/// Whether two users (`w` and `x`), whose direct conversation is `v`, are acquainted: each
-/// has written to the other.
+/// Whether two users (`w` and `x`), whose direct conversation is `v`, are acquainted: they
+/// are friends, or each has written to the other.
 macro_rules! are_acquainted {
     () => {
-        " EXISTS (SELECT FROM events e WHERE e.conversation_key = v.key
-                     AND e.sender_key = x.key AND e.kind = 1)
-          AND EXISTS (SELECT FROM events e WHERE e.conversation_key = v.key
-                         AND e.sender_key = w.key AND e.kind = 1) "
+        " (EXISTS (SELECT FROM friends f WHERE f.conversation_key = v.key
+                      AND f.user_key = w.key AND f.bond = 3)
+           OR (EXISTS (SELECT FROM events e WHERE e.conversation_key = v.key
+                          AND e.sender_key = x.key AND e.kind = 1)
+               AND EXISTS (SELECT FROM events e WHERE e.conversation_key = v.key
+                              AND e.sender_key = w.key AND e.kind = 1))) "
     };
 }
 

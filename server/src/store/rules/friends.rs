@@ -5,11 +5,21 @@ use std::sync::Arc;
 use magpie_protocol::{
     friendship::{FriendAction, Friendship},
     limits::FRIEND_REQUESTS_MAX,
+    text::UserName,
     wire::v1::{self, event_content::Kind},
 };
 
 use super::{Aside, ConversationKind, Effect, Members, Person, Place, Scene, messages::both};
 use crate::store::{Refusal, StoreError, event::EventKind};
+
+/// What the actor may do about a friendship, and what must be found for it.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::store) enum FriendPermit<'a> {
+    /// See [`befriend`]: with the user with this name.
+    Change(Option<Place>, &'a UserName, FriendAction),
+    /// See [`part`].
+    Part(Place),
+}
 
 /// What another user is to one, as it is stored for each of the two.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]

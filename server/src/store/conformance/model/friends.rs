@@ -10,6 +10,24 @@ use magpie_protocol::{
 use super::{Model, blocks::sender, changes::kind};
 use crate::store::{LogEvent, conformance::Player, direct_conversation};
 
+/// What an event says of a friendship.
+enum Said {
+    Asked,
+    Friends(bool),
+    Else,
+}
+
+fn said(event: &LogEvent) -> Said {
+    let kind = kind(event);
+    if let Kind::FriendRequested(_) = kind {
+        return Said::Asked;
+    }
+    let Kind::FriendshipChanged(it) = kind else {
+        return Said::Else;
+    };
+    Said::Friends(it.friends)
+}
+
 impl Model {
     fn between(&self, one: UserId, other: UserId) -> impl Iterator<Item = &LogEvent> {
         let events = self.log.iter().map(|(event, _)| event);
@@ -21,12 +39,12 @@ impl Model {
         let shown = self.between(user, other);
         let shown = shown.filter(|it| it.hidden.is_none_or(|of| of == user));
         shown.fold((Friendship::None, 0), |before, event| {
-            let now = match kind(event) {
-                Kind::FriendRequested(_) if sender(event) == user => Friendship::Asked,
-                Kind::FriendRequested(_) => Friendship::WasAsked,
-                Kind::FriendshipChanged(it) if it.friends => Friendship::Friends,
-                Kind::FriendshipChanged(_) => Friendship::None,
-                _ => return before,
+            let now = match said(event) {
+                Said::Asked if sender(event) == user => Friendship::Asked,
+                Said::Asked => Friendship::WasAsked,
+                Said::Friends(true) => Friendship::Friends,
+                Said::Friends(false) => Friendship::None,
+                Said::Else => return before,
             };
             (now, event.seq.get())
         })
@@ -43,14 +61,14 @@ impl Model {
     /// How often a user has asked since the two were friends last.
     fn asks(&self, user: UserId, other: UserId) -> u64 {
         self.between(user, other)
-            .fold(0, |asks, event| match kind(event) {
-                Kind::FriendRequested(_) if sender(event) == user => asks + 1,
+            .fold(0, |asks, event| match said(event) {
+                Said::Asked if sender(event) == user => asks + 1,
                 // Hidden, it ends the requests of its sender alone.
-                Kind::FriendshipChanged(it) if it.friends => match event.hidden {
+                Said::Friends(true) => match event.hidden {
                     Some(of) if of != user => asks,
                     Some(_) | None => 0,
                 },
-                _ => asks,
+                Said::Asked | Said::Friends(false) | Said::Else => asks,
             })
     }
 

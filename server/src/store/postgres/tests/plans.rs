@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use magpie_protocol::{
+    friendship::FriendAction,
     id::ConversationId,
     seq::Position,
+    setting::Reach,
     wire::{CountReaders, FetchHistory, FetchMembers, HistoryFrom},
 };
 use magpie_sim::postgres;
@@ -18,7 +20,7 @@ use super::{
 use crate::store::{
     Attachment, CandidatePlace, Confirm, Connect, Look, Positions, ReadLimit, Recency, Shard,
     SharedStore, SnapshotPlace,
-    conformance::{ALL, Player, World, blocks, seq, wakes},
+    conformance::{ALL, Player, World, blocks, friends, privacy, seq, wakes},
 };
 
 /// Alice and Bob in so many groups of two, three messages in each, by whole
@@ -126,6 +128,7 @@ async fn ask_everything(world: &World, alice: &Player, bob: &Player) {
         store.history(bob.id(), request).await.unwrap();
     }
     ask_for_blocks(world, [alice, bob], [direct, tea]).await;
+    ask_for_friends(world, [alice, bob], tea).await;
     ask_for_wakes(world, bob, direct).await;
     ask_for_presence(world, [alice, bob]).await;
     store.revoke_device(bob.id(), device.id).await.unwrap();
@@ -153,6 +156,20 @@ async fn ask_for_presence(world: &World, [alice, bob]: [&Player; 2]) {
     let looks = [Look { watcher, watched }; 3];
     let seen = store.presences(&looks, 0).await.unwrap();
     assert!(seen.iter().all(Option::is_some));
+}
+
+async fn ask_for_friends(world: &World, [alice, bob]: [&Player; 2], tea: ConversationId) {
+    friends::befriend(world, alice, bob, FriendAction::Request).await;
+    friends::befriend(world, bob, alice, FriendAction::Accept).await;
+    let store = &world.store;
+    assert_eq!(store.are_friends(alice.id(), bob.id()).await, Ok(true));
+    assert_eq!(store.friends(bob.id(), 10).await, Ok(vec![alice.id()]));
+    // From then on, it is asked for with every wake.
+    privacy::let_write(world, bob, Reach::Friends).await;
+    world.remove(alice, tea, bob).await;
+    world.add(alice, tea, &[bob]).await;
+    friends::befriend(world, bob, alice, FriendAction::Remove).await;
+    assert_eq!(store.departures(None, 10).await, Ok(vec![]));
 }
 
 async fn ask_for_readers(world: &World, of: &Player, conversation: ConversationId) {
