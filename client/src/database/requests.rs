@@ -58,7 +58,7 @@ fn wire_update(
     conversation: ConversationId,
     update: GroupUpdate,
 ) -> v1::UpdateGroup {
-    let photo = update.stored_photo().map(Into::into);
+    let photo = update.wire_photo();
     v1::UpdateGroup {
         message_id: id.to_wire(),
         conversation_id: conversation.to_wire(),

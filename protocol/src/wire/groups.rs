@@ -1,11 +1,14 @@
 //! What is done to members of a group, checked.
 
+use bytes::Bytes;
+
 use super::{
     convert::{InvalidRequest, Request, conversation_id, message_id},
     v1,
 };
 use crate::{
     id::{ConversationId, MediaId, MessageId},
+    media::MediaReference,
     role::Role,
     text::{Description, Title, UserName},
 };
@@ -82,11 +85,18 @@ pub struct GroupUpdate {
 }
 
 impl GroupUpdate {
-    /// The photo as its id's bytes; empty: none.
+    /// The photo on the wire; empty: none.
     #[must_use]
-    pub fn stored_photo(&self) -> Option<Vec<u8>> {
-        let bytes = |it: MediaId| it.bytes().to_vec();
-        self.photo.map(|it| it.map_or_else(Vec::new, bytes))
+    pub fn wire_photo(&self) -> Option<Bytes> {
+        let photo = self.photo;
+        photo.map(|it| it.map_or_else(Bytes::new, MediaId::to_wire))
+    }
+
+    /// The photo that it refers to, if there is one.
+    #[must_use]
+    pub fn media(&self) -> Vec<MediaReference> {
+        let photo = self.photo.flatten();
+        photo.into_iter().map(MediaReference::of).collect()
     }
 }
 

@@ -420,8 +420,8 @@ pub(super) enum Aside {
     Pin(Seq),
     /// It was pinned until the event.
     Unpin(Seq),
-    /// The group is otherwise from the event on, in what is `Some`.
-    UpdateGroup(GroupUpdate),
+    /// The group is otherwise from the event on, in what is `Some`; with its photo's key.
+    UpdateGroup(GroupUpdate, Option<i64>),
     /// The message refers to these photos and files, by their keys: they stay as long as
     /// it does.
     Attach(Vec<i64>),

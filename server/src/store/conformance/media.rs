@@ -8,7 +8,8 @@ use magpie_protocol::{
 };
 
 pub(in crate::store) use self::photos::{
-    a_profile_photo_is_for_who_may_see_the_profile, the_photo_of_who_is_deleted_goes,
+    a_groups_photo_is_for_its_members, a_profile_photo_is_for_who_may_see_the_profile,
+    the_photo_of_who_is_deleted_goes,
 };
 use super::{NOON, Player, World, seq};
 use crate::store::{
@@ -287,6 +288,11 @@ impl World {
             content_type: "image/png".to_owned(),
             ..Default::default()
         }
+    }
+
+    /// Something that a user has uploaded.
+    pub(in crate::store) async fn photo_of(&self, player: &Player) -> MediaId {
+        id_of(&self.photo(player, [9; 32]).await)
     }
 
     /// A message with these photos alone.

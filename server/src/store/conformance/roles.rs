@@ -1,7 +1,7 @@
 //! What each role may, and how roles change hands.
 
 use magpie_protocol::{
-    id::{ConversationId, MediaId},
+    id::ConversationId,
     role::Role,
     wire::{
         FetchMembers, GroupUpdate, Target,
@@ -244,11 +244,12 @@ fn announcing(on: bool) -> GroupUpdate {
 pub(in crate::store) async fn a_group_is_changed_by_who_looks_after_it(world: World) {
     let (alice, bob) = (world.player("alice").await, world.player("bob").await);
     let tea = world.group(&alice, &[&bob]).await;
+    let photo = world.photo_of(&alice).await;
     let all = GroupUpdate {
         title: Some("Coffee".to_owned().try_into().unwrap()),
         description: Some("since 1652".to_owned().try_into().unwrap()),
         announcement_only: Some(false),
-        photo: Some(Some(MediaId::new([7; 16]))),
+        photo: Some(Some(photo)),
         history_for_newcomers: Some(false),
     };
     let command = update(tea, all.clone());
@@ -263,7 +264,7 @@ pub(in crate::store) async fn a_group_is_changed_by_who_looks_after_it(world: Wo
         title: Some("Coffee".to_owned()),
         description: Some("since 1652".to_owned()),
         announcement_only: None,
-        photo: Some(vec![7; 16].into()),
+        photo: Some(photo.to_wire()),
         history_for_newcomers: None,
     };
     assert_eq!(kind(&committed.events[0]), Kind::GroupUpdated(changed));
@@ -276,7 +277,7 @@ pub(in crate::store) async fn a_group_is_changed_by_who_looks_after_it(world: Wo
     let again = update(tea, all);
     assert_eq!(world.refused(&alice, again).await, Refusal::NothingToDo);
     world.set(&alice, tea, &bob, Role::Admin).await;
-    assert_eq!(world.described(&bob, tea).await.photo, vec![7; 16]);
+    assert_eq!(world.described(&bob, tea).await.photo, photo.to_wire());
     let nothing = GroupUpdate {
         photo: Some(None),
         description: Some(String::new().try_into().unwrap()),
@@ -330,10 +331,11 @@ pub(in crate::store) async fn who_left_does_not_learn_what_a_group_is_called_now
     let tea = world.group(&alice, &[&bob]).await;
     world.make(&alice, update(tea, title("Black tea"))).await;
     world.remove(&alice, tea, &bob).await;
+    let photo = world.photo_of(&alice).await;
     let secret = GroupUpdate {
         description: Some("a secret".to_owned().try_into().unwrap()),
         announcement_only: Some(true),
-        photo: Some(Some(MediaId::new([7; 16]))),
+        photo: Some(Some(photo)),
         history_for_newcomers: Some(true),
         ..title("Green tea")
     };

@@ -142,6 +142,7 @@ macro_rules! suite {
                 what_a_message_refers_to_stays_as_long_as_it
                 a_profile_photo_is_for_who_may_see_the_profile
                 the_photo_of_who_is_deleted_goes
+                a_groups_photo_is_for_its_members
             }
             operators {
                 a_changed_password_ends_the_devices_that_it_should

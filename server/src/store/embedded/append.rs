@@ -186,7 +186,8 @@ impl Log<'_> {
                 rules::leave(place, sender, heir)
             }
             Permit::UpdateGroup(joined, update) => {
-                rules::update_group(joined, update, &self.said(joined.place)?)?
+                let found = self.attached(sender, &update.media())?;
+                rules::update_group(joined, update, &self.said(joined.place)?, &found)?
             }
             Permit::SetRole(joined, name, role) => {
                 let (person, from) = self.member(joined.place, name)?;

@@ -100,8 +100,8 @@ const UPDATE_GROUP: &str = "
     UPDATE conversations
        SET title = coalesce(?2, title), description = coalesce(?3, description),
            announcement_only = coalesce(?4, announcement_only),
-           photo = coalesce(?5, photo),
-           history_for_newcomers = coalesce(?6, history_for_newcomers)
+           photo = CASE WHEN ?5 THEN ?6 ELSE photo END,
+           history_for_newcomers = coalesce(?7, history_for_newcomers)
      WHERE key = ?1";
 
 impl Log<'_> {
@@ -218,7 +218,8 @@ pub(super) fn write(
             let params = params![key, at, emoji, sender.key, by, OPEN_END, hidden];
             insert.execute(params)?;
         }
-        Aside::UpdateGroup(update) => {
+        Aside::UpdateGroup(update, photo) => {
+            let last = uses::group_photo(connection, key)?;
             let title = update.title.as_ref().map(Title::as_str);
             let description = update.description.as_ref().map(Description::as_str);
             let mut statement = connection.prepare_cached(UPDATE_GROUP)?;
@@ -227,9 +228,13 @@ pub(super) fn write(
                 title,
                 description,
                 update.announcement_only,
-                update.stored_photo(),
+                update.photo.is_some(),
+                photo,
                 update.history_for_newcomers
             ])?;
+            if update.photo.is_some() {
+                uses::replace(connection, last, photo, now_ms)?;
+            }
         }
         Aside::Unreact(seq, emoji) => {
             let mut end = connection.prepare_cached(END_REACTION)?;

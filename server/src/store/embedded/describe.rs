@@ -105,9 +105,10 @@ pub(super) fn describe(
     interval: &Interval,
 ) -> Result<v1::Conversation, StoreError> {
     let sql = "
-        SELECT conversation_id, kind, title, description, announcement_only, photo,
+        SELECT conversation_id, kind, title, description, announcement_only,
+               coalesce((SELECT media_id FROM media m WHERE m.key = c.photo), x''),
                history_for_newcomers
-          FROM conversations WHERE key = ?1";
+          FROM conversations c WHERE key = ?1";
     let (kind, now): (i64, v1::Conversation) =
         connection
             .prepare_cached(sql)?

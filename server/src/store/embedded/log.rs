@@ -151,7 +151,7 @@ impl Log<'_> {
                 }
             }
         }
-        if let Aside::UpdateGroup(update) = &aside {
+        if let Aside::UpdateGroup(update, _) = &aside {
             let place = Place {
                 head: seq,
                 announcement_only: update.announcement_only.unwrap_or(place.announcement_only),
@@ -317,16 +317,17 @@ impl Log<'_> {
     /// What is said of the group.
     pub(super) fn said(&self, place: Place) -> Result<Said, StoreError> {
         let sql = "
-            SELECT title, description, photo, history_for_newcomers
-              FROM conversations WHERE key = ?1";
+            SELECT title, description, history_for_newcomers,
+                   (SELECT media_id FROM media m WHERE m.key = c.photo)
+              FROM conversations c WHERE key = ?1";
         let mut statement = self.connection.prepare_cached(sql)?;
         Ok(statement.query_row([place.key], |row| {
-            let photo: Vec<u8> = row.get(2)?;
+            let photo: Option<[u8; 16]> = row.get(3)?;
             Ok(Said {
                 title: row.get(0)?,
                 description: row.get(1)?,
-                photo: MediaId::try_from(photo.as_slice()).ok(),
-                history_for_newcomers: row.get(3)?,
+                photo: photo.map(MediaId::new),
+                history_for_newcomers: row.get(2)?,
             })
         })?)
     }

@@ -1,4 +1,4 @@
-//! Which messages, and which users, refer to which photos and files.
+//! Which messages, users and groups refer to which photos and files.
 
 use magpie_protocol::media::MediaReference;
 use rusqlite::{Connection, OptionalExtension as _, params};
@@ -14,7 +14,8 @@ use crate::store::{
 };
 
 /// Whether media `m` are for the user `?1`: their own, out of a message that they may read,
-/// or the photo of somebody of whom they may see what they say of themself.
+/// the photo of somebody of whom they may see what they say of themself, or of a group
+/// of which they are a member.
 macro_rules! may_have {
     () => {
         concat!(
@@ -27,7 +28,12 @@ macro_rules! may_have {
                  SELECT 1 FROM profiles p JOIN users u ON u.key = p.user
                   WHERE p.photo = m.key AND ",
             may_see!(),
-            "))"
+            ")
+              OR EXISTS (
+                 SELECT 1 FROM conversations c
+                   JOIN members k ON k.user = ?1 AND k.conversation = c.key
+                                 AND k.to_position = 9223372036854775807
+                  WHERE c.photo = m.key))"
         )
     };
 }
@@ -51,7 +57,10 @@ const FORGET: &str = "DELETE FROM media_uses WHERE conversation = ?1 AND seq = ?
 const EXPIRE: &str = "
     UPDATE media SET expires_at_ms = ?2
      WHERE key = ?1 AND NOT EXISTS (SELECT 1 FROM media_uses WHERE media = ?1)
-       AND NOT EXISTS (SELECT 1 FROM profiles WHERE photo = ?1)";
+       AND NOT EXISTS (SELECT 1 FROM profiles WHERE photo = ?1)
+       AND NOT EXISTS (SELECT 1 FROM conversations WHERE photo = ?1)";
+
+const FIND_GROUP_PHOTO: &str = "SELECT photo FROM conversations WHERE key = ?1";
 
 impl Log<'_> {
     /// What of that which is referred to the sender may have.
@@ -111,7 +120,13 @@ pub(super) fn forget(
     Ok(())
 }
 
-/// The photo of somebody is another one, or none.
+/// The photo of a group, by its key.
+pub(super) fn group_photo(connection: &Connection, group: i64) -> Result<Option<i64>, StoreError> {
+    let mut find = connection.prepare_cached(FIND_GROUP_PHOTO)?;
+    Ok(find.query_row([group], |row| row.get(0))?)
+}
+
+/// The photo of somebody, or of a group, is another one now, or none.
 pub(super) fn replace(
     connection: &Connection,
     last: Option<i64>,

@@ -109,8 +109,8 @@ const UPDATE_GROUP: &str = "
     UPDATE conversations
        SET title = coalesce($2, title), description = coalesce($3, description),
            announcement_only = coalesce($4, announcement_only),
-           photo = coalesce($5, photo),
-           history_for_newcomers = coalesce($6, history_for_newcomers)
+           photo_key = CASE WHEN $5 THEN $6 ELSE photo_key END,
+           history_for_newcomers = coalesce($7, history_for_newcomers)
      WHERE key = $1";
 
 impl Log<'_> {
@@ -216,7 +216,10 @@ impl Log<'_> {
                 let seq = signed(seq.get());
                 session.execute(DELETE_PIN, &[&key, &seq]).await?;
             }
-            Aside::UpdateGroup(update) => update_group(session, key, &update).await?,
+            Aside::UpdateGroup(update, photo) => {
+                let at_ms = self.committed_at_ms;
+                update_group(session, (key, at_ms), &update, photo).await?;
+            }
             Aside::Unreact(seq, emoji) => {
                 let seq = signed(seq.get());
                 session
@@ -250,8 +253,9 @@ impl Log<'_> {
 
 async fn update_group(
     session: Session<'_>,
-    place: i64,
+    (place, at_ms): (i64, i64),
     update: &GroupUpdate,
+    photo: Option<i64>,
 ) -> Result<(), Failure> {
     let title = update.title.as_ref().map(Title::as_str);
     let description = update.description.as_ref().map(Description::as_str);
@@ -260,9 +264,14 @@ async fn update_group(
         &title,
         &description,
         &update.announcement_only,
-        &update.stored_photo(),
+        &update.photo.is_some(),
+        &photo,
         &update.history_for_newcomers,
     ];
+    let last = uses::group_photo(session, place).await?;
     session.execute(UPDATE_GROUP, params).await?;
+    if update.photo.is_some() {
+        uses::replace(session, last, photo, at_ms).await?;
+    }
     Ok(())
 }

@@ -240,7 +240,12 @@ impl<'a> Log<'a> {
                 rules::leave(place, sender, heir)
             }
             Permit::UpdateGroup(joined, update) => {
-                rules::update_group(joined, update, &self.said(joined.place).await?)?
+                if update.photo.is_some() {
+                    let last = uses::group_photo(self.session, joined.place.key).await?;
+                    uses::lock(self.session, &update.media(), last).await?;
+                }
+                let found = self.attached(sender, &update.media()).await?;
+                rules::update_group(joined, update, &self.said(joined.place).await?, &found)?
             }
             Permit::SetRole(joined, name, role) => {
                 let (person, from) = self.member(joined.place, name).await?;

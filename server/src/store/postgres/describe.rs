@@ -1,5 +1,6 @@
 //! What a device must know of a conversation besides its events.
 
+use bytes::Bytes;
 use magpie_protocol::{
     id::{ConversationId, UserId},
     limits::MARKED_MEMBERS_MAX,
@@ -65,7 +66,8 @@ const DESCRIBE: &str = "
            i.to_position = 9223372036854775807 AND c.announcement_only,
            messages_upto($4, c.key, head.seq), mentions_upto($4, c.key, head.seq),
            messages_upto($4, c.key, read.seq), mentions_upto($4, c.key, read.seq),
-           CASE WHEN i.to_position = 9223372036854775807 THEN c.photo ELSE '' END,
+           CASE WHEN i.to_position = 9223372036854775807
+                THEN (SELECT m.media_id FROM media m WHERE m.key = c.photo_key) END,
            i.to_position = 9223372036854775807 AND c.history_for_newcomers,
            (SELECT m.history_seq FROM members m
              WHERE m.user_key = $4 AND m.conversation_key = c.key AND m.from_seq = i.from_seq),
@@ -178,7 +180,8 @@ pub(super) async fn describe(
             member_count,
             description: get(row, 6)?,
             announcement_only: get(row, 7)?,
-            photo: get::<&[u8]>(row, 12)?.to_vec().into(),
+            photo: get::<Option<Uuid>>(row, 12)?
+                .map_or_else(Bytes::new, |id| id.as_bytes().to_vec().into()),
             history_for_newcomers: get(row, 13)?,
             pinned_seqs: seqs(row, 15)?,
             counts: Some(counts(row, 8)?.to_wire()),

@@ -11,6 +11,7 @@ use magpie_protocol::{
 };
 use prost::Message as _;
 use tokio_postgres::Row;
+use uuid::Uuid;
 
 use super::{
     batch::ShardOf,
@@ -158,15 +159,16 @@ impl<'a> Log<'a> {
     /// What is said of the group.
     pub(super) async fn said(&self, place: Place) -> Result<Said, Failure> {
         let sql = "
-            SELECT title, description, photo, history_for_newcomers
-              FROM conversations WHERE key = $1";
+            SELECT title, description, history_for_newcomers,
+                   (SELECT media_id FROM media m WHERE m.key = c.photo_key)
+              FROM conversations c WHERE key = $1";
         let row = self.session.one(sql, &[&place.key]).await?;
-        let photo: &[u8] = get(&row, 2)?;
+        let photo: Option<Uuid> = get(&row, 3)?;
         Ok(Said {
             title: get(&row, 0)?,
             description: get(&row, 1)?,
-            photo: MediaId::try_from(photo).ok(),
-            history_for_newcomers: get(&row, 3)?,
+            photo: photo.map(|id| MediaId::new(id.into_bytes())),
+            history_for_newcomers: get(&row, 2)?,
         })
     }
 

@@ -1,4 +1,4 @@
-//! Which messages, and which users, refer to which photos and files.
+//! Which messages, users and groups refer to which photos and files.
 //!
 //! Two shards may refer to the same: whoever adds or forgets takes the locks
 //! of the media first, in the order of their keys. What expires is looked at once more
@@ -16,7 +16,8 @@ use super::{
 use crate::store::rules::{Attached, Person};
 
 /// Whether media `m` are for the user `$1`: their own, out of a message that they may read,
-/// or the photo of somebody of whom they may see what they say of themself.
+/// the photo of somebody of whom they may see what they say of themself, or of a group
+/// of which they are a member.
 macro_rules! may_have {
     () => {
         concat!(
@@ -29,7 +30,12 @@ macro_rules! may_have {
                  SELECT FROM profiles p JOIN users u ON u.key = p.user_key
                   WHERE p.photo_key = m.key AND ",
             may_see!(),
-            "))"
+            ")
+              OR EXISTS (
+                 SELECT FROM conversations c
+                   JOIN members k ON k.user_key = $1 AND k.conversation_key = c.key
+                                 AND k.to_position = 9223372036854775807
+                  WHERE c.photo_key = m.key))"
         )
     };
 }
@@ -50,6 +56,8 @@ const LOCK: &str = "
 
 const FIND_PROFILE_PHOTO: &str = "SELECT photo_key FROM profiles WHERE user_key = $1";
 
+const FIND_GROUP_PHOTO: &str = "SELECT photo_key FROM conversations WHERE key = $1";
+
 const ADD: &str = "
     INSERT INTO media_uses (media_key, conversation_key, seq)
     SELECT key, $2, $3 FROM unnest($1::bigint[]) AS added (key)";
@@ -67,7 +75,8 @@ const FORGET: &str = "DELETE FROM media_uses WHERE conversation_key = $1 AND seq
 macro_rules! used {
     () => {
         "(EXISTS (SELECT FROM media_uses x WHERE x.media_key = m.key)
-          OR EXISTS (SELECT FROM profiles p WHERE p.photo_key = m.key))"
+          OR EXISTS (SELECT FROM profiles p WHERE p.photo_key = m.key)
+          OR EXISTS (SELECT FROM conversations c WHERE c.photo_key = m.key))"
     };
 }
 
@@ -154,6 +163,12 @@ pub(super) async fn profile_photo(
     })
 }
 
+/// The photo of a group, by its key.
+pub(super) async fn group_photo(session: Session<'_>, group: i64) -> Result<Option<i64>, Failure> {
+    let found = session.one(FIND_GROUP_PHOTO, &[&group]).await?;
+    get(&found, 0)
+}
+
 /// Takes the locks of these, and of what they replace.
 pub(super) async fn lock(
     session: Session<'_>,
@@ -164,7 +179,7 @@ pub(super) async fn lock(
     Ok(())
 }
 
-/// The photo of somebody is another one, or none. The locks of both are taken.
+/// The photo of somebody, or of a group, is another one now, or none. The locks of both are taken.
 pub(super) async fn replace(
     session: Session<'_>,
     last: Option<i64>,

@@ -2,7 +2,6 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use bytes::Bytes;
 use magpie_protocol::{
     id::MediaId,
     role::Role,
@@ -14,7 +13,8 @@ use magpie_protocol::{
 };
 
 use super::{
-    Aside, ConversationKind, Effect, Joined, Members, Person, Place, Scene,
+    Aside, Attached, ConversationKind, Effect, Joined, Members, Person, Place, Scene,
+    media::attach,
     roles::{Action, may},
 };
 use crate::store::{Refusal, event::EventKind};
@@ -193,11 +193,13 @@ pub(in crate::store) struct Said {
     pub(in crate::store) history_for_newcomers: bool,
 }
 
-/// The group, of which so much is said now, is otherwise.
+/// The group, of which so much is said now, is otherwise. `found` is what of its photo the
+/// actor may have.
 pub(in crate::store) fn update_group(
     joined: Joined,
     update: &GroupUpdate,
     now: &Said,
+    found: &[Attached],
 ) -> Result<Effect, Refusal> {
     let place = joined.place;
     if !may(joined.role, Action::Update) {
@@ -221,14 +223,13 @@ pub(in crate::store) fn update_group(
     if update == GroupUpdate::default() {
         return Err(Refusal::NothingToDo);
     }
+    let photo_key = attach(&update.media(), found)?.first().copied();
     let text = |text: &str| text.to_owned();
     let content = v1::GroupUpdated {
         title: update.title.as_ref().map(|it| text(it.as_str())),
         description: update.description.as_ref().map(|it| text(it.as_str())),
         announcement_only: update.announcement_only,
-        photo: update
-            .photo
-            .map(|it| it.map_or_else(Bytes::new, MediaId::to_wire)),
+        photo: update.wire_photo(),
         history_for_newcomers: update.history_for_newcomers,
     };
     Ok(Effect {
@@ -236,7 +237,7 @@ pub(in crate::store) fn update_group(
         kind: EventKind::GroupUpdated,
         content: Kind::GroupUpdated(content),
         members: Members::Same,
-        aside: Aside::UpdateGroup(update),
+        aside: Aside::UpdateGroup(update, photo_key),
     })
 }
 

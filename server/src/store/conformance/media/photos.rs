@@ -4,7 +4,7 @@ use bytes::Bytes;
 use magpie_protocol::{
     profile::Profile,
     setting::Setting,
-    wire::{KnownProfile, Target, v1},
+    wire::{GroupUpdate, KnownProfile, Target, v1},
 };
 
 use super::{
@@ -105,4 +105,57 @@ pub(in crate::store) async fn the_photo_of_who_is_deleted_goes(world: World) {
     assert_eq!(world.expire().await, 1, "but not what a message refers to");
     assert!(world.has(&bob, &told).await);
     assert_eq!(world.expire().await, 0);
+}
+
+/// D10.
+pub(in crate::store) async fn a_groups_photo_is_for_its_members(world: World) {
+    let [alice, bob, carol, eve] = world.people(["alice", "bob", "carol", "eve"]).await;
+    let (first, second) = (
+        world.photo(&alice, [1; 32]).await,
+        world.photo(&alice, [2; 32]).await,
+    );
+    let group = world.group(&alice, &[&bob, &eve]).await;
+    let shows = |photo: Option<&v1::Media>| Command::UpdateGroup {
+        conversation: group,
+        update: GroupUpdate {
+            photo: Some(photo.map(id_of)),
+            ..GroupUpdate::default()
+        },
+    };
+    let foreign = world.photo(&bob, [3; 32]).await;
+    let asked = world.request(&alice, shows(Some(&foreign)));
+    assert_eq!(world.refuse(asked).await, Refusal::NoMedia);
+    // Who may not change the group learns nothing of photos.
+    let asked = world.request(&bob, shows(Some(&first)));
+    assert_eq!(world.refuse(asked).await, Refusal::NotAllowed);
+
+    world
+        .accept(world.request(&alice, shows(Some(&first))))
+        .await;
+    assert_eq!(world.expire().await, 2, "but not what the group shows");
+    assert!(world.has(&bob, &first).await);
+    world.remove(&alice, group, &eve).await;
+    assert!(!world.has(&eve, &first).await);
+    assert!(!world.has(&carol, &first).await);
+    world.add(&alice, group, &[&carol]).await;
+    assert!(world.has(&carol, &first).await, "who came after");
+
+    let second = world.photo(&alice, second.sha256.as_ref().try_into().unwrap());
+    let second = second.await;
+    world
+        .accept(world.request(&alice, shows(Some(&second))))
+        .await;
+    assert!(!world.has(&bob, &first).await, "at once");
+    assert_eq!(world.expire().await, 1);
+    assert!(world.has(&bob, &second).await);
+    // A member may show it elsewhere, where it stays.
+    let said = Setting::Profile(Profile {
+        photo: Some(id_of(&second)),
+        ..Profile::default()
+    });
+    let setting = Command::ChangeAccount { setting: said };
+    world.accept(world.request(&bob, setting)).await;
+    world.accept(world.request(&alice, shows(None))).await;
+    assert_eq!(world.expire().await, 0);
+    assert!(world.has(&carol, &second).await, "as the photo of bob");
 }

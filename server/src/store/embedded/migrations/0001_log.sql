@@ -153,11 +153,13 @@ CREATE TABLE conversations (
     description     TEXT NOT NULL DEFAULT '',
     -- Of a group: 1 if members without another role do not write in it.
     announcement_only INTEGER NOT NULL DEFAULT 0,
-    -- The id of a group's photo; empty: none.
-    photo           BLOB NOT NULL DEFAULT x'',
+    -- A group's photo.
+    photo           INTEGER REFERENCES media (key),
     -- Of a group: 1 if who joins may read what came before.
     history_for_newcomers INTEGER NOT NULL DEFAULT 0
 ) STRICT;
+
+CREATE INDEX conversations_by_photo ON conversations (photo) WHERE photo IS NOT NULL;
 
 -- The log, in the order of positions. References are not
 -- declared, because checking them would cost two look-ups an event: the one
@@ -496,8 +498,8 @@ CREATE TABLE media_trash (
 
 CREATE INDEX media_trash_by_due ON media_trash (due_at_ms);
 
--- Which messages refer to which media. Not of those that were deleted. What users say of
--- themselves refers to media too.
+-- Which messages refer to which media. Not of those that were deleted. The photos of
+-- users and groups are media too.
 CREATE TABLE media_uses (
     media        INTEGER NOT NULL REFERENCES media (key),
     conversation INTEGER NOT NULL,

@@ -178,11 +178,13 @@ CREATE TABLE conversations (
     description     text NOT NULL DEFAULT '',
     -- Of a group: members without another role do not write in it.
     announcement_only boolean NOT NULL DEFAULT false,
-    -- The id of a group's photo; empty: none.
-    photo           bytea NOT NULL DEFAULT '',
+    -- A group's photo, of media.
+    photo_key       bigint,
     -- Of a group: who joins may read what came before.
     history_for_newcomers boolean NOT NULL DEFAULT false
 );
+
+CREATE INDEX conversations_by_photo ON conversations (photo_key) WHERE photo_key IS NOT NULL;
 
 -- The log. References are not declared, because checking them would cost two
 -- look-ups an event: the statement that writes it has just read both rows.
@@ -585,9 +587,10 @@ CREATE TABLE media_trash (
 CREATE INDEX media_trash_by_due ON media_trash (due_at_ms);
 
 ALTER TABLE profiles ADD FOREIGN KEY (photo_key) REFERENCES media (key);
+ALTER TABLE conversations ADD FOREIGN KEY (photo_key) REFERENCES media (key);
 
--- Which messages refer to which media. Not of those that were deleted. What users say of
--- themselves refers to media too.
+-- Which messages refer to which media. Not of those that were deleted. The photos of
+-- users and groups are media too.
 CREATE TABLE media_uses (
     media_key        bigint NOT NULL REFERENCES media (key),
     conversation_key bigint NOT NULL,
