@@ -410,14 +410,13 @@ impl Line {
             members,
             ..EventFields::default()
         };
+        let one = |user: Option<User>| names(user.into_iter().collect());
         let fields = match event.content {
             Content::GroupCreated { title, members } => {
                 of("group_created", Some(title), names(members))
             }
             Content::MembersAdded { members } => of("members_added", None, names(members)),
-            Content::MemberRemoved { member } => {
-                of("member_removed", None, names(member.into_iter().collect()))
-            }
+            Content::MemberRemoved { member } => of("member_removed", None, one(member)),
             Content::MemberBanned {
                 member,
                 banned,
@@ -432,7 +431,7 @@ impl Line {
             },
             Content::RoleChanged { member, role } => EventFields {
                 role: role.map(role_name),
-                ..of("role_changed", None, names(member.into_iter().collect()))
+                ..of("role_changed", None, one(member))
             },
             Content::GroupUpdated {
                 title,

@@ -427,11 +427,6 @@ async fn wire(ground: &Ground) -> Result<Parts, StartError> {
         *blocking,
         Arc::clone(&limiter),
     )?);
-    let reports = Reports {
-        store: Arc::clone(store),
-        clock: *clock,
-    };
-    let media = media(ground, &tokens, &limiter).await?;
     let dispatch = Dispatch {
         store: Arc::clone(store),
         committer: Arc::new(committer),
@@ -442,8 +437,11 @@ async fn wire(ground: &Ground) -> Result<Parts, StartError> {
         reads: Arc::clone(&feed.reads),
         pushes,
         accounts: Arc::clone(&accounts),
-        media,
-        reports,
+        media: media(ground, &tokens, &limiter).await?,
+        reports: Reports {
+            store: Arc::clone(store),
+            clock: *clock,
+        },
         random: random.clone(),
         limiter: Arc::clone(&limiter),
         clock: *clock,
@@ -455,12 +453,11 @@ async fn wire(ground: &Ground) -> Result<Parts, StartError> {
         clock: *clock,
         limiter,
     };
-    let random = random.clone();
     Ok(Parts {
         dispatch: Arc::new(dispatch),
         accounts,
         hellos,
         clock: *clock,
-        random,
+        random: random.clone(),
     })
 }

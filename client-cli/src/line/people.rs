@@ -73,13 +73,12 @@ impl Line {
             Self::Friend(fields) => fields.paint(to),
             Self::Profile(fields) => fields.paint(to),
             Self::Typing { .. } => self.paint_typing(to),
-            Self::Link { link } => to.write_str(link.as_deref().unwrap_or("no link")),
+            Self::Link { .. }
+            | Self::Privacy { .. }
+            | Self::Receipts { .. }
+            | Self::OwnPresence { .. } => self.paint_setting(to),
             Self::Readers(fields) => fields.paint(to),
-            Self::Privacy { messages } => write!(to, "messages from {messages}"),
             Self::Presence(fields) => fields.paint(to),
-            Self::Receipts { hidden } | Self::OwnPresence { hidden } => {
-                to.write_str(if *hidden { "hidden" } else { "shown" })
-            }
             Self::Difference {
                 conversation_id,
                 message,

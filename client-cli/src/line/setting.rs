@@ -52,6 +52,10 @@ pub(super) fn changed(setting: Option<Setting>) -> EventFields {
         about: Some(id),
         ..named(setting)
     };
+    let hides = |setting, hidden| SettingFields {
+        hidden: Some(hidden),
+        ..named(setting)
+    };
     let (mut target_seq, mut is_blocked) = (None, None);
     let fields = match setting {
         Some(Setting::Notify {
@@ -99,14 +103,8 @@ pub(super) fn changed(setting: Option<Setting>) -> EventFields {
             ..named("discoverable")
         },
         Some(Setting::Link(_)) => named("link"),
-        Some(Setting::Receipts { hidden }) => SettingFields {
-            hidden: Some(hidden),
-            ..named("receipts")
-        },
-        Some(Setting::Presence { hidden }) => SettingFields {
-            hidden: Some(hidden),
-            ..named("presence")
-        },
+        Some(Setting::Receipts { hidden }) => hides("receipts", hidden),
+        Some(Setting::Presence { hidden }) => hides("presence", hidden),
         None => SettingFields::default(),
     };
     EventFields {
@@ -239,5 +237,21 @@ impl ConversationFields {
             Some(until) => aside(to, format_args!(" until {}", short(until))),
             None => Ok(()),
         }
+    }
+}
+
+impl Line {
+    /// What the user has set for themself.
+    pub(super) fn paint_setting(&self, to: &mut Painter) -> fmt::Result {
+        if let Self::Link { link } = self {
+            to.write_str(link.as_deref().unwrap_or("no link"))?;
+        }
+        if let Self::Privacy { messages } = self {
+            write!(to, "messages from {messages}")?;
+        }
+        if let Self::Receipts { hidden } | Self::OwnPresence { hidden } = self {
+            to.write_str(if *hidden { "hidden" } else { "shown" })?;
+        }
+        Ok(())
     }
 }

@@ -8,9 +8,9 @@ use magpie_protocol::{
     seq::Seq,
     text::Password,
     wire::{
-        AddMembers, Ban, ChangePassword, CountReaders, CreateGroup, CreateInvite, EditMessage,
-        FetchHistory, FetchListed, FetchMembers, JoinByInvite, KnownProfile, Pin, React, Report,
-        Request, RevokeInvite, SendMessage, SetRole, UpdateGroup,
+        AddMembers, Ban, ChangeFriendship, ChangePassword, CountReaders, CreateGroup, CreateInvite,
+        EditMessage, FetchHistory, FetchListed, FetchMembers, JoinByInvite, KnownProfile, Pin,
+        React, Report, Request, RevokeInvite, SendMessage, SetRole, UpdateGroup,
     },
 };
 
@@ -149,10 +149,7 @@ pub(super) fn to_append(
             let setting = it.setting;
             (it.id, Command::ChangeAccount { setting })
         }
-        Request::ChangeFriendship(it) => {
-            let (name, action) = (it.name, it.action);
-            (it.id, Command::ChangeFriendship { name, action })
-        }
+        Request::ChangeFriendship(it) => change_friendship(it),
         Request::CreateGroup(CreateGroup { id, title, names }) => {
             (id, Command::CreateGroup { title, names })
         }
@@ -227,6 +224,11 @@ fn react(it: React) -> (MessageId, Command) {
         removed: it.removed,
     };
     (it.id, command)
+}
+
+fn change_friendship(it: ChangeFriendship) -> (MessageId, Command) {
+    let (name, action) = (it.name, it.action);
+    (it.id, Command::ChangeFriendship { name, action })
 }
 
 fn pin(it: Pin) -> (MessageId, Command) {

@@ -10,8 +10,7 @@ use magpie_protocol::{
 use super::{
     blocks, friends, invites,
     log::Log,
-    notify::SET_NOTIFY,
-    people, presence, privacy, receipts,
+    notify, people, presence, privacy, receipts,
     session::{Failure, Params, Session, get, get_count, signed},
     uses,
 };
@@ -231,14 +230,7 @@ impl Log<'_> {
             }
             Aside::Block(user, blocked) => blocks::set(session, sender, user, blocked).await?,
             Aside::Attach(media) => uses::add(session, (key, by), &media).await?,
-            Aside::Notify(conversation, notify) => {
-                let of = conversation.map_or_else(Vec::new, |id| id.bytes().to_vec());
-                let level = i16::from(notify.level.number());
-                let until_ms = notify.until_ms.unwrap_or(0);
-                session
-                    .execute(SET_NOTIFY, &[&sender.key, &of, &level, &until_ms])
-                    .await?;
-            }
+            Aside::Notify(of, it) => notify::set(session, sender.key, of, it).await?,
             Aside::Person(said) => {
                 let at = (by, self.committed_at_ms);
                 people::write(session, sender, at, &said).await?;

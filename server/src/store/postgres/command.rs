@@ -17,8 +17,8 @@ use super::{
 use crate::store::{
     Append, LogEvent, Outcome, Refusal,
     rules::{
-        self, Asked, Change, ConversationKind, Effect, FriendPermit, InvitePermit, Joined, Known,
-        Named, Permit, Person, Place, Reacted, Standing,
+        self, Asked, Attached, Change, ConversationKind, Effect, FriendPermit, InvitePermit,
+        Joined, Known, Named, Permit, Person, Place, Reacted, Standing, Subject,
     },
 };
 
@@ -185,26 +185,12 @@ impl<'a> Log<'a> {
                 rules::begin_direct(sender, peer, message, &found)?
             }
             Permit::Change(joined, seq, change) => {
-                let place = joined.place;
-                let subject = self.subject(place, seq, sender).await?;
-                let reacted = match change {
-                    Change::React(emoji) | Change::Unreact(emoji) => {
-                        self.reacted(place, seq, sender, emoji.as_str()).await?
-                    }
-                    Change::Edit(..) | Change::Delete | Change::Pin | Change::Unpin => {
-                        Reacted::default()
-                    }
-                };
-                let facts = (subject, reacted);
+                let facts = self.facts((joined.place, seq), change, sender).await?;
                 hidden = rules::is_hidden(change, is_blocked, &facts);
                 rules::change((joined, seq), change, sender, facts, self.committed_at_ms)?
             }
             Permit::ChangeAccount(place, setting) => {
-                if matches!(setting, Setting::Profile(_)) {
-                    let last = uses::profile_photo(self.session, sender).await?;
-                    uses::lock(self.session, &setting.media(), last).await?;
-                }
-                let found = self.attached(sender, &setting.media()).await?;
+                let found = self.attached_to_account(sender, setting).await?;
                 rules::change_account(place, sender, setting, &found)?
             }
             Permit::Friendship(permit) => {
@@ -253,6 +239,34 @@ impl<'a> Log<'a> {
             }
         };
         Ok((effect, hidden))
+    }
+
+    async fn attached_to_account(
+        &self,
+        sender: &Person,
+        setting: &Setting,
+    ) -> Result<Vec<Attached>, Failure> {
+        if matches!(setting, Setting::Profile(_)) {
+            let last = uses::profile_photo(self.session, sender).await?;
+            uses::lock(self.session, &setting.media(), last).await?;
+        }
+        self.attached(sender, &setting.media()).await
+    }
+
+    /// What a change of the message at `seq` depends on.
+    async fn facts(
+        &self,
+        (place, seq): (Place, Seq),
+        change: Change<'_>,
+        sender: &Person,
+    ) -> Result<(Option<Subject>, Reacted), Failure> {
+        let reacted = match change {
+            Change::React(emoji) | Change::Unreact(emoji) => {
+                self.reacted(place, seq, sender, emoji.as_str()).await?
+            }
+            Change::Edit(..) | Change::Delete | Change::Pin | Change::Unpin => Reacted::default(),
+        };
+        Ok((self.subject(place, seq, sender).await?, reacted))
     }
 
     /// With whether the event is hidden from the other one.

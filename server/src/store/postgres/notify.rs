@@ -2,15 +2,36 @@
 
 use std::collections::HashMap;
 
-use magpie_protocol::{id::UserId, seq::Position, wire::v1};
+use magpie_protocol::{
+    id::{ConversationId, UserId},
+    seq::Position,
+    setting::Notify,
+    wire::v1,
+};
 
 use super::session::{Failure, Session, get, get_id, signed};
 use crate::store::{Addressed, event::stored_address};
 
-pub(super) const SET_NOTIFY: &str = "
+const SET_NOTIFY: &str = "
     INSERT INTO notify (user_key, conversation_id, level, until_ms) VALUES ($1, $2, $3, $4)
         ON CONFLICT (user_key, conversation_id) DO UPDATE
        SET level = excluded.level, until_ms = excluded.until_ms";
+
+/// For what a user is woken from now on, in a conversation or in all.
+pub(super) async fn set(
+    session: Session<'_>,
+    user: i64,
+    conversation: Option<ConversationId>,
+    notify: Notify,
+) -> Result<(), Failure> {
+    let of = conversation.map_or_else(Vec::new, |id| id.bytes().to_vec());
+    let level = i16::from(notify.level.number());
+    let until_ms = notify.until_ms.unwrap_or(0);
+    session
+        .execute(SET_NOTIFY, &[&user, &of, &level, &until_ms])
+        .await?;
+    Ok(())
+}
 
 /// The level of a user in a conversation (its id) at a time.
 macro_rules! notify_level {
