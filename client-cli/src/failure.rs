@@ -55,6 +55,8 @@ pub(crate) enum Failure {
     NotUtf8,
     #[error("no conversation with {name} is known here")]
     UnknownConversation { name: String },
+    #[error("nobody called @{name} is known here")]
+    UnknownUser { name: UserName },
     #[error("@{name} has not asked you to be friends, or not any more")]
     NotAsked { name: UserName },
     #[error("no message {seq} of it is here; `magpie history` fetches what is not")]
@@ -120,6 +122,7 @@ impl Failure {
             | Self::InvalidMessage(_)
             | Self::NotUtf8
             | Self::UnknownConversation { .. }
+            | Self::UnknownUser { .. }
             | Self::NotAsked { .. }
             | Self::UnknownMessage { .. }
             | Self::NotRefused { .. } => Exit::Refused,
@@ -171,6 +174,7 @@ impl Failure {
                 "invalid_argument".to_owned()
             }
             Self::UnknownConversation { .. }
+            | Self::UnknownUser { .. }
             | Self::NotAsked { .. }
             | Self::UnknownMessage { .. }
             | Self::NotRefused { .. } => "not_found".to_owned(),
@@ -207,6 +211,7 @@ impl Failure {
             | Self::InvalidMessage(_)
             | Self::NotUtf8
             | Self::UnknownConversation { .. }
+            | Self::UnknownUser { .. }
             | Self::NotAsked { .. }
             | Self::UnknownMessage { .. }
             | Self::NotRefused { .. }
