@@ -136,7 +136,7 @@ impl Chat<'_> {
                     self.context.output.line(&Line::CaughtUp)?;
                 }
             }
-            Noticed::Refreshed | Noticed::Typing { .. } => {}
+            Noticed::Refreshed | Noticed::Typing { .. } | Noticed::Uploading { .. } => {}
             Noticed::Connected => self.context.output.note("connected"),
             Noticed::Answered(id, outcome) => {
                 self.answered(id, &outcome)?;

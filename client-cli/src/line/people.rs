@@ -49,6 +49,7 @@ impl Line {
             | Self::NothingToDo { .. }
             | Self::Read { .. }
             | Self::Error { .. } => self.paint_request(to),
+            Self::Progress { .. } | Self::Saved { .. } => self.paint_media(to),
             Self::Message(fields) => fields.paint(to),
             Self::Event(fields) => fields.paint(to),
             Self::Gap {

@@ -13,6 +13,8 @@ mod holding;
 mod limited;
 #[cfg(test)] // as above
 mod manual;
+#[cfg(test)] // as above
+mod media;
 mod people;
 mod queueing;
 mod roles;

@@ -20,6 +20,7 @@ mod page;
 mod pins;
 mod printed;
 mod profiles;
+mod reads;
 mod requests;
 mod schema;
 mod settings;
@@ -28,6 +29,7 @@ mod states;
 mod tests;
 mod turn;
 mod unread;
+mod uploads;
 
 use std::path::{Path, PathBuf};
 
@@ -48,6 +50,7 @@ pub(crate) use self::{
     profiles::Wanted,
     states::States,
     turn::{Changes, Load, People, Turn, Work},
+    uploads::Uploading,
 };
 use crate::error::{HomeError, LocalError};
 

@@ -175,7 +175,7 @@ impl Log<'_> {
         aside: Aside,
     ) -> Result<(), Failure> {
         let (session, key, by) = (self.session, place.key, signed(event.seq.get()));
-        let hidden = event.hidden.is_some();
+        let (hidden, now_ms) = (event.hidden.is_some(), self.committed_at_ms);
         match aside {
             Aside::Nothing => {}
             Aside::Edit(seq) => {
@@ -189,7 +189,7 @@ impl Log<'_> {
                 session
                     .execute(BLANK, &[&key, &at, &deleted, &edit])
                     .await?;
-                uses::forget(session, (key, at), self.committed_at_ms).await?;
+                uses::forget(session, (key, at), now_ms).await?;
             }
             Aside::React(seq, emoji) => {
                 let seq = signed(seq.get());
@@ -205,7 +205,7 @@ impl Log<'_> {
                 session.execute(DELETE_BAN, &[&key, &person.key]).await?;
             }
             Aside::Invite(change) => {
-                invites::write(session, (key, by), change, self.committed_at_ms).await?;
+                invites::write(session, (key, by), change, now_ms).await?;
             }
             Aside::Pin(seq) => {
                 let seq = signed(seq.get());
@@ -217,8 +217,7 @@ impl Log<'_> {
                 session.execute(DELETE_PIN, &[&key, &seq]).await?;
             }
             Aside::UpdateGroup(update, photo) => {
-                let at_ms = self.committed_at_ms;
-                update_group(session, (key, at_ms), &update, photo).await?;
+                update_group(session, (key, now_ms), &update, photo).await?;
             }
             Aside::Unreact(seq, emoji) => {
                 let seq = signed(seq.get());
@@ -236,10 +235,7 @@ impl Log<'_> {
                     .execute(SET_NOTIFY, &[&sender.key, &of, &level, &until_ms])
                     .await?;
             }
-            Aside::Person(said) => {
-                let at = (by, self.committed_at_ms);
-                people::write(session, sender, at, &said).await?;
-            }
+            Aside::Person(said) => people::write(session, sender, (by, now_ms), &said).await?,
             Aside::HideReceipts(hidden) => receipts::set(session, sender.key, hidden).await?,
         }
         Ok(())
