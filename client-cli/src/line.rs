@@ -61,7 +61,7 @@ pub(crate) enum Line {
         size: u64,
     },
     Saved {
-        message_id: Shown<MessageId>,
+        message_id: Option<Shown<MessageId>>,
         media_id: Shown<MediaId>,
         path: String,
         size: u64,

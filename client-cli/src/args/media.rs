@@ -56,7 +56,7 @@ pub(crate) struct SendFile {
     pub(crate) queue: bool,
 }
 
-/// Save the photos and files of a message
+/// Save the photos and files of a message, or the photo of a user or group
 ///
 /// They are fetched unless they are here, and compared with what was sent. No file is
 /// written over.
@@ -65,9 +65,10 @@ pub(crate) struct SendFile {
     after_help = "Examples:\n  magpie save 0190163d-8694-739b-aea5-966c26f8ad91\n  magpie save 0190163d-8694-739b-aea5-966c26f8ad91 ~/Pictures"
 )]
 pub(crate) struct Save {
-    /// The message's id, as `magpie history` shows it beside photos and files
-    #[arg(value_name = "MESSAGE_ID")]
-    pub(crate) message: MessageId,
+    /// The message's id, as `magpie history` shows it beside photos and files; or the id of a
+    /// photo, as `magpie profile` and `magpie conversations` show it with --json
+    #[arg(value_name = "ID")]
+    pub(crate) id: MessageId,
     /// Where to; made if it is absent
     #[arg(value_name = "DIR", default_value = ".")]
     pub(crate) directory: PathBuf,

@@ -2,12 +2,13 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io,
+    io::{self, Read as _},
     path::{Path, PathBuf},
 };
 
 use magpie_client::{
-    Attached, Attachment, AttachmentKind, Content, Media, MessageId, NewRequest, Recipient,
+    Attached, Attachment, AttachmentKind, Content, MediaId, MessageId, NewRequest, Recipient,
+    WantedMedia,
 };
 
 use super::{
@@ -89,78 +90,103 @@ pub(super) async fn attach(
 
 pub(crate) async fn save(context: &Context, asked: Save) -> Result<Exit, Failure> {
     context.account()?;
-    let media = media_of(context, asked.message)?;
-    let is_here = media.iter().all(|it| context.home.media(it.id).is_some());
-    let carrier = match is_here {
+    let found = find(context, asked.id)?;
+    let is_here = |it: &Found| context.home.media(it.wanted.id).is_some();
+    let carrier = match found.iter().all(is_here) {
         true => None,
         false => Some(connected(context).await?),
     };
     fs::create_dir_all(&asked.directory).map_err(|error| at(&asked.directory, error))?;
-    let saved = save_all(context, carrier.as_ref(), &asked, &media).await;
+    let saved = save_all(context, carrier.as_ref(), &asked, found).await;
     if let Some(carrier) = carrier {
         carrier.shutdown().await;
     }
     saved.map(|()| Exit::Done)
 }
 
-fn media_of(context: &Context, message: MessageId) -> Result<Vec<Media>, Failure> {
-    let found = match context.home.find(message)? {
-        Some(place) => context.home.event(place)?,
-        None => None,
+/// Something to save.
+struct Found {
+    wanted: WantedMedia,
+    /// Of a message.
+    message: Option<MessageId>,
+    /// Under which name, if it has one; a stranger chose it.
+    name: Option<String>,
+}
+
+/// What an id means: a message with photos and files, or else a photo.
+fn find(context: &Context, id: MessageId) -> Result<Vec<Found>, Failure> {
+    let Some(place) = context.home.find(id)? else {
+        let photo = Found {
+            wanted: MediaId::new(id.bytes()).into(),
+            message: None,
+            name: None,
+        };
+        return Ok(vec![photo]);
     };
+    let found = context.home.event(place)?;
     let media = match found.map(|(event, _)| event.content) {
         Some(Content::Message(message)) => message.media,
         Some(_) | None => Vec::new(),
     };
     if media.is_empty() {
-        return Err(Failure::NoMedia { id: message });
+        return Err(Failure::NoMedia { id });
     }
-    Ok(media)
+    let found = media.into_iter().map(|it| Found {
+        wanted: (&it).into(),
+        message: Some(id),
+        name: it.file_name,
+    });
+    Ok(found.collect())
 }
 
 async fn save_all(
     context: &Context,
     carrier: Option<&Carrier<'_>>,
     asked: &Save,
-    media: &[Media],
+    found: Vec<Found>,
 ) -> Result<(), Failure> {
-    for it in media {
-        let from = match (context.home.media(it.id), carrier) {
+    for it in found {
+        let from = match (context.home.media(it.wanted.id), carrier) {
             (Some(from), _) => from,
-            (None, Some(carrier)) => carrier.client()?.fetch_media(it).await?,
-            (None, None) => return Err(Failure::NoMedia { id: asked.message }),
+            (None, Some(carrier)) => carrier.client()?.fetch_media(it.wanted).await?,
+            (None, None) => return Err(Failure::NoMedia { id: asked.id }),
         };
-        let path = copy(&from, &asked.directory, &name(it))?;
+        let name = match &it.name {
+            // It is no path; and it is to be seen.
+            Some(name) if name.starts_with('.') => format!("_{name}"),
+            Some(name) => name.clone(),
+            None => format!("magpie-{}{}", it.wanted.id, ending(&from)?),
+        };
+        let (path, size) = copy(&from, &asked.directory, &name)?;
         context.output.line(&Line::Saved {
-            message_id: Shown(asked.message),
-            media_id: Shown(it.id),
+            message_id: it.message.map(Shown),
+            media_id: Shown(it.wanted.id),
             path: path.display().to_string(),
-            size: it.size,
+            size,
         })?;
     }
     Ok(())
 }
 
-/// Under which name to save it. A stranger chose it: it is no path, and it is seen.
-fn name(media: &Media) -> String {
-    if let Some(name) = &media.file_name {
-        return match name.starts_with('.') {
-            true => format!("_{name}"),
-            false => name.clone(),
-        };
-    }
-    let ending = match media.content_type.as_str() {
-        "image/jpeg" => ".jpg",
-        "image/png" => ".png",
-        "image/webp" => ".webp",
-        "image/gif" => ".gif",
-        _ => "",
-    };
-    format!("magpie-{}{ending}", media.id)
+/// How the name of a picture ends, by what it begins with.
+fn ending(path: &Path) -> Result<&'static str, Failure> {
+    const ENDINGS: [(&[u8], &str); 4] = [
+        (b"\xff\xd8\xff", ".jpg"),
+        (b"\x89PNG", ".png"),
+        (b"GIF8", ".gif"),
+        (b"RIFF", ".webp"),
+    ];
+    let mut start = Vec::new();
+    let file = File::open(path).map_err(|error| at(path, error))?;
+    let read = file.take(4).read_to_end(&mut start);
+    read.map_err(|error| at(path, error))?;
+    let mut endings = ENDINGS.iter();
+    let found = endings.find(|(magic, _)| start.starts_with(magic));
+    Ok(found.map_or("", |(_, ending)| ending))
 }
 
 /// Copies a file, under another name if that one is taken.
-fn copy(from: &Path, directory: &Path, name: &str) -> Result<PathBuf, Failure> {
+fn copy(from: &Path, directory: &Path, name: &str) -> Result<(PathBuf, u64), Failure> {
     let mut source = File::open(from).map_err(|error| at(from, error))?;
     let (stem, ending) = match name.rsplit_once('.') {
         Some((stem, ending)) if !stem.is_empty() => (stem, format!(".{ending}")),
@@ -177,13 +203,16 @@ fn copy(from: &Path, directory: &Path, name: &str) -> Result<PathBuf, Failure> {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
             Err(error) => return Err(at(&path, error)),
         };
-        let copied = io::copy(&mut source, &mut to).and_then(|_| to.sync_all());
-        if let Err(error) = copied {
-            // A part of it is of no use.
-            drop(fs::remove_file(&path));
-            return Err(at(&path, error));
-        }
-        return Ok(path);
+        let copied = io::copy(&mut source, &mut to);
+        let stored = copied.and_then(|size| to.sync_all().map(|()| size));
+        return match stored {
+            Ok(size) => Ok((path, size)),
+            Err(error) => {
+                // A part of it is of no use.
+                drop(fs::remove_file(&path));
+                Err(at(&path, error))
+            }
+        };
     }
     Err(at(
         &directory.join(name),

@@ -123,7 +123,7 @@ fn media() -> Vec<Line> {
             size: 8,
         },
         Line::Saved {
-            message_id: message_id(),
+            message_id: Some(message_id()),
             media_id: Shown(magpie_client::MediaId::new([6; 16])),
             path: hostile(),
             size: 8,

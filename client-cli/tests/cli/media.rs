@@ -253,6 +253,13 @@ fn users_and_groups_have_photos() {
     let (name, id) = shown("bob");
     assert_eq!((name, id.is_string()), (json!("Ann"), true));
     assert_eq!(shown("alice").1, id);
+    // Whoever may see it may have it, and nobody else.
+    let save = ["save", id.as_str().unwrap(), "into"];
+    let saved = world.magpie("bob", save).done();
+    assert!(text(&saved[0], "path").ends_with(".jpg"));
+    world.register("carol");
+    let refused = world.magpie("carol", save).with_code(1);
+    assert_eq!(text(&refused[0], "code"), "not_found");
     world.magpie("alice", ["profile", "--no-photo"]).done();
     assert_eq!(shown("bob"), (json!("Ann"), Value::Null));
 
@@ -272,4 +279,37 @@ fn users_and_groups_have_photos() {
     let update = ["group", "update", &group, "--no-photo"];
     world.magpie("alice", update).done();
     assert_eq!(shown(), Value::Null);
+}
+
+/// D1, D10. A server that keeps something else than what was sent is not believed.
+#[test]
+fn what_is_not_what_was_sent_is_not_saved() {
+    let world = World::with_alice_and_bob();
+    let report = file(&world, "report.bin", &vec![7; 70_000]);
+    let sent = arguments("file", "@bob", &report);
+    world.magpie("alice", sent).done();
+    let message = received(&world, "bob");
+    spoil(&world.data_dir().join("media"));
+    let id = text(&message, "message_id");
+    let refused = world.magpie("bob", ["save", id, "into"]).with_code(1);
+    let sentence = text(&refused[0], "message");
+    assert_eq!(sentence, "what the server has is not what was sent");
+    // Nothing of it is left, and a server that has it again is asked again.
+    spoil(&world.data_dir().join("media"));
+    let saved = saved(&world, "bob", &message, "into");
+    assert_eq!(fs::read(&saved[0]).unwrap(), fs::read(&report).unwrap());
+}
+
+/// Turns a bit in everything that is as large as what was sent; the second time, back.
+fn spoil(directory: &Path) {
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            spoil(&path);
+        } else if path.metadata().unwrap().len() == 70_000 {
+            let mut bytes = fs::read(&path).unwrap();
+            bytes[35_000] ^= 1;
+            fs::write(&path, bytes).unwrap();
+        }
+    }
 }

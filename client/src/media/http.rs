@@ -173,3 +173,52 @@ pub(super) async fn sentence(answer: Response<Incoming>, moved: &Moved) -> Strin
         sentence => sentence.to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, KeyPair};
+
+    use super::*;
+    use crate::server::{Server, Trust};
+
+    async fn ask(place: &str) -> HttpError {
+        let key = KeyPair::generate().unwrap();
+        let certificate = CertificateParams::default().self_signed(&key).unwrap();
+        let server = Server {
+            // Nobody listens there.
+            address: "127.0.0.1:1".to_owned(),
+            trust: Trust::CaPem(certificate.pem().into_bytes()),
+        };
+        let mut http = Http::new(&TlsDial::new(&server).unwrap());
+        let (headers, moved) = (HeaderMap::new(), Moved::default());
+        let asked = http.ask(Method::GET, place, headers, (nothing(), &moved));
+        asked.await.err().unwrap()
+    }
+
+    /// D10.
+    #[tokio::test]
+    async fn what_a_server_names_is_asked_over_tls_or_not_at_all() {
+        for place in [
+            "",
+            "x",
+            "*",
+            "media/files/1",
+            "http://127.0.0.1:1/media/files/1",
+            "ftp://127.0.0.1:1/x",
+            "file:///etc/passwd",
+            "javascript:alert(1)",
+            "https://",
+            "/media/\r\nhost: elsewhere",
+        ] {
+            let refused = ask(place).await;
+            assert!(matches!(refused, HttpError::Place(_)), "{place}: {refused}");
+        }
+        for place in ["/media/files/1?key=2", "https://127.0.0.1:1/media/files/1"] {
+            let refused = ask(place).await;
+            assert!(
+                matches!(refused, HttpError::Connect(_)),
+                "{place}: {refused}"
+            );
+        }
+    }
+}
