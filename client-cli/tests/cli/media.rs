@@ -281,6 +281,35 @@ fn users_and_groups_have_photos() {
     assert_eq!(shown(), Value::Null);
 }
 
+/// D10. What is deleted for everybody is to be had nowhere any more, whoever has seen it.
+#[test]
+fn what_is_deleted_is_gone_from_every_device() {
+    let world = World::with_alice_and_bob();
+    let photo = file(&world, "beach.png", &noise(900, 900, ImageFormat::Png));
+    world
+        .magpie("alice", arguments("photo", "@bob", &photo))
+        .done();
+    let message = received(&world, "bob");
+    saved(&world, "bob", &message, "into");
+    let cached = |home: &str| {
+        let cache = world.home(home).join("media/cache");
+        fs::read_dir(cache).unwrap().count()
+    };
+    assert_eq!((cached("alice"), cached("bob")), (3, 1));
+    let seq = number(&message, "seq").to_string();
+    world.magpie("alice", ["delete", "@bob", &seq]).done();
+    for home in ["alice", "bob"] {
+        world.magpie(home, ["sync"]).done();
+        assert_eq!(cached(home), 0, "{home}");
+        let id = text(&message, "message_id");
+        let refused = world.magpie(home, ["save", id, "into"]).with_code(1);
+        assert_eq!(text(&refused[0], "code"), "not_found");
+    }
+    let media = &message["media"][0];
+    let id = text(media, "media_id");
+    world.magpie("bob", ["save", id, "into"]).with_code(1);
+}
+
 /// D1, D10. A server that keeps something else than what was sent is not believed.
 #[test]
 fn what_is_not_what_was_sent_is_not_saved() {

@@ -47,6 +47,14 @@ impl Cache {
         Some(path)
     }
 
+    /// It is to be here no more.
+    pub(crate) fn remove(&self, id: MediaId) {
+        for path in [self.path(id), self.part_path(id)] {
+            // Mostly there is none.
+            drop(fs::remove_file(path));
+        }
+    }
+
     /// Takes in what was sent from here.
     pub(crate) fn adopt(&self, id: MediaId, from: &Path) {
         let taken =
