@@ -103,12 +103,9 @@ impl Client {
             return Ok(path);
         }
         let url = self.media_url(&wanted).await?;
-        let mut size = [0; 32];
-        if url.sha256.len() != size.len() {
-            return Err(RequestError::WrongAnswer.into());
-        }
-        size.copy_from_slice(&url.sha256);
-        let found = (url.size, size);
+        let sha256 = url.sha256.as_ref().try_into();
+        let sha256 = sha256.map_err(|_| RequestError::WrongAnswer)?;
+        let found = (url.size, sha256);
         if wanted.exactly.is_some_and(|exactly| exactly != found) {
             return Err(MediaError::Other);
         }
