@@ -428,7 +428,8 @@ pub(crate) fn accepted(answer: Answer) -> anyhow::Result<v1::Accepted> {
         | Answer::MediaToken(_)
         | Answer::MediaUrls(_)
         | Answer::Devices(_)
-        | Answer::Profiles(_) => {
+        | Answer::Profiles(_)
+        | Answer::Presences(_) => {
             bail!("an answer to another request")
         }
     }

@@ -216,6 +216,7 @@ impl Peer {
             | Request::DeleteMessage(_)
             | Request::React(_)
             | Request::ChangeAccount(_)
+            | Request::ChangeFriendship(_)
             | Request::AddMembers(_)
             | Request::RemoveMember { .. }
             | Request::LeaveGroup { .. }
@@ -234,6 +235,7 @@ impl Peer {
             | Request::FetchConversations { .. }
             | Request::FetchMembers(_)
             | Request::FetchProfiles(_)
+            | Request::WatchPresence(_)
             | Request::FindUsers(_)
             | Request::CountReaders(_)
             | Request::FetchMediaToken

@@ -1,6 +1,7 @@
 //! What was typed. Each flag, name and bound is checked here, once.
 
 mod account;
+pub(crate) mod friends;
 mod group;
 pub(crate) mod invite;
 pub(crate) mod media;
@@ -251,11 +252,17 @@ pub(crate) enum Command {
 
     Find(people::Find),
 
+    Friends(friends::Friends),
+
+    Privacy(friends::Privacy),
+
     Block(setting::Block),
 
     Unblock(setting::Unblock),
 
     Receipts(setting::Receipts),
+
+    Presence(people::Presence),
 
     /// Show who has read a message
     ///
@@ -270,8 +277,8 @@ pub(crate) enum Command {
 
     /// Chat with a person or a group; /quit ends it
     ///
-    /// Shows the newest 20 events, then what comes. Each line typed is sent; the
-    /// end of the input ends it too.
+    /// Shows the newest 20 events, then what comes, and of a person whether they are
+    /// online. Each line typed is sent; the end of the input ends it too.
     #[command(after_help = "Example:\n  magpie chat @bob")]
     Chat {
         /// @NAME or a conversation's id

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use magpie_client::{
     Account, Client, ConnectionLock, ConversationId, DisconnectReason, Dropped, Event, MessageId,
-    Options, Outcome, UserId,
+    Options, Outcome, Presence, UserId,
 };
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -37,6 +37,8 @@ pub(crate) enum Noticed {
         user: UserId,
         typing: bool,
     },
+    /// Somebody is there, or not any more.
+    Presence { presence: Presence },
     /// Of what a request waits for, so many bytes were sent.
     Uploading { id: MessageId, sent: u64, size: u64 },
     /// So many events were stored.
@@ -190,6 +192,7 @@ impl<'context> Carrier<'context> {
                 user,
                 typing,
             },
+            Event::Presence { presence } => Noticed::Presence { presence },
             Event::Stored {
                 from_seq, to_seq, ..
             } => Noticed::Stored(to_seq.get().saturating_sub(from_seq.get()) + 1),
@@ -264,6 +267,7 @@ impl<'context> Carrier<'context> {
                 Noticed::Connected
                 | Noticed::Refreshed
                 | Noticed::Typing { .. }
+                | Noticed::Presence { .. }
                 | Noticed::Uploading { .. }
                 | Noticed::Answered(..)
                 | Noticed::Dropped(_)

@@ -4,7 +4,7 @@ use std::{io, process::ExitCode};
 
 use magpie_client::{
     Action, ConnectError, HomeError, InvalidAttachment, InvalidMessage, InvalidText, LocalError,
-    MediaError, MessageId, Refusal, RequestError, Seq, SignInError,
+    MediaError, MessageId, Refusal, RequestError, Seq, SignInError, UserName,
 };
 use magpie_fcm_emulator::ControlError;
 
@@ -55,6 +55,8 @@ pub(crate) enum Failure {
     NotUtf8,
     #[error("no conversation with {name} is known here")]
     UnknownConversation { name: String },
+    #[error("@{name} has not asked you to be friends, or not any more")]
+    NotAsked { name: UserName },
     #[error("no message {seq} of it is here; `magpie history` fetches what is not")]
     UnknownMessage { seq: Seq },
     #[error("{reason}; gave up after {seconds} s")]
@@ -124,6 +126,7 @@ impl Failure {
             | Self::InvalidMessage(_)
             | Self::NotUtf8
             | Self::UnknownConversation { .. }
+            | Self::NotAsked { .. }
             | Self::UnknownMessage { .. }
             | Self::Attachment(_)
             | Self::NoMedia { .. }
@@ -177,6 +180,7 @@ impl Failure {
                 "invalid_argument".to_owned()
             }
             Self::UnknownConversation { .. }
+            | Self::NotAsked { .. }
             | Self::UnknownMessage { .. }
             | Self::NoMedia { .. }
             | Self::Media(_)
@@ -214,6 +218,7 @@ impl Failure {
             | Self::InvalidMessage(_)
             | Self::NotUtf8
             | Self::UnknownConversation { .. }
+            | Self::NotAsked { .. }
             | Self::UnknownMessage { .. }
             | Self::NotRefused { .. }
             | Self::Attachment(_)

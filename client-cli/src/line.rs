@@ -3,11 +3,13 @@
 
 mod conversations;
 mod events;
+mod friends;
 mod invite;
 mod media;
 mod members;
 mod message;
 mod people;
+mod presence;
 mod profile;
 mod requests;
 #[cfg(test)]
@@ -18,10 +20,12 @@ mod torture;
 
 pub(crate) use self::{
     conversations::ConversationFields,
+    friends::FriendFields,
     invite::InviteFields,
     members::{ReadersFields, role_name},
-    message::MessageFields,
+    message::{CalledFields, MessageFields},
     people::place,
+    presence::PresenceFields,
     profile::ProfileFields,
     shown::Shown,
     torture::{BegunFields, FaultFields, HealedFields, StruckFields, TortureFields},
@@ -141,6 +145,13 @@ pub(crate) enum Line {
     Receipts {
         hidden: bool,
     },
+    Privacy {
+        messages: &'static str,
+    },
+    Presence(PresenceFields),
+    OwnPresence {
+        hidden: bool,
+    },
     Contact {
         user: String,
         user_id: Shown<UserId>,
@@ -148,6 +159,7 @@ pub(crate) enum Line {
         nickname: String,
         blocked: bool,
     },
+    Friend(FriendFields),
     Profile(ProfileFields),
     Link {
         link: Option<String>,
@@ -275,6 +287,8 @@ pub(crate) struct EventFields {
     conversation_id: Shown<ConversationId>,
     seq: u64,
     sender: Option<String>,
+    #[serde(flatten)]
+    called: CalledFields,
     sent_at: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     title: Option<String>,
@@ -292,6 +306,8 @@ pub(crate) struct EventFields {
     photo: Option<Option<Shown<MediaId>>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     history_for_newcomers: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    friends: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     target_seq: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -406,14 +422,13 @@ impl Line {
             members,
             ..EventFields::default()
         };
+        let one = |user: Option<User>| names(user.into_iter().collect());
         let fields = match event.content {
             Content::GroupCreated { title, members } => {
                 of("group_created", Some(title), names(members))
             }
             Content::MembersAdded { members } => of("members_added", None, names(members)),
-            Content::MemberRemoved { member } => {
-                of("member_removed", None, names(member.into_iter().collect()))
-            }
+            Content::MemberRemoved { member } => of("member_removed", None, one(member)),
             Content::MemberBanned {
                 member,
                 banned,
@@ -428,7 +443,7 @@ impl Line {
             },
             Content::RoleChanged { member, role } => EventFields {
                 role: role.map(role_name),
-                ..of("role_changed", None, names(member.into_iter().collect()))
+                ..of("role_changed", None, one(member))
             },
             Content::GroupUpdated {
                 title,
@@ -443,6 +458,11 @@ impl Line {
                 history_for_newcomers,
                 ..of("group_updated", title, None)
             },
+            Content::FriendRequested => of("friend_requested", None, None),
+            Content::FriendshipChanged { friends } => EventFields {
+                friends: Some(friends),
+                ..of("friendship_changed", None, None)
+            },
             Content::Hidden => of("hidden", None, None),
             Content::AccountChanged(setting) => setting::changed(setting),
             content @ (Content::Message(_)
@@ -454,6 +474,7 @@ impl Line {
             | Content::Unknown) => message::change(&content, event.state.is_blocked),
         };
         Self::Event(EventFields {
+            called: CalledFields::of(&event.called),
             message_id: event.message_id.map(Shown),
             conversation_id: Shown(event.conversation),
             seq: event.seq.get(),

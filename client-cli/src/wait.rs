@@ -243,6 +243,7 @@ pub(crate) async fn until_answered(
                 | Noticed::CaughtUp
                 | Noticed::Refreshed
                 | Noticed::Typing { .. }
+                | Noticed::Presence { .. }
                 | Noticed::Stored(_)
                 | Noticed::Dropped(_)
                 | Noticed::Disconnected,

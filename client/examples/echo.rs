@@ -56,6 +56,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             | Event::Uploading { .. }
             | Event::Downloading { .. }
             | Event::Typing { .. }
+            | Event::Presence { .. }
             | Event::BeganAnew
             | Event::Dropped(_) => {}
         }

@@ -27,7 +27,10 @@ use crate::{
     error::{ConnectError, DisconnectReason, RequestError},
     home::{ConnectionLock, Home},
     media::{Courier, Http},
-    model::{ConversationPage, DeviceLine, Dropped, Gap, HistoryPage, MembersPlace, Refusal, User},
+    model::{
+        ConversationPage, DeviceLine, Dropped, Gap, HistoryPage, MembersPlace, Presence, Refusal,
+        User,
+    },
     request::Acceptance,
     server::Server,
 };
@@ -114,6 +117,12 @@ pub enum Event {
         user: UserId,
         /// They do.
         typing: bool,
+    },
+    /// Somebody whose presence is watched is there, or not any more: see
+    /// [`Client::watch_presence`].
+    Presence {
+        /// What the server says.
+        presence: Presence,
     },
     /// Of what a queued request waits for, so much was sent.
     Uploading {

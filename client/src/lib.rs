@@ -59,6 +59,7 @@ mod sign_in;
 
 pub use magpie_protocol::{
     date,
+    friendship::{FriendAction, Friendship},
     id::{ConversationId, DeviceId, InvalidId, MediaId, MessageId, UserId},
     invite::{InvalidInviteLink, InviteLink, InviteSecret},
     message::{Edit, Emoji, InvalidMessage, NewMessage},
@@ -68,7 +69,7 @@ pub use magpie_protocol::{
     push::{AppId, Platform, PushAddress, PushToken},
     role::Role,
     seq::Seq,
-    setting::{Notify, NotifyLevel, Setting},
+    setting::{Notify, NotifyLevel, Reach, Setting},
     text::{
         Description, DeviceName, InvalidText, MessageText, Nickname, Password, Title, UserName,
     },
@@ -90,10 +91,11 @@ pub use self::{
         Body, Edited, Forwarded, Media, Mention, Message, MessagePlace, MessageState, Reaction,
     },
     model::{
-        Account, AuditConversation, AuditLine, BannedUser, Contact, Content, ConversationKind,
-        ConversationLine, ConversationPage, DeviceLine, Dropped, Gap, History, HistoryPage, Invite,
-        InvitePreview, LocalHistory, LocalMembers, Member, MembersPlace, PinnedMessage, Profile,
-        Readers, Refusal, StoredEvent, User,
+        Account, AuditConversation, AuditLine, BannedUser, Called, Contact, Content,
+        ConversationKind, ConversationLine, ConversationPage, DeviceLine, Dropped, Friend, Gap,
+        History, HistoryPage, Invite, InvitePreview, LocalHistory, LocalMembers, Member,
+        MembersPlace, PinnedMessage, Presence, PresenceState, Profile, Readers, Refusal,
+        StoredEvent, User,
     },
     request::{
         Acceptance, InvalidRecipient, NewRequest, Operation, OutboxEntry, OutboxState, Outcome,

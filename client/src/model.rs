@@ -1,24 +1,29 @@
 //! What the SDK gives and takes, in types of its own.
 
+mod audit;
 mod members;
-
-use std::{fmt, time::Duration};
+mod people;
+mod presence;
+mod refusal;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
 use magpie_protocol::{
+    friendship::Friendship,
     id::{ConversationId, DeviceId, MediaId, MessageId, UserId},
-    profile,
     role::Role,
     seq::Seq,
     setting::{Notify, Setting},
-    wire::{
-        InviteBounds,
-        v1::{Action, ErrorCode},
-    },
+    wire::InviteBounds,
 };
 
-pub use self::members::{LocalMembers, Member, MembersPlace, Readers};
+pub use self::{
+    audit::{AuditConversation, AuditLine},
+    members::{LocalMembers, Member, MembersPlace, Readers},
+    people::{Contact, Friend, Profile, User},
+    presence::{Presence, PresenceState},
+    refusal::Refusal,
+};
 use crate::message::{Message, MessageState};
 
 /// The account that a home's device belongs to.
@@ -47,30 +52,6 @@ pub struct History {
     pub epoch: u64,
     /// Where it began.
     pub base: u64,
-}
-
-/// A person. The name never changes.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct User {
-    /// Their id.
-    pub id: UserId,
-    /// Their name, without `@`.
-    pub name: String,
-}
-
-/// What another user is to this one, who alone learns of it.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Contact {
-    /// Who; the name is empty if no conversation here has them.
-    pub user: User,
-    /// One of the favourites.
-    pub favourite: bool,
-    /// What the user calls them; may be empty.
-    pub nickname: String,
-    /// The user blocks them. What they do in the direct conversation meanwhile is hidden
-    /// ([`Content::Hidden`]); what they say in groups is marked
-    /// ([`MessageState::is_blocked`]).
-    pub blocked: bool,
 }
 
 /// What a conversation is.
@@ -126,6 +107,12 @@ pub struct ConversationLine {
     /// For what of it the user is woken; besides, what holds in all conversations does
     /// ([`Home::notify`](crate::Home::notify)).
     pub notify: Notify,
+    /// How the user and the other person of a direct conversation stand.
+    pub friendship: Friendship,
+    /// The user lets friends alone write ([`Home::messages_from`](crate::Home::messages_from)),
+    /// the other one is none, and the user has sent nothing here: show it apart. It wakes nobody.
+    /// To answer, or to be friends, makes it a conversation like others.
+    pub request: bool,
     /// What the other person of a direct conversation is to the user, if anything.
     pub contact: Option<Contact>,
     /// What the other person of a direct one says of themself, as far as it is known.
@@ -141,6 +128,8 @@ pub struct StoredEvent {
     pub seq: Seq,
     /// Who caused it; `None` if the server does not say.
     pub sender: Option<User>,
+    /// How they are called, of what is read from the local database.
+    pub called: Called,
     /// The client-made id of what caused it; `None` if the server does not say.
     pub message_id: Option<MessageId>,
     /// The server's commit time, milliseconds since 1970.
@@ -152,6 +141,26 @@ pub struct StoredEvent {
     /// The event as it came, an encoded `magpie.v1.Event`; of a message that was
     /// deleted, and of its edits, without what they said.
     pub raw: Bytes,
+}
+
+/// How a user is called besides the user name, as far as this device knows.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Called {
+    /// What the user calls them; may be empty.
+    pub nickname: String,
+    /// What they want to be called; may be empty. Anybody may choose any: show the user name
+    /// with it.
+    pub display_name: String,
+}
+
+impl Called {
+    /// What to call them: the nickname, else what they want to be called. `None`: by the
+    /// user name alone.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        let names = [self.nickname.as_str(), &self.display_name];
+        names.into_iter().find(|name| !name.is_empty())
+    }
 }
 
 impl StoredEvent {
@@ -274,6 +283,13 @@ pub enum Content {
     /// The user has set something for themself; `None` if this version does not know
     /// what.
     AccountChanged(Option<Setting>),
+    /// The sender asks the other one to be friends.
+    FriendRequested,
+    /// The two are friends from here on, or not any more.
+    FriendshipChanged {
+        /// They are.
+        friends: bool,
+    },
     /// What somebody did in the direct conversation with them while the user blocked them.
     /// It has a place, and nothing else is known of it: an app shows nothing.
     Hidden,
@@ -351,8 +367,8 @@ pub struct HistoryPage {
 /// Conversations as the server has them.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ConversationPage {
-    /// In ascending order of their ids. `last_event_at_ms` is `None`: the server does
-    /// not say.
+    /// In ascending order of their ids. `last_event_at_ms` is `None` and `request` false: the
+    /// server does not say.
     pub conversations: Vec<ConversationLine>,
     /// There are no more behind the last of these.
     pub complete: bool,
@@ -391,27 +407,6 @@ pub struct InvitePreview {
     pub member_count: u64,
 }
 
-/// What somebody says of themself.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Profile {
-    /// What they want to be called; empty: by the user name.
-    pub display_name: String,
-    /// What they say in a line; may be empty.
-    pub status: String,
-    /// Their photo.
-    pub photo: Option<MediaId>,
-}
-
-impl From<profile::Profile> for Profile {
-    fn from(it: profile::Profile) -> Self {
-        Self {
-            display_name: it.display_name.as_str().to_owned(),
-            status: it.status.as_str().to_owned(),
-            photo: it.photo,
-        }
-    }
-}
-
 /// One of the user's devices.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct DeviceLine {
@@ -425,74 +420,4 @@ pub struct DeviceLine {
     pub last_seen_at_ms: Option<i64>,
     /// It is this one.
     pub current: bool,
-}
-
-/// What a stored event is compared by.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct AuditLine {
-    /// The event's place.
-    pub seq: Seq,
-    /// Its message id, if it has one.
-    pub message_id: Option<MessageId>,
-    /// Its sender, if it has one.
-    pub sender: Option<UserId>,
-    /// SHA-256 of its encoded content, as [`StoredEvent::digest`].
-    pub digest: [u8; 32],
-}
-
-/// All that is stored of a conversation, to be compared with the server's log.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct AuditConversation {
-    /// Its id.
-    pub id: ConversationId,
-    /// The first seq that the user may read.
-    pub first_seq: Seq,
-    /// The newest seq that is known to exist; events above it came later.
-    pub head_seq: Seq,
-    /// In ascending order of seq.
-    pub events: Vec<AuditLine>,
-    /// What is known to be missing.
-    pub gaps: Vec<Gap>,
-}
-
-/// What the server said instead of doing it.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Refusal {
-    /// Why.
-    pub code: ErrorCode,
-    /// What a client does about it.
-    pub action: Action,
-    /// How long to wait first, if the action says so.
-    pub after: Duration,
-    /// One sentence for a developer; may be empty.
-    pub message: String,
-}
-
-impl Refusal {
-    /// The code's name as programs read it, such as `name_taken`.
-    #[must_use]
-    pub fn code_name(&self) -> String {
-        lower_case_without(self.code.as_str_name(), "ERROR_CODE_")
-    }
-
-    /// The action's name as programs read it, such as `retry_after`.
-    #[must_use]
-    pub fn action_name(&self) -> String {
-        lower_case_without(self.action.as_str_name(), "ACTION_")
-    }
-}
-
-fn lower_case_without(name: &str, prefix: &str) -> String {
-    name.trim_start_matches(prefix).to_ascii_lowercase()
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let code = self.code_name().replace('_', " ");
-        if self.message.is_empty() {
-            formatter.write_str(&code)
-        } else {
-            write!(formatter, "{code}: {}", self.message)
-        }
-    }
 }

@@ -181,6 +181,8 @@ pub(crate) fn blanked(raw: &Bytes) -> Option<Bytes> {
         | Kind::GroupUpdated(_)
         | Kind::Pinned(_)
         | Kind::AccountChanged(_)
+        | Kind::FriendRequested(_)
+        | Kind::FriendshipChanged(_)
         | Kind::Hidden(_) => return None,
     };
     event.content = Some(v1::EventContent { kind: Some(kind) });

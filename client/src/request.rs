@@ -3,6 +3,7 @@
 use std::{fmt, str::FromStr};
 
 use magpie_protocol::{
+    friendship::FriendAction,
     id::{ConversationId, MediaId, MessageId},
     invite::InviteLink,
     message::{Edit, Emoji, NewMessage},
@@ -105,6 +106,14 @@ pub enum NewRequest {
     },
     /// Set something for the user alone, on all their devices.
     Set(Setting),
+    /// Ask somebody to be friends, or answer them. It is for
+    /// [`Setting::Declined`](crate::Setting::Declined) to decline: they are not told.
+    ChangeFriendship {
+        /// With whom.
+        name: UserName,
+        /// What.
+        action: FriendAction,
+    },
     /// Make a group. Its conversation id has the bytes of the request's id.
     CreateGroup {
         /// What it is called.
@@ -225,6 +234,13 @@ pub enum Operation {
     },
     /// Set something for the user alone.
     Set(Setting),
+    /// Ask somebody to be friends, or answer them.
+    ChangeFriendship {
+        /// With whom.
+        name: String,
+        /// What.
+        action: FriendAction,
+    },
     /// Make a group.
     CreateGroup {
         /// What it is called.
@@ -346,8 +362,8 @@ pub enum Outcome {
         /// How far.
         seq: Seq,
     },
-    /// This message is as the request wanted it already: another device of the user, or
-    /// somebody else, was first.
+    /// This message, or how the user and another one stand since this event, is as the request
+    /// wanted it already: another device of the user, or somebody else, was first.
     NothingToDo(MessagePlace),
     /// It was refused for good.
     Failed(Refusal),

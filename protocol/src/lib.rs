@@ -11,6 +11,7 @@
 pub mod backoff;
 pub mod date;
 pub mod frame;
+pub mod friendship;
 pub mod id;
 pub mod invite;
 pub mod limits;

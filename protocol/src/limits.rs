@@ -127,6 +127,9 @@ pub const PINS_MAX: u64 = 50;
 /// Invites of a group that are of use at a time.
 pub const INVITES_MAX: u64 = 100;
 
+/// Requests of one user to be friends with another, until they are.
+pub const FRIEND_REQUESTS_MAX: u64 = 3;
+
 /// Characters of what a group says of itself.
 pub const DESCRIPTION_LENGTH_MAX: usize = 500;
 
@@ -221,6 +224,17 @@ pub const TYPING_TIMEOUT: Duration = Duration::from_secs(6);
 
 /// Conversations in which one device types at a time.
 pub const TYPING_CONVERSATIONS_MAX: usize = 8;
+
+/// Users whose presence one connection watches.
+pub const WATCHED_COUNT_MAX: usize = 64;
+
+/// How long somebody is online still who has left: a phone that changes its network is
+/// back within it, and nobody is told anything.
+pub const PRESENCE_GRACE: Duration = Duration::from_secs(30);
+
+/// How often a client that watches somebody asks anew: what a lost hint would have said is
+/// not missed for longer.
+pub const WATCH_INTERVAL: Duration = Duration::from_secs(120);
 
 /// Profiles in one request and in one answer.
 pub const PROFILES_COUNT_MAX: usize = 256;

@@ -52,8 +52,25 @@ pub enum Setting {
         /// They are.
         blocked: bool,
     },
+    /// Who reaches the user without being asked to.
+    Privacy {
+        /// Whose messages are more than requests, and who adds the user to groups.
+        messages: Reach,
+    },
+    /// The user does not want to be friends with who asked them.
+    Declined {
+        /// Who asked.
+        user: UserId,
+        /// The event of their direct conversation with which they did.
+        seq: Seq,
+    },
     /// Whether others learn how far the user has read, and the user how far they have.
     Receipts {
+        /// Neither.
+        hidden: bool,
+    },
+    /// Whether others learn when the user is there, and the user when they are.
+    Presence {
         /// Neither.
         hidden: bool,
     },
@@ -125,6 +142,46 @@ impl NotifyLevel {
     }
 }
 
+/// Who reaches a user without being asked to.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+pub enum Reach {
+    /// Everybody.
+    #[default]
+    Everybody,
+    /// Friends alone.
+    Friends,
+}
+
+impl Reach {
+    /// The one with this number in the schema.
+    #[must_use]
+    pub const fn from_number(number: i64) -> Option<Self> {
+        Some(match number {
+            1 => Self::Everybody,
+            2 => Self::Friends,
+            _ => return None,
+        })
+    }
+
+    /// Its number in the schema.
+    #[must_use]
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::Everybody => 1,
+            Self::Friends => 2,
+        }
+    }
+
+    /// Its name, for people and programs.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Everybody => "everybody",
+            Self::Friends => "friends",
+        }
+    }
+}
+
 impl Setting {
     /// As it goes over the wire.
     #[must_use]
@@ -156,6 +213,13 @@ impl Setting {
                 user_id: user.to_wire(),
                 blocked: *blocked,
             }),
+            Self::Privacy { messages } => Kind::Privacy(v1::Privacy {
+                messages: messages.number().into(),
+            }),
+            Self::Declined { user, seq } => Kind::DeclinedRequest(v1::DeclinedRequest {
+                user_id: user.to_wire(),
+                seq: seq.get(),
+            }),
             Self::Profile(it) => Kind::Profile(v1::Profile {
                 display_name: it.display_name.as_str().to_owned(),
                 status: it.status.as_str().to_owned(),
@@ -166,6 +230,7 @@ impl Setting {
                 secret: it.map_or_else(Bytes::new, |it| it.reveal().to_vec().into()),
             }),
             Self::Receipts { hidden } => Kind::Receipts(v1::Receipts { hidden: *hidden }),
+            Self::Presence { hidden } => Kind::OwnPresence(v1::OwnPresence { hidden: *hidden }),
         };
         v1::AccountChange { kind: Some(kind) }
     }
@@ -181,7 +246,10 @@ impl Setting {
             | Self::Block { .. }
             | Self::Discoverable(_)
             | Self::Link(_)
-            | Self::Receipts { .. } => None,
+            | Self::Receipts { .. }
+            | Self::Privacy { .. }
+            | Self::Declined { .. }
+            | Self::Presence { .. } => None,
         };
         photo.into_iter().map(MediaReference::of).collect()
     }
@@ -233,6 +301,13 @@ impl TryFrom<v1::AccountChange> for Setting {
                 user: user(&it.user_id)?,
                 blocked: it.blocked,
             },
+            Kind::Privacy(it) => Self::Privacy {
+                messages: Reach::from_number(it.messages.into()).ok_or(missing("messages"))?,
+            },
+            Kind::DeclinedRequest(it) => Self::Declined {
+                user: user(&it.user_id)?,
+                seq: crate::wire::event_seq(it.seq)?,
+            },
             Kind::Profile(it) => Self::Profile(Profile {
                 display_name: it.display_name.try_into()?,
                 status: it.status.try_into()?,
@@ -247,6 +322,7 @@ impl TryFrom<v1::AccountChange> for Setting {
                 false => Some(it.secret.as_ref().try_into()?),
             }),
             Kind::Receipts(it) => Self::Receipts { hidden: it.hidden },
+            Kind::OwnPresence(it) => Self::Presence { hidden: it.hidden },
         })
     }
 }
@@ -300,8 +376,17 @@ mod tests {
                 user: UserId::new([2; 16]),
                 blocked: true,
             },
+            Setting::Privacy {
+                messages: Reach::Friends,
+            },
+            Setting::Declined {
+                user: UserId::new([2; 16]),
+                seq: Seq::new(3),
+            },
             Setting::Receipts { hidden: true },
             Setting::Receipts { hidden: false },
+            Setting::Presence { hidden: true },
+            Setting::Presence { hidden: false },
         ] {
             assert_eq!(Setting::try_from(setting.to_wire()), Ok(setting));
         }
@@ -318,6 +403,18 @@ mod tests {
         assert_eq!(notify(Some(5)).at(4), NotifyLevel::None);
         assert_eq!(notify(Some(5)).at(5), NotifyLevel::All);
         assert_eq!(notify(None).at(i64::MAX), NotifyLevel::None);
+    }
+
+    #[test]
+    fn a_reach_has_the_number_of_the_schema() {
+        for number in 1..=2 {
+            let reach = Reach::from_number(number).unwrap();
+            assert_eq!(i64::from(reach.number()), number);
+            let wire = v1::Reach::try_from(i32::from(reach.number())).unwrap();
+            let name = format!("REACH_{}", reach.name().to_ascii_uppercase());
+            assert_eq!(wire.as_str_name(), name);
+        }
+        assert_eq!(Reach::from_number(0), None);
     }
 
     #[test]

@@ -263,6 +263,9 @@ fn conversation() -> v1::Conversation {
         first_seq: 1,
         head_seq: 1,
         member_count: 1,
+        friendship: v1::Friendship::WasAsked.into(),
+        friendship_seq: 1,
+        answered: true,
         ..Default::default()
     }
 }

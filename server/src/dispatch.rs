@@ -1,6 +1,7 @@
 //! From a request to its handler, and from what became of it to a frame. The only
 //! place that turns errors into codes.
 
+mod answers;
 mod cost;
 mod parting;
 mod replies;
@@ -10,11 +11,9 @@ mod typing;
 use std::sync::Arc;
 
 use magpie_protocol::{
-    id::{ConversationId, DeviceId, MediaId},
-    limits::CONVERSATIONS_COUNT_MAX,
-    seq::{FrameNumber, Seq},
+    seq::FrameNumber,
     session::Reply,
-    wire::{EncodedHistory, FetchHistory, Request, v1},
+    wire::{Request, v1},
 };
 use tokio::sync::Semaphore;
 use tracing::Instrument as _;
@@ -23,7 +22,7 @@ use v1::{Action, ErrorCode};
 use self::{
     cost::{cost, kind},
     parting::{goodbye, limited_goodbye},
-    replies::{no_media, profiles_reply, rate_limited, reader_counts, refused},
+    replies::rate_limited,
     sorting::{Other, to_append},
 };
 pub use self::{
@@ -36,15 +35,12 @@ use crate::{
     handler::{Accounts, HelloError, PushRequest, Pushes, Reports, SignInError},
     hub::{Ending, Hub, Letter, Mailbox, Promise},
     limits::{Limited, Limiter},
-    log::{Chronicle, Committer, Marks, Submission},
+    log::{Chronicle, Committer, Marks, Presences, Submission},
     media::Media,
     random::Random,
-    store::{InviteHash, MarkRead, ReadLimit, Refusal, SharedStore, StoreError},
+    store::{SharedStore, StoreError},
     tokens::Tokens,
 };
-
-/// Bytes of conversations' descriptions in one answer.
-const CONVERSATIONS_SIZE_MAX: usize = 128 * 1024;
 
 /// How long a client stays away at least when the store is unavailable, and up
 /// to how much longer, in milliseconds.
@@ -58,6 +54,8 @@ pub struct Dispatch {
     pub committer: Arc<Committer>,
     /// Moves read marks.
     pub marks: Arc<Marks>,
+    /// Tells who is there.
+    pub presences: Arc<Presences>,
     /// Forgets revoked devices.
     pub tokens: Arc<Tokens>,
     /// Ends revoked devices' connections.
@@ -135,6 +133,10 @@ impl Dispatch {
             kind,
             request,
         } = reading;
+        if let Other::WatchPresence(users) = &request {
+            // In the order of the requests: the last one holds.
+            self.hub.watches.watch(from, users);
+        }
         let (dispatch, from) = (Arc::clone(self), Arc::clone(from));
         let span = tracing::info_span!("request", number = number.get(), kind);
         let answering = async move {
@@ -150,197 +152,18 @@ impl Dispatch {
             let mut revoked = Vec::new();
             let reply = dispatch.answer(&from, request, &mut revoked).await;
             let reply = reply.unwrap_or_else(|error| dispatch.unavailable(&error));
+            let mut presences = Vec::new();
+            if let Reply::Presences(it) = &reply {
+                presences.clone_from(&it.presences);
+            }
             promise.keep(Letter::Reply { number, reply });
+            dispatch.presences.answered(&from, &presences);
             // After the answer, which may be for such a device.
             for device in revoked {
                 dispatch.hub.end(from.user, device, Ending::Revoked);
             }
         };
         tokio::spawn(answering.instrument(span));
-    }
-
-    /// Answers a request; adds the devices whose credentials it ended.
-    async fn answer(
-        &self,
-        from: &Mailbox,
-        request: Other,
-        revoked: &mut Vec<DeviceId>,
-    ) -> Result<Reply, StoreError> {
-        match request {
-            Other::MarkRead { conversation, seq } => self.mark_read(from, conversation, seq).await,
-            Other::FetchHistory(request) => self.history(from, request).await,
-            Other::FetchConversations { after, limit } => {
-                self.conversations(from, after, limit).await
-            }
-            Other::FetchMembers(request) => {
-                let members = self.store.members(from.user, request).await?;
-                Ok(match members {
-                    Some(members) => Reply::Members(members),
-                    None => Reply::Error(refused(Refusal::NotFound)),
-                })
-            }
-            Other::FetchBans(request) => {
-                let bans = self.store.bans(from.user, request).await?;
-                Ok(bans.map_or_else(|refusal| Reply::Error(refused(refusal)), Reply::Bans))
-            }
-            Other::LookUpInvite { conversation, hash } => {
-                self.look_up_invite(from, (conversation, hash)).await
-            }
-            Other::FetchInvites(request) => {
-                let invites = self.store.invites(from.user, request).await?;
-                Ok(invites.map_or_else(|refusal| Reply::Error(refused(refusal)), Reply::Invites))
-            }
-            Other::FetchProfiles(known) => {
-                let profiles = self.store.profiles(from.user, &known).await?;
-                Ok(profiles_reply(profiles))
-            }
-            Other::FindUsers(by) => {
-                Ok(profiles_reply(self.store.find_users(from.user, &by).await?))
-            }
-            Other::CountReaders(request) => {
-                let seqs = request.seqs.clone();
-                let counts = self.store.count_readers(from.user, request).await?;
-                Ok(reader_counts(&seqs, counts))
-            }
-            Other::FetchMediaToken => Ok(self.media_token(from)),
-            Other::FetchMediaUrls(ids) => self.media_urls(from, &ids).await,
-            Other::FetchDevices => self.devices(from).await,
-            Other::Push(request) => {
-                self.pushes.handle(from, request).await?;
-                Ok(Reply::Done)
-            }
-            Other::RevokeDevice(device) => {
-                self.store.revoke_device(from.user, device).await?;
-                self.tokens.forget(device);
-                revoked.push(device);
-                Ok(Reply::Done)
-            }
-            Other::ChangePassword(it) => {
-                let changed = self.accounts.change_password(from, it).await;
-                Ok(self.changed(changed, revoked))
-            }
-            Other::DeleteAccount(password) => {
-                let deleted = self.accounts.delete(from, password).await;
-                Ok(self.changed(deleted, revoked))
-            }
-            Other::Report(report) => match self.limiter.report(from.user, self.clock.now()) {
-                Ok(()) => {
-                    self.reports.handle(from.user, report).await?;
-                    Ok(Reply::Done)
-                }
-                Err(limited) => Ok(Reply::Error(rate_limited(limited))),
-            },
-        }
-    }
-
-    fn media_token(&self, from: &Mailbox) -> Reply {
-        match &self.media {
-            Some(media) => Reply::MediaToken(media.token(from.user, from.device)),
-            None => Reply::Error(no_media()),
-        }
-    }
-
-    async fn media_urls(&self, from: &Mailbox, ids: &[MediaId]) -> Result<Reply, StoreError> {
-        Ok(match &self.media {
-            Some(media) => Reply::MediaUrls(media.urls(from.user, ids).await?),
-            None => Reply::Error(no_media()),
-        })
-    }
-
-    /// The answer to a change of an account.
-    fn changed(
-        &self,
-        changed: Result<Vec<DeviceId>, SignInError>,
-        revoked: &mut Vec<DeviceId>,
-    ) -> Reply {
-        match changed {
-            Ok(devices) => {
-                revoked.extend(devices);
-                Reply::Done
-            }
-            Err(error) => Reply::Error(self.sign_in_refused(&error)),
-        }
-    }
-
-    async fn mark_read(
-        &self,
-        from: &Mailbox,
-        conversation: ConversationId,
-        seq: Seq,
-    ) -> Result<Reply, StoreError> {
-        let mark = MarkRead {
-            user: from.user,
-            conversation,
-            seq,
-        };
-        Ok(match self.marks.move_mark(mark).await? {
-            Some(_) => Reply::Done,
-            None => Reply::Error(refused(Refusal::NotFound)),
-        })
-    }
-
-    async fn history(&self, from: &Mailbox, request: FetchHistory) -> Result<Reply, StoreError> {
-        let Some(page) = self.store.history(from.user, request).await? else {
-            return Ok(Reply::Error(refused(Refusal::NotFound)));
-        };
-        let events = page.events.iter().map(|it| it.encoded_for(from.user));
-        Ok(Reply::History(EncodedHistory {
-            in_reply_to: 0,
-            events: events.collect(),
-            complete: page.complete,
-            states: page.states,
-            states_seq: page.states_seq.get(),
-        }))
-    }
-
-    async fn conversations(
-        &self,
-        from: &Mailbox,
-        after: Option<ConversationId>,
-        limit: u32,
-    ) -> Result<Reply, StoreError> {
-        let count = limit.min(CONVERSATIONS_COUNT_MAX) as usize;
-        let limit = ReadLimit {
-            count,
-            size: CONVERSATIONS_SIZE_MAX,
-        };
-        let (conversations, complete) = self.store.conversations(from.user, after, limit).await?;
-        Ok(Reply::Conversations(v1::Conversations {
-            conversations,
-            complete,
-            ..Default::default()
-        }))
-    }
-
-    async fn look_up_invite(
-        &self,
-        from: &Mailbox,
-        invite: (ConversationId, InviteHash),
-    ) -> Result<Reply, StoreError> {
-        let now_ms = self.clock.wall_ms();
-        let found = self.store.invite_preview(from.user, invite, now_ms).await?;
-        Ok(found.map_or_else(
-            || Reply::Error(refused(Refusal::NoInvite)),
-            Reply::InvitePreview,
-        ))
-    }
-
-    async fn devices(&self, from: &Mailbox) -> Result<Reply, StoreError> {
-        let devices = self.store.devices(from.user).await?;
-        let devices = devices
-            .into_iter()
-            .map(|line| v1::Device {
-                device_id: line.id.to_wire(),
-                name: line.name,
-                created_at_ms: line.created_at_ms,
-                last_seen_at_ms: line.last_seen_at_ms.unwrap_or_default(),
-                current: line.id == from.device,
-            })
-            .collect();
-        Ok(Reply::Devices(v1::Devices {
-            devices,
-            ..Default::default()
-        }))
     }
 
     /// The store could not answer: nothing has changed, ask again.

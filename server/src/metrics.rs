@@ -90,6 +90,10 @@ metrics! {
     CONNECTIONS_MAX = "magpie_connections_max", Kind::Gauge, "connections", [];
     /// Devices that are signed in and connected to this server now.
     DEVICES_CONNECTED = "magpie_devices_connected", Kind::Gauge, "devices", [];
+    /// Users whose presence somebody watches who is connected to this server.
+    PRESENCE_WATCHED = "magpie_presence_watched", Kind::Gauge, "users", [];
+    /// Watchers who were told that somebody is there, or not any more.
+    PRESENCE_HINTS = "magpie_presence_hints_total", Kind::Counter, "hints", [];
     /// Connections accepted.
     CONNECTIONS_ACCEPTED =
         "magpie_connections_accepted_total", Kind::Counter, "connections", [];

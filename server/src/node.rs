@@ -303,6 +303,7 @@ fn start_upkeep(
     tasks.spawn(async move { router.tail(tail_stop).await });
     tasks.spawn(Arc::clone(&feed.router).fan_out(stop.clone()));
     tasks.spawn(feed.router.acquaintances().run(stop.clone()));
+    tasks.spawn(feed.router.presences().run(stop.clone()));
     tasks.spawn(Arc::clone(&parts.dispatch.committer).run(stop.clone()));
     tasks.spawn(Arc::clone(&parts.dispatch.marks).run(stop.clone()));
     let (store, router) = (Arc::clone(&ground.store), Arc::clone(&feed.router));
@@ -345,6 +346,7 @@ async fn feed(ground: &Ground, hub: &Arc<Hub>, tokens: &Arc<Tokens>) -> Result<F
     let LogState { history, heads } = store.state().await?;
     store.serves(history.epoch);
     store.bound_groups(ground.limits.group_members_max);
+    store.begin_node(clock.wall_ms()).await?;
     let chronicle = Arc::new(Chronicle::new(Arc::clone(hub), history));
     let router = Arc::new(Router::new(
         Arc::clone(store),
@@ -413,6 +415,7 @@ async fn wire(ground: &Ground) -> Result<Parts, StartError> {
     );
     let pushes = Pushes {
         store: Arc::clone(store),
+        hub: Arc::clone(&hub),
         keeper: Arc::clone(&feed.keeper),
         clock: *clock,
     };
@@ -424,22 +427,21 @@ async fn wire(ground: &Ground) -> Result<Parts, StartError> {
         *blocking,
         Arc::clone(&limiter),
     )?);
-    let reports = Reports {
-        store: Arc::clone(store),
-        clock: *clock,
-    };
-    let media = media(ground, &tokens, &limiter).await?;
     let dispatch = Dispatch {
         store: Arc::clone(store),
         committer: Arc::new(committer),
         marks: Arc::new(Marks::new(Arc::clone(store), Arc::clone(&feed.router))),
+        presences: feed.router.presences(),
         tokens: Arc::clone(&tokens),
         hub: Arc::clone(&hub),
         reads: Arc::clone(&feed.reads),
         pushes,
         accounts: Arc::clone(&accounts),
-        media,
-        reports,
+        media: media(ground, &tokens, &limiter).await?,
+        reports: Reports {
+            store: Arc::clone(store),
+            clock: *clock,
+        },
         random: random.clone(),
         limiter: Arc::clone(&limiter),
         clock: *clock,
@@ -451,12 +453,11 @@ async fn wire(ground: &Ground) -> Result<Parts, StartError> {
         clock: *clock,
         limiter,
     };
-    let random = random.clone();
     Ok(Parts {
         dispatch: Arc::new(dispatch),
         accounts,
         hellos,
         clock: *clock,
-        random,
+        random: random.clone(),
     })
 }

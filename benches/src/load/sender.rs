@@ -192,7 +192,8 @@ impl Sender {
             | Answer::MediaToken(_)
             | Answer::MediaUrls(_)
             | Answer::Devices(_)
-            | Answer::Profiles(_) => {
+            | Answer::Profiles(_)
+            | Answer::Presences(_) => {
                 bail!("an answer to another request")
             }
         }

@@ -79,6 +79,33 @@ pub(crate) struct Typing {
     pub(crate) end: bool,
 }
 
+/// Show who is online, or when they were last; or hide when you are
+///
+/// Of friends, and of those who have written to you and to whom you have written. Nobody is
+/// told of whoever hides it, or of whom one has blocked; and who hides it is told of
+/// nobody. Without an argument: say whether you hide it.
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Examples:\n  magpie presence @bob @carol\n  magpie presence @bob --follow --json\n  magpie presence --hide\n  magpie presence"
+)]
+pub(crate) struct Presence {
+    /// Of whom: at most 64
+    #[arg(value_name = "@NAME", value_parser = user_name, num_args = 0..=64)]
+    pub(crate) of: Vec<UserName>,
+    /// Go on, and print what becomes otherwise; Ctrl-C ends it
+    #[arg(long, requires = "of")]
+    pub(crate) follow: bool,
+    /// Nobody sees when you are there from now on, and you of nobody
+    #[arg(long, conflicts_with = "of")]
+    pub(crate) hide: bool,
+    /// Others see it again, and you
+    #[arg(long, conflicts_with_all = ["of", "hide"])]
+    pub(crate) show: bool,
+    /// Only write the outbox; the next command that connects sends it
+    #[arg(long, conflicts_with = "of")]
+    pub(crate) queue: bool,
+}
+
 /// Look for people: by a whole user name, a link, or the beginning of a name
 ///
 /// By the beginning of a name you find those who allow it.

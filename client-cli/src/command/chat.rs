@@ -4,7 +4,10 @@
 
 use std::collections::VecDeque;
 
-use magpie_client::{ConversationId, MessageId, MessageText, NewRequest, Outcome, Recipient, Seq};
+use magpie_client::{
+    ConversationId, MessageId, MessageText, NewRequest, Outcome, Presence, PresenceState,
+    Recipient, Seq,
+};
 use tokio::sync::mpsc::Receiver;
 
 use crate::{
@@ -132,11 +135,13 @@ impl Chat<'_> {
         match noticed {
             Noticed::CaughtUp => {
                 self.show_new()?;
+                self.watch()?;
                 if self.context.output.is_json() {
                     self.context.output.line(&Line::CaughtUp)?;
                 }
             }
             Noticed::Refreshed | Noticed::Typing { .. } | Noticed::Uploading { .. } => {}
+            Noticed::Presence { presence } => self.show_presence(&presence)?,
             Noticed::Connected => self.context.output.note("connected"),
             Noticed::Answered(id, outcome) => {
                 self.answered(id, &outcome)?;
@@ -158,6 +163,28 @@ impl Chat<'_> {
             Noticed::Disconnected => {}
         }
         Ok(false)
+    }
+
+    /// Looks at the other one, of two who chat.
+    fn watch(&self) -> Result<(), Failure> {
+        if let Recipient::User(name) = &self.to
+            && let Some(user) = self.context.home.user_named(name)?
+        {
+            self.carrier.client()?.watch_presence(&[user]);
+        }
+        Ok(())
+    }
+
+    /// What is not told is not worth a line.
+    fn show_presence(&self, presence: &Presence) -> Result<(), Failure> {
+        if presence.state == PresenceState::Hidden {
+            return Ok(());
+        }
+        if let Recipient::User(name) = &self.to {
+            let line = Line::presence(name.to_string(), presence);
+            self.context.output.line(&line)?;
+        }
+        Ok(())
     }
 
     fn answered(&mut self, id: MessageId, outcome: &Outcome) -> Result<(), Failure> {

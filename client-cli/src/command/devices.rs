@@ -3,13 +3,24 @@
 use magpie_client::DeviceId;
 
 use crate::{
+    args::DevicesCommand,
     carrier::{Carrier, Patience},
     context::Context,
     failure::{Exit, Failure},
     line::{Line, Shown},
 };
 
-pub(crate) async fn list(context: &Context) -> Result<Exit, Failure> {
+pub(crate) async fn run(
+    context: &Context,
+    command: Option<DevicesCommand>,
+) -> Result<Exit, Failure> {
+    match command {
+        None => list(context).await,
+        Some(DevicesCommand::Revoke { id }) => revoke(context, id).await,
+    }
+}
+
+async fn list(context: &Context) -> Result<Exit, Failure> {
     let carrier = connected(context).await?;
     let devices = carrier.client()?.devices().await?;
     carrier.shutdown().await;
@@ -19,7 +30,7 @@ pub(crate) async fn list(context: &Context) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-pub(crate) async fn revoke(context: &Context, id: DeviceId) -> Result<Exit, Failure> {
+async fn revoke(context: &Context, id: DeviceId) -> Result<Exit, Failure> {
     let carrier = connected(context).await?;
     carrier.client()?.revoke_device(id).await?;
     carrier.shutdown().await;

@@ -6,6 +6,7 @@ mod background;
 mod chat;
 mod devices;
 mod export;
+mod friends;
 mod group;
 mod history;
 mod input;
@@ -18,6 +19,7 @@ mod message;
 mod offline;
 mod outbox;
 mod people;
+mod presence;
 mod push;
 mod read;
 mod readers;
@@ -56,10 +58,7 @@ async fn with_home(context: &Context, command: Command) -> Result<Exit, Failure>
         Command::Login(credentials) => account::login(context, credentials).await,
         Command::Logout { force } => account::logout(context, force).await,
         Command::Whoami => offline::whoami(context),
-        Command::Devices { command: None } => devices::list(context).await,
-        Command::Devices {
-            command: Some(crate::args::DevicesCommand::Revoke { id }),
-        } => devices::revoke(context, id).await,
+        Command::Devices { command } => devices::run(context, command).await,
         Command::Group { command } => group::run(context, command).await,
         Command::Invite { command } => invite::run(context, command).await,
         Command::Join(asked) => invite::join(context, asked).await,
@@ -84,11 +83,14 @@ async fn with_home(context: &Context, command: Command) -> Result<Exit, Failure>
         Command::Profile(asked) => people::profile(context, asked).await,
         Command::Link(asked) => people::link(context, &asked).await,
         Command::Find(asked) => people::find(context, &asked).await,
+        Command::Friends(asked) => friends::run(context, asked.command).await,
+        Command::Privacy(asked) => friends::privacy(context, &asked).await,
         Command::Block(asked) => setting::block(context, asked).await,
         Command::Unblock(asked) => setting::unblock(context, asked).await,
         Command::Contacts => setting::contacts(context),
         Command::Readers(which) => readers::run(context, &which).await,
         Command::Receipts(asked) => setting::receipts(context, asked).await,
+        Command::Presence(asked) => presence::run(context, asked).await,
         Command::Chat { to } => chat::run(context, to).await,
         Command::Listen {
             until_idle,

@@ -197,6 +197,7 @@ impl Sending<'_> {
                     | Noticed::CaughtUp
                     | Noticed::Refreshed
                     | Noticed::Typing { .. }
+                    | Noticed::Presence { .. }
                     | Noticed::Uploading { .. }
                     | Noticed::Stored(_)
                     | Noticed::Dropped(_)

@@ -93,7 +93,7 @@ async fn set_blocked(
 }
 
 /// Somebody with whom the user shares a conversation.
-fn known(context: &Context, name: &UserName) -> Result<UserId, Failure> {
+pub(super) fn known(context: &Context, name: &UserName) -> Result<UserId, Failure> {
     let user = context.home.user_named(name)?;
     user.ok_or_else(|| Failure::UnknownConversation {
         name: format!("@{name}"),

@@ -48,7 +48,10 @@ pub(crate) async fn run(context: &Context) -> Result<Exit, Failure> {
                 }
                 continue;
             }
-            Noticed::Connected | Noticed::Typing { .. } | Noticed::Disconnected => continue,
+            Noticed::Connected
+            | Noticed::Typing { .. }
+            | Noticed::Presence { .. }
+            | Noticed::Disconnected => continue,
         }
         if let Some(progress) = &progress {
             progress.set(events + sent + failed);

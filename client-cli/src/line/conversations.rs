@@ -34,6 +34,8 @@ pub(crate) struct ConversationFields {
     pub(super) last_event_at: Option<String>,
     pub(super) notify: &'static str,
     pub(super) notify_until: Option<String>,
+    pub(super) friendship: &'static str,
+    pub(super) request: bool,
     pub(super) favourite: bool,
     pub(super) blocked: bool,
     pub(super) nickname: String,
@@ -93,6 +95,8 @@ impl Line {
             last_event_at: line.last_event_at_ms.map(rfc3339),
             notify: line.notify.level.name(),
             notify_until: line.notify.until_ms.map(rfc3339),
+            request: line.request,
+            friendship: line.friendship.name(),
             favourite: line.contact.as_ref().is_some_and(|it| it.favourite),
             blocked: line.contact.as_ref().is_some_and(|it| it.blocked),
             nickname: line.contact.map_or_else(String::new, |it| it.nickname),
@@ -120,6 +124,9 @@ impl ConversationFields {
         to.write_str("  ")?;
         let sign = if self.kind == "direct" { "@" } else { "" };
         to.paint(Part::Place, format_args!("{sign}{}", self.title))?;
+        if self.request {
+            aside(to, "  asks to write to you")?;
+        }
         self.paint_settings(to)?;
         if self.kind == "group" {
             aside(

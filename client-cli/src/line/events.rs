@@ -20,7 +20,7 @@ impl EventFields {
         head(to, &self.sent_at, self.place.as_deref(), self.seq)?;
         let sender = name(self.sender.as_ref());
         to.write_str("* ")?;
-        to.paint(Part::User(sender), sender)?;
+        to.paint(Part::User(sender), self.called.shown(sender))?;
         let members = self.others(sender).join(", ");
         match self.kind {
             "group_created" => {
@@ -49,6 +49,11 @@ impl EventFields {
                 None => write!(to, " gave {members} a role that this version does not know"),
             },
             "message_edited" | "message_deleted" | "reacted" | "pinned" => self.paint_change(to),
+            "friend_requested" => write!(to, " asks to be friends"),
+            "friendship_changed" => match self.friends {
+                Some(true) => write!(to, " accepted: you are friends"),
+                _ => write!(to, " ended it: you are not friends"),
+            },
             "hidden" => aside(to, " (hidden)"),
             "account_changed" => write!(to, " changed a setting"),
             _ => write!(to, " did something that this version does not know"),

@@ -3,7 +3,7 @@
 use std::fmt::{self, Write as _};
 
 use magpie_client::{
-    Content, ConversationId, Media, Message, MessageId, Seq, StoredEvent,
+    Called, Content, ConversationId, Media, Message, MessageId, Seq, StoredEvent,
     date::{rfc3339, short},
 };
 use serde::Serialize;
@@ -21,6 +21,8 @@ pub(crate) struct MessageFields {
     pub(super) conversation_id: Shown<ConversationId>,
     pub(super) seq: u64,
     pub(super) sender: Option<String>,
+    #[serde(flatten)]
+    pub(super) called: CalledFields,
     pub(super) text: String,
     pub(super) sent_at: String,
     #[serde(flatten)]
@@ -28,6 +30,34 @@ pub(crate) struct MessageFields {
     /// Where it was said, for people who watch several conversations.
     #[serde(skip)]
     pub(super) place: Option<String>,
+}
+
+/// How a sender is called here, if not by the user name alone.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct CalledFields {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) sender_name: Option<String>,
+    /// The user has chosen it, so it is nobody else's.
+    #[serde(skip)]
+    pub(super) is_nickname: bool,
+}
+
+impl CalledFields {
+    pub(super) fn of(called: &Called) -> Self {
+        Self {
+            sender_name: called.name().map(str::to_owned),
+            is_nickname: !called.nickname.is_empty(),
+        }
+    }
+
+    /// For people: what somebody calls themself does not stand alone.
+    pub(super) fn shown(&self, sender: &str) -> String {
+        match &self.sender_name {
+            Some(name) if self.is_nickname => name.clone(),
+            Some(name) => format!("{name} (@{sender})"),
+            None => sender.to_owned(),
+        }
+    }
 }
 
 /// What few messages have: left out where there is nothing to say.
@@ -183,6 +213,8 @@ pub(super) fn message(event: &StoredEvent) -> Option<MessageFields> {
         | Content::GroupUpdated { .. }
         | Content::Pinned { .. }
         | Content::AccountChanged(_)
+        | Content::FriendRequested
+        | Content::FriendshipChanged { .. }
         | Content::Hidden
         | Content::Unknown => return None,
     };
@@ -203,6 +235,7 @@ pub(super) fn message(event: &StoredEvent) -> Option<MessageFields> {
         conversation_id: Shown(event.conversation),
         seq: event.seq.get(),
         sender: event.sender.as_ref().map(|user| user.name.clone()),
+        called: CalledFields::of(&event.called),
         text,
         sent_at: rfc3339(event.committed_at_ms),
         more,
@@ -250,6 +283,8 @@ pub(super) fn change(content: &Content, is_blocked: bool) -> EventFields {
         | Content::RoleChanged { .. }
         | Content::GroupUpdated { .. }
         | Content::AccountChanged(_)
+        | Content::FriendRequested
+        | Content::FriendshipChanged { .. }
         | Content::Hidden
         | Content::Unknown => EventFields {
             kind: "unknown",
@@ -262,7 +297,7 @@ impl MessageFields {
     pub(super) fn paint(&self, to: &mut Painter) -> fmt::Result {
         head(to, &self.sent_at, self.place.as_deref(), self.seq)?;
         let sender = name(self.sender.as_ref());
-        let column = format!("{sender}:");
+        let column = format!("{}:", self.called.shown(sender));
         to.column(Part::User(sender), column, NAME_WIDTH)?;
         if self.more.deleted {
             return aside(to, " (deleted)");

@@ -49,7 +49,6 @@ impl Line {
             | Self::NothingToDo { .. }
             | Self::Read { .. }
             | Self::Error { .. } => self.paint_request(to),
-            Self::Progress { .. } | Self::Saved { .. } => self.paint_media(to),
             Self::Message(fields) => fields.paint(to),
             Self::Event(fields) => fields.paint(to),
             Self::Gap {
@@ -57,6 +56,7 @@ impl Line {
             } => gap(to, *from_seq, *to_seq),
             Self::Dropped(fields) => fields.paint(to),
             Self::CaughtUp => aside(to, "-- caught up --"),
+            Self::Progress { .. } | Self::Saved { .. } => self.paint_media(to),
             Self::PushSet { .. }
             | Self::PushCleared
             | Self::Asleep
@@ -71,11 +71,15 @@ impl Line {
             }
             Self::Outbox(fields) => fields.paint(to),
             Self::Contact { .. } => self.paint_contact(to),
+            Self::Friend(fields) => fields.paint(to),
             Self::Profile(fields) => fields.paint(to),
             Self::Typing { .. } => self.paint_typing(to),
-            Self::Link { link } => to.write_str(link.as_deref().unwrap_or("no link")),
+            Self::Link { .. }
+            | Self::Privacy { .. }
+            | Self::Receipts { .. }
+            | Self::OwnPresence { .. } => self.paint_setting(to),
             Self::Readers(fields) => fields.paint(to),
-            Self::Receipts { hidden } => to.write_str(if *hidden { "hidden" } else { "shown" }),
+            Self::Presence(fields) => fields.paint(to),
             Self::Difference {
                 conversation_id,
                 message,
@@ -85,11 +89,7 @@ impl Line {
                 to.write_char(' ')?;
                 to.paint(Part::Wrong, message)
             }
-            Self::Synced {
-                events,
-                sent,
-                failed,
-            } => synced(to, *events, *sent, *failed),
+            Self::Synced { .. } => self.paint_synced(to),
             Self::Audit(fields) => fields.paint(to),
             Self::TortureBegun(_)
             | Self::Fault(_)
@@ -316,9 +316,19 @@ pub(super) fn head(to: &mut Painter, at: &str, place: Option<&str>, seq: u64) ->
     aside(to, format_args!(" {seq:SEQ_WIDTH$} "))
 }
 
-fn synced(to: &mut Painter, events: u64, sent: u64, failed: u64) -> fmt::Result {
-    write!(to, "synced: {events} new, {sent} sent, ")?;
-    count_of_wrong(to, failed, "failed")
+impl Line {
+    fn paint_synced(&self, to: &mut Painter) -> fmt::Result {
+        let Self::Synced {
+            events,
+            sent,
+            failed,
+        } = self
+        else {
+            return Ok(());
+        };
+        write!(to, "synced: {events} new, {sent} sent, ")?;
+        count_of_wrong(to, *failed, "failed")
+    }
 }
 
 pub(super) fn aside(to: &mut Painter, text: impl Display) -> fmt::Result {
@@ -397,6 +407,8 @@ mod tests {
             unread: 0,
             unread_mentions: 0,
             notify: magpie_client::Notify::default(),
+            friendship: magpie_client::Friendship::None,
+            request: false,
             contact: None,
             profile: magpie_client::Profile::default(),
         }

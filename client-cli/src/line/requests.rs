@@ -30,6 +30,10 @@ fn queued(operation: Operation) -> Asked {
             (kind, of(place), None, None)
         }
         Operation::Set(setting) => super::setting::queued(setting),
+        Operation::ChangeFriendship { name, action } => {
+            let action = action.name().to_owned();
+            ("change_friendship", None, Some(vec![name]), Some(action))
+        }
         Operation::CreateGroup { title, names } => ("create_group", None, Some(names), Some(title)),
         Operation::AddMembers {
             conversation,

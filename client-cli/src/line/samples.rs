@@ -1,13 +1,13 @@
 //! One line of each type, with everything that others choose written by an enemy.
 
-use magpie_client::{ConversationId, DeviceId, MessageId};
+use magpie_client::{ConversationId, DeviceId, Friendship, MessageId};
 
 use super::{
     AccountFields, AuditFields, BegunFields, ConversationFields, DeviceFields, DroppedFields,
     EventFields, FaultFields, HealedFields, InviteFields, Line, MessageFields, OutboxFields, Shown,
     StruckFields, TortureFields,
     members::ReadersFields,
-    message::{MediaFields, MoreFields, ReactionFields},
+    message::{CalledFields, MediaFields, MoreFields, ReactionFields},
     setting::SettingFields,
 };
 
@@ -44,6 +44,13 @@ fn account(signed_in: bool) -> AccountFields {
     }
 }
 
+fn called(is_nickname: bool) -> CalledFields {
+    CalledFields {
+        sender_name: Some(hostile()),
+        is_nickname,
+    }
+}
+
 fn event(kind: &'static str) -> Line {
     Line::Event(EventFields {
         kind,
@@ -51,6 +58,7 @@ fn event(kind: &'static str) -> Line {
         conversation_id: conversation_id(),
         seq: 7,
         sender: Some(hostile()),
+        called: called(false),
         sent_at: MOMENT.to_owned(),
         title: Some(hostile()),
         members: Some(vec![hostile(), hostile()]),
@@ -58,6 +66,7 @@ fn event(kind: &'static str) -> Line {
         heir: Some(hostile()),
         description: Some(hostile()),
         announcement_only: Some(true),
+        friends: Some(true),
         photo: Some(None),
         history_for_newcomers: Some(true),
         target_seq: Some(3),
@@ -68,6 +77,7 @@ fn event(kind: &'static str) -> Line {
         uses_max: Some(3),
         blocked: None,
         setting: SettingFields {
+            messages: Some("friends"),
             setting: Some("contact"),
             about: Some(hostile()),
             level: Some("none"),
@@ -284,8 +294,12 @@ fn torture() -> Vec<Line> {
     ]
 }
 
-fn people() -> [Line; 7] {
+fn people() -> [Line; 11] {
     [
+        Line::Privacy {
+            messages: "friends",
+        },
+        Line::Friend(super::friends::sample(&hostile(), Friendship::WasAsked)),
         Line::Profile(super::profile::sample(hostile())),
         Line::Link {
             link: Some(hostile()),
@@ -297,6 +311,8 @@ fn people() -> [Line; 7] {
             place: hostile(),
         },
         Line::Receipts { hidden: true },
+        Line::OwnPresence { hidden: true },
+        Line::Presence(super::presence::sample(hostile())),
         Line::Readers(ReadersFields {
             read: Some(vec![hostile()]),
             delivered: Some(vec![hostile()]),
@@ -340,6 +356,8 @@ fn conversations() -> [Line; 6] {
             last_event_at: Some(MOMENT.to_owned()),
             notify: "none",
             notify_until: Some(MOMENT.to_owned()),
+            friendship: "friends",
+            request: true,
             favourite: true,
             blocked: true,
             nickname: hostile(),
@@ -396,6 +414,8 @@ pub(crate) fn all() -> Vec<Line> {
             "message_deleted",
             "reacted",
             "account_changed",
+            "friend_requested",
+            "friendship_changed",
             "hidden",
             "unknown",
         ]
@@ -407,6 +427,7 @@ pub(crate) fn all() -> Vec<Line> {
             conversation_id: conversation_id(),
             seq: 7,
             sender: Some(hostile()),
+            called: called(true),
             text: hostile(),
             sent_at: MOMENT.to_owned(),
             more: more(),

@@ -14,12 +14,15 @@ use crate::paint::{Painter, Part};
 /// What an event of the account log sets.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct SettingFields {
-    /// `notify`, `hide`, `contact`, `block`, `profile`, `discoverable`, `link` or `receipts`.
+    /// `notify`, `hide`, `contact`, `block`, `privacy`, `declined_request`, `profile`,
+    /// `discoverable`, `link`, `receipts` or `presence`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) setting: Option<&'static str>,
     /// The conversation that it is about.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) about: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) messages: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) level: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -34,7 +37,7 @@ pub(crate) struct SettingFields {
     pub(super) status: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) discoverable: Option<bool>,
-    /// The user's read receipts, and those of others from them.
+    /// The user's read receipts or presence, and those of others from them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) hidden: Option<bool>,
 }
@@ -44,6 +47,14 @@ pub(super) fn changed(setting: Option<Setting>) -> EventFields {
     let named = |setting| SettingFields {
         setting: Some(setting),
         ..SettingFields::default()
+    };
+    let about = |setting, id| SettingFields {
+        about: Some(id),
+        ..named(setting)
+    };
+    let hides = |setting, hidden| SettingFields {
+        hidden: Some(hidden),
+        ..named(setting)
     };
     let (mut target_seq, mut is_blocked) = (None, None);
     let fields = match setting {
@@ -58,10 +69,7 @@ pub(super) fn changed(setting: Option<Setting>) -> EventFields {
         },
         Some(Setting::Hide { conversation, seq }) => {
             target_seq = Some(seq.get());
-            SettingFields {
-                about: Some(conversation.to_string()),
-                ..named("hide")
-            }
+            about("hide", conversation.to_string())
         }
         Some(Setting::Contact {
             user,
@@ -75,10 +83,15 @@ pub(super) fn changed(setting: Option<Setting>) -> EventFields {
         },
         Some(Setting::Block { user, blocked }) => {
             is_blocked = Some(blocked);
-            SettingFields {
-                about: Some(user.to_string()),
-                ..named("block")
-            }
+            about("block", user.to_string())
+        }
+        Some(Setting::Privacy { messages }) => SettingFields {
+            messages: Some(messages.name()),
+            ..named("privacy")
+        },
+        Some(Setting::Declined { user, seq }) => {
+            target_seq = Some(seq.get());
+            about("declined_request", user.to_string())
         }
         Some(Setting::Profile(it)) => SettingFields {
             display_name: Some(it.display_name.as_str().to_owned()),
@@ -90,10 +103,8 @@ pub(super) fn changed(setting: Option<Setting>) -> EventFields {
             ..named("discoverable")
         },
         Some(Setting::Link(_)) => named("link"),
-        Some(Setting::Receipts { hidden }) => SettingFields {
-            hidden: Some(hidden),
-            ..named("receipts")
-        },
+        Some(Setting::Receipts { hidden }) => hides("receipts", hidden),
+        Some(Setting::Presence { hidden }) => hides("presence", hidden),
         None => SettingFields::default(),
     };
     EventFields {
@@ -128,6 +139,10 @@ pub(super) fn queued(
             let kind = if blocked { "block" } else { "unblock" };
             (kind, None, Some(vec![user.to_string()]), None)
         }
+        Setting::Privacy { messages } => ("privacy", None, None, Some(messages.name().to_owned())),
+        Setting::Declined { user, .. } => {
+            ("declined_request", None, Some(vec![user.to_string()]), None)
+        }
         Setting::Contact { user, nickname, .. } => {
             let nickname = nickname.as_str().to_owned();
             (
@@ -149,6 +164,10 @@ pub(super) fn queued(
         Setting::Receipts { hidden } => {
             let told = if hidden { "hide" } else { "show" };
             ("receipts", None, None, Some(told.to_owned()))
+        }
+        Setting::Presence { hidden } => {
+            let told = if hidden { "hide" } else { "show" };
+            ("presence", None, None, Some(told.to_owned()))
         }
     }
 }
@@ -218,5 +237,21 @@ impl ConversationFields {
             Some(until) => aside(to, format_args!(" until {}", short(until))),
             None => Ok(()),
         }
+    }
+}
+
+impl Line {
+    /// What the user has set for themself.
+    pub(super) fn paint_setting(&self, to: &mut Painter) -> fmt::Result {
+        if let Self::Link { link } = self {
+            to.write_str(link.as_deref().unwrap_or("no link"))?;
+        }
+        if let Self::Privacy { messages } = self {
+            write!(to, "messages from {messages}")?;
+        }
+        if let Self::Receipts { hidden } | Self::OwnPresence { hidden } = self {
+            to.write_str(if *hidden { "hidden" } else { "shown" })?;
+        }
+        Ok(())
     }
 }

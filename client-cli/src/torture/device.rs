@@ -265,6 +265,7 @@ impl Device {
                 | Event::Uploading { .. }
                 | Event::Downloading { .. }
                 | Event::Typing { .. }
+                | Event::Presence { .. }
                 | Event::BeganAnew
                 | Event::Dropped(_),
             ) => {

@@ -79,6 +79,8 @@ pub(super) fn digest(content: &Content) -> Digest {
         | Content::MessageDeleted { .. }
         | Content::Reacted { .. }
         | Content::AccountChanged(_)
+        | Content::FriendRequested
+        | Content::FriendshipChanged { .. }
         | Content::Hidden
         | Content::Unknown => Digest::of(b"something else"),
     }

@@ -139,7 +139,7 @@ fn a_chat_sends_what_is_typed_and_shows_what_comes() {
     let accepted = chat.until("accepted");
     assert_eq!(number(&accepted[accepted.len() - 1], "seq"), 2);
     world.magpie("bob", ["send", "@alice", "hi"]).done();
-    while text(&chat.until("message")[0], "text") != "hi" {}
+    while text(chat.until("message").last().unwrap(), "text") != "hi" {}
     chat.write("/quit\n");
     chat.finish().done();
 }

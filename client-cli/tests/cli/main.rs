@@ -8,6 +8,8 @@ mod chatting;
 mod devices;
 mod exits;
 #[cfg(test)] // as above
+mod friends;
+#[cfg(test)] // as above
 mod groups;
 mod holding;
 mod limited;
@@ -16,6 +18,8 @@ mod manual;
 #[cfg(test)] // as above
 mod media;
 mod people;
+#[cfg(test)] // as above
+mod presence;
 mod queueing;
 mod roles;
 #[cfg(test)] // as above

@@ -100,6 +100,56 @@ fn people_are_found_by_name_link_and_beginning() {
     short.with_code(1);
 }
 
+/// What somebody calls themself does not stand alone: anybody may choose any name.
+#[test]
+fn messages_show_how_their_senders_are_called() {
+    let world = with_bob_known();
+    world.magpie("alice", ["send", "@bob", "one"]).done();
+    let shown = |home: &str| {
+        world.magpie(home, ["sync"]).done();
+        let lines = world.magpie(home, ["history", "@bob"]).done();
+        let last = lines.last().unwrap();
+        let shown = world.for_people(home, ["history", "@bob"]).output();
+        let shown = String::from_utf8(shown.unwrap().stdout).unwrap();
+        let shown = shown.lines().last().unwrap().to_owned();
+        (last["sender_name"].clone(), shown)
+    };
+    let (name, line) = shown("alice");
+    assert_eq!(name, Value::Null);
+    assert!(line.contains(" alice: "), "{line}");
+
+    world.magpie("bob", ["send", "@alice", "two"]).done();
+    world.magpie("bob", ["profile", "--name", "Bob B."]).done();
+    let (name, line) = shown("alice");
+    assert_eq!(name, json!("Bob B."));
+    assert!(line.contains(" Bob B. (@bob): two"), "{line}");
+    world
+        .magpie("alice", ["contact", "@bob", "--nickname", "Bobby"])
+        .done();
+    let (name, line) = shown("alice");
+    assert_eq!(name, json!("Bobby"));
+    assert!(
+        line.contains(" Bobby: ") && line.ends_with(" two"),
+        "{line}"
+    );
+    // One's own name, too; and as it comes.
+    world
+        .magpie("alice", ["profile", "--name", "Ann Lee"])
+        .done();
+    world.magpie("alice", ["send", "@bob", "three"]).done();
+    let (name, line) = shown("alice");
+    assert_eq!(name, json!("Ann Lee"));
+    assert!(line.contains(" Ann Lee (@alice): three"), "{line}");
+    let heard = world
+        .magpie("alice", ["listen", "--until-idle", "0"])
+        .done();
+    let two = heard.iter().find(|it| it["text"] == json!("two")).unwrap();
+    assert_eq!(
+        (text(two, "sender"), text(two, "sender_name")),
+        ("bob", "Bobby")
+    );
+}
+
 #[test]
 fn who_types_is_seen_by_who_listens_for_it_and_forgotten() {
     let world = with_bob_known();

@@ -177,6 +177,7 @@ fn the_tour_is_what_the_programs_do() {
     let tea = a_group(&mut tour);
     receipts(&mut tour, &tea);
     what_is_ones_own(&mut tour);
+    friends(&mut tour);
     another_device(&mut tour);
     the_end(&mut tour, &tea);
     let told = tour.end();
@@ -310,6 +311,20 @@ fn what_is_ones_own(tour: &mut Tour) {
     tour.run("bob", &["contacts"]);
     tour.run("bob", &["sync"]);
     tour.run("bob", &["conversations"]);
+}
+
+fn friends(tour: &mut Tour) {
+    tour.say("## Friends\n\nOne asks, the other accepts, or declines and is not betrayed. Who lets friends alone write gets what others write as a request: it wakes nobody.");
+    tour.run("alice", &["friends", "request", "@bob"]);
+    tour.run("bob", &["sync"]);
+    tour.run("bob", &["friends"]);
+    tour.run("bob", &["friends", "accept", "@alice"]);
+    tour.run("bob", &["friends"]);
+    tour.run("bob", &["privacy", "--messages", "friends"]);
+    tour.run("carol", &["send", "@bob", "is this your number?"]);
+    tour.run("bob", &["sync"]);
+    tour.run("bob", &["conversations"]);
+    tour.exits("carol", &["group", "create", "Raffle", "@bob"], 1);
 }
 
 fn another_device(tour: &mut Tour) {

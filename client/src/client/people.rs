@@ -11,7 +11,7 @@ use super::Client;
 use crate::{
     driver::Command,
     error::RequestError,
-    model::{Profile, User},
+    model::{Presence, Profile, User},
 };
 
 impl Client {
@@ -33,6 +33,26 @@ impl Client {
             reply,
         })
         .await
+    }
+
+    /// Watches whether these users are there, and no others any more: those who are on the
+    /// screen, at most 64 (of more, the first ones). Each change comes as
+    /// [`Event::Presence`](super::Event::Presence), the first with what is so now. It holds over all connections until
+    /// others are watched.
+    ///
+    /// The server says nothing but [`PresenceState::Hidden`](crate::PresenceState::Hidden) of whoever has not both written
+    /// to the user and been written to, hides their presence, or is blocked by or blocks the
+    /// user; and of everybody while the user hides their own
+    /// ([`Setting::Presence`](crate::Setting::Presence)).
+    pub fn watch_presence(&self, users: &[UserId]) {
+        self.bells.watched.set(users);
+    }
+
+    /// What is known of those who are watched. Of whom nothing was told on this connection
+    /// is not among them.
+    #[must_use]
+    pub fn presences(&self) -> Vec<Presence> {
+        self.bells.watched.known()
     }
 
     /// Looks for users: by a whole name or a link at most one, by the beginning of a name

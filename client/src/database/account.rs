@@ -248,7 +248,8 @@ impl Database {
         transaction.execute_batch(
             "DELETE FROM account; DELETE FROM sign_in_tries; DELETE FROM conversations;
              DELETE FROM members; DELETE FROM events; DELETE FROM gaps; DELETE FROM outbox;
-             DELETE FROM reads; DELETE FROM outcomes; DELETE FROM uploads;",
+             DELETE FROM reads; DELETE FROM outcomes; DELETE FROM settings; DELETE FROM states;
+             DELETE FROM profiles; DELETE FROM pins; DELETE FROM uploads;",
         )?;
         transaction.commit()?;
         Ok(())

@@ -1,6 +1,7 @@
 //! Conversations.
 
 use magpie_protocol::{
+    friendship::Friendship,
     id::{ConversationId, MediaId, UserId},
     seq::Seq,
     setting::Notify,
@@ -11,7 +12,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
 use super::{
     Database,
     account::{self, Me},
-    conversation_at, events, gaps, members, pins, profiles, seq_at,
+    conversation_at, events, friends, gaps, members, pins, profiles, seq_at,
     settings::{self, ACCOUNT},
     stored, unread,
 };
@@ -219,6 +220,7 @@ pub(super) fn describe(
         ])?;
     pins::describe(transaction, id, &it.pinned_seqs)?;
     members::describe(transaction, id, it, before)?;
+    friends::describe(transaction, me, id, it)?;
     unread::describe(transaction, me, id, it)
 }
 
@@ -268,6 +270,8 @@ pub(crate) fn line(me: UserId, it: v1::Conversation) -> Option<ConversationLine>
         unread,
         unread_mentions,
         notify: Notify::default(),
+        friendship: Friendship::from_number(it.friendship.into()).unwrap_or_default(),
+        request: false,
         contact: None,
         profile: Profile::default(),
     })
@@ -293,6 +297,8 @@ fn line_at(row: &Row<'_>) -> rusqlite::Result<ConversationLine> {
         unread: 0,
         unread_mentions: 0,
         notify: Notify::default(),
+        friendship: Friendship::None,
+        request: false,
         contact: None,
         profile: Profile::default(),
     })
@@ -339,11 +345,22 @@ impl Database {
             line.notify = settings::notify(&view, Some(line.id))?;
             let mut others = line.members.iter().filter(|it| it.user.id != me.user);
             if let (ConversationKind::Direct, Some(peer)) = (line.kind, others.next()) {
+                line.friendship = friends::friendship(&view, line.id)?;
+                line.request = friends::is_request(&view, line.id, line.friendship)?;
                 line.contact = settings::contact(&view, &peer.user)?;
                 line.profile = profiles::profile(&view, peer.user.id)?;
             }
         }
         Ok(lines)
+    }
+
+    /// What is unread in all conversations but those that are requests.
+    pub(crate) fn unread(&mut self) -> Result<(u64, u64), LocalError> {
+        let lines = self.conversations()?;
+        let counted = lines.iter().filter(|line| !line.request);
+        Ok(counted.fold((0, 0), |(messages, mentions), line| {
+            (messages + line.unread, mentions + line.unread_mentions)
+        }))
     }
 
     /// The members of a conversation that are known here.

@@ -1,6 +1,7 @@
 //! The outbox as a person looks at it, page by page.
 
 use magpie_protocol::{
+    friendship::FriendAction,
     id::{ConversationId, MediaId},
     invite::{InviteLink, InviteSecret},
     role::Role,
@@ -167,6 +168,10 @@ fn operation(body: Body) -> Option<Operation> {
         },
         Body::UpdateGroup(it) => update_group(it)?,
         Body::ChangeAccount(it) => Operation::Set(setting(it.change)?),
+        Body::ChangeFriendship(it) => Operation::ChangeFriendship {
+            name: it.user_name,
+            action: FriendAction::from_number(it.action.into())?,
+        },
         Body::SetRole(it) => set_role(it)?,
         Body::Hello(_)
         | Body::Register(_)
@@ -194,6 +199,7 @@ fn operation(body: Body) -> Option<Operation> {
         | Body::DeleteAccount(_)
         | Body::Report(_)
         | Body::FetchProfiles(_)
+        | Body::WatchPresence(_)
         | Body::FindUsers(_) => return None,
     })
 }

@@ -315,7 +315,7 @@ fn cut(transaction: &Transaction<'_>, id: ConversationId, above: Seq) -> Result<
             SET next_seq = min(next_seq, ?2 + 1), ahead_seq = min(ahead_seq, ?2),
                 head_seq = min(head_seq, ?2), printed_seq = min(printed_seq, ?2),
                 described = 0, members_seq = 0, members_complete = 0, members_after = NULL,
-                counted_seq = 0
+                counted_seq = 0, friendship = 0, friendship_seq = 0, answered = 0
           WHERE id = ?1",
         "UPDATE members
             SET delivered_seq = min(delivered_seq, ?2), read_seq = min(read_seq, ?2)
@@ -395,6 +395,8 @@ fn again(own: &Own, message_id: MessageId, id: ConversationId, to: To, above: Se
         | Kind::MemberLeft(_)
         | Kind::RoleChanged(_)
         | Kind::GroupUpdated(_)
+        | Kind::FriendRequested(_)
+        | Kind::FriendshipChanged(_)
         | Kind::Hidden(_) => return None,
     })
 }

@@ -14,7 +14,7 @@ use super::{Database, account::Me, conversations, gaps, settings::setting, state
 use crate::{
     error::LocalError,
     message::{Message, MessagePlace, MessageState},
-    model::{Content, LocalHistory, StoredEvent, User},
+    model::{Called, Content, LocalHistory, StoredEvent, User},
     raw,
     request::Acceptance,
 };
@@ -48,6 +48,10 @@ pub(super) const MEMBER_JOINED: i64 = 54;
 pub(super) const PINNED: i64 = 50;
 /// Somebody who was blocked did something: nothing is shown of it.
 pub(super) const HIDDEN: i64 = 40;
+/// Somebody asks to be friends.
+pub(super) const FRIEND_REQUESTED: i64 = 41;
+/// Two are friends, or not any more.
+pub(super) const FRIENDSHIP_CHANGED: i64 = 42;
 
 /// An event from the server that has a place.
 #[derive(Clone, Debug)]
@@ -128,6 +132,8 @@ impl NewEvent {
             Some(Kind::InviteRevoked(_)) => 53,
             Some(Kind::MemberJoined(_)) => MEMBER_JOINED,
             Some(Kind::Hidden(_)) => HIDDEN,
+            Some(Kind::FriendRequested(_)) => FRIEND_REQUESTED,
+            Some(Kind::FriendshipChanged(_)) => FRIENDSHIP_CHANGED,
             None => 0,
         }
     }
@@ -166,6 +172,8 @@ impl NewEvent {
             | Kind::RoleChanged(_)
             | Kind::GroupUpdated(_)
             | Kind::AccountChanged(_)
+            | Kind::FriendRequested(_)
+            | Kind::FriendshipChanged(_)
             | Kind::Hidden(_) => return None,
         };
         Some(Seq::new(seq))
@@ -283,9 +291,23 @@ fn updated(it: v1::GroupUpdated) -> Content {
 }
 
 fn to_stored(event: v1::Event, raw: Bytes, conversation: ConversationId) -> StoredEvent {
+    StoredEvent {
+        conversation,
+        seq: Seq::new(event.seq),
+        sender: event.sender.and_then(user),
+        called: Called::default(),
+        message_id: MessageId::try_from(event.message_id.as_ref()).ok(),
+        committed_at_ms: event.committed_at_ms,
+        content: content(event.content.and_then(|content| content.kind)),
+        state: MessageState::default(),
+        raw,
+    }
+}
+
+fn content(kind: Option<v1::event_content::Kind>) -> Content {
     use v1::event_content::Kind;
     let users = |users: Vec<v1::User>| users.into_iter().filter_map(user).collect();
-    let content = match event.content.and_then(|content| content.kind) {
+    match kind {
         Some(Kind::Message(it)) => {
             Message::of(it).map_or(Content::DeletedMessage, Content::Message)
         }
@@ -337,19 +359,13 @@ fn to_stored(event: v1::Event, raw: Bytes, conversation: ConversationId) -> Stor
             seq: Seq::new(it.seq),
             pinned: it.pinned,
         },
+        Some(Kind::FriendRequested(_)) => Content::FriendRequested,
+        Some(Kind::FriendshipChanged(it)) => Content::FriendshipChanged {
+            friends: it.friends,
+        },
         Some(Kind::Hidden(_)) => Content::Hidden,
         Some(Kind::AccountChanged(it)) => Content::AccountChanged(setting(it.change)),
         None => Content::Unknown,
-    };
-    StoredEvent {
-        conversation,
-        seq: Seq::new(event.seq),
-        sender: event.sender.and_then(user),
-        message_id: MessageId::try_from(event.message_id.as_ref()).ok(),
-        committed_at_ms: event.committed_at_ms,
-        content,
-        state: MessageState::default(),
-        raw,
     }
 }
 

@@ -12,6 +12,7 @@ mod conversations;
 mod entries;
 mod epochs;
 mod events;
+mod friends;
 mod gaps;
 mod members;
 mod outbox;

@@ -45,7 +45,7 @@ impl Database {
             let mut at_ms = i64::MIN;
             for event in ask.query_map(params![id.bytes(), room], event_at)? {
                 let mut event = event?;
-                states::mark_blocked(&view, &mut event)?;
+                states::mark_sender(&view, &mut event)?;
                 // Within a conversation commit time never falls, or should not.
                 at_ms = at_ms.max(event.committed_at_ms);
                 events.push((at_ms, event));

@@ -9,10 +9,10 @@ use magpie_protocol::{
 };
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
 
-use super::{Database, user_at};
+use super::{Database, account, settings, user_at};
 use crate::{
     error::LocalError,
-    model::{Profile, User},
+    model::{Called, Profile, User},
 };
 
 /// The version of a profile of another history, and of one that was never told: no
@@ -126,6 +126,19 @@ pub(super) fn profile(connection: &Connection, user: UserId) -> Result<Profile, 
         })
         .optional()?;
     Ok(found.unwrap_or_default())
+}
+
+/// How a user, this one too, is called besides the user name.
+pub(super) fn called(connection: &Connection, user: UserId) -> Result<Called, LocalError> {
+    let mut display_name = profile(connection, user)?.display_name;
+    if display_name.is_empty() && account::me(connection).is_ok_and(|me| me.user == user) {
+        let own = settings::own_profile(connection)?;
+        display_name = own.display_name.as_str().to_owned();
+    }
+    Ok(Called {
+        nickname: settings::nickname(connection, user)?,
+        display_name,
+    })
 }
 
 impl Database {

@@ -1,6 +1,7 @@
 //! Requests as they wait in the outbox: encoded, and named by what they are about.
 
 use magpie_protocol::{
+    friendship::FriendAction,
     id::{ConversationId, MessageId},
     invite::InviteLink,
     message::{Edit, Emoji},
@@ -16,7 +17,7 @@ use magpie_protocol::{
 use prost::Message as _;
 use rusqlite::Transaction;
 
-use super::{conversations, settings::setting};
+use super::{conversations, friends, settings::setting};
 use crate::{
     error::LocalError,
     message::MessagePlace,
@@ -41,6 +42,14 @@ fn wire_reaction(id: MessageId, place: MessagePlace, emoji: &Emoji, removed: boo
         seq: place.seq.get(),
         emoji: emoji.as_str().to_owned(),
         removed,
+    }
+}
+
+fn wire_friendship(id: MessageId, name: &UserName, action: FriendAction) -> v1::ChangeFriendship {
+    v1::ChangeFriendship {
+        message_id: id.to_wire(),
+        user_name: name.as_str().to_owned(),
+        action: action.number().into(),
     }
 }
 
@@ -151,6 +160,9 @@ pub(super) fn body(id: MessageId, request: NewRequest) -> Result<Body, (Recipien
             message_id,
             change: Some(setting.to_wire()),
         }),
+        NewRequest::ChangeFriendship { name, action } => {
+            Body::ChangeFriendship(wire_friendship(id, &name, action))
+        }
         NewRequest::CreateGroup { title, names: whom } => Body::CreateGroup(v1::CreateGroup {
             message_id,
             title: title.as_str().to_owned(),
@@ -194,13 +206,16 @@ pub(super) fn body(id: MessageId, request: NewRequest) -> Result<Body, (Recipien
     })
 }
 
-/// The message that a request is about, which it changes or answers, and where that is, if
-/// it is known here.
+/// The event that a request is about, and where that is, if it is known here: a message that
+/// it changes or answers, or the one that says how two users stand.
 pub(super) fn target(
     transaction: &Transaction<'_>,
     body: &Body,
 ) -> Result<Option<(ConversationId, Seq)>, LocalError> {
     use v1::send_message::To;
+    if let Body::ChangeFriendship(it) = body {
+        return friends::place(transaction, &it.user_name);
+    }
     let Some(seq) = target_seq(body) else {
         return Ok(None);
     };
@@ -237,7 +252,10 @@ pub(super) fn hidden(it: &v1::ChangeAccount) -> Option<(ConversationId, Seq)> {
         Setting::Notify { .. }
         | Setting::Contact { .. }
         | Setting::Block { .. }
+        | Setting::Declined { .. }
+        | Setting::Privacy { .. }
         | Setting::Receipts { .. }
+        | Setting::Presence { .. }
         | Setting::Profile(_)
         | Setting::Discoverable(_)
         | Setting::Link(_) => None,

@@ -30,6 +30,11 @@ CREATE TABLE conversations (
     title TEXT NOT NULL DEFAULT '',
     description TEXT NOT NULL DEFAULT '',
     announcement_only INTEGER NOT NULL DEFAULT 0,
+    -- Of a direct one, as in magpie.v1.Friendship, and the event that says so.
+    friendship INTEGER NOT NULL DEFAULT 0,
+    friendship_seq INTEGER NOT NULL DEFAULT 0,
+    -- The user has sent a message there.
+    answered INTEGER NOT NULL DEFAULT 0,
     -- The id of a group's photo; empty: none.
     photo BLOB NOT NULL DEFAULT x'',
     history_for_newcomers INTEGER NOT NULL DEFAULT 0,
@@ -98,7 +103,7 @@ CREATE TABLE events (
     sender BLOB,
     committed_at_ms INTEGER NOT NULL,
     -- The field of EventContent: 1 a message, 6 edited, 7 deleted, 8 reacted, 20 a
-    -- setting; but 9 is the place of a message that was deleted.
+    -- setting, 41 a friend request, 42 an answer; but 9 is the place of a message that was deleted.
     kind INTEGER NOT NULL,
     -- 0: history that was fetched on demand.
     printable INTEGER NOT NULL,
@@ -148,7 +153,8 @@ CREATE TABLE outbox (
     code INTEGER,
     action INTEGER,
     message TEXT,
-    -- The message that it is about, if it changes or answers one.
+    -- The message that it is about, if it changes or answers one; of a friendship, the event
+    -- that says how it stands.
     conversation BLOB,
     target INTEGER
 ) STRICT;
@@ -175,7 +181,7 @@ CREATE INDEX outbox_by_target ON outbox (conversation, target) WHERE target IS N
 -- What the user has set for themself, as the account log says, and the outbox.
 CREATE TABLE settings (
     -- The field of magpie.v1.AccountChange: 1 for what to wake, 2 a hidden message, 3 a
-    -- contact, 20 the user's profile, 21 whether they are discoverable, 22 their link, 30
+    -- contact, 4 a blocked user, 11 who reaches the user, 12 a declined friend request, 20 the user's profile, 21 whether they are discoverable, 22 their link, 30
     -- whether read receipts are hidden.
     kind INTEGER NOT NULL,
     -- The id of what it is about; empty: all conversations.

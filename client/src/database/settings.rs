@@ -7,7 +7,7 @@ use magpie_protocol::{
     id::{ConversationId, MessageId, UserId},
     profile::{self, LinkSecret},
     seq::Seq,
-    setting::{Notify, Setting},
+    setting::{Notify, Reach, Setting},
     text::UserName,
     wire::v1::{self, client_frame::Body, event_content::Kind},
 };
@@ -33,7 +33,10 @@ const PROFILE: i64 = 20;
 const DISCOVERABLE: i64 = 21;
 const LINK: i64 = 22;
 const BLOCK: i64 = 4;
+const PRIVACY: i64 = 11;
+const DECLINED: i64 = 12;
 const RECEIPTS: i64 = 30;
+const PRESENCE: i64 = 23;
 
 /// What a setting is about: its kind, an id, and a seq.
 type About = (i64, Vec<u8>, i64);
@@ -52,7 +55,10 @@ fn about(setting: &Setting) -> About {
         Setting::Discoverable(_) => (DISCOVERABLE, Vec::new(), 0),
         Setting::Link(_) => (LINK, Vec::new(), 0),
         Setting::Block { user, .. } => (BLOCK, user.bytes().to_vec(), 0),
+        Setting::Privacy { .. } => (PRIVACY, Vec::new(), 0),
+        Setting::Declined { user, .. } => (DECLINED, user.bytes().to_vec(), 0),
         Setting::Receipts { .. } => (RECEIPTS, Vec::new(), 0),
+        Setting::Presence { .. } => (PRESENCE, Vec::new(), 0),
     }
 }
 
@@ -225,6 +231,38 @@ pub(super) fn is_blocked(connection: &Connection, user: UserId) -> Result<bool, 
     Ok(matches!(set, Some(Setting::Block { blocked: true, .. })))
 }
 
+/// Whose messages are more than requests.
+pub(super) fn messages_from(connection: &Connection) -> Result<Reach, LocalError> {
+    Ok(match found(connection, PRIVACY, &[])? {
+        Some(Setting::Privacy { messages }) => messages,
+        _ => Reach::default(),
+    })
+}
+
+/// The last request of another user to be friends that this one has declined.
+pub(super) fn declined(connection: &Connection, user: UserId) -> Result<Seq, LocalError> {
+    Ok(match found(connection, DECLINED, &user.bytes())? {
+        Some(Setting::Declined { seq, .. }) => seq,
+        _ => Seq::ZERO,
+    })
+}
+
+/// What the user calls another one; may be empty.
+pub(super) fn nickname(connection: &Connection, user: UserId) -> Result<String, LocalError> {
+    Ok(match found(connection, CONTACT, &user.bytes())? {
+        Some(Setting::Contact { nickname, .. }) => nickname.as_str().to_owned(),
+        _ => String::new(),
+    })
+}
+
+/// What the user says of themself.
+pub(super) fn own_profile(connection: &Connection) -> Result<profile::Profile, LocalError> {
+    Ok(match found(connection, PROFILE, &[])? {
+        Some(Setting::Profile(it)) => it,
+        _ => profile::Profile::default(),
+    })
+}
+
 /// What another user is to this one, if anything.
 pub(super) fn contact(connection: &Connection, user: &User) -> Result<Option<Contact>, LocalError> {
     let (favourite, nickname) = match found(connection, CONTACT, &user.id.bytes())? {
@@ -257,6 +295,10 @@ impl Database {
         hides_receipts(&self.connection)
     }
 
+    pub(crate) fn messages_from(&self) -> Result<Reach, LocalError> {
+        messages_from(&self.connection)
+    }
+
     pub(crate) fn contacts(&self) -> Result<Vec<Contact>, LocalError> {
         let mut ask = self.connection.prepare_cached(
             "SELECT DISTINCT about,
@@ -277,10 +319,13 @@ impl Database {
 
     /// What the user says of themself.
     pub(crate) fn own_profile(&self) -> Result<profile::Profile, LocalError> {
-        Ok(match found(&self.connection, PROFILE, &[])? {
-            Some(Setting::Profile(it)) => it,
-            _ => profile::Profile::default(),
-        })
+        own_profile(&self.connection)
+    }
+
+    /// Whether the user hides their presence.
+    pub(crate) fn hides_presence(&self) -> Result<bool, LocalError> {
+        let found = found(&self.connection, PRESENCE, &[])?;
+        Ok(found == Some(Setting::Presence { hidden: true }))
     }
 
     /// Whether a search by the beginning of a name finds the user.

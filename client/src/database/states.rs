@@ -21,7 +21,7 @@ use super::{
     account::{self, Me},
     epochs,
     events::{BLANK, DELETED, EDITED},
-    gaps,
+    gaps, profiles,
     requests::decode,
     seq_at, settings, stored,
 };
@@ -127,6 +127,8 @@ pub(super) fn follow(transaction: &Transaction<'_>, event: &NewEvent) -> Result<
         | Kind::GroupUpdated(_)
         | Kind::Pinned(_)
         | Kind::AccountChanged(_)
+        | Kind::FriendRequested(_)
+        | Kind::FriendshipChanged(_)
         | Kind::Hidden(_) => Ok(()),
     }
 }
@@ -248,13 +250,14 @@ pub(super) fn fill(connection: &Connection, events: &mut [StoredEvent]) -> Resul
         if matches!(event.content, Content::Message(_)) {
             event.state = state(connection, me.user, event.conversation, event.seq)?;
         }
-        mark_blocked(connection, event)?;
+        mark_sender(connection, event)?;
     }
     Ok(())
 }
 
-/// Says of a message, and of an edit, whether the user blocks its sender.
-pub(super) fn mark_blocked(
+/// Says how the sender is called, and of a message, and of an edit, whether the user blocks
+/// them.
+pub(super) fn mark_sender(
     connection: &Connection,
     event: &mut StoredEvent,
 ) -> Result<(), LocalError> {
@@ -262,7 +265,11 @@ pub(super) fn mark_blocked(
         event.content,
         Content::Message(_) | Content::MessageEdited { .. }
     );
-    if let Some(sender) = event.sender.as_ref().filter(|_| says) {
+    let Some(sender) = &event.sender else {
+        return Ok(());
+    };
+    event.called = profiles::called(connection, sender.id)?;
+    if says {
         event.state.is_blocked = settings::is_blocked(connection, sender.id)?;
     }
     Ok(())
@@ -317,6 +324,8 @@ fn state(
                 | Kind::GroupUpdated(_)
                 | Kind::Pinned(_)
                 | Kind::AccountChanged(_)
+                | Kind::FriendRequested(_)
+                | Kind::FriendshipChanged(_)
                 | Kind::Hidden(_),
             )
             | None => {}

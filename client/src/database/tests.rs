@@ -3,6 +3,7 @@
 mod again;
 mod blocks;
 mod epochs;
+mod friends;
 mod members;
 mod messages;
 mod pins;

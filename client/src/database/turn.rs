@@ -23,7 +23,7 @@ use super::{
     Database, MembersPage, NewEvent, NewPage,
     account::{self, Me},
     conversations::{self, Reach},
-    epochs, events, gaps, members,
+    epochs, events, friends, gaps, members,
     outbox::{self, Waiting},
     profiles::{self, Wanted},
     reads, settings,
@@ -381,6 +381,7 @@ impl Worker<'_> {
             self.answer(event)?;
             states::follow(transaction, event)?;
             settings::follow(transaction, event)?;
+            friends::follow(transaction, &self.me, event)?;
             self.changes.people.met |= event.adds_members();
             members::follow(transaction, &self.me, event, reach.members)?;
         }
@@ -431,6 +432,10 @@ impl Worker<'_> {
         };
         self.changes.accepted.push((id, at));
         // The other operations' events come in a page.
+        if let Body::ChangeFriendship(it) = &body {
+            friends::accepted(self.transaction, at, it)?;
+            self.changes.marks.push(at.conversation);
+        }
         if let Body::SendMessage(message) = body {
             if let Some(To::UserName(name)) = &message.to {
                 conversations::ensure_direct(self.transaction, at.conversation, name)?;

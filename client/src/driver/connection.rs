@@ -29,7 +29,7 @@ use tokio::{
 
 use super::{
     Answered, Command, Device, Driver, End, Reply, Stream, connect::system_reason,
-    profiles::Profiles, typing::Typists,
+    presence::Watching, profiles::Profiles, typing::Typists,
 };
 use crate::{
     database::{Credential, Load, Turn, Work},
@@ -43,9 +43,17 @@ const READ_SIZE: usize = 16 * 1024;
 /// What an answer is for.
 pub(super) enum Purpose {
     Read(ConversationId, Seq),
-    Fill { gap: Gap, ask: u64 },
-    Members { place: MembersPlace, ask: u64 },
+    Fill {
+        gap: Gap,
+        ask: u64,
+    },
+    Members {
+        place: MembersPlace,
+        ask: u64,
+    },
     Profiles(Vec<UserId>),
+    /// Which change of whom the app watches.
+    Watch(u64),
     Ask(Reply<Answered>),
     SignOut(Reply<()>),
 }
@@ -87,6 +95,7 @@ pub(super) struct Connection<'a> {
     pub(super) members_replies: HashMap<u64, Reply<bool>>,
     pub(super) last_ask: u64,
     pub(super) profiles: Profiles,
+    pub(super) watching: Watching,
     pub(super) typists: Typists,
     pub(super) typing_pace: TypingPace,
 
@@ -128,6 +137,7 @@ impl<'a> Connection<'a> {
             members_replies: HashMap::new(),
             last_ask: 0,
             profiles: Profiles::default(),
+            watching: Watching::default(),
             typists: Typists::default(),
             typing_pace: TypingPace::default(),
             works: Vec::new(),
@@ -156,6 +166,7 @@ impl<'a> Connection<'a> {
         self.introduce(device, credential);
         let end = self.serve(&mut from, &mut to).await;
         self.forget_typists();
+        self.forget_presences();
         let end = match self.write_the_rest().await {
             Ok(()) => end,
             Err(error) => match end {
@@ -214,7 +225,11 @@ impl<'a> Connection<'a> {
         watch: Option<&mut tokio::time::Interval>,
         seen: &mut u64,
     ) -> Result<(), End> {
-        let due_at = [self.session.poll_timeout(), self.typists.next_at()];
+        let due_at = [
+            self.session.poll_timeout(),
+            self.typists.next_at(),
+            self.watching.next_at(),
+        ];
         let due_at = due_at.into_iter().flatten().min();
         let due_at = due_at.map(|at| self.started + at.since_start());
         self.inbound.reserve(READ_SIZE);
@@ -255,6 +270,8 @@ impl<'a> Connection<'a> {
                 self.look_into_outbox();
                 Ok(())
             }
+            // What is asked for follows from what is watched.
+            () = bells.watched.bell.notified() => Ok(()),
             () = tick(watch) => {
                 if self.driver.store.has_changed(seen) {
                     self.look_into_outbox();
@@ -310,6 +327,7 @@ impl<'a> Connection<'a> {
     fn output(&mut self) -> Result<(), End> {
         self.expire_typists();
         let now = self.now();
+        self.watching.come_due(now);
         self.session
             .handle_timeout(now, &mut self.out)
             .map_err(|lost| End::soon(DisconnectReason::Lost(lost)))?;

@@ -167,6 +167,10 @@ impl Connection<'_> {
                 self.answer_to_members(place, ask, answer);
                 Ok(())
             }
+            Some(Purpose::Watch(changes)) => {
+                self.answer_to_watch(changes, answer);
+                Ok(())
+            }
             Some(Purpose::Profiles(asked)) => {
                 self.answer_to_profiles(asked, answer);
                 Ok(())
@@ -237,7 +241,8 @@ impl Connection<'_> {
             | Answer::MediaToken(_)
             | Answer::MediaUrls(_)
             | Answer::Devices(_)
-            | Answer::Profiles(_) => Err(malformed("an answer to something else")),
+            | Answer::Profiles(_)
+            | Answer::Presences(_) => Err(malformed("an answer to something else")),
         }
     }
 
@@ -322,7 +327,8 @@ impl Connection<'_> {
             | Answer::MediaToken(_)
             | Answer::MediaUrls(_)
             | Answer::Devices(_)
-            | Answer::Profiles(_) => Err(malformed("an answer to something else")),
+            | Answer::Profiles(_)
+            | Answer::Presences(_) => Err(malformed("an answer to something else")),
         }
     }
 
@@ -344,7 +350,8 @@ impl Connection<'_> {
             | Answer::MediaToken(_)
             | Answer::MediaUrls(_)
             | Answer::Devices(_)
-            | Answer::Profiles(_) => RequestError::WrongAnswer,
+            | Answer::Profiles(_)
+            | Answer::Presences(_) => RequestError::WrongAnswer,
         };
         if let Some(reply) = self.members_replies.remove(&ask) {
             // Whoever asked may have gone.

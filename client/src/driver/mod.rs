@@ -12,6 +12,7 @@ mod ending;
 mod incoming;
 mod notice;
 mod outgoing;
+mod presence;
 mod profiles;
 mod settle;
 mod store;
@@ -41,6 +42,7 @@ pub(crate) use self::{
 use self::{
     connection::Connection,
     ending::{End, Replacements},
+    presence::Watched,
     store::Store,
 };
 use crate::{
@@ -97,6 +99,8 @@ pub(crate) struct Bells {
     pub(crate) uploads: Arc<Notify>,
     /// Say goodbye and end.
     pub(crate) stop: Arc<Notify>,
+    /// Whose presence is watched.
+    pub(crate) watched: Watched,
 }
 
 /// The device's side of every hello.

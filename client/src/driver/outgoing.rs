@@ -96,7 +96,8 @@ impl Connection<'_> {
                 if self.send_from_outbox() {
                     continue;
                 }
-                let Some(Waiting { body, purpose }) = self.next_profiles() else {
+                let news = self.next_presences().or_else(|| self.next_profiles());
+                let Some(Waiting { body, purpose }) = news else {
                     return;
                 };
                 self.ask(body, purpose);
@@ -150,6 +151,7 @@ impl Connection<'_> {
             | Purpose::Read(..)
             | Purpose::Members { .. }
             | Purpose::Profiles(_)
+            | Purpose::Watch(_)
             | Purpose::Ask(_)
             | Purpose::SignOut(_) => None,
         });

@@ -136,6 +136,7 @@ impl Connection<'_> {
     pub(super) fn take_hint(&mut self, hint: &Hint) {
         match hint {
             Hint::Typing(it) => self.take_typing(it),
+            Hint::Presence(it) => self.take_presence(it),
             Hint::ProfileChanged(it) => {
                 let Ok(user) = UserId::try_from(it.user_id.as_ref()) else {
                     return;

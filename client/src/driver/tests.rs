@@ -2,6 +2,7 @@
 
 mod epochs;
 mod members;
+mod presence;
 mod script;
 
 use std::time::Duration;

@@ -9,7 +9,7 @@ use magpie_protocol::{
 use super::Home;
 use crate::{
     error::LocalError,
-    model::{Profile, User},
+    model::{Friend, Profile, User},
 };
 
 impl Home {
@@ -39,6 +39,26 @@ impl Home {
             }
             Some(_) | None => database.profile(user),
         }
+    }
+
+    /// The user's friends, those whom the user has asked, and those who have asked and were not
+    /// declined, by their names. What waits in the outbox counts, of those who are known here.
+    ///
+    /// # Errors
+    ///
+    /// [`LocalError`].
+    pub fn friends(&self) -> Result<Vec<Friend>, LocalError> {
+        self.database.lock().friends()
+    }
+
+    /// How the user and somebody who is known here stand; `None` if there is no direct
+    /// conversation with them here.
+    ///
+    /// # Errors
+    ///
+    /// [`LocalError`].
+    pub fn friend(&self, name: &UserName) -> Result<Option<Friend>, LocalError> {
+        self.database.lock().friend(name)
     }
 
     /// Whether a search by the beginning of a name finds the user

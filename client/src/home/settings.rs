@@ -1,6 +1,10 @@
 //! What the user has set for themself, on all their devices.
 
-use magpie_protocol::{id::UserId, setting::Notify, text::UserName};
+use magpie_protocol::{
+    id::UserId,
+    setting::{Notify, Reach},
+    text::UserName,
+};
 
 use super::Home;
 use crate::{error::LocalError, model::Contact};
@@ -24,6 +28,37 @@ impl Home {
     /// [`LocalError`].
     pub fn hides_receipts(&self) -> Result<bool, LocalError> {
         self.database.lock().hides_receipts()
+    }
+
+    /// Whether the user hides their presence: nobody else is told when they are there, and
+    /// they are not told when others are.
+    ///
+    /// # Errors
+    ///
+    /// [`LocalError`].
+    pub fn hides_presence(&self) -> Result<bool, LocalError> {
+        self.database.lock().hides_presence()
+    }
+
+    /// Whose messages are more than requests, and who adds the user to groups
+    /// ([`Setting::Privacy`](crate::Setting::Privacy)).
+    ///
+    /// # Errors
+    ///
+    /// [`LocalError`].
+    pub fn messages_from(&self) -> Result<Reach, LocalError> {
+        self.database.lock().messages_from()
+    }
+
+    /// How many messages of others are unread in all conversations, and how many of them mention
+    /// the user, or everybody; those of requests
+    /// ([`ConversationLine::request`](crate::ConversationLine::request)) not included.
+    ///
+    /// # Errors
+    ///
+    /// [`LocalError`].
+    pub fn unread(&self) -> Result<(u64, u64), LocalError> {
+        self.database.lock().unread()
     }
 
     /// Those who are favourites, have a nickname, or are blocked.

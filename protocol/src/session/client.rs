@@ -45,6 +45,8 @@ pub enum Answer {
     Devices(v1::Devices),
     /// What others say of themselves.
     Profiles(v1::Profiles),
+    /// Whether others are there.
+    Presences(v1::Presences),
 }
 
 /// What a frame from the server means.
@@ -184,7 +186,7 @@ impl ClientSession {
             Some(Body::Refused(_)) => "refused",
             Some(Body::Pong(_)) => "pong",
             Some(Body::Goodbye(_)) => "goodbye",
-            Some(Body::ProfileChanged(_) | Body::Typing(_)) => "a hint",
+            Some(Body::ProfileChanged(_) | Body::Typing(_) | Body::Presence(_)) => "a hint",
             _ => return self.handle_sequenced(frame, number, size, now),
         };
         if number != FrameNumber::ZERO {
@@ -218,6 +220,7 @@ impl ClientSession {
                 Ok(Incoming::Hint(Hint::ProfileChanged(it)))
             }
             (Some(Body::Typing(it)), State::Open) => Ok(Incoming::Hint(Hint::Typing(it))),
+            (Some(Body::Presence(it)), State::Open) => Ok(Incoming::Hint(Hint::Presence(it))),
             _ => Err(Violation::OutOfPlace {
                 what,
                 state: "in this state",
@@ -286,6 +289,7 @@ impl ClientSession {
             Some(Body::MediaUrls(it)) => (it.in_reply_to, Answer::MediaUrls(it)),
             Some(Body::Devices(it)) => (it.in_reply_to, Answer::Devices(it)),
             Some(Body::Profiles(it)) => (it.in_reply_to, Answer::Profiles(it)),
+            Some(Body::Presences(it)) => (it.in_reply_to, Answer::Presences(it)),
             Some(
                 Body::Welcome(_)
                 | Body::SignedIn(_)
@@ -293,7 +297,8 @@ impl ClientSession {
                 | Body::Pong(_)
                 | Body::Goodbye(_)
                 | Body::ProfileChanged(_)
-                | Body::Typing(_),
+                | Body::Typing(_)
+                | Body::Presence(_),
             ) => return Ok(Incoming::Nothing),
             None if frame.critical => return Ok(Incoming::Unsupported),
             None => {

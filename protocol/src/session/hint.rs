@@ -12,4 +12,6 @@ pub enum Hint {
     ProfileChanged(v1::ProfileChanged),
     /// Somebody types, or does not any more.
     Typing(v1::Typing),
+    /// Somebody is there, or not any more.
+    Presence(v1::Presence),
 }

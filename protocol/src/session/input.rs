@@ -93,6 +93,8 @@ pub enum Reply {
     Devices(v1::Devices),
     /// What others say of themselves.
     Profiles(v1::Profiles),
+    /// Whether others are there.
+    Presences(v1::Presences),
 }
 
 /// The message id as it came, also if the rest of the request is unacceptable.
@@ -115,6 +117,7 @@ pub(super) fn sent_message_id(body: &v1::client_frame::Body) -> Bytes {
         Body::DeleteMessage(it) => it.message_id.clone(),
         Body::React(it) => it.message_id.clone(),
         Body::ChangeAccount(it) => it.message_id.clone(),
+        Body::ChangeFriendship(it) => it.message_id.clone(),
         Body::Hello(_)
         | Body::Register(_)
         | Body::SignIn(_)
@@ -141,6 +144,7 @@ pub(super) fn sent_message_id(body: &v1::client_frame::Body) -> Bytes {
         | Body::DeleteAccount(_)
         | Body::Report(_)
         | Body::FetchProfiles(_)
-        | Body::FindUsers(_) => Bytes::new(),
+        | Body::FindUsers(_)
+        | Body::WatchPresence(_) => Bytes::new(),
     }
 }

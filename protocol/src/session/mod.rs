@@ -19,6 +19,7 @@ mod client;
 mod hint;
 mod input;
 mod server;
+mod tag;
 
 pub use self::{
     client::{Answer, ClientSession, Incoming, Lost},

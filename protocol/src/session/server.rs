@@ -9,6 +9,7 @@ use super::{
     Violation,
     hint::Hint,
     input::{Input, Reply, sent_message_id},
+    tag,
 };
 use crate::{
     frame::{Frame as _, FrameLimits},
@@ -22,32 +23,6 @@ use crate::{
     seq::FrameNumber,
     wire::{Authenticate, EncodedHistory, EncodedPage, Hello, parse_request, v1, write_frame},
 };
-
-/// Field numbers of `ServerFrame`'s body, as in frame.proto.
-mod tag {
-    pub(super) const WELCOME: u32 = 10;
-    pub(super) const SIGNED_IN: u32 = 11;
-    pub(super) const REFUSED: u32 = 12;
-    pub(super) const PONG: u32 = 13;
-    pub(super) const GOODBYE: u32 = 14;
-    pub(super) const PAGE: u32 = 20;
-    pub(super) const ACCEPTED: u32 = 30;
-    pub(super) const DONE: u32 = 31;
-    pub(super) const ERROR: u32 = 32;
-    pub(super) const HISTORY: u32 = 33;
-    pub(super) const CONVERSATIONS: u32 = 34;
-    pub(super) const DEVICES: u32 = 35;
-    pub(super) const MEMBERS: u32 = 40;
-    pub(super) const BANS: u32 = 70;
-    pub(super) const INVITES: u32 = 71;
-    pub(super) const INVITE_PREVIEW: u32 = 72;
-    pub(super) const PROFILES: u32 = 80;
-    pub(super) const PROFILE_CHANGED: u32 = 81;
-    pub(super) const TYPING: u32 = 82;
-    pub(super) const READER_COUNTS: u32 = 90;
-    pub(super) const MEDIA_TOKEN: u32 = 100;
-    pub(super) const MEDIA_URLS: u32 = 101;
-}
 
 /// The peer was silent for too long.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
@@ -399,6 +374,9 @@ impl ServerSession {
             Reply::Profiles(it) => {
                 self.sequenced(tag::PROFILES, &v1::Profiles { in_reply_to, ..it }, out)
             }
+            Reply::Presences(it) => {
+                self.sequenced(tag::PRESENCES, &v1::Presences { in_reply_to, ..it }, out)
+            }
         };
     }
 
@@ -418,6 +396,7 @@ impl ServerSession {
         match hint {
             Hint::ProfileChanged(it) => self.control(tag::PROFILE_CHANGED, it, out),
             Hint::Typing(it) => self.control(tag::TYPING, it, out),
+            Hint::Presence(it) => self.control(tag::PRESENCE, it, out),
         }
     }
 

@@ -1,7 +1,5 @@
 //! From what a client sent to what it means: each field checked once, here.
 
-use bytes::Bytes;
-
 use super::{
     account::{ChangeAccount, ChangePassword, Report},
     fetch::{
@@ -17,13 +15,15 @@ use super::{
         DeleteMessage, EditMessage, Pin, React, SendMessage, parse_delete, parse_edit, parse_pin,
         parse_react, parse_send,
     },
-    people::{KnownProfile, parse_find, parse_profiles},
+    people::{
+        ChangeFriendship, KnownProfile, parse_find, parse_friendship, parse_profiles, parse_watch,
+    },
     v1,
 };
 use crate::{
-    id::{ConversationId, DeviceId, InvalidId, MediaId, MessageId},
+    id::{ConversationId, DeviceId, InvalidId, MediaId, MessageId, UserId},
     invite::InviteSecret,
-    limits::{CLIENT_NAME_SIZE_MAX, CURSOR_SIZE_MAX, NAMES_MAX},
+    limits::NAMES_MAX,
     message::InvalidMessage,
     profile::FindUsers,
     push::{AppId, Platform, PushAddress, PushToken},
@@ -74,71 +74,6 @@ pub enum InvalidRequest {
     },
 }
 
-/// Hello, checked.
-#[derive(Clone, Eq, PartialEq)]
-pub struct Hello {
-    /// The highest protocol version that the client speaks.
-    pub protocol_version: u32,
-    /// Name and version, printable.
-    pub client: String,
-    /// Which device it is.
-    pub device: DeviceId,
-    /// What proves it.
-    pub token: [u8; 32],
-    /// The history that the device knows; 0 before the first.
-    pub epoch: u64,
-    /// The position at which that history began; 0 before the first.
-    pub base: u64,
-    /// What the device stored last; empty before the first.
-    pub cursor: Bytes,
-    /// Nobody looks at the app.
-    pub background: bool,
-}
-
-impl TryFrom<v1::Hello> for Hello {
-    type Error = InvalidRequest;
-
-    fn try_from(hello: v1::Hello) -> Result<Self, InvalidRequest> {
-        let printable = |text: &str| -> String {
-            text.chars()
-                .filter(|character| !character.is_control())
-                .collect()
-        };
-        size(
-            "client_name",
-            hello.client_name.len(),
-            1,
-            CLIENT_NAME_SIZE_MAX,
-        )?;
-        size(
-            "client_version",
-            hello.client_version.len(),
-            1,
-            CLIENT_NAME_SIZE_MAX,
-        )?;
-        size("cursor", hello.cursor.len(), 0, CURSOR_SIZE_MAX)?;
-        size("device_token", hello.device_token.len(), 32, 32)?;
-        let name = printable(&hello.client_name);
-        let version = printable(&hello.client_version);
-        Ok(Self {
-            protocol_version: hello.protocol_version,
-            client: format!("{name}/{version}"),
-            device: device_id(&hello.device_id)?,
-            token: hello
-                .device_token
-                .as_ref()
-                .try_into()
-                .map_err(|_| InvalidRequest::Missing {
-                    field: "device_token",
-                })?,
-            epoch: hello.epoch,
-            base: hello.base,
-            cursor: hello.cursor,
-            background: hello.background,
-        })
-    }
-}
-
 /// A group to make.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct CreateGroup {
@@ -176,6 +111,8 @@ pub enum Request {
     Pin(Pin),
     /// Change a setting of the user's own.
     ChangeAccount(ChangeAccount),
+    /// Ask somebody to be friends, or answer them.
+    ChangeFriendship(ChangeFriendship),
     /// Make a group.
     CreateGroup(CreateGroup),
     /// Add members to a group.
@@ -265,6 +202,8 @@ pub enum Request {
     FetchProfiles(Vec<KnownProfile>),
     /// Look for users.
     FindUsers(FindUsers),
+    /// See from now on whether these users are there, and no others.
+    WatchPresence(Vec<UserId>),
 }
 
 impl Request {
@@ -278,6 +217,7 @@ impl Request {
             | Self::React(React { id, .. })
             | Self::Pin(Pin { id, .. })
             | Self::ChangeAccount(ChangeAccount { id, .. })
+            | Self::ChangeFriendship(ChangeFriendship { id, .. })
             | Self::CreateGroup(CreateGroup { id, .. })
             | Self::AddMembers(AddMembers { id, .. })
             | Self::RemoveMember { id, .. }
@@ -308,7 +248,8 @@ impl Request {
             | Self::DeleteAccount(_)
             | Self::Report(_)
             | Self::FetchProfiles(_)
-            | Self::FindUsers(_) => None,
+            | Self::FindUsers(_)
+            | Self::WatchPresence(_) => None,
         }
     }
 }
@@ -336,6 +277,7 @@ pub fn parse_request(body: v1::client_frame::Body) -> Option<Result<Request, Inv
         Body::React(it) => parse_react(it),
         Body::Pin(it) => parse_pin(&it),
         Body::ChangeAccount(it) => ChangeAccount::try_from(it).map(Request::ChangeAccount),
+        Body::ChangeFriendship(it) => parse_friendship(&it),
         Body::CreateGroup(it) => parse_create(it),
         Body::AddMembers(it) => parse_add(it),
         Body::RemoveMember(it) => parse_remove(it),
@@ -370,6 +312,7 @@ pub fn parse_request(body: v1::client_frame::Body) -> Option<Result<Request, Inv
         Body::Report(it) => Report::try_from(it).map(Request::Report),
         Body::FetchProfiles(it) => parse_profiles(it),
         Body::FindUsers(it) => parse_find(it),
+        Body::WatchPresence(it) => parse_watch(&it),
     })
 }
 
@@ -432,7 +375,12 @@ pub(crate) fn event_seq(seq: u64) -> Result<Seq, InvalidRequest> {
     })
 }
 
-fn size(field: &'static str, size: usize, min: usize, max: usize) -> Result<(), InvalidRequest> {
+pub(super) fn size(
+    field: &'static str,
+    size: usize,
+    min: usize,
+    max: usize,
+) -> Result<(), InvalidRequest> {
     if (min..=max).contains(&size) {
         return Ok(());
     }

@@ -7,19 +7,21 @@ pub mod elements;
 mod encoded;
 mod fetch;
 mod groups;
+mod hello;
 mod invites;
 mod messages;
 mod people;
 
 pub use self::{
     account::{Authenticate, ChangeAccount, ChangePassword, Report, ReportReason, Reported},
-    convert::{AddMembers, CreateGroup, Hello, InvalidRequest, Request, device_id, parse_request},
+    convert::{AddMembers, CreateGroup, InvalidRequest, Request, device_id, parse_request},
     encoded::{EncodedHistory, EncodedPage, write_frame},
     fetch::{CountReaders, FetchHistory, FetchListed, FetchMembers, HistoryFrom},
     groups::{Ban, GroupUpdate, SetRole, UpdateGroup},
+    hello::Hello,
     invites::{CreateInvite, InviteBounds, JoinByInvite, RevokeInvite},
     messages::{DeleteMessage, EditMessage, Pin, React, SendMessage, Target},
-    people::KnownProfile,
+    people::{ChangeFriendship, KnownProfile},
 };
 
 pub(crate) use self::convert::event_seq;

@@ -1,12 +1,13 @@
 //! What is asked of other people, checked.
 
 use super::{
-    convert::{InvalidRequest, Request},
+    convert::{InvalidRequest, Request, message_id},
     v1,
 };
 use crate::{
-    id::UserId,
-    limits::PROFILES_COUNT_MAX,
+    friendship::FriendAction,
+    id::{MessageId, UserId},
+    limits::{PROFILES_COUNT_MAX, WATCHED_COUNT_MAX},
     profile::{FindUsers, NamePrefix, UserLink},
     text::UserName,
 };
@@ -20,6 +21,26 @@ pub struct KnownProfile {
     pub version: u64,
 }
 
+/// What to do about a friendship.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ChangeFriendship {
+    /// The request's identity.
+    pub id: MessageId,
+    /// With whom.
+    pub name: UserName,
+    /// What.
+    pub action: FriendAction,
+}
+
+pub(super) fn parse_friendship(it: &v1::ChangeFriendship) -> Result<Request, InvalidRequest> {
+    let missing = InvalidRequest::Missing { field: "action" };
+    Ok(Request::ChangeFriendship(ChangeFriendship {
+        id: message_id(&it.message_id)?,
+        name: UserName::parse(&it.user_name)?,
+        action: FriendAction::from_number(it.action.into()).ok_or(missing)?,
+    }))
+}
+
 pub(super) fn parse_profiles(it: v1::FetchProfiles) -> Result<Request, InvalidRequest> {
     let count = it.known.len();
     if !(1..=PROFILES_COUNT_MAX).contains(&count) {
@@ -31,13 +52,31 @@ pub(super) fn parse_profiles(it: v1::FetchProfiles) -> Result<Request, InvalidRe
         });
     }
     let known = it.known.iter().map(|it| {
-        let (field, version) = ("user_id", it.version);
-        let user = UserId::try_from(it.user_id.as_ref());
-        let user = user.map_err(|reason| InvalidRequest::Id { field, reason })?;
+        let (user, version) = (user_id(&it.user_id)?, it.version);
         Ok(KnownProfile { user, version })
     });
     let known: Result<_, InvalidRequest> = known.collect();
     Ok(Request::FetchProfiles(known?))
+}
+
+pub(super) fn parse_watch(it: &v1::WatchPresence) -> Result<Request, InvalidRequest> {
+    let count = it.user_ids.len();
+    if count > WATCHED_COUNT_MAX {
+        return Err(InvalidRequest::OutOfBounds {
+            field: "user_ids",
+            value: count as u64,
+            min: 0,
+            max: WATCHED_COUNT_MAX as u64,
+        });
+    }
+    let users = it.user_ids.iter().map(|id| user_id(id));
+    let users: Result<_, InvalidRequest> = users.collect();
+    Ok(Request::WatchPresence(users?))
+}
+
+fn user_id(bytes: &[u8]) -> Result<UserId, InvalidRequest> {
+    let field = "user_id";
+    UserId::try_from(bytes).map_err(|reason| InvalidRequest::Id { field, reason })
 }
 
 pub(super) fn parse_find(it: v1::FindUsers) -> Result<Request, InvalidRequest> {
@@ -74,6 +113,22 @@ mod tests {
             let expected = format!("known is {count}, allowed is 1 to 256");
             assert_eq!(refused.to_string(), expected);
         }
+    }
+
+    #[test]
+    fn at_most_64_users_are_watched() {
+        let watch = |count| v1::WatchPresence {
+            user_ids: vec![vec![1; 16].into(); count],
+        };
+        assert!(parse_watch(&watch(0)).is_ok());
+        assert!(parse_watch(&watch(64)).is_ok());
+        let refused = parse_watch(&watch(65)).unwrap_err();
+        assert_eq!(refused.to_string(), "user_ids is 65, allowed is 0 to 64");
+        let short = v1::WatchPresence {
+            user_ids: vec![vec![1; 15].into()],
+        };
+        let refused = parse_watch(&short).unwrap_err();
+        assert_eq!(refused.to_string(), "user_id: an id has 16 bytes, not 15");
     }
 
     #[test]

@@ -31,11 +31,26 @@ pub(super) fn accounts() -> Vec<client_frame::Body> {
             known: vec![v1::KnownProfile::default(); 2],
         }),
         Body::Typing(v1::Typing::default()),
+        Body::WatchPresence(v1::WatchPresence {
+            user_ids: vec![id(4), id(5)],
+        }),
         Body::FindUsers(v1::FindUsers {
             by: Some(v1::find_users::By::Link(v1::UserLink {
                 user_name: "alice".to_owned(),
                 secret: id(5),
             })),
+        }),
+        setting(Change::Privacy(v1::Privacy {
+            messages: v1::Reach::Friends.into(),
+        })),
+        setting(Change::DeclinedRequest(v1::DeclinedRequest {
+            user_id: id(4),
+            seq: 300,
+        })),
+        Body::ChangeFriendship(v1::ChangeFriendship {
+            message_id: id(1),
+            user_name: "bob".to_owned(),
+            action: v1::FriendAction::Request.into(),
         }),
         setting(Change::Receipts(v1::Receipts { hidden: true })),
         Body::Report(v1::Report {

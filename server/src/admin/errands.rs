@@ -269,6 +269,8 @@ fn message_told(event: v1::Event) -> MessageTold {
             | Kind::GroupUpdated(_)
             | Kind::Pinned(_)
             | Kind::AccountChanged(_)
+            | Kind::FriendRequested(_)
+            | Kind::FriendshipChanged(_)
             | Kind::Hidden(_),
         )
         | None => String::new(),

@@ -166,8 +166,8 @@ settings! {
             lookup_rate_per_user: Option<Rate> = Some(Rate::new(2_000, 100, HOUR));
             /// What a user tells the operators of users and messages.
             report_rate_per_user: Option<Rate> = Some(Rate::new(20, 20, DAY));
-            /// All other requests (history, conversations, members, devices, profiles, read marks) of
-            /// one device, and what it tells of typing.
+            /// All other requests (history, conversations, members, devices, profiles, presence, read
+            /// marks) of one device, and what it tells of typing.
             request_rate_per_device: Option<Rate> = Some(Rate::new(2_000, 50, SECOND));
             /// Hellos of one device without a cursor that is of use: each reads all of the user's
             /// conversations.

@@ -145,7 +145,8 @@ impl Keeper {
             self.store.confirm(&[confirm]).await?;
             self.answers.confirmed(from.device, &it.cursor);
         }
-        self.store.detach(&[(from.device, generation)]).await
+        let at_ms = self.clock.wall_ms();
+        self.store.detach(&[(from.device, generation)], at_ms).await
     }
 
     /// A device of this user has stored the conversation up to `seq`. Told to the
@@ -258,13 +259,15 @@ impl Keeper {
     }
 
     async fn write_gone(&self) {
-        let gone = std::mem::take(&mut self.waiting.lock().gone);
-        // A hello that was not written down has left no trace.
-        let gone: Vec<(DeviceId, Generation, Option<Positions>)> = gone
-            .iter()
-            .filter_map(|(it, stored)| Some((it.device, *it.generation.get()?, *stored)))
-            .collect();
-        for chunk in gone.chunks(BATCH_MAX) {
+        let mut gone = std::mem::take(&mut self.waiting.lock().gone);
+        while !gone.is_empty() {
+            let count = gone.len().min(BATCH_MAX);
+            // A hello that was not written down has left no trace.
+            let chunk: Vec<(DeviceId, Generation, Option<Positions>)> = gone
+                .iter()
+                .take(count)
+                .filter_map(|(it, stored)| Some((it.device, *it.generation.get()?, *stored)))
+                .collect();
             let stored = chunk.iter().filter_map(|(device, generation, stored)| {
                 Some(Confirm {
                     device: *device,
@@ -276,7 +279,12 @@ impl Keeper {
             let left: Vec<_> = chunk.iter().map(|it| (it.0, it.1)).collect();
             if let Err(error) = self.write_parting(&stored, &left).await {
                 tracing::warn!(%error, "it was not written down who left");
+                // With the next ones. Nobody comes while the store does not answer, so
+                // they are not more than there were connections.
+                self.waiting.lock().gone.append(&mut gone);
+                return;
             }
+            gone.drain(..count);
         }
     }
 
@@ -291,7 +299,7 @@ impl Keeper {
                 self.answers.confirmed(it.device, &it.cursor);
             }
         }
-        self.store.detach(left).await
+        self.store.detach(left, self.clock.wall_ms()).await
     }
 
     /// Ends a connection of which nothing counts any more: a newer one took over,

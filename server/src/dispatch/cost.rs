@@ -12,6 +12,9 @@ use crate::limits::Cost;
 /// As many plain requests as counting readers costs.
 const COUNT_READERS_COST: u32 = 10;
 
+/// As many plain requests as watching costs: it looks some things up of each of up to 64.
+const WATCH_PRESENCE_COST: u32 = 4;
+
 /// What the request takes out of the buckets of who asks.
 pub(super) fn cost(request: &Request) -> Cost<'_> {
     use std::slice::from_ref;
@@ -28,6 +31,7 @@ pub(super) fn cost(request: &Request) -> Cost<'_> {
         Request::Pin(_) => (true, 0, [].as_slice()),
         Request::React(it) => (true, it.emoji.as_str().len(), [].as_slice()),
         Request::ChangeAccount(it) => (true, it.setting.encoded().len(), [].as_slice()),
+        Request::ChangeFriendship(it) => (true, 0, from_ref(&it.name)),
         Request::CreateGroup(it) => (true, it.title.as_str().len(), it.names.as_slice()),
         Request::AddMembers(it) => (true, 0, it.names.as_slice()),
         Request::RemoveMember { name, .. } => (true, 0, from_ref(name)),
@@ -56,22 +60,29 @@ pub(super) fn cost(request: &Request) -> Cost<'_> {
         | Request::Detach
         | Request::ChangePassword(_)
         | Request::DeleteAccount(_) => (false, 0, [].as_slice()),
-        Request::FetchProfiles(_) => (false, 0, [].as_slice()),
+        Request::FetchProfiles(_) | Request::WatchPresence(_) => (false, 0, [].as_slice()),
         Request::Report(it) => (false, 0, named(&it.about)),
         Request::FindUsers(by) => (false, 0, sought(by)),
     };
     let of_names: usize = names.iter().map(|it| it.as_str().len()).sum();
-    // It may look at every member of a large group.
-    let requests = match matches!(request, Request::CountReaders(_)) {
-        true => COUNT_READERS_COST,
-        false => 1,
-    };
     Cost {
-        requests,
+        requests: requests(request),
         appends,
         size: size + of_names,
         names,
         look_ups: look_ups(request),
+    }
+}
+
+/// As how many requests it counts.
+const fn requests(request: &Request) -> u32 {
+    if matches!(request, Request::CountReaders(_)) {
+        // It may look at every member of a large group.
+        COUNT_READERS_COST
+    } else if matches!(request, Request::WatchPresence(_)) {
+        WATCH_PRESENCE_COST
+    } else {
+        1
     }
 }
 
@@ -124,6 +135,7 @@ pub(super) const fn kind(request: &Request) -> &'static str {
         Request::React(_) => "react",
         Request::Pin(_) => "pin",
         Request::ChangeAccount(_) => "change_account",
+        Request::ChangeFriendship(_) => "change_friendship",
         Request::CreateGroup(_) => "create_group",
         Request::AddMembers(_) => "add_members",
         Request::RemoveMember { .. } => "remove_member",
@@ -155,5 +167,6 @@ pub(super) const fn kind(request: &Request) -> &'static str {
         Request::Report(_) => "report",
         Request::FetchProfiles(_) => "fetch_profiles",
         Request::FindUsers(_) => "find_users",
+        Request::WatchPresence(_) => "watch_presence",
     }
 }

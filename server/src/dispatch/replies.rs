@@ -43,16 +43,29 @@ pub(super) fn profiles_reply(profiles: Vec<v1::UserProfile>) -> Reply {
     })
 }
 
+/// The answer to who is there.
+pub(super) fn presences_reply(presences: Vec<v1::Presence>) -> Reply {
+    Reply::Presences(v1::Presences {
+        in_reply_to: 0,
+        presences,
+    })
+}
+
 /// The answer to a request that changes nothing.
 pub(super) fn refused(refusal: Refusal) -> v1::Error {
     let (code, action) = match refusal {
-        Refusal::NotFound | Refusal::Deleted | Refusal::NoInvite | Refusal::NoMedia => {
-            (ErrorCode::NotFound, Action::Never)
-        }
+        Refusal::NotFound
+        | Refusal::Deleted
+        | Refusal::NoInvite
+        | Refusal::NotAsked
+        | Refusal::NotAddable
+        | Refusal::NoMedia => (ErrorCode::NotFound, Action::Never),
         Refusal::Conflict => (ErrorCode::Conflict, Action::Never),
-        Refusal::GroupFull | Refusal::TooMany | Refusal::TooManyPins | Refusal::TooManyInvites => {
-            (ErrorCode::LimitReached, Action::Never)
-        }
+        Refusal::GroupFull
+        | Refusal::TooMany
+        | Refusal::TooManyPins
+        | Refusal::TooManyInvites
+        | Refusal::AskedEnough => (ErrorCode::LimitReached, Action::Never),
         Refusal::NothingToDo => (ErrorCode::NothingToDo, Action::Never),
         Refusal::NotPossible => (ErrorCode::InvalidArgument, Action::Never),
         Refusal::NotAllowed | Refusal::Banned | Refusal::ReceiptsHidden => {

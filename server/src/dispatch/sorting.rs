@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use magpie_protocol::{
-    id::{ConversationId, DeviceId, MediaId, MessageId},
+    id::{ConversationId, DeviceId, MediaId, MessageId, UserId},
     profile::FindUsers,
     seq::Seq,
     text::Password,
     wire::{
-        AddMembers, Ban, ChangePassword, CountReaders, CreateGroup, CreateInvite, EditMessage,
-        FetchHistory, FetchListed, FetchMembers, JoinByInvite, KnownProfile, Pin, React, Report,
-        Request, RevokeInvite, SendMessage, SetRole, UpdateGroup,
+        AddMembers, Ban, ChangeFriendship, ChangePassword, CountReaders, CreateGroup, CreateInvite,
+        EditMessage, FetchHistory, FetchListed, FetchMembers, JoinByInvite, KnownProfile, Pin,
+        React, Report, Request, RevokeInvite, SendMessage, SetRole, UpdateGroup,
     },
 };
 
@@ -50,6 +50,7 @@ pub(super) enum Other {
     Report(Report),
     FetchProfiles(Vec<KnownProfile>),
     FindUsers(FindUsers),
+    WatchPresence(Vec<UserId>),
 }
 
 impl Other {
@@ -72,7 +73,8 @@ impl Other {
             | Self::Push(_)
             | Self::Report(_)
             | Self::FetchProfiles(_)
-            | Self::FindUsers(_) => true,
+            | Self::FindUsers(_)
+            | Self::WatchPresence(_) => true,
         }
     }
 }
@@ -88,6 +90,7 @@ pub const fn is_of_one_history(request: &Request) -> bool {
         | Request::React(_)
         | Request::Pin(_)
         | Request::ChangeAccount(_)
+        | Request::ChangeFriendship(_)
         | Request::CreateGroup(_)
         | Request::AddMembers(_)
         | Request::RemoveMember { .. }
@@ -115,7 +118,8 @@ pub const fn is_of_one_history(request: &Request) -> bool {
         | Request::Detach
         | Request::ChangePassword(_)
         | Request::DeleteAccount(_)
-        | Request::FindUsers(_) => false,
+        | Request::FindUsers(_)
+        | Request::WatchPresence(_) => false,
         // Of their versions.
         Request::FetchProfiles(_) => true,
         // Of messages by their places in it.
@@ -145,6 +149,7 @@ pub(super) fn to_append(
             let setting = it.setting;
             (it.id, Command::ChangeAccount { setting })
         }
+        Request::ChangeFriendship(it) => change_friendship(it),
         Request::CreateGroup(CreateGroup { id, title, names }) => {
             (id, Command::CreateGroup { title, names })
         }
@@ -192,6 +197,7 @@ pub(super) fn to_append(
         Request::Report(report) => return Err(Other::Report(report)),
         Request::FetchProfiles(known) => return Err(Other::FetchProfiles(known)),
         Request::FindUsers(by) => return Err(Other::FindUsers(by)),
+        Request::WatchPresence(users) => return Err(Other::WatchPresence(users)),
     };
     let actor = Actor {
         user: from.user,
@@ -218,6 +224,11 @@ fn react(it: React) -> (MessageId, Command) {
         removed: it.removed,
     };
     (it.id, command)
+}
+
+fn change_friendship(it: ChangeFriendship) -> (MessageId, Command) {
+    let (name, action) = (it.name, it.action);
+    (it.id, Command::ChangeFriendship { name, action })
 }
 
 fn pin(it: Pin) -> (MessageId, Command) {

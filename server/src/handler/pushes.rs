@@ -7,7 +7,7 @@ use magpie_protocol::push::PushAddress;
 use crate::{
     clock::Clock,
     delivery::Keeper,
-    hub::Mailbox,
+    hub::{Hub, Mailbox},
     store::{DEADLINE_MS_MAX, SharedStore, StoreError},
 };
 
@@ -26,6 +26,8 @@ pub enum PushRequest {
 pub struct Pushes {
     /// Where it is written down.
     pub store: SharedStore,
+    /// Who is connected.
+    pub hub: Arc<Hub>,
     /// Who writes down who is connected.
     pub keeper: Arc<Keeper>,
     /// For when to look.
@@ -38,7 +40,11 @@ impl Pushes {
     /// # Errors
     ///
     /// [`StoreError`]: nothing has changed.
-    pub async fn handle(&self, from: &Mailbox, request: PushRequest) -> Result<(), StoreError> {
+    pub async fn handle(
+        &self,
+        from: &Arc<Mailbox>,
+        request: PushRequest,
+    ) -> Result<(), StoreError> {
         match request {
             PushRequest::Set(address) => {
                 let look_at_ms = self.clock.wall_ms().saturating_add(DEADLINE_MS_MAX);
@@ -47,7 +53,7 @@ impl Pushes {
             }
             PushRequest::Clear => self.store.clear_push(from.device, None).await.map(drop),
             PushRequest::Detach => {
-                from.looks_away();
+                self.hub.looks_away(from);
                 self.keeper.detach(from).await
             }
         }

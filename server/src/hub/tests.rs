@@ -2,9 +2,12 @@ use bytes::Bytes;
 use magpie_protocol::{
     id::ConversationId,
     seq::{Position, Seq},
+    session::Hint,
+    wire::v1,
 };
 
 use super::*;
+use crate::store::LogEvent;
 
 fn mailbox(device: u8) -> Arc<Mailbox> {
     Arc::new(Mailbox::new(

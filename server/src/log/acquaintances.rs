@@ -52,11 +52,12 @@ impl Acquaintances {
         }
     }
 
-    /// An event of somebody who is alone in a conversation, as in an account log.
-    pub(super) fn look_at(&self, event: &LogEvent) {
-        let Some((user, version)) = changed_profile(event) else {
+    /// The user has changed something of their own, as the event at `version` of their account
+    /// log says.
+    pub(super) fn look_at(&self, user: UserId, version: u64, change: &account_change::Kind) {
+        if !matches!(change, account_change::Kind::Profile(_)) {
             return;
-        };
+        }
         let mut changed = self.changed.lock();
         if changed.len() < CHANGED_MAX || changed.contains_key(&user) {
             changed.insert(user, version);
@@ -109,15 +110,13 @@ impl Acquaintances {
     }
 }
 
-/// Whose profile the event changes, and its version.
-fn changed_profile(event: &LogEvent) -> Option<(UserId, u64)> {
+/// Who has changed something of their own by this event of their account log, its seq, and
+/// what.
+pub(super) fn account_change(event: &LogEvent) -> Option<(UserId, u64, account_change::Kind)> {
     let decoded = v1::Event::decode(event.encoded.clone()).ok()?;
     let event_content::Kind::AccountChanged(it) = decoded.content?.kind? else {
         return None;
     };
-    let account_change::Kind::Profile(_) = it.change?.kind? else {
-        return None;
-    };
     let user = UserId::try_from(decoded.sender?.user_id.as_ref()).ok()?;
-    Some((user, decoded.seq))
+    Some((user, decoded.seq, it.change?.kind?))
 }

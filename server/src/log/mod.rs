@@ -12,6 +12,7 @@ mod high_water;
 mod lane;
 mod latest;
 mod marks;
+mod presences;
 mod routed;
 mod router;
 
@@ -23,5 +24,6 @@ pub use self::{
     departures::Departures,
     high_water::HighWater,
     marks::Marks,
+    presences::Presences,
     router::Router,
 };

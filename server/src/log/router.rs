@@ -19,10 +19,11 @@ use tokio::{sync::Notify, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    acquaintances::Acquaintances,
+    acquaintances::{Acquaintances, account_change},
     audience::covers,
     chronicle::Chronicle,
     fan_out::{Delivered, MANY},
+    presences::Presences,
     routed::{Routed, Routing},
 };
 use crate::{
@@ -89,6 +90,7 @@ pub struct Router {
     news: Arc<Notify>,
     deletions: Arc<Notify>,
     acquaintances: Arc<Acquaintances>,
+    presences: Arc<Presences>,
 }
 
 impl Router {
@@ -104,8 +106,10 @@ impl Router {
     ) -> Self {
         let shards = heads.each().map(Routed::at);
         let acquaintances = Acquaintances::new(Arc::clone(&store), Arc::clone(&hub));
+        let presences = Presences::new(Arc::clone(&store), Arc::clone(&hub), clock);
         Self {
             acquaintances: Arc::new(acquaintances),
+            presences: Arc::new(presences),
             shards: shards.collect(),
             store,
             hub,
@@ -128,6 +132,20 @@ impl Router {
     #[must_use]
     pub fn acquaintances(&self) -> Arc<Acquaintances> {
         Arc::clone(&self.acquaintances)
+    }
+
+    /// Who tells who is there.
+    #[must_use]
+    pub fn presences(&self) -> Arc<Presences> {
+        Arc::clone(&self.presences)
+    }
+
+    /// What somebody set for themself concerns others.
+    fn look_at(&self, event: &LogEvent) {
+        if let Some((user, version, change)) = account_change(event) {
+            self.acquaintances.look_at(user, version, &change);
+            self.presences.look_at(user, &change);
+        }
     }
 
     /// Rung when a user was deleted.
@@ -358,7 +376,7 @@ impl Router {
                 sender.count_delivered(for_whom.clone().count());
             }
             if members.len() == 1 {
-                self.acquaintances.look_at(event);
+                self.look_at(event);
             }
             if members.len() > MANY {
                 self.begin(routed, routing, (event, sender.as_ref()), members, wakeups)

@@ -66,7 +66,9 @@ pub(super) fn decide(
         NotifyLevel::Mentions => !addressed.is_some_and(|it| it.is_for(device.user)),
         NotifyLevel::None => true,
     };
-    if is_muted {
+    // Who lets friends alone write is woken for being asked, and not for what is said.
+    let is_request = device.is_request && event.is_message;
+    if is_muted || is_request {
         return Decision::Muted;
     }
     // Unanswered, its wake stands for this event too; answered, it does not.
@@ -121,6 +123,7 @@ mod tests {
             seq: Seq::new(5),
             sender: UserId::new([2; 16]),
             committed_at_ms: NOON,
+            is_message: true,
         }
     }
 
@@ -135,6 +138,7 @@ mod tests {
             has_company: false,
             is_woken: false,
             level: NotifyLevel::All,
+            is_request: false,
         }
     }
 
@@ -163,6 +167,21 @@ mod tests {
         let others = addressed(false, vec![event().sender]);
         assert_eq!(of(&mentioned, Some(&others)), Decision::Muted);
         assert_eq!(of(&mentioned, None), Decision::Muted);
+    }
+
+    #[test]
+    fn a_message_request_wakes_nobody_and_a_friend_request_does() {
+        let asked = Candidate {
+            is_request: true,
+            ..device()
+        };
+        assert_eq!(at(&asked, 0), Decision::Muted);
+        let request = WorthyEvent {
+            is_message: false,
+            ..event()
+        };
+        let decision = decide((&request, None), &asked, &DEADLINES, NOON);
+        assert_eq!(decision, Decision::Owed);
     }
 
     /// D8.

@@ -200,6 +200,7 @@ mod tests {
             seq: Seq::new(position),
             sender: UserId::new([0; 16]),
             committed_at_ms: at_ms,
+            is_message: true,
         }
     }
 

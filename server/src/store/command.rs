@@ -5,6 +5,7 @@ use std::time::Duration;
 use aws_lc_rs::digest::{Context, SHA256};
 use bytes::Bytes;
 use magpie_protocol::{
+    friendship::FriendAction,
     id::{ConversationId, DeviceId, MessageId, UserId},
     invite::InviteSecret,
     message::{Edit, Emoji, NewMessage},
@@ -90,6 +91,13 @@ pub enum Command {
         /// What is to be.
         setting: Setting,
     },
+    /// Ask somebody to be friends, or answer them. To ask makes the direct conversation.
+    ChangeFriendship {
+        /// Whom.
+        name: UserName,
+        /// What.
+        action: FriendAction,
+    },
     /// Make a group whose id is the request's.
     CreateGroup {
         /// What it is called.
@@ -127,7 +135,8 @@ pub enum Command {
         /// What.
         deed: InviteDeed,
     },
-    /// Leave a group.
+    /// Leave a group. Who is deleted leaves friends too, by the direct conversation with
+    /// each.
     LeaveGroup {
         /// Which group.
         conversation: ConversationId,
@@ -157,7 +166,8 @@ impl Command {
             Self::SendMessage {
                 to: Target::User(name),
                 ..
-            } => Some(name),
+            }
+            | Self::ChangeFriendship { name, .. } => Some(name),
             Self::SendMessage {
                 to: Target::Conversation(_),
                 ..
@@ -185,6 +195,7 @@ impl Command {
                 to: Target::User(name),
                 ..
             }
+            | Self::ChangeFriendship { name, .. }
             | Self::RemoveMember { name, .. }
             | Self::Ban { name, .. }
             | Self::SetRole { name, .. } => std::slice::from_ref(name),
@@ -295,6 +306,15 @@ pub enum Refusal {
     /// Who hides their read receipts is not told those of others.
     #[error("you hide your read receipts, so you are not told those of others")]
     ReceiptsHidden,
+    /// Somebody named is not there, or lets friends alone add them: the same answer.
+    #[error("no such user, or one whom friends alone may add to groups")]
+    NotAddable,
+    /// Nobody has asked the actor, or not any more.
+    #[error("there is no friend request of theirs to accept")]
+    NotAsked,
+    /// The actor has asked as often as one may without an answer.
+    #[error("you have asked them as often as you may; now it is for them to ask")]
+    AskedEnough,
     /// The message was deleted.
     #[error("the message was deleted")]
     Deleted,

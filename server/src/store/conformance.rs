@@ -21,6 +21,7 @@ pub(super) mod bans;
 pub(super) mod blocks;
 pub(super) mod broadcasts;
 pub(super) mod counts;
+pub(super) mod friends;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 pub(super) mod groups;
@@ -34,6 +35,8 @@ pub(super) mod operators;
 pub(super) mod pages;
 pub(super) mod people;
 pub(super) mod pins;
+pub(super) mod presence;
+pub(super) mod privacy;
 pub(super) mod reactions;
 pub(super) mod receipts;
 mod requests;

@@ -35,6 +35,11 @@ pub(super) enum EventKind {
     Reacted,
     /// The sender changed what is their own. With seq 1 it made their account log.
     AccountChanged,
+    /// The sender asks the other one to be friends. With seq 1 it made a direct
+    /// conversation.
+    FriendRequested,
+    /// The two are friends, or not any more. With seq 1 it made a direct conversation.
+    FriendshipChanged,
     /// A member was given a role.
     RoleChanged,
     /// A group was changed in what is said of it.
@@ -67,6 +72,8 @@ impl EventKind {
             Self::AccountChanged => 20,
             Self::RoleChanged => 30,
             Self::GroupUpdated => 31,
+            Self::FriendRequested => 41,
+            Self::FriendshipChanged => 42,
             Self::Pinned => 50,
             Self::MemberBanned => 51,
             Self::InviteCreated => 52,
@@ -90,6 +97,8 @@ impl EventKind {
             20 => Self::AccountChanged,
             30 => Self::RoleChanged,
             31 => Self::GroupUpdated,
+            41 => Self::FriendRequested,
+            42 => Self::FriendshipChanged,
             50 => Self::Pinned,
             51 => Self::MemberBanned,
             52 => Self::InviteCreated,
@@ -204,6 +213,8 @@ pub(super) fn stored_change(
         | EventKind::Reacted
         | EventKind::RoleChanged
         | EventKind::GroupUpdated
+        | EventKind::FriendRequested
+        | EventKind::FriendshipChanged
         | EventKind::Pinned
         | EventKind::InviteCreated
         | EventKind::InviteRevoked
@@ -247,6 +258,8 @@ pub(super) fn stored_change(
             | Kind::InviteRevoked(_)
             | Kind::MemberJoined(_)
             | Kind::AccountChanged(_)
+            | Kind::FriendRequested(_)
+            | Kind::FriendshipChanged(_)
             | Kind::Hidden(_),
         )
         | None => {
@@ -264,11 +277,11 @@ pub(super) fn stored_change(
 pub(super) const DELETED: [u8; 2] = [0x0a, 0x00];
 
 /// Of a stored event `e`, whether devices are woken for it: a message that was not
-/// deleted, and is not hidden. The body of every other message is longer than [`DELETED`], and to ask
-/// for its length does not read it.
+/// deleted, or a friend request, that is not hidden. The body of every other message is longer than
+/// [`DELETED`], and to ask for its length does not read it.
 macro_rules! is_worthy {
     () => {
-        "e.kind = 1 AND NOT e.hidden AND length(e.body) > 2"
+        "e.kind IN (1, 41) AND NOT e.hidden AND length(e.body) > 2"
     };
 }
 pub(super) use is_worthy;
@@ -316,10 +329,29 @@ pub(super) fn stored_message(body: &[u8]) -> Result<Option<v1::Message>, StoreEr
             | Kind::InviteRevoked(_)
             | Kind::MemberJoined(_)
             | Kind::AccountChanged(_)
+            | Kind::FriendRequested(_)
+            | Kind::FriendshipChanged(_)
             | Kind::Hidden(_),
         )
         | None => None,
     })
+}
+
+/// For whom a stored event that devices are woken for is meant: as a message says, and a
+/// friend request for the other one of two.
+///
+/// # Errors
+///
+/// [`StoreError::Corrupt`] if the body cannot be decoded.
+pub(super) fn stored_address(kind: i64, body: &[u8]) -> Result<Option<v1::Message>, StoreError> {
+    if kind == i64::from(EventKind::FriendRequested.number()) {
+        let mentions_everybody = true;
+        return Ok(Some(v1::Message {
+            mentions_everybody,
+            ..v1::Message::default()
+        }));
+    }
+    stored_message(body)
 }
 
 /// What a stored message, or an edit of one, shows to a person; `None` if nothing: it
@@ -385,7 +417,7 @@ mod tests {
 
     #[test]
     fn a_kind_is_found_by_its_number() {
-        for number in (1..=8).chain([20, 30, 31, 50, 51, 52, 53, 54]) {
+        for number in (1..=8).chain([20, 30, 31, 41, 42, 50, 51, 52, 53, 54]) {
             let kind = EventKind::from_number(number).unwrap();
             assert_eq!(i64::from(kind.number()), number);
         }

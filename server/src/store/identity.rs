@@ -54,6 +54,9 @@ pub(super) fn destination(
             Target::User(name) => Some(direct_conversation(append.actor.user, find(name)?)),
         },
         Command::ChangeAccount { .. } => Some(account_log(append.actor.user)),
+        Command::ChangeFriendship { name, .. } => {
+            Some(direct_conversation(append.actor.user, find(name)?))
+        }
         Command::CreateGroup { .. } => Some(ConversationId::new(append.id.bytes())),
         Command::EditMessage { conversation, .. }
         | Command::DeleteMessage { conversation, .. }
@@ -119,6 +122,10 @@ pub(super) fn request_digest(conversation: ConversationId, command: &Command) ->
         Command::ChangeAccount { setting } => {
             context.update(b"account");
             context.update(&setting.encoded());
+        }
+        Command::ChangeFriendship { name: _, action } => {
+            context.update(b"friend");
+            context.update(&[action.number()]);
         }
         Command::CreateGroup { title, names } => {
             context.update(b"create");

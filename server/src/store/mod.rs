@@ -30,6 +30,7 @@ mod media;
 mod operators;
 mod people;
 pub mod postgres;
+mod presence;
 mod read;
 mod rules;
 mod seen;
@@ -54,6 +55,7 @@ pub use self::{
         Statistics,
     },
     people::PeopleStore,
+    presence::{Look, NODE_TIMEOUT_MS, Presence, PresenceStore},
     read::{
         ChangedDevice, Counts, HistoryPage, Membership, ReadLimit, ReadMark, Recency, SnapshotPage,
         SnapshotPlace, Stretch, UserMark, UserPage,
@@ -171,6 +173,7 @@ pub trait Store:
     + BroadcastStore
     + PeopleStore
     + MediaStore
+    + PresenceStore
     + Send
     + Sync
     + 'static

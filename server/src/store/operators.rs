@@ -103,12 +103,12 @@ impl AccountChange {
     }
 }
 
-/// A deleted user who is still a member of a group.
+/// A deleted user who is still a member of a group, or somebody's friend.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Departure {
     /// Who.
     pub user: UserId,
-    /// Which group.
+    /// Which group, or the direct conversation with the friend.
     pub conversation: ConversationId,
 }
 
@@ -198,8 +198,8 @@ pub trait OperatorStore {
         change: &AccountChange,
     ) -> Result<Option<Vec<DeviceId>>, StoreError>;
 
-    /// Deleted users who are still members of groups, in their order, at most `count`
-    /// behind `after`. The log takes a [`super::Command::LeaveGroup`] of theirs from
+    /// Deleted users who are still members of groups, or friends, or were asked or have
+    /// asked to be, in their order, at most `count` behind `after`. The log takes a [`super::Command::LeaveGroup`] of theirs from
     /// any device.
     async fn departures(
         &self,

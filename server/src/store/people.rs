@@ -39,6 +39,12 @@ pub trait PeopleStore {
         members_max: usize,
     ) -> Result<Vec<UserId>, StoreError>;
 
+    /// Whether these two are friends.
+    async fn are_friends(&self, user: UserId, other: UserId) -> Result<bool, StoreError>;
+
+    /// The user's friends: at most `count`.
+    async fn friends(&self, user: UserId, count: usize) -> Result<Vec<UserId>, StoreError>;
+
     /// Those with whom this user shares a conversation of at most so many members: at most
     /// `count`.
     async fn acquaintances(

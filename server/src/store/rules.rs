@@ -12,6 +12,7 @@
 
 mod account;
 mod bans;
+mod friends;
 mod groups;
 mod invites;
 mod media;
@@ -37,6 +38,7 @@ use magpie_protocol::{
 pub(super) use self::{
     account::change_account,
     bans::{ban, may_list},
+    friends::{Bond, Bonds, Changed, FriendPermit, Side, befriend, part},
     groups::{
         Count, Named, Said, add_members, create_group, each_once, leave, may_add, remove_member,
         update_group,
@@ -202,6 +204,8 @@ pub(super) enum Permit<'a> {
     Change(Joined, Seq, Change<'a>),
     /// See [`change_account`].
     ChangeAccount(Option<Place>, &'a Setting),
+    /// See [`FriendPermit`].
+    Friendship(FriendPermit<'a>),
     /// See [`create_group`].
     CreateGroup(&'a Title, &'a [UserName]),
     /// See [`add_members`].
@@ -222,7 +226,7 @@ pub(super) enum Permit<'a> {
 
 impl Permit<'_> {
     /// A message, of which a blocked sender's is hidden. Of a [`Self::Change`] see
-    /// [`is_hidden`].
+    /// [`is_hidden`]; what is done about a friendship is decided with it.
     pub(super) const fn says_something(&self) -> bool {
         matches!(self, Self::Post(..) | Self::BeginDirect(..))
     }
@@ -234,7 +238,7 @@ pub(super) fn permit<'a>(
     asked: &Asked,
     standing: &Standing,
 ) -> Result<Permit<'a>, Refusal> {
-    // For who is deleted the server acts, and leaves their groups.
+    // For who is deleted the server acts, and leaves their groups and friends.
     let is_departure = standing.is_deleted && matches!(append.command, Command::LeaveGroup { .. });
     if !standing.has_device && !is_departure {
         return Err(Refusal::DeviceRevoked);
@@ -277,9 +281,11 @@ pub(super) fn permit<'a>(
             false => change(*seq, Change::Unpin),
         },
         (Command::ChangeAccount { setting }, place) => {
-            let joined = place.map(|_| joined(standing)).transpose()?;
-            let place = joined.map(|joined| joined.place);
-            Ok(Permit::ChangeAccount(place, setting))
+            Ok(Permit::ChangeAccount(own(place, standing)?, setting))
+        }
+        (Command::ChangeFriendship { name, action }, place) => {
+            let permit = FriendPermit::Change(own(place, standing)?, name, *action);
+            Ok(Permit::Friendship(permit))
         }
         (Command::CreateGroup { title, names }, None) if !is_direct_shaped(asked.conversation) => {
             Ok(Permit::CreateGroup(title, names))
@@ -293,7 +299,7 @@ pub(super) fn permit<'a>(
         (Command::RemoveMember { name, .. }, _) => Ok(Permit::RemoveMember(group(standing)?, name)),
         (Command::Ban { name, banned, .. }, _) => Ok(Permit::Ban(group(standing)?, name, *banned)),
         (Command::Invite { deed, .. }, _) => Ok(Permit::Invite(invites::permit(*deed, standing)?)),
-        (Command::LeaveGroup { .. }, _) => Ok(Permit::Leave(group(standing)?)),
+        (Command::LeaveGroup { .. }, _) => permit_leave(standing, is_departure),
         (Command::UpdateGroup { update, .. }, _) => {
             Ok(Permit::UpdateGroup(group(standing)?, update))
         }
@@ -301,6 +307,21 @@ pub(super) fn permit<'a>(
             Ok(Permit::SetRole(group(standing)?, name, *role))
         }
     }
+}
+
+/// Who is deleted leaves friends, too.
+fn permit_leave<'a>(standing: &Standing, is_departure: bool) -> Result<Permit<'a>, Refusal> {
+    let Joined { place, .. } = joined(standing)?;
+    if is_departure && place.kind == ConversationKind::Direct {
+        return Ok(Permit::Friendship(FriendPermit::Part(place)));
+    }
+    Ok(Permit::Leave(group(standing)?))
+}
+
+/// A conversation that the actor's command makes if it is not there; they are a member if it is.
+fn own(place: Option<Place>, standing: &Standing) -> Result<Option<Place>, Refusal> {
+    let joined = place.map(|_| joined(standing)).transpose()?;
+    Ok(joined.map(|joined| joined.place))
 }
 
 /// The conversation of which the actor is a member.
@@ -408,10 +429,16 @@ pub(super) enum Aside {
     Notify(Option<ConversationId>, Notify),
     /// What others may know of the sender from now on.
     Person(Public),
+    /// The sender and this user stand so from now on: each of the two, if it changed.
+    Befriend(Arc<Person>, Changed),
     /// The sender blocks this user from now on, or does not any more.
     Block(UserId, bool),
+    /// Friends alone reach the sender from now on, or everybody does.
+    FriendsOnly(bool),
     /// Whether the sender hides their read receipts from now on.
     HideReceipts(bool),
+    /// Whether the sender hides their presence from now on.
+    HidePresence(bool),
 }
 
 /// What a user lets others know.

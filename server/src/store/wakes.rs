@@ -56,7 +56,7 @@ impl Attachment {
     }
 }
 
-/// An event for which devices may be woken: a message.
+/// An event for which devices may be woken: a message, or a friend request.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct WorthyEvent {
     /// Its place in the log.
@@ -69,6 +69,8 @@ pub struct WorthyEvent {
     pub sender: UserId,
     /// Milliseconds since 1970.
     pub committed_at_ms: i64,
+    /// It is a message.
+    pub is_message: bool,
 }
 
 /// Worthy events of a stretch of a shard.
@@ -102,6 +104,8 @@ pub struct Candidate {
     pub is_woken: bool,
     /// For what its user is woken in this conversation.
     pub level: NotifyLevel,
+    /// Messages here are requests to its user, who lets friends alone write.
+    pub is_request: bool,
 }
 
 /// Candidates, in the store's own order.
@@ -222,8 +226,9 @@ pub trait WakeStore {
         token: Option<&PushToken>,
     ) -> Result<bool, StoreError>;
 
-    /// These connections go: unless a newer one came, the device is away.
-    async fn detach(&self, gone: &[(DeviceId, Generation)]) -> Result<(), StoreError>;
+    /// These connections go: unless a newer one came, the device is away, and was there
+    /// until now if it was in the foreground.
+    async fn detach(&self, gone: &[(DeviceId, Generation)], at_ms: i64) -> Result<(), StoreError>;
 
     /// Takes the duty for a shard, for so long, or prolongs it: how far all that
     /// is owed is written down. `None` while another holder has it.

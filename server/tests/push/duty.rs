@@ -2,6 +2,7 @@
 
 mod moments;
 mod muted;
+mod requests;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 

@@ -17,22 +17,23 @@ use magpie_protocol::{
 use magpie_server::store::{
     Account, AccountChange, Addressed, AdminAct, Append, BeginUpload, Broadcast, BroadcastStore,
     CandidatePage, CandidatePlace, Committed, Confirm, Connect, CreateUser, Departure, Device,
-    DeviceLine, DueSync, DueWake, Generation, HistoryPage, InviteHash, LogState, MarkRead, Marked,
-    MediaStore, Membership, NewBlob, NewBroadcast, NewDevice, NewReport, NewUpload, NewWake,
-    OperatorStore, Part, PeopleStore, Positions, Preview, PutDevice, ReadLimit, Recipient, Refusal,
-    Report, Schedule, Shard, SharedStore, SnapshotPage, SnapshotPlace, Statistics, Store,
-    StoreError, StoredMedia, Stretch, SyncStore, Trash, Upload, UploadBounds, UserPage, WakeStore,
-    WorthyStretch,
+    DeviceLine, DueSync, DueWake, Generation, HistoryPage, InviteHash, LogState, Look, MarkRead,
+    Marked, MediaStore, Membership, NewBlob, NewBroadcast, NewDevice, NewReport, NewUpload,
+    NewWake, OperatorStore, Part, PeopleStore, Positions, Presence, PresenceStore, Preview,
+    PutDevice, ReadLimit, Recipient, Refusal, Report, Schedule, Shard, SharedStore, SnapshotPage,
+    SnapshotPlace, Statistics, Store, StoreError, StoredMedia, Stretch, SyncStore, Trash, Upload,
+    UploadBounds, UserPage, WakeStore, WorthyStretch,
 };
 use tokio::sync::RwLock;
 
 /// What is asked all the time, and behind everybody's back.
-const BY_ITSELF: [&str; 10] = [
+const BY_ITSELF: [&str; 11] = [
     "state",
     "stretch",
     "connect",
     "confirm",
     "detach",
+    "keep_node",
     "departures",
     "silent",
     "broadcasts",
@@ -185,7 +186,7 @@ pass_on! {
     set_push(device: DeviceId, address: &PushAddress, look_at_ms: i64) -> ();
     push_address(device: DeviceId) -> Option<PushAddress>;
     clear_push(device: DeviceId, token: Option<&PushToken>) -> bool;
-    detach(gone: &[(DeviceId, Generation)]) -> ();
+    detach(gone: &[(DeviceId, Generation)], at_ms: i64) -> ();
     lease_wakes(shard: Shard, holder: u64, for_ms: i64) -> Option<Position>;
     advance_wakes(shard: Shard, holder: u64, to: Position) -> bool;
     worthy_events(after: Position, count: usize) -> WorthyStretch;
@@ -202,7 +203,16 @@ pass_on! {
     profiles(user: UserId, known: &[KnownProfile]) -> Vec<v1::UserProfile>;
     find_users(user: UserId, by: &FindUsers) -> Vec<v1::UserProfile>;
     companions(user: UserId, conversation: ConversationId, members_max: usize) -> Vec<UserId>;
+    are_friends(user: UserId, other: UserId) -> bool;
+    friends(user: UserId, count: usize) -> Vec<UserId>;
     acquaintances(user: UserId, members_max: usize, count: usize) -> Vec<UserId>;
+}
+
+pass_on! {
+    PresenceStore {}
+    begin_node(at_ms: i64) -> ();
+    keep_node(at_ms: i64) -> bool;
+    presences(looks: &[Look], now_ms: i64) -> Vec<Option<Presence>>;
 }
 
 pass_on! {

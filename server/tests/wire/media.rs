@@ -24,8 +24,9 @@ use tokio::{
 use tokio_rustls::client::TlsStream;
 
 use crate::{
-    peer::{Device, PATIENCE, Peer, World, connector, hello, register},
+    peer::{Device, PATIENCE, Peer, World, hello, register},
     process::Server,
+    trust::connector,
 };
 
 /// A server, in this process or another.

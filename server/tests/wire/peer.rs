@@ -1,12 +1,7 @@
 //! A server of its own for each test, and peers that say exactly what they are
 //! told to.
 
-use std::{
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use magpie_protocol::{
@@ -23,15 +18,17 @@ use magpie_server::{
     store::{SharedStore, embedded},
     tls::{self, Source},
 };
-use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
-use rustls_pki_types::{CertificateDer, ServerName, pem::PemObject as _};
+use rustls::SupportedProtocolVersion;
+use rustls_pki_types::ServerName;
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
     time::timeout,
 };
-use tokio_rustls::{TlsConnector, client::TlsStream};
+use tokio_rustls::client::TlsStream;
+
+use crate::trust::connector;
 
 /// Longer than anything should take; reached only by a failing test.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -44,6 +41,7 @@ pub(crate) struct World {
     pub(crate) address: SocketAddr,
     pub(crate) store: SharedStore,
     limits: Limits,
+    clock: Clock,
     dir: TempDir,
 }
 
@@ -63,13 +61,14 @@ impl World {
     /// A server with these limits.
     pub(crate) async fn with(limits: Limits) -> Self {
         let dir = TempDir::new().unwrap();
-        Self::start_in(dir, limits).await
+        Self::start_in(dir, limits, Clock::start()).await
     }
 
-    async fn start_in(dir: TempDir, limits: Limits) -> Self {
+    async fn start_in(dir: TempDir, limits: Limits, clock: Clock) -> Self {
         let key = Random::system().bytes().unwrap();
         let store = embedded::open(dir.path(), Blocking::Pool, key).unwrap();
-        Self::start_with(dir, store, limits).await.unwrap()
+        let started = Self::start_at(dir, store, limits, clock).await;
+        started.unwrap()
     }
 
     /// A server on this store; its other files are in `dir`.
@@ -83,6 +82,20 @@ impl World {
         store: SharedStore,
         limits: Limits,
     ) -> Result<Self, StartError> {
+        Self::start_at(dir, store, limits, Clock::start()).await
+    }
+
+    /// A server whose time is this.
+    pub(crate) async fn at(clock: Clock) -> Self {
+        Self::start_in(TempDir::new().unwrap(), Limits::default(), clock).await
+    }
+
+    pub(crate) async fn start_at(
+        dir: TempDir,
+        store: SharedStore,
+        limits: Limits,
+        clock: Clock,
+    ) -> Result<Self, StartError> {
         let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = listener.local_addr().unwrap();
         let source = Source::Development {
@@ -92,7 +105,7 @@ impl World {
         let ground = Ground {
             store: Arc::clone(&store),
             tls: tls::load(&source).unwrap(),
-            clock: Clock::start(),
+            clock,
             random: Random::system(),
             blocking: Blocking::Pool,
             data_dir: Some(dir.path().to_owned()),
@@ -106,6 +119,7 @@ impl World {
             address,
             store,
             limits,
+            clock,
             dir,
         })
     }
@@ -137,12 +151,13 @@ impl World {
             node,
             store,
             limits,
+            clock,
             dir,
             ..
         } = self;
         node.drain().await;
         drop(store);
-        Self::start_in(dir, limits).await
+        Self::start_in(dir, limits, clock).await
     }
 
     pub(crate) async fn tls(
@@ -182,25 +197,6 @@ impl World {
         let pages = peer.caught_up().await;
         (peer, pages)
     }
-}
-
-/// What makes TLS connections to a server that this authority vouches for.
-pub(crate) fn connector(
-    ca: &Path,
-    alpn: &[&[u8]],
-    versions: &[&'static SupportedProtocolVersion],
-) -> TlsConnector {
-    let mut roots = RootCertStore::empty();
-    roots
-        .add(CertificateDer::from_pem_file(ca).unwrap())
-        .unwrap();
-    let mut config = ClientConfig::builder_with_provider(tls::provider())
-        .with_protocol_versions(versions)
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    config.alpn_protocols = alpn.iter().map(|it| it.to_vec()).collect();
-    TlsConnector::from(Arc::new(config))
 }
 
 pub(crate) fn fresh_id() -> Bytes {
@@ -482,6 +478,7 @@ impl Peer {
                 server_frame::Body::MediaToken(it) => it.in_reply_to,
                 server_frame::Body::MediaUrls(it) => it.in_reply_to,
                 server_frame::Body::Profiles(it) => it.in_reply_to,
+                server_frame::Body::Presences(it) => it.in_reply_to,
                 server_frame::Body::Page(_) | server_frame::Body::ProfileChanged(_) => continue,
                 other => panic!("not an answer: {other:?}"),
             };

@@ -41,7 +41,7 @@ fn find(by: By) -> client_frame::Body {
 }
 
 /// The next hint of one kind.
-async fn hint<T>(peer: &mut Peer, taken: impl Fn(server_frame::Body) -> Option<T>) -> T {
+pub(crate) async fn hint<T>(peer: &mut Peer, taken: impl Fn(server_frame::Body) -> Option<T>) -> T {
     loop {
         let frame = peer.next().await.expect("the server closed");
         if let Some(hint) = frame.body.and_then(&taken) {

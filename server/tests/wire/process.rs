@@ -31,8 +31,9 @@ use tokio::{
     time::timeout,
 };
 
-use crate::peer::{
-    Device, PATIENCE, Peer, all_events, connector, fresh_id, hello, register, text_to, texts,
+use crate::{
+    peer::{Device, PATIENCE, Peer, all_events, fresh_id, hello, register, text_to, texts},
+    trust::connector,
 };
 
 /// As many connections as a reload must leave alone.

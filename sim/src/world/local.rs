@@ -292,7 +292,8 @@ impl Local {
             | Answer::MediaToken(_)
             | Answer::MediaUrls(_)
             | Answer::Devices(_)
-            | Answer::Profiles(_) => {}
+            | Answer::Profiles(_)
+            | Answer::Presences(_) => {}
         }
         Ok(None)
     }

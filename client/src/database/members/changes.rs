@@ -50,6 +50,8 @@ impl Change {
             | Kind::InviteCreated(_)
             | Kind::InviteRevoked(_)
             | Kind::AccountChanged(_)
+            | Kind::FriendRequested(_)
+            | Kind::FriendshipChanged(_)
             | Kind::Hidden(_) => return None,
             Kind::GroupCreated(it) => Self::Created {
                 title: it.title.clone(),

@@ -208,3 +208,28 @@ fn read_marks_wait_behind_hidden_receipts() {
     device.page(page(2, vec![shown]));
     assert!(!device.database.hides_receipts().unwrap());
 }
+
+/// Whoever signs in there next finds nothing of the one before.
+#[test]
+fn what_is_forgotten_is_nowhere() {
+    let mut device = device();
+    let one = page(1, vec![set(1, &mute(NotifyLevel::None))]);
+    device.page(one);
+    device.page(events([1]));
+    device.set(hide(1));
+    device.database.forget().unwrap();
+    let connection = &device.database.connection;
+    let tables: Vec<String> = connection
+        .prepare("SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'")
+        .unwrap()
+        .query_map([], |row| row.get(0))
+        .unwrap()
+        .collect::<Result<_, _>>()
+        .unwrap();
+    assert!(tables.len() > 10, "{tables:?}");
+    for table in tables {
+        let count = format!("SELECT count(*) FROM {table}");
+        let count: i64 = connection.query_row(&count, [], |row| row.get(0)).unwrap();
+        assert_eq!(count, 0, "{table}");
+    }
+}

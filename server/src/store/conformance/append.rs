@@ -278,5 +278,5 @@ pub(in crate::store) async fn nobody_is_not_found(world: World) {
     if let crate::store::Command::CreateGroup { names, .. } = &mut group.command {
         names.push(UserName::parse("nobody").unwrap());
     }
-    assert_eq!(world.refuse(group).await, Refusal::NotFound);
+    assert_eq!(world.refuse(group).await, Refusal::NotAddable);
 }

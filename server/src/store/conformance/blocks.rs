@@ -35,7 +35,7 @@ pub(in crate::store) async fn unblock(world: &World, by: &Player, whom: &Player)
 
 /// What a reader gets of an event: `None` of what is hidden from them, of which nothing
 /// but its place is told.
-fn got(event: &LogEvent, reader: &Player) -> Option<Kind> {
+pub(super) fn got(event: &LogEvent, reader: &Player) -> Option<Kind> {
     let event = v1::Event::decode(event.encoded_for(reader.id())).unwrap();
     let content = event.content.clone().unwrap().kind.unwrap();
     if content != Kind::Hidden(v1::Hidden {}) {
@@ -52,7 +52,7 @@ fn got(event: &LogEvent, reader: &Player) -> Option<Kind> {
 }
 
 /// The places of what a user is shown of a conversation.
-async fn shown(world: &World, of: &Player, conversation: ConversationId) -> Vec<u64> {
+pub(super) async fn shown(world: &World, of: &Player, conversation: ConversationId) -> Vec<u64> {
     let page = world.all(of, conversation).await;
     let shown = page.events.iter().filter(|it| got(it, of).is_some());
     shown.map(|event| event.seq.get()).collect()

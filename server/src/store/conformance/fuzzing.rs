@@ -3,12 +3,12 @@
 
 use std::path::Path;
 
-use magpie_protocol::role::Role;
+use magpie_protocol::{friendship::FriendAction, role::Role};
 
 use super::model::{self, History, Step};
 use crate::{clock::Blocking, store::embedded};
 
-/// Somebody (of four) does one of ten things with somebody, or in one of the
+/// Somebody (of four) does one of eleven things with somebody, or in one of the
 /// groups that were made.
 pub type Deed = (u8, u8, u8, u8);
 
@@ -23,7 +23,7 @@ pub fn compare(directory: &Path, batches: &[Vec<Deed>], count: u8, since: u8, at
     let step = |&(who, what, whom, group): &Deed| {
         let (seq, deed) = (u64::from(whom / 4 % 16), usize::from(group / 3 % 4));
         let (whom, group) = (usize::from(whom % 4), usize::from(group % 3));
-        let step = match what % 10 {
+        let step = match what % 11 {
             0 => Step::Write { to: whom },
             1 => Step::WriteToGroup { group },
             2 => Step::Create { with: whom },
@@ -36,6 +36,10 @@ pub fn compare(directory: &Path, batches: &[Vec<Deed>], count: u8, since: u8, at
                 role: Role::ALL[deed % 3],
             },
             7 => Step::Set,
+            10 => Step::Befriend {
+                whom,
+                action: FriendAction::ALL[deed],
+            },
             9 => Step::Block {
                 whom,
                 blocked: group == 0,

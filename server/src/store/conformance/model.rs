@@ -4,11 +4,13 @@
 mod blocks;
 mod changes;
 mod compare;
+mod friends;
 mod roles;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use magpie_protocol::{
+    friendship::FriendAction,
     id::{ConversationId, UserId},
     role::Role,
     setting::Setting,
@@ -58,6 +60,10 @@ pub(in crate::store) enum Step {
         role: Role,
     },
     Set,
+    Befriend {
+        whom: usize,
+        action: FriendAction,
+    },
     Block {
         whom: usize,
         blocked: bool,
@@ -74,6 +80,9 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (0..4_usize, 0..3_usize).prop_map(|(who, group)| Step::Remove { who, group }),
         1 => (0..3_usize).prop_map(|group| Step::Leave { group }),
         1 => Just(Step::Set),
+        6 => (0..4_usize, 0..4_usize).prop_map(|(whom, action)| {
+            Step::Befriend { whom, action: FriendAction::ALL[action] }
+        }),
         3 => (0..4_usize, any::<bool>()).prop_map(|(whom, blocked)| Step::Block { whom, blocked }),
         7 => (0..7_usize, 1..9_u64, 0..4_usize).prop_map(|(group, seq, deed)| {
             Step::Change { group, seq, deed: Deed::ALL[deed] }
@@ -133,6 +142,7 @@ pub(in crate::store) async fn compare(opened: Opened, history: &History) {
         model.compare_history(player, *count).await;
         model.compare_counts(player).await;
         model.compare_roles(player).await;
+        model.compare_friends(player).await;
     }
 }
 
@@ -220,6 +230,10 @@ impl Model {
                 0..3 => deed.command(group(number)?, seq),
                 _ => deed.command(self.direct(by, number % 4), seq),
             },
+            Step::Befriend { whom, action } => Command::ChangeFriendship {
+                name: self.players[whom].name(),
+                action,
+            },
             Step::Block { whom, blocked } => Command::ChangeAccount {
                 setting: Setting::Block {
                     user: self.players[whom].id(),
@@ -278,6 +292,9 @@ impl Model {
             }
             Command::ChangeAccount { setting } => {
                 !matches!(setting, Setting::Block { user, .. } if *user == actor)
+            }
+            Command::ChangeFriendship { name, action } => {
+                self.may_befriend(actor, id_of(name), *action)
             }
             Command::CreateGroup { .. } => true,
             Command::AddMembers {

@@ -47,6 +47,13 @@ macro_rules! suite {
                 acquaintances_share_a_small_conversation
                 companions_are_told_to_who_may_write_there
             }
+            presence {
+                friends_see_when_the_other_is_there
+                presence_is_told_to_whom_its_user_writes
+                hidden_presence_is_told_to_nobody_and_of_nobody
+                it_is_kept_when_somebody_was_last_there
+                devices_were_there_until_their_node_ended
+            }
             receipts {
                 hidden_receipts_are_told_to_nobody
                 who_hides_receipts_is_told_nobodys
@@ -167,6 +174,19 @@ macro_rules! suite {
                 what_takes_back_what_was_seen_is_seen
                 nobody_is_woken_by_whom_they_block
                 who_is_blocked_learns_not_how_far_the_other_has_come
+            }
+            friends {
+                two_are_friends_when_both_want_it
+                who_asks_whom_has_asked_them_accepts
+                nobody_is_asked_more_than_three_times
+                who_is_blocked_asks_in_vain_and_is_not_told
+                a_friend_request_wakes
+                who_is_deleted_is_nobodys_friend
+            }
+            privacy {
+                a_message_of_a_stranger_is_a_request
+                a_request_is_no_reason_to_try_a_wake_again
+                strangers_add_nobody_who_lets_friends_alone
             }
             pages {
                 a_page_describes_what_begins_in_it

@@ -135,7 +135,7 @@ pub(in crate::store) async fn who_shows_nothing_of_what_was_read_is_not_told(wor
     scene
         .world
         .store
-        .detach(&[(scene.phone, scene.generation)])
+        .detach(&[(scene.phone, scene.generation)], NOON)
         .await
         .unwrap();
     scene.read(scene.seq, NOON).await;
@@ -183,7 +183,7 @@ pub(in crate::store) async fn who_is_connected_or_is_woken_anyway_is_told_later(
     scene
         .world
         .store
-        .detach(&[(scene.phone, scene.generation)])
+        .detach(&[(scene.phone, scene.generation)], NOON)
         .await
         .unwrap();
     assert!(!scene.is_told(NOON + SYNC_PAUSE_MS - 1).await);
@@ -249,7 +249,7 @@ pub(in crate::store) async fn who_was_woken_because_the_cursor_fell_is_told(worl
     )
     .await;
     let gone = [(scene.phone, scene.generation)];
-    scene.world.store.detach(&gone).await.unwrap();
+    scene.world.store.detach(&gone, NOON).await.unwrap();
     assert_eq!(due(&scene.world, LATER).await.len(), 1);
     scene.store_all().await;
     scene.read(scene.seq, LATER).await;

@@ -433,9 +433,9 @@ pub(in crate::store) async fn the_newest_connection_says_how_a_device_is_there(w
     let older = attach_anew(&world, phone, Attachment::Background).await;
     assert_eq!(attachment().await, Attachment::Background);
     let newer = attach_anew(&world, phone, Attachment::Foreground).await;
-    world.store.detach(&[(phone, older)]).await.unwrap();
+    world.store.detach(&[(phone, older)], NOON).await.unwrap();
     assert_eq!(attachment().await, Attachment::Foreground);
-    world.store.detach(&[(phone, newer)]).await.unwrap();
+    world.store.detach(&[(phone, newer)], NOON).await.unwrap();
     assert_eq!(attachment().await, Attachment::Away);
 }
 

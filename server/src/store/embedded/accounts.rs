@@ -37,15 +37,22 @@ const REVOKE_DEVICE: &str = "
 const FORGET_PUSH_ADDRESS: &str = "
     DELETE FROM push_addresses WHERE device = (SELECT key FROM devices WHERE device_id = ?1)";
 
-/// Sets a device's cursor, also downwards, and fences its older connections.
+/// Sets a device's cursor, also downwards, and fences its older connections. One that was in
+/// the foreground on this node was so until now.
 const CONNECT_DEVICE: &str = "
-    INSERT INTO cursors (device, generation, cursor, last_seen_at_ms, attachment)
-    SELECT key, 1, ?2, ?3, ?4 FROM devices WHERE device_id = ?1 AND NOT is_revoked
+    INSERT INTO cursors
+           (device, generation, cursor, last_seen_at_ms, attachment, present_at_ms, node)
+    SELECT key, 1, ?2, ?3, ?4, CASE WHEN ?4 = 2 THEN ?3 END, ?5
+      FROM devices WHERE device_id = ?1 AND NOT is_revoked
     ON CONFLICT (device) DO UPDATE
        SET generation = generation + 1,
            cursor = excluded.cursor,
            last_seen_at_ms = excluded.last_seen_at_ms,
-           attachment = excluded.attachment
+           attachment = excluded.attachment,
+           present_at_ms =
+               CASE WHEN excluded.attachment = 2 OR (attachment = 2 AND node = excluded.node)
+                    THEN excluded.last_seen_at_ms ELSE present_at_ms END,
+           node = excluded.node
     RETURNING generation";
 
 /// A device whose cursor falls is looked at in a while: what it has lost may lie
@@ -300,6 +307,7 @@ pub(super) fn revoke_device(
 pub(super) fn connect(
     writer: &mut Writer,
     hellos: &[Connect],
+    node: i64,
 ) -> Result<Vec<Option<Generation>>, StoreError> {
     writer.transaction(|connection, _caches| {
         let mut look = connection.prepare_cached(LOOK_IF_LOWERED)?;
@@ -313,7 +321,8 @@ pub(super) fn connect(
                 looked_at.execute([hello.device.bytes()])?;
             }
             let attachment = hello.attachment.number();
-            let params = params![hello.device.bytes(), cursor, hello.at_ms, attachment];
+            let device = hello.device.bytes();
+            let params = params![device, cursor, hello.at_ms, attachment, node];
             let generation = statement.query_row(params, |row| row.get(0)).optional()?;
             Ok(generation.map(|generation| Generation(unsigned(generation))))
         });

@@ -9,8 +9,8 @@ use super::{bans, blocks, invites, log::Log, rows, writer::Writer};
 use crate::store::{
     Append, Committed, Outcome, Refusal, StoreError,
     rules::{
-        self, Asked, Change, Effect, InvitePermit, Joined, Named, Permit, Person, Place, Reacted,
-        Standing,
+        self, Asked, Change, Effect, FriendPermit, InvitePermit, Joined, Named, Permit, Person,
+        Place, Reacted, Standing,
     },
 };
 
@@ -173,20 +173,17 @@ impl Log<'_> {
                 rules::change((joined, seq), change, sender, facts, self.committed_at_ms)?
             }
             Permit::ChangeAccount(place, setting) => self.decide_setting(place, sender, setting)?,
+            Permit::Friendship(permit) => {
+                return self.decide_friendship(permit, sender, is_blocked);
+            }
             Permit::CreateGroup(title, names) => {
                 let people = self.people(names)?;
-                rules::create_group(sender, title, people, self.members_max)?
+                let closed = self.closed(sender, &people)?;
+                rules::create_group(sender, title, people, &closed, self.members_max)?
             }
             Permit::AddMembers(place, names) => {
                 let people = self.people(names)?;
-                let mut named = Named::default();
-                for person in &people {
-                    if self.role(place, person)?.is_some() {
-                        named.present.insert(person.key);
-                    } else if bans::is_banned(self.connection, place, person)? {
-                        named.banned.insert(person.key);
-                    }
-                }
+                let named = self.find_named(place, sender, &people)?;
                 rules::add_members(place, people, &named, self.count(place)?)?
             }
             Permit::RemoveMember(joined, name) => {
@@ -213,6 +210,48 @@ impl Log<'_> {
             }
         };
         Ok((effect, hidden))
+    }
+
+    /// With whether the event is hidden from the other one.
+    fn decide_friendship(
+        &mut self,
+        permit: FriendPermit<'_>,
+        sender: &Arc<Person>,
+        is_blocked: bool,
+    ) -> Result<(Effect, bool), Stop> {
+        Ok(match permit {
+            FriendPermit::Change(place, peer, action) => {
+                let peer = self.caches.named(self.connection, peer)?;
+                let pair = (sender, peer.ok_or(Refusal::NotFound)?);
+                let bonds = self.bonds(place, sender)?;
+                rules::befriend(place, pair, action, bonds, is_blocked)?
+            }
+            FriendPermit::Part(place) => {
+                let peer = self.peer(place, sender)?.ok_or(Refusal::NotFound)?;
+                rules::part(place, peer, self.bonds(Some(place), sender)?)?
+            }
+        })
+    }
+
+    /// What must be known of people who are to be added.
+    fn find_named(
+        &mut self,
+        place: Place,
+        sender: &Person,
+        people: &[Arc<Person>],
+    ) -> Result<Named, StoreError> {
+        let mut named = Named {
+            closed: self.closed(sender, people)?,
+            ..Named::default()
+        };
+        for person in people {
+            if self.role(place, person)?.is_some() {
+                named.present.insert(person.key);
+            } else if bans::is_banned(self.connection, place, person)? {
+                named.banned.insert(person.key);
+            }
+        }
+        Ok(named)
     }
 
     fn decide_invite(&self, permit: InvitePermit, sender: &Arc<Person>) -> Result<Effect, Stop> {

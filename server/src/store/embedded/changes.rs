@@ -9,10 +9,9 @@ use magpie_protocol::{
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
-    blocks, invites,
+    blocks, friends, invites,
     log::Log,
-    notify::SET_NOTIFY,
-    people, receipts,
+    notify, people, presence, privacy, receipts,
     rows::{OPEN_END, signed, unsigned},
     uses,
 };
@@ -163,6 +162,24 @@ impl Log<'_> {
     }
 }
 
+/// Blanks a message and its edits; nothing stands at it any more.
+fn delete(
+    connection: &Connection,
+    (conversation, seq): (i64, Seq),
+    now_ms: i64,
+) -> Result<(), StoreError> {
+    let at = signed(seq.get());
+    let mut blank = connection.prepare_cached(BLANK_MESSAGE)?;
+    blank.execute(params![conversation, at, DELETED])?;
+    let mut blank = connection.prepare_cached(BLANK_EDITS)?;
+    blank.execute(params![conversation, at, deleted_edit(seq)])?;
+    for forget in [FORGET_REACTIONS, DELETE_PIN] {
+        let mut forget = connection.prepare_cached(forget)?;
+        forget.execute(params![conversation, at])?;
+    }
+    uses::forget(connection, (conversation, at), now_ms)
+}
+
 /// Writes what goes with the event at `by`.
 pub(super) fn write(
     connection: &Connection,
@@ -178,18 +195,7 @@ pub(super) fn write(
             let mut insert = connection.prepare_cached(INSERT_EDIT)?;
             insert.execute(params![key, signed(seq.get()), by, hidden])?;
         }
-        Aside::Delete(seq) => {
-            let at = signed(seq.get());
-            let mut blank = connection.prepare_cached(BLANK_MESSAGE)?;
-            blank.execute(params![key, at, DELETED])?;
-            let mut blank = connection.prepare_cached(BLANK_EDITS)?;
-            blank.execute(params![key, at, deleted_edit(seq)])?;
-            for forget in [FORGET_REACTIONS, DELETE_PIN] {
-                let mut forget = connection.prepare_cached(forget)?;
-                forget.execute(params![key, at])?;
-            }
-            uses::forget(connection, (key, at), now_ms)?;
-        }
+        Aside::Delete(seq) => delete(connection, (key, seq), now_ms)?,
         Aside::Ban(person) => {
             let mut insert = connection.prepare_cached(INSERT_BAN)?;
             insert.execute(params![key, person.key, by])?;
@@ -221,16 +227,16 @@ pub(super) fn write(
             let params = params![key, signed(seq.get()), emoji, sender.key, by, OPEN_END];
             end.execute(params)?;
         }
+        Aside::Befriend(peer, changed) => {
+            friends::set(connection, (key, by), (sender, &peer), &changed)?;
+        }
         Aside::Block(user, blocked) => blocks::set(connection, sender, user, blocked)?,
         Aside::Attach(media) => uses::add(connection, (key, by), &media)?,
-        Aside::Notify(conversation, notify) => {
-            let of = conversation.map_or_else(Vec::new, |id| id.bytes().to_vec());
-            let until_ms = notify.until_ms.unwrap_or(0);
-            let mut set = connection.prepare_cached(SET_NOTIFY)?;
-            set.execute(params![sender.key, of, notify.level.number(), until_ms])?;
-        }
+        Aside::Notify(of, it) => notify::set(connection, sender.key, of, it)?,
         Aside::Person(said) => people::write(connection, sender, (by, now_ms), &said)?,
+        Aside::FriendsOnly(friends) => privacy::set(connection, sender.key, friends)?,
         Aside::HideReceipts(hidden) => receipts::set(connection, sender.key, hidden)?,
+        Aside::HidePresence(hidden) => presence::set(connection, sender.key, hidden)?,
     }
     Ok(())
 }

@@ -12,7 +12,7 @@ use prost::Message as _;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{
-    counts,
+    counts, friends,
     receipts::read_seq_told,
     rows::{self, OPEN_END, conversation_head, member_count, signed, unsigned},
     writer::Writer,
@@ -124,7 +124,11 @@ pub(super) fn describe(
                 };
                 Ok((row.get(1)?, now))
             })?;
-    let kind = ConversationKind::from_number(kind)?.to_wire();
+    let kind = ConversationKind::from_number(kind)?;
+    let (bond, friendship_seq, answered) = match kind {
+        ConversationKind::Direct => friends::described(connection, interval.conversation, user)?,
+        ConversationKind::Group | ConversationKind::Account => Default::default(),
+    };
     let head = interval.last_seq(connection)?;
     let (last_seq, member_count, said) = if interval.is_open() {
         let now = v1::Conversation {
@@ -155,7 +159,7 @@ pub(super) fn describe(
         Vec::new()
     };
     Ok(v1::Conversation {
-        kind: kind.into(),
+        kind: kind.to_wire().into(),
         members,
         first_seq: unsigned(history_seq(connection, user, interval)?),
         joined_seq: unsigned(interval.from_seq),
@@ -165,6 +169,9 @@ pub(super) fn describe(
         member_count,
         counts: Some(upto(head)?.to_wire()),
         read_counts: Some(upto(read)?.to_wire()),
+        friendship: bond.told().number().into(),
+        friendship_seq,
+        answered,
         ..said
     })
 }

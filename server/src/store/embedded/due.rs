@@ -8,6 +8,7 @@ use super::{
     describe::{Interval, Places},
     notify::is_muted,
     pages::is_far,
+    privacy::is_request,
     rows::{OPEN_END, conversation_head, log_head, unsigned},
     wakes::{FORGET_WAKE, NOTIFIED, wake},
 };
@@ -21,7 +22,7 @@ use crate::store::{
 const PULL_FORWARD: &str = "UPDATE wakes SET due_at_ms = ?1 WHERE due_at_ms > ?2";
 
 /// Wakes that are due, whether they have nowhere to go, whether they are answered, and
-/// whether what they are for is muted by now, or its sender blocked.
+/// whether what they are for is muted by now, or its sender blocked, or a request.
 const FIND_DUE: &str = concat!(
     "SELECT w.device, d.device_id, d.user, w.tries, w.position, c.cursor,
            d.is_revoked OR p.device IS NULL,
@@ -29,6 +30,8 @@ const FIND_DUE: &str = concat!(
     is_muted!("d.user", "e.conversation", "?1"),
     " OR ",
     is_blocked!("d.user", "e.sender"),
+    " OR e.kind = 1 AND ",
+    is_request!("d.user", "e.conversation"),
     ")) FROM wakes w
       JOIN devices d ON d.key = w.device
       JOIN cursors c ON c.device = w.device
@@ -52,6 +55,9 @@ pub(super) const FIND_NEXT: &str = concat!(
     is_blocked!("m.user", "e.sender"),
     " AND ",
     is_worthy!(),
+    " AND NOT (e.kind = 1 AND ",
+    is_request!("m.user", "m.conversation"),
+    ")",
     " ORDER BY e.position LIMIT 1"
 );
 
@@ -71,6 +77,9 @@ pub(super) const FIND_NEXT_IN: &str = concat!(
     is_blocked!("?1", "e.sender"),
     " AND ",
     is_worthy!(),
+    " AND NOT (e.kind = 1 AND ",
+    is_request!("?1", "?2"),
+    ")",
     ") ORDER BY e.seq LIMIT 1"
 );
 

@@ -16,6 +16,7 @@ mod checkpoint;
 mod counts;
 mod describe;
 mod due;
+mod friends;
 mod history;
 mod invites;
 mod log;
@@ -27,7 +28,9 @@ mod open;
 mod operators;
 mod pages;
 mod people;
+mod presence;
 mod previews;
+mod privacy;
 mod readers;
 mod receipts;
 mod rows;
@@ -46,7 +49,7 @@ use std::{
     fs::File,
     sync::{
         Arc,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicI64, AtomicU32, Ordering},
     },
 };
 
@@ -79,6 +82,8 @@ pub struct Embedded {
     seen: Seen,
     /// Members that a group may have.
     members_max: AtomicU32,
+    /// The number of this node; 0 before it has one.
+    node: AtomicI64,
     ahead: Arc<Ahead>,
 }
 
@@ -213,7 +218,8 @@ impl Store for Embedded {
 
     async fn connect(&self, hellos: &[Connect]) -> Result<Vec<Option<Generation>>, StoreError> {
         let hellos = hellos.to_vec();
-        self.write(move |writer| accounts::connect(writer, &hellos))
+        let node = self.node.load(Ordering::Relaxed);
+        self.write(move |writer| accounts::connect(writer, &hellos, node))
             .await
     }
 

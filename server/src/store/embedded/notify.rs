@@ -1,18 +1,33 @@
 //! For what users are woken, as they have set it.
 
-use magpie_protocol::{id::UserId, seq::Position};
+use magpie_protocol::{
+    id::{ConversationId, UserId},
+    seq::Position,
+    setting::Notify,
+};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::rows::signed;
-use crate::store::{
-    Addressed, StoreError,
-    event::{EventKind, stored_message},
-};
+use crate::store::{Addressed, StoreError, event::stored_address};
 
-pub(super) const SET_NOTIFY: &str = "
+const SET_NOTIFY: &str = "
     INSERT INTO notify (user, conversation_id, level, until_ms) VALUES (?1, ?2, ?3, ?4)
     ON CONFLICT (user, conversation_id) DO UPDATE
        SET level = excluded.level, until_ms = excluded.until_ms";
+
+/// For what a user is woken from now on, in a conversation or in all.
+pub(super) fn set(
+    connection: &Connection,
+    user: i64,
+    conversation: Option<ConversationId>,
+    notify: Notify,
+) -> Result<(), StoreError> {
+    let of = conversation.map_or_else(Vec::new, |id| id.bytes().to_vec());
+    let until_ms = notify.until_ms.unwrap_or(0);
+    let mut set = connection.prepare_cached(SET_NOTIFY)?;
+    set.execute(params![user, of, notify.level.number(), until_ms])?;
+    Ok(())
+}
 
 /// The level of a user in a conversation (its id) at a time.
 macro_rules! notify_level {
@@ -47,7 +62,7 @@ macro_rules! is_muted {
 pub(super) use {is_muted, notify_level};
 
 const FIND_BODY: &str = "
-    SELECT conversation, body FROM events WHERE position = ?1 AND kind = ?2";
+    SELECT conversation, body, kind FROM events WHERE position = ?1 AND kind IN (1, 41)";
 
 const FIND_SENDER: &str = "
     SELECT u.user_id FROM events e JOIN users u ON u.key = e.sender
@@ -57,14 +72,13 @@ pub(super) fn addressed(
     connection: &Connection,
     positions: &[Position],
 ) -> Result<Vec<Addressed>, StoreError> {
-    let kind = EventKind::Message.number();
     let mut statement = connection.prepare_cached(FIND_BODY)?;
     let mut found = Vec::new();
     for position in positions {
-        let mut rows = statement.query(params![signed(position.get()), kind])?;
+        let mut rows = statement.query([signed(position.get())])?;
         let Some(row) = rows.next()? else { continue };
         let (conversation, body): (i64, Vec<u8>) = (row.get(0)?, row.get(1)?);
-        let Some(message) = stored_message(&body)? else {
+        let Some(message) = stored_address(row.get(2)?, &body)? else {
             continue;
         };
         let answered = connection

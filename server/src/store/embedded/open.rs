@@ -5,7 +5,10 @@ use std::{
     io,
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
-    sync::{Arc, atomic::AtomicU32},
+    sync::{
+        Arc,
+        atomic::{AtomicI64, AtomicU32},
+    },
     time::Duration,
 };
 
@@ -159,6 +162,7 @@ pub fn open(
         blocking,
         seen: Seen::default(),
         members_max: AtomicU32::new(u32::MAX),
+        node: AtomicI64::new(0),
         ahead: Arc::default(),
     }))
 }

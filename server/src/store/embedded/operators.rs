@@ -48,7 +48,8 @@ const FIND_DEPARTURES: &str = "
     SELECT u.user_id, c.conversation_id
       FROM users u INDEXED BY users_by_deletion
       JOIN members m ON m.user = u.key AND m.to_position = ?1
-      JOIN conversations c ON c.key = m.conversation AND c.kind = 2
+      JOIN conversations c ON c.key = m.conversation AND (c.kind = 2 OR EXISTS (
+           SELECT 1 FROM friends f WHERE f.conversation = c.key AND f.bond <> 0))
      WHERE u.deleted_position IS NOT NULL
        AND (?2 IS NULL OR (u.user_id, c.conversation_id) > (?2, ?3))
      ORDER BY u.user_id, c.conversation_id LIMIT ?4";
@@ -256,6 +257,9 @@ fn carry_out(
             people::forget(connection, key)?;
             connection
                 .prepare_cached("DELETE FROM notify WHERE user = ?1")?
+                .execute([key])?;
+            connection
+                .prepare_cached("DELETE FROM friends_only WHERE user = ?1")?
                 .execute([key])?;
             connection
                 .prepare_cached("DELETE FROM blocks WHERE user = ?1")?

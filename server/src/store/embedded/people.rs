@@ -10,7 +10,7 @@ use magpie_protocol::{
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::{
-    Embedded,
+    Embedded, friends,
     operators::limit,
     rows::{self, unsigned},
     uses,
@@ -259,6 +259,16 @@ impl PeopleStore for Embedded {
             Ok(found.collect::<Result<_, _>>()?)
         })
         .await
+    }
+
+    async fn are_friends(&self, user: UserId, other: UserId) -> Result<bool, StoreError> {
+        self.read(move |connection| friends::are_friends(connection, user, other))
+            .await
+    }
+
+    async fn friends(&self, user: UserId, count: usize) -> Result<Vec<UserId>, StoreError> {
+        self.read(move |connection| friends::friends(connection, user, limit(count)))
+            .await
     }
 
     async fn acquaintances(

@@ -190,7 +190,12 @@ pub(super) fn log_event(connection: &Connection, row: &Row<'_>) -> Result<LogEve
         what: format!("an event of kind {number}"),
     })?;
     let change = match kind {
-        EventKind::Message | EventKind::AccountChanged if seq == Seq::new(1) => {
+        EventKind::Message
+        | EventKind::AccountChanged
+        | EventKind::FriendRequested
+        | EventKind::FriendshipChanged
+            if seq == Seq::new(1) =>
+        {
             Some(first_members(connection, row.get(1)?)?)
         }
         EventKind::Message
@@ -203,6 +208,8 @@ pub(super) fn log_event(connection: &Connection, row: &Row<'_>) -> Result<LogEve
         | EventKind::Reacted
         | EventKind::RoleChanged
         | EventKind::GroupUpdated
+        | EventKind::FriendRequested
+        | EventKind::FriendshipChanged
         | EventKind::Pinned
         | EventKind::MemberBanned
         | EventKind::InviteCreated

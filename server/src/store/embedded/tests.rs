@@ -7,8 +7,8 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 
 use super::{
-    Embedded, OpenError, blocks, changes, checkpoint, counts, due, history, log, migrations,
-    migrations::Migration, open, open::DATABASE_FILE, pages,
+    Embedded, OpenError, blocks, changes, checkpoint, counts, due, friends, history, log,
+    migrations, migrations::Migration, open, open::DATABASE_FILE, pages, presence, privacy,
 };
 use crate::{
     clock::Blocking,
@@ -310,6 +310,13 @@ fn no_query_scans_the_log() {
         counts::FIND_MENTIONS,
         blocks::IS_BLOCKED_BY_ANYBODY,
         blocks::IS_BLOCKED_IN,
+        presence::FIND,
+        presence::HAS_OTHERS,
+        friends::FIND_SIDES,
+        friends::FIND_BOND,
+        friends::ARE_FRIENDS,
+        friends::FIND_FRIENDS,
+        privacy::IS_CLOSED,
         due::FIND_NEXT,
         due::FIND_NEXT_IN,
         history::FIND_EVENTS_DOWN,

@@ -14,6 +14,7 @@ use super::{
     due::due,
     notify::{addressed, notify_level},
     previews,
+    privacy::is_request,
     rows::{OPEN_END, log_head, signed, unsigned},
 };
 use crate::store::{
@@ -43,7 +44,9 @@ const CLEAR_ADDRESS: &str = "
     RETURNING device";
 
 const DETACH: &str = "
-    UPDATE cursors SET attachment = 0
+    UPDATE cursors
+       SET attachment = 0,
+           present_at_ms = CASE WHEN attachment = 2 THEN ?3 ELSE present_at_ms END
      WHERE device = (SELECT key FROM devices WHERE device_id = ?1) AND generation = ?2";
 
 /// How far wakes are decided. The one process of this store has the duty.
@@ -53,7 +56,7 @@ const ADVANCE_WAKE_CURSOR: &str = "
     UPDATE wake_cursor SET position = ?1 WHERE one = 1 AND position < ?1";
 
 const FIND_WORTHY: &str = concat!(
-    "SELECT e.position, c.conversation_id, e.seq, u.user_id, e.committed_at_ms
+    "SELECT e.position, c.conversation_id, e.seq, u.user_id, e.committed_at_ms, e.kind = 1
        FROM events e
        JOIN conversations c ON c.key = e.conversation
        JOIN users u ON u.key = e.sender
@@ -77,6 +80,8 @@ const FIND_CANDIDATES: &str = concat!(
                       AND oc.attachment = 2),
            coalesce(w.position > c.cursor, false),",
     notify_level!("m.user", "k.conversation_id", "?7"),
+    ",",
+    is_request!("m.user", "k.key"),
     " FROM conversations k
       JOIN members m ON m.conversation = k.key AND m.to_position = ?5
       JOIN users u ON u.key = m.user
@@ -217,6 +222,7 @@ fn candidates(
             has_company: row.get(7)?,
             is_woken: row.get(8)?,
             level: NotifyLevel::from_number(row.get(9)?).ok_or_else(|| corrupt("a level"))?,
+            is_request: row.get(10)?,
         });
     }
     let next = (candidates.len() >= count).then_some(last);
@@ -248,6 +254,7 @@ fn worthy(
             seq: Seq::new(unsigned(row.get(2)?)),
             sender: UserId::new(row.get(3)?),
             committed_at_ms: row.get(4)?,
+            is_message: row.get(5)?,
         })
     })?;
     Ok(WorthyStretch {
@@ -332,13 +339,14 @@ impl WakeStore for Embedded {
         .await
     }
 
-    async fn detach(&self, gone: &[(DeviceId, Generation)]) -> Result<(), StoreError> {
+    async fn detach(&self, gone: &[(DeviceId, Generation)], at_ms: i64) -> Result<(), StoreError> {
         let gone = gone.to_vec();
         self.write(move |writer| {
             writer.transaction(|connection, _caches| {
                 let mut statement = connection.prepare_cached(DETACH)?;
                 for (device, generation) in &gone {
-                    statement.execute(params![device.bytes(), signed(generation.0)])?;
+                    let generation = signed(generation.0);
+                    statement.execute(params![device.bytes(), generation, at_ms])?;
                 }
                 Ok(())
             })

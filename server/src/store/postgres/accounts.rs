@@ -120,7 +120,8 @@ const FIND_DEVICE_KEYS: &str = "
 ///
 /// A device whose cursor falls is looked at in a while: what it has lost may lie
 /// behind the wake cursor. What it was woken for before says nothing any more. One
-/// that somebody looks at shows nothing any more that was not seen.
+/// that somebody looks at shows nothing any more that was not seen. One that was in the
+/// foreground on this node was so until now.
 const CONNECT_DEVICES: &str = "
     WITH hello AS MATERIALIZED (
         SELECT device, count, cursor::bigint[] AS cursor, at_ms, attachment
@@ -143,13 +144,19 @@ const CONNECT_DEVICES: &str = "
     ), looked_at_now AS (
         DELETE FROM notified n USING shown WHERE n.device_key = shown.device_key
     )
-    INSERT INTO cursors AS c (device_key, generation, cursor, last_seen_at_ms, attachment)
-    SELECT device, count, cursor, at_ms, attachment FROM hello ORDER BY device
+    INSERT INTO cursors AS c (device_key, generation, cursor, last_seen_at_ms, attachment,
+                              present_at_ms, node)
+    SELECT device, count, cursor, at_ms, attachment, CASE WHEN attachment = 2 THEN at_ms END, $7
+      FROM hello ORDER BY device
         ON CONFLICT (device_key) DO UPDATE
        SET generation = c.generation + excluded.generation,
            cursor = excluded.cursor,
            last_seen_at_ms = excluded.last_seen_at_ms,
-           attachment = excluded.attachment
+           attachment = excluded.attachment,
+           present_at_ms =
+               CASE WHEN excluded.attachment = 2 OR (c.attachment = 2 AND c.node = excluded.node)
+                    THEN excluded.last_seen_at_ms ELSE c.present_at_ms END,
+           node = excluded.node
     RETURNING device_key, generation";
 
 /// Moves devices' cursors forward, if these are still their generations, and
@@ -380,16 +387,18 @@ pub(super) async fn revoke_device(
 pub(super) async fn connect(
     connections: &Connections,
     hellos: &[Connect],
+    node: i64,
 ) -> Result<Vec<Option<Generation>>, Failure> {
     until_known!(async {
         let taken = connections.take().await?;
-        connect_all(Session::over(&taken), hellos).await
+        connect_all(Session::over(&taken), hellos, node).await
     })
 }
 
 async fn connect_all(
     session: Session<'_>,
     hellos: &[Connect],
+    node: i64,
 ) -> Result<Vec<Option<Generation>>, Failure> {
     let ids: Vec<Uuid> = hellos.iter().map(|it| uuid(it.device.bytes())).collect();
     let mut keys = HashMap::new();
@@ -412,13 +421,14 @@ async fn connect_all(
     let devices: Vec<i64> = last.keys().copied().collect();
     let attachments = last.values().map(|(_, it)| it.attachment.number().into());
     let attachments: Vec<i16> = attachments.collect();
-    let params: [&(dyn tokio_postgres::types::ToSql + Sync); 6] = [
+    let params: [&(dyn tokio_postgres::types::ToSql + Sync); 7] = [
         &devices,
         &counts,
         &cursors,
         &times,
         &attachments,
         &DEADLINE_MS_MAX,
+        &node,
     ];
     // The generation before each device's next hello.
     let mut generations = HashMap::new();

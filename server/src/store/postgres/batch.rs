@@ -129,10 +129,9 @@ pub(super) async fn append(
 ) -> Result<Committed, Ended> {
     known.learn(session, batch).await?;
     let parts = split(known, shard, batch);
-    let shard = shard.shard;
     match parts.as_slice() {
         [Part::Messages(messages)] if messages.iter().all(|it| it.mentioned.is_empty()) => {
-            append_at_once(session, shard, messages, at_ms).await
+            append_at_once(session, shard.shard, messages, at_ms).await
         }
         parts => append_in_parts(session, known, shard, parts, at_ms).await,
     }
@@ -147,7 +146,7 @@ pub(super) struct ShardOf {
 }
 
 impl ShardOf {
-    fn holds(self, conversation: ConversationId) -> bool {
+    pub(super) fn holds(self, conversation: ConversationId) -> bool {
         Shard::of_conversation(conversation, self.count) == self.shard
     }
 }
@@ -400,17 +399,17 @@ fn in_doubt(failure: Failure) -> Ended {
 async fn append_in_parts(
     session: Session<'_>,
     known: &Known,
-    shard: Shard,
+    shard: ShardOf,
     parts: &[Part<'_>],
     at_ms: i64,
 ) -> Result<Committed, Ended> {
     session.client.batch_execute("BEGIN").await?;
-    let locked = session.one(LOCK_HEAD, &[&number(shard)]).await?;
+    let locked = session.one(LOCK_HEAD, &[&number(shard.shard)]).await?;
     let mut progress = Progress::begin(&locked, at_ms)?;
     for part in parts {
         match part {
             Part::Messages(messages) => {
-                let columns = Columns::of(messages, shard, progress.committed_at_ms);
+                let columns = Columns::of(messages, shard.shard, progress.committed_at_ms);
                 let rows = session.rows(WRITE_MESSAGES, &columns.params()).await?;
                 progress.take(messages, &rows)?;
                 std::mem::take(&mut progress.mentions)
@@ -421,6 +420,7 @@ async fn append_in_parts(
                 let mut log = Log {
                     session,
                     known,
+                    shard,
                     head: progress.head(),
                     committed_at_ms: progress.committed_at_ms,
                 };

@@ -8,10 +8,9 @@ use magpie_protocol::{
 };
 
 use super::{
-    blocks, invites,
+    blocks, friends, invites,
     log::Log,
-    notify::SET_NOTIFY,
-    people, receipts,
+    notify, people, presence, privacy, receipts,
     session::{Failure, Params, Session, get, get_count, signed},
     uses,
 };
@@ -225,18 +224,16 @@ impl Log<'_> {
                     .execute(END_REACTION, &[&key, &seq, &emoji, &sender.key, &by])
                     .await?;
             }
+            Aside::Befriend(peer, changed) => {
+                friends::set(session, (key, by), (sender, &peer), &changed).await?;
+            }
             Aside::Block(user, blocked) => blocks::set(session, sender, user, blocked).await?,
             Aside::Attach(media) => uses::add(session, (key, by), &media).await?,
-            Aside::Notify(conversation, notify) => {
-                let of = conversation.map_or_else(Vec::new, |id| id.bytes().to_vec());
-                let level = i16::from(notify.level.number());
-                let until_ms = notify.until_ms.unwrap_or(0);
-                session
-                    .execute(SET_NOTIFY, &[&sender.key, &of, &level, &until_ms])
-                    .await?;
-            }
+            Aside::Notify(of, it) => notify::set(session, sender.key, of, it).await?,
             Aside::Person(said) => people::write(session, sender, (by, now_ms), &said).await?,
+            Aside::FriendsOnly(friends) => privacy::set(session, sender.key, friends).await?,
             Aside::HideReceipts(hidden) => receipts::set(session, sender.key, hidden).await?,
+            Aside::HidePresence(hidden) => presence::set(session, sender.key, hidden).await?,
         }
         Ok(())
     }

@@ -19,8 +19,8 @@ use super::{
 use crate::store::{
     Append, LogEvent, Outcome, Refusal,
     rules::{
-        self, Asked, Change, ConversationKind, Effect, InvitePermit, Joined, Known, Named, Permit,
-        Person, Place, Reacted, Standing,
+        self, Asked, Attached, Change, ConversationKind, Effect, FriendPermit, InvitePermit,
+        Joined, Known, Named, Permit, Person, Place, Reacted, Standing, Subject,
     },
 };
 
@@ -124,7 +124,10 @@ impl<'a> Log<'a> {
     ) -> Result<(Outcome, Option<LogEvent>), Stop> {
         let sender = self.known.person(append.actor.user);
         let sender = sender.ok_or(Refusal::DeviceRevoked)?;
+        // A user who did not exist when the shard was looked up is not found: the
+        // conversation with them may be in another one.
         let asked = self.known.asked(append);
+        let asked = asked.filter(|asked| self.shard.holds(asked.conversation));
         let nowhere = ConversationId::new([0; 16]);
         let conversation = asked.map_or(nowhere, |asked| asked.conversation);
         let peer = append.command.peer().and_then(|it| self.known.named(it));
@@ -164,21 +167,6 @@ impl<'a> Log<'a> {
         Ok((outcome, Some(event)))
     }
 
-    async fn decide_setting(
-        &self,
-        place: Option<Place>,
-        sender: &Arc<Person>,
-        setting: &Setting,
-    ) -> Result<Effect, Stop> {
-        let media = setting.media();
-        if matches!(setting, Setting::Profile(_)) {
-            let last = uses::profile_photo(self.session, sender).await?;
-            uses::lock(self.session, &media, last).await?;
-        }
-        let found = self.attached(sender, &media).await?;
-        Ok(rules::change_account(place, sender, setting, &found)?)
-    }
-
     async fn decide_update(
         &self,
         joined: Joined,
@@ -214,33 +202,26 @@ impl<'a> Log<'a> {
                 rules::begin_direct(sender, peer, message, &found)?
             }
             Permit::Change(joined, seq, change) => {
-                let place = joined.place;
-                let subject = self.subject(place, seq, sender).await?;
-                let reacted = match change {
-                    Change::React(emoji) | Change::Unreact(emoji) => {
-                        self.reacted(place, seq, sender, emoji.as_str()).await?
-                    }
-                    Change::Edit(..) | Change::Delete | Change::Pin | Change::Unpin => {
-                        Reacted::default()
-                    }
-                };
-                let (facts, at_ms) = ((subject, reacted), self.committed_at_ms);
+                let facts = self.facts((joined.place, seq), change, sender).await?;
                 hidden = rules::is_hidden(change, is_blocked, &facts);
-                rules::change((joined, seq), change, sender, facts, at_ms)?
+                rules::change((joined, seq), change, sender, facts, self.committed_at_ms)?
             }
             Permit::ChangeAccount(place, setting) => {
-                self.decide_setting(place, sender, setting).await?
+                let found = self.attached_to_account(sender, setting).await?;
+                rules::change_account(place, sender, setting, &found)?
+            }
+            Permit::Friendship(permit) => {
+                return self.decide_friendship(permit, sender, is_blocked).await;
             }
             Permit::CreateGroup(title, names) => {
-                rules::create_group(sender, title, self.people(names)?, self.known.members_max)?
+                let members_max = self.known.members_max;
+                let people = self.people(names)?;
+                let closed = self.closed(sender, &people).await?;
+                rules::create_group(sender, title, people, &closed, members_max)?
             }
             Permit::AddMembers(place, names) => {
                 let people = self.people(names)?;
-                let present = self.roles(place, &people).await?;
-                let named = Named {
-                    present: present.into_keys().collect(),
-                    banned: bans::banned(self.session, place, &people).await?,
-                };
+                let named = self.find_named(place, sender, &people).await?;
                 rules::add_members(place, people, &named, self.count(place).await?)?
             }
             Permit::RemoveMember(joined, name) => {
@@ -270,6 +251,71 @@ impl<'a> Log<'a> {
             }
         };
         Ok((effect, hidden))
+    }
+
+    async fn attached_to_account(
+        &self,
+        sender: &Person,
+        setting: &Setting,
+    ) -> Result<Vec<Attached>, Failure> {
+        if matches!(setting, Setting::Profile(_)) {
+            let last = uses::profile_photo(self.session, sender).await?;
+            uses::lock(self.session, &setting.media(), last).await?;
+        }
+        self.attached(sender, &setting.media()).await
+    }
+
+    /// What a change of the message at `seq` depends on.
+    async fn facts(
+        &self,
+        (place, seq): (Place, Seq),
+        change: Change<'_>,
+        sender: &Person,
+    ) -> Result<(Option<Subject>, Reacted), Failure> {
+        let reacted = match change {
+            Change::React(emoji) | Change::Unreact(emoji) => {
+                self.reacted(place, seq, sender, emoji.as_str()).await?
+            }
+            Change::Edit(..) | Change::Delete | Change::Pin | Change::Unpin => Reacted::default(),
+        };
+        Ok((self.subject(place, seq, sender).await?, reacted))
+    }
+
+    /// With whether the event is hidden from the other one.
+    async fn decide_friendship(
+        &self,
+        permit: FriendPermit<'_>,
+        sender: &Arc<Person>,
+        is_blocked: bool,
+    ) -> Result<(Effect, bool), Stop> {
+        Ok(match permit {
+            FriendPermit::Change(place, peer, action) => {
+                let peer = self.known.named(peer).ok_or(Refusal::NotFound)?;
+                let pair = (sender, Arc::clone(peer));
+                let bonds = self.bonds(place, sender).await?;
+                rules::befriend(place, pair, action, bonds, is_blocked)?
+            }
+            FriendPermit::Part(place) => {
+                let peer = self.peer(place, sender).await?;
+                let bonds = self.bonds(Some(place), sender).await?;
+                rules::part(place, peer.ok_or(Refusal::NotFound)?, bonds)?
+            }
+        })
+    }
+
+    /// What must be known of people who are to be added.
+    async fn find_named(
+        &self,
+        place: Place,
+        sender: &Person,
+        people: &[Arc<Person>],
+    ) -> Result<Named, Failure> {
+        let present = self.roles(place, people).await?;
+        Ok(Named {
+            present: present.into_keys().collect(),
+            banned: bans::banned(self.session, place, people).await?,
+            closed: self.closed(sender, people).await?,
+        })
     }
 
     async fn decide_invite(

@@ -20,7 +20,8 @@ use super::{
     session::{Failure, Params, Session, get, get_count, get_id, limit as row_limit, signed, uuid},
 };
 use crate::store::{
-    MarkRead, Marked, Membership, Positions, ReadLimit, Shard, rules::ConversationKind,
+    MarkRead, Marked, Membership, Positions, ReadLimit, Shard,
+    rules::{Bond, ConversationKind},
 };
 
 /// One stretch of a conversation that a user may read.
@@ -76,7 +77,10 @@ const DESCRIBE: &str = "
                   AND EXISTS (SELECT FROM members m
                                WHERE m.user_key = $4 AND m.conversation_key = c.key
                                  AND p.seq BETWEEN m.history_seq AND m.to_seq)
-                ORDER BY p.seq) ELSE '{}' END
+                ORDER BY p.seq) ELSE '{}' END,
+           coalesce(f.bond, 0), coalesce(f.seq, 0),
+           c.kind = 1 AND EXISTS (SELECT FROM events e WHERE e.conversation_key = c.key
+                                     AND e.sender_key = $4 AND e.kind = 1)
       FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $5::bigint[]) WITH ORDINALITY
         AS i (conversation, to_seq, to_position, from_seq, number)
       JOIN conversations c ON c.key = i.conversation
@@ -89,6 +93,7 @@ const DESCRIBE: &str = "
             LIMIT 1) ended ON i.to_position < 9223372036854775807
      CROSS JOIN LATERAL (SELECT coalesce(last.seq, i.to_seq) AS seq) head
       LEFT JOIN marks k ON k.user_key = $4 AND k.conversation_key = c.key
+      LEFT JOIN friends f ON f.conversation_key = c.key AND f.user_key = $4
      CROSS JOIN LATERAL (
            SELECT greatest(least(coalesce(k.read_seq, 0), head.seq), i.from_seq - 1) AS seq) read
      ORDER BY i.number";
@@ -161,6 +166,7 @@ pub(super) async fn describe(
             large.numbers.push(number);
         }
         let kind = ConversationKind::from_number(get::<i16>(row, 1)?.into())?.to_wire();
+        let bond = Bond::from_number(get::<i32>(row, 16)?.into())?;
         described.push(v1::Conversation {
             conversation_id: ConversationId::new(get_id(row, 0)?).to_wire(),
             kind: kind.into(),
@@ -180,6 +186,9 @@ pub(super) async fn describe(
             pinned_seqs: seqs(row, 15)?,
             counts: Some(counts(row, 8)?.to_wire()),
             read_counts: Some(counts(row, 10)?.to_wire()),
+            friendship: bond.told().number().into(),
+            friendship_seq: get_count(row, 17)?,
+            answered: get(row, 18)?,
         });
     }
     let mut rows = small.members(session, user).await?;

@@ -3,6 +3,7 @@
 use super::{
     blocks::is_blocked,
     notify::is_muted,
+    privacy::is_request,
     rows::OPEN_END,
     session::{Failure, Session, limit},
     wakes::{due_wake, wake_columns},
@@ -43,6 +44,9 @@ macro_rules! next_event {
             is_blocked!("d.user_key", "e.sender_key"),
             " AND ",
             is_worthy!(),
+            " AND NOT (e.kind = 1 AND ",
+            is_request!("d.user_key", "m.conversation_key"),
+            ")",
             ")
                      ORDER BY e.seq LIMIT 1) e
               WHERE m.user_key = d.user_key AND m.to_position = $5 AND NOT ",
@@ -57,7 +61,7 @@ macro_rules! next_event {
 /// A wake that is answered may stand for more: while it was not, other events
 /// made no wake. So the first event that the device has still not confirmed makes
 /// the next one, unless it is so fresh ($4) that its device may be about to. One for
-/// what was muted since, or whose sender was blocked, is as good as answered.
+/// what was muted since, or whose sender was blocked, or a request, is as good as answered.
 ///
 /// Under the locks of their cursors, as where wakes are written down first; whoever
 /// is confirming just now is looked at the next time. What is sent is shown, also as
@@ -84,6 +88,8 @@ const TAKE_DUE: &str = concat!(
     is_muted!("d.user_key", "e.conversation_key", "$1"),
     " OR ",
     is_blocked!("d.user_key", "e.sender_key"),
+    " OR e.kind = 1 AND ",
+    is_request!("d.user_key", "e.conversation_key"),
     ")) AS is_unanswered) stands
           LEFT JOIN LATERAL (",
     next_event!(),

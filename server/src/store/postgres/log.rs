@@ -14,6 +14,7 @@ use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::{
+    batch::ShardOf,
     counts::Mentions,
     known::{Known, person},
     session::{Failure, Params, Session, get, get_count, signed, uuid},
@@ -101,6 +102,8 @@ const COUNT_MEMBERS: &str = "
 pub(super) struct Log<'a> {
     pub(super) session: Session<'a>,
     pub(super) known: &'a Known,
+    /// The only one that it writes to.
+    pub(super) shard: ShardOf,
     /// The last position given out.
     pub(super) head: Position,
     /// Of this batch.

@@ -18,6 +18,7 @@ mod counts;
 mod describe;
 mod due;
 mod epoch;
+mod friends;
 mod history;
 mod invites;
 mod known;
@@ -30,7 +31,9 @@ mod open;
 mod operators;
 mod pages;
 mod people;
+mod presence;
 mod previews;
+mod privacy;
 mod receipts;
 mod routes;
 mod rows;
@@ -49,7 +52,7 @@ use std::{
     collections::HashSet,
     sync::{
         Arc,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicI64, AtomicU32, Ordering},
     },
 };
 
@@ -90,6 +93,8 @@ pub struct Postgres {
     seen: Arc<Seen>,
     /// Members that a group may have.
     members_max: Arc<AtomicU32>,
+    /// The number of this node; 0 before it has one.
+    node: AtomicI64,
     ahead: Ahead,
 }
 
@@ -182,7 +187,8 @@ impl Store for Postgres {
     }
 
     async fn connect(&self, hellos: &[Connect]) -> Result<Vec<Option<Generation>>, StoreError> {
-        Ok(accounts::connect(&self.connections, hellos).await?)
+        let node = self.node.load(Ordering::Relaxed);
+        Ok(accounts::connect(&self.connections, hellos, node).await?)
     }
 
     async fn confirm(&self, confirms: &[Confirm]) -> Result<Vec<DeviceId>, StoreError> {

@@ -2,18 +2,36 @@
 
 use std::collections::HashMap;
 
-use magpie_protocol::{id::UserId, seq::Position, wire::v1};
-
-use super::session::{Failure, Session, get, get_id, signed};
-use crate::store::{
-    Addressed,
-    event::{EventKind, stored_message},
+use magpie_protocol::{
+    id::{ConversationId, UserId},
+    seq::Position,
+    setting::Notify,
+    wire::v1,
 };
 
-pub(super) const SET_NOTIFY: &str = "
+use super::session::{Failure, Session, get, get_id, signed};
+use crate::store::{Addressed, event::stored_address};
+
+const SET_NOTIFY: &str = "
     INSERT INTO notify (user_key, conversation_id, level, until_ms) VALUES ($1, $2, $3, $4)
         ON CONFLICT (user_key, conversation_id) DO UPDATE
        SET level = excluded.level, until_ms = excluded.until_ms";
+
+/// For what a user is woken from now on, in a conversation or in all.
+pub(super) async fn set(
+    session: Session<'_>,
+    user: i64,
+    conversation: Option<ConversationId>,
+    notify: Notify,
+) -> Result<(), Failure> {
+    let of = conversation.map_or_else(Vec::new, |id| id.bytes().to_vec());
+    let level = i16::from(notify.level.number());
+    let until_ms = notify.until_ms.unwrap_or(0);
+    session
+        .execute(SET_NOTIFY, &[&user, &of, &level, &until_ms])
+        .await?;
+    Ok(())
+}
 
 /// The level of a user in a conversation (its id) at a time.
 macro_rules! notify_level {
@@ -48,8 +66,8 @@ macro_rules! is_muted {
 pub(super) use {is_muted, notify_level};
 
 const FIND_BODIES: &str = "
-    SELECT position, conversation_key, body FROM events
-     WHERE position = ANY($1) AND kind = $2";
+    SELECT position, conversation_key, body, kind FROM events
+     WHERE position = ANY($1) AND kind IN (1, 41)";
 
 const FIND_SENDERS: &str = "
     SELECT a.position, u.user_id
@@ -62,13 +80,12 @@ pub(super) async fn addressed(
     positions: &[Position],
 ) -> Result<Vec<Addressed>, Failure> {
     let places: Vec<i64> = positions.iter().map(|it| signed(it.get())).collect();
-    let kind = i16::from(EventKind::Message.number());
     let mut messages: Vec<(i64, v1::Message)> = Vec::new();
     let (mut answers, mut conversations, mut seqs) = (Vec::new(), Vec::new(), Vec::new());
-    for row in session.rows(FIND_BODIES, &[&places, &kind]).await? {
+    for row in session.rows(FIND_BODIES, &[&places]).await? {
         let (position, conversation): (i64, i64) = (get(&row, 0)?, get(&row, 1)?);
         let body: &[u8] = get(&row, 2)?;
-        let Some(message) = stored_message(body)? else {
+        let Some(message) = stored_address(get::<i16>(&row, 3)?.into(), body)? else {
             continue;
         };
         if message.reply_to_seq > 0 {

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering},
     },
     time::Duration,
 };
@@ -227,6 +227,7 @@ pub(super) async fn open_with(
         deletions,
         seen: Arc::clone(&seen),
         members_max: Arc::clone(&members_max),
+        node: AtomicI64::new(0),
         ahead: Ahead::default(),
     }))
 }

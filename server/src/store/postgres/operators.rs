@@ -65,6 +65,7 @@ const FORGET_SETTINGS: &str = "
                       WHERE key IN (SELECT photo_key FROM unsaid)),
          unlisted AS (DELETE FROM discoverable WHERE user_key = $1),
          unlinked AS (DELETE FROM links WHERE user_key = $1),
+         opened AS (DELETE FROM friends_only WHERE user_key = $1),
          unblocked AS (DELETE FROM blocks WHERE user_key = $1)
     UPDATE events SET body = ''::bytea
      WHERE conversation_key = (SELECT key FROM conversations WHERE conversation_id = $2)";
@@ -78,7 +79,8 @@ const FIND_DEPARTURES: &str = "
     SELECT u.user_id, c.conversation_id
       FROM users u
       JOIN members m ON m.user_key = u.key AND m.to_position = 9223372036854775807
-      JOIN conversations c ON c.key = m.conversation_key AND c.kind = 2
+      JOIN conversations c ON c.key = m.conversation_key AND (c.kind = 2 OR EXISTS (
+           SELECT FROM friends f WHERE f.conversation_key = c.key AND f.bond <> 0))
      WHERE u.deleted_position IS NOT NULL
        AND ($1::uuid IS NULL OR (u.user_id, c.conversation_id) > ($1, $2))
      ORDER BY u.user_id, c.conversation_id LIMIT $3";

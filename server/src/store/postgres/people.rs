@@ -11,7 +11,7 @@ use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::{
-    Postgres, rows,
+    Postgres, friends, rows,
     session::{Failure, Session, get, get_count, get_id, limit, signed, uuid},
     uses,
 };
@@ -255,6 +255,16 @@ impl PeopleStore for Postgres {
                 .rows(FIND_COMPANIONS, &[&user, &conversation, &members_max])
                 .await?,
         )
+    }
+
+    async fn are_friends(&self, user: UserId, other: UserId) -> Result<bool, StoreError> {
+        let taken = self.connections.take().await?;
+        Ok(friends::are_friends(Session::over(&taken), user, other).await?)
+    }
+
+    async fn friends(&self, user: UserId, count: usize) -> Result<Vec<UserId>, StoreError> {
+        let taken = self.connections.take().await?;
+        Ok(friends::friends(Session::over(&taken), user, count).await?)
     }
 
     async fn acquaintances(

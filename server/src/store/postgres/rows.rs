@@ -136,7 +136,7 @@ macro_rules! event_columns {
     () => {
         "e.position, e.seq, e.kind, e.committed_at_ms, e.message_id, e.body, \
          c.conversation_id, u.user_id, u.name, \
-         CASE WHEN e.kind IN (1, 20) AND e.seq = 1 THEN ARRAY( \
+         CASE WHEN e.kind IN (1, 20, 41, 42) AND e.seq = 1 THEN ARRAY( \
              SELECT mu.user_id FROM members m JOIN users mu ON mu.key = m.user_key \
               WHERE m.conversation_key = e.conversation_key AND m.from_seq = 1 \
               ORDER BY mu.user_id) END, \

@@ -21,6 +21,7 @@ use super::{
     due::due,
     notify::{addressed, notify_level},
     previews,
+    privacy::is_request,
     rows::{OPEN_END, head, number},
     session::{Failure, Session, get, get_count, get_id, limit, signed, uuid},
 };
@@ -66,7 +67,10 @@ const DETACH: &str = "
          ORDER BY c.device_key
            FOR NO KEY UPDATE OF c
     )
-    UPDATE cursors c SET attachment = 0 FROM gone WHERE c.device_key = gone.device_key";
+    UPDATE cursors c
+       SET attachment = 0,
+           present_at_ms = CASE WHEN c.attachment = 2 THEN $3 ELSE c.present_at_ms END
+      FROM gone WHERE c.device_key = gone.device_key";
 
 /// By the database's clock, which all nodes share.
 const LEASE: &str = "
@@ -87,7 +91,7 @@ const FIND_END: &str = "
          ORDER BY position LIMIT $3) e";
 
 const FIND_WORTHY: &str = concat!(
-    "SELECT e.position, c.conversation_id, e.seq, u.user_id, e.committed_at_ms
+    "SELECT e.position, c.conversation_id, e.seq, u.user_id, e.committed_at_ms, e.kind = 1
        FROM events e
        JOIN conversations c ON c.key = e.conversation_key
        JOIN users u ON u.key = e.sender_key
@@ -107,6 +111,8 @@ const FIND_CANDIDATES: &str = concat!(
                       AND oc.attachment = 2),
            coalesce(w.position > c.cursor[(w.position >> 56)::integer + 1], false),",
     notify_level!("m.user_key", "k.conversation_id", "$7"),
+    ",",
+    is_request!("m.user_key", "k.key"),
     " FROM conversations k
       JOIN members m ON m.conversation_key = k.key AND m.to_position = $5
       JOIN users u ON u.key = m.user_key
@@ -238,6 +244,7 @@ fn candidate(row: &Row) -> Result<Candidate, Failure> {
         is_woken: get(row, 8)?,
         level: NotifyLevel::from_number(get::<i16>(row, 9)?.into())
             .ok_or_else(|| Failure::corrupt("a level"))?,
+        is_request: get(row, 10)?,
     })
 }
 
@@ -248,6 +255,7 @@ fn worthy_event(row: &Row) -> Result<WorthyEvent, Failure> {
         seq: Seq::new(get_count(row, 2)?),
         sender: UserId::new(get_id(row, 3)?),
         committed_at_ms: get(row, 4)?,
+        is_message: get(row, 5)?,
     })
 }
 
@@ -314,12 +322,12 @@ impl WakeStore for Postgres {
         Ok(!cleared.is_empty())
     }
 
-    async fn detach(&self, gone: &[(DeviceId, Generation)]) -> Result<(), StoreError> {
+    async fn detach(&self, gone: &[(DeviceId, Generation)], at_ms: i64) -> Result<(), StoreError> {
         let devices: Vec<Uuid> = gone.iter().map(|(it, _)| uuid(it.bytes())).collect();
         let generations: Vec<i64> = gone.iter().map(|(_, it)| signed(it.0)).collect();
         let taken = self.connections.take().await?;
         Session::over(&taken)
-            .execute(DETACH, &[&devices, &generations])
+            .execute(DETACH, &[&devices, &generations, &at_ms])
             .await?;
         Ok(())
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use magpie_protocol::{
-    setting::Setting,
+    setting::{Reach, Setting},
     wire::v1::{self, event_content::Kind},
 };
 
@@ -44,8 +44,10 @@ pub(in crate::store) fn change_account(
         Setting::Discoverable(it) => Aside::Person(Public::Discoverable(*it)),
         Setting::Link(it) => Aside::Person(Public::Link(*it)),
         Setting::Block { user, blocked } => Aside::Block(*user, *blocked),
+        Setting::Privacy { messages } => Aside::FriendsOnly(*messages == Reach::Friends),
         Setting::Receipts { hidden } => Aside::HideReceipts(*hidden),
-        Setting::Hide { .. } | Setting::Contact { .. } => Aside::Nothing,
+        Setting::Presence { hidden } => Aside::HidePresence(*hidden),
+        Setting::Hide { .. } | Setting::Contact { .. } | Setting::Declined { .. } => Aside::Nothing,
     };
     Ok(Effect {
         scene,

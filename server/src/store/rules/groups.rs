@@ -28,11 +28,13 @@ pub(in crate::store) struct Count {
     pub(in crate::store) from_beginning: bool,
 }
 
-/// Of those who are to be added, by their keys: who is a member, and who is kept out.
+/// Of those who are to be added, by their keys: who is a member, who is kept out, and who
+/// lets friends alone add them, and not the sender.
 #[derive(Debug, Default)]
 pub(in crate::store) struct Named {
     pub(in crate::store) present: HashSet<i64>,
     pub(in crate::store) banned: HashSet<i64>,
+    pub(in crate::store) closed: HashSet<i64>,
 }
 
 /// The people who were found by names, each once.
@@ -42,7 +44,7 @@ pub(in crate::store) fn each_once(
     let mut seen = HashSet::new();
     let mut people = Vec::new();
     for person in found {
-        let person = person.ok_or(Refusal::NotFound)?;
+        let person = person.ok_or(Refusal::NotAddable)?;
         if seen.insert(person.key) {
             people.push(person);
         }
@@ -50,14 +52,25 @@ pub(in crate::store) fn each_once(
     Ok(people)
 }
 
+/// Whether none of these people lets friends alone add them, and not the sender: those in
+/// `closed`, by their keys.
+fn may_be_added(people: &[Arc<Person>], closed: &HashSet<i64>) -> Result<(), Refusal> {
+    match people.iter().any(|person| closed.contains(&person.key)) {
+        true => Err(Refusal::NotAddable),
+        false => Ok(()),
+    }
+}
+
 /// A group of the sender, whose it is, and these people, each once: at most `members_max`.
 pub(in crate::store) fn create_group(
     sender: &Arc<Person>,
     title: &Title,
     mut members: Vec<Arc<Person>>,
+    closed: &HashSet<i64>,
     members_max: u64,
 ) -> Result<Effect, Refusal> {
     members.retain(|member| member.key != sender.key);
+    may_be_added(&members, closed)?;
     members.insert(0, Arc::clone(sender));
     if members.len() as u64 > members_max {
         return Err(Refusal::GroupFull);
@@ -91,18 +104,22 @@ pub(in crate::store) fn may_add(role: Role) -> Result<(), Refusal> {
 pub(in crate::store) fn add_members(
     place: Place,
     mut joining: Vec<Arc<Person>>,
-    Named { present, banned }: &Named,
+    named: &Named,
     Count {
         count,
         members_max,
         from_beginning,
     }: Count,
 ) -> Result<Effect, Refusal> {
-    joining.retain(|person| !present.contains(&person.key));
+    joining.retain(|person| !named.present.contains(&person.key));
     if joining.is_empty() {
         return Err(Refusal::NothingToDo);
     }
-    if joining.iter().any(|person| banned.contains(&person.key)) {
+    may_be_added(&joining, &named.closed)?;
+    if joining
+        .iter()
+        .any(|person| named.banned.contains(&person.key))
+    {
         return Err(Refusal::Banned);
     }
     if count.saturating_add(joining.len() as u64) > members_max {

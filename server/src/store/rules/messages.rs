@@ -340,20 +340,25 @@ pub(in crate::store) fn begin_direct(
     message: &NewMessage,
     found: &[Attached],
 ) -> Result<Effect, Refusal> {
+    Ok(Effect {
+        scene: Scene::New(ConversationKind::Direct, String::new()),
+        kind: EventKind::Message,
+        content: self::message(message),
+        members: both(sender, peer),
+        aside: attached(message, found)?,
+    })
+}
+
+/// The members of a direct conversation.
+pub(super) fn both(sender: &Arc<Person>, peer: &Arc<Person>) -> Members {
     let mut members = vec![Arc::clone(sender)];
     if peer.key != sender.key {
         members.push(Arc::clone(peer));
     }
     // The order in which they are read from the log again.
     members.sort_by_key(|member| member.id);
-    Ok(Effect {
-        scene: Scene::New(ConversationKind::Direct, String::new()),
-        kind: EventKind::Message,
-        content: self::message(message),
-        members: Members::Join {
-            people: members.into_iter().map(|member| (member, None)).collect(),
-            from_beginning: false,
-        },
-        aside: attached(message, found)?,
-    })
+    Members::Join {
+        people: members.into_iter().map(|member| (member, None)).collect(),
+        from_beginning: false,
+    }
 }

@@ -11,9 +11,9 @@ use prost::Message as _;
 
 use super::{
     bodies::{
-        add_members, ban, count_readers, create_invite, delete, edit, fetch_bans, fetch_invites,
-        join_by_invite, look_up_invite, pin, profile, react, remove_member, report, revoke_invite,
-        say_something, set_role, update_group,
+        add_members, ban, conversations_behind, count_readers, create_invite, delete, edit,
+        fetch_bans, fetch_invites, join_by_invite, look_up_invite, pin, profile, react,
+        remove_member, report, revoke_invite, say_something, set_role, update_group, watch,
     },
     *,
 };
@@ -39,7 +39,7 @@ enum Names {
     Device(fn(Bytes) -> client_frame::Body),
 }
 
-const ROWS: [&str; 43] = [
+const ROWS: [&str; 45] = [
     "hello",
     "register",
     "sign_in",
@@ -79,10 +79,12 @@ const ROWS: [&str; 43] = [
     "delete_account",
     "report",
     "change_account",
+    "change_friendship",
     "fetch_profiles",
     "find_users",
     "fetch_media_token",
     "fetch_media_urls",
+    "watch_presence",
 ];
 
 /// A kind of request by its name in the schema.
@@ -126,12 +128,14 @@ fn kind(name: &str) -> client_frame::Body {
         "change_password" => Body::ChangePassword(Default::default()),
         "delete_account" => Body::DeleteAccount(Default::default()),
         "report" => Body::Report(Default::default()),
+        "change_friendship" => Body::ChangeFriendship(Default::default()),
         "change_account" => Body::ChangeAccount(Default::default()),
         "typing" => Body::Typing(Default::default()),
         "fetch_profiles" => Body::FetchProfiles(Default::default()),
         "find_users" => Body::FindUsers(Default::default()),
         "fetch_media_token" => Body::FetchMediaToken(Default::default()),
         "fetch_media_urls" => Body::FetchMediaUrls(Default::default()),
+        "watch_presence" => Body::WatchPresence(Default::default()),
         _ => panic!("the schema has {name}, which has no row here"),
     }
 }
@@ -152,14 +156,10 @@ fn row(name: &str) -> Names {
         // photo, which the user must have.
         Body::ChangeAccount(_) => Names::Itself,
         // Pages through one's own conversations; a foreign place is only a place.
-        Body::FetchConversations(_) => Names::Conversation(|id| {
-            Body::FetchConversations(v1::FetchConversations {
-                after_conversation_id: id,
-                limit: 10,
-            })
-        }),
-        Body::CreateGroup(_) | Body::FindUsers(_) => Names::User,
+        Body::FetchConversations(_) => Names::Conversation(conversations_behind),
+        Body::CreateGroup(_) | Body::FindUsers(_) | Body::ChangeFriendship(_) => Names::User,
         Body::FetchProfiles(_) => Names::Person(profile),
+        Body::WatchPresence(_) => Names::Person(watch),
         Body::SendMessage(_) => Names::Conversation(|id| {
             Body::SendMessage(v1::SendMessage {
                 to: Some(v1::send_message::To::ConversationId(id)),
@@ -251,6 +251,11 @@ async fn told(peer: &mut Peer, counted: &Counted, body: client_frame::Body) -> (
         server_frame::Body::Done(it) => it.in_reply_to = 0,
         server_frame::Body::Conversations(it) => it.in_reply_to = 0,
         server_frame::Body::Profiles(it) => it.in_reply_to = 0,
+        server_frame::Body::Presences(it) => {
+            it.in_reply_to = 0;
+            // It says again of whom it was asked.
+            it.presences.iter_mut().for_each(|it| it.user_id.clear());
+        }
         other => panic!("{other:?}"),
     }
     let frame = v1::ServerFrame {

@@ -5,6 +5,18 @@ use super::*;
 /// Of an invite.
 const SECRET: &[u8] = &[7; 16];
 
+pub(super) fn conversations_behind(after_conversation_id: Bytes) -> client_frame::Body {
+    client_frame::Body::FetchConversations(v1::FetchConversations {
+        after_conversation_id,
+        limit: 10,
+    })
+}
+
+pub(super) fn watch(user_id: Bytes) -> client_frame::Body {
+    let user_ids = vec![user_id];
+    client_frame::Body::WatchPresence(v1::WatchPresence { user_ids })
+}
+
 pub(super) fn profile(user_id: Bytes) -> client_frame::Body {
     let known = v1::KnownProfile {
         user_id,

@@ -12,7 +12,10 @@ use tokio::{
 };
 
 use super::{Http, Uploader, get, id_of, picture, urls};
-use crate::peer::{PATIENCE, World, connector};
+use crate::{
+    peer::{PATIENCE, World},
+    trust::connector,
+};
 
 const WHOLE: usize = 20_000_000;
 const CUT: u64 = 2_000_000;

@@ -14,7 +14,7 @@ pub(super) const fn is_block(step: &Step) -> bool {
     matches!(step, Step::Block { .. })
 }
 
-fn sender(event: &LogEvent) -> UserId {
+pub(super) fn sender(event: &LogEvent) -> UserId {
     let sender = decoded(event).sender.unwrap().user_id;
     UserId::try_from(sender.as_ref()).unwrap()
 }
@@ -68,6 +68,11 @@ impl Model {
                 set.last().is_some_and(|event| event.hidden.is_some())
             }
             Kind::Reacted(it) => is_blocked || of_hidden(it.seq),
+            Kind::FriendRequested(_) => is_blocked,
+            Kind::FriendshipChanged(it) => {
+                let theirs = self.friendship(peer, sender).0;
+                Self::is_told_to_nobody(it.friends, theirs, is_blocked)
+            }
             Kind::GroupCreated(_)
             | Kind::MembersAdded(_)
             | Kind::MemberRemoved(_)

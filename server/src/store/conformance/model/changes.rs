@@ -74,6 +74,8 @@ fn target(event: &LogEvent) -> Option<u64> {
         | Kind::GroupUpdated(_)
         | Kind::Pinned(_)
         | Kind::AccountChanged(_)
+        | Kind::FriendRequested(_)
+        | Kind::FriendshipChanged(_)
         | Kind::Hidden(_) => None,
     }
 }

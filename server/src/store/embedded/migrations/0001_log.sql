@@ -82,8 +82,22 @@ CREATE TABLE cursors (
     cursor          INTEGER NOT NULL,
     last_seen_at_ms INTEGER,
     -- 0 away, 1 connected in the background, 2 in the foreground.
-    attachment      INTEGER NOT NULL DEFAULT 0
+    attachment      INTEGER NOT NULL DEFAULT 0,
+    -- When it was last in the foreground, as far as is written: where it is so now, when
+    -- that began.
+    present_at_ms   INTEGER,
+    -- To which node it is connected; 0: to none that is known.
+    node            INTEGER NOT NULL DEFAULT 0
 ) STRICT;
+
+-- Servers that served this log, each as often as it was started, and when each was there
+-- last: where one ended unannounced, its devices were there until then.
+CREATE TABLE nodes (
+    node        INTEGER PRIMARY KEY,
+    there_at_ms INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX nodes_by_time ON nodes (there_at_ms);
 
 -- Where a device's pushes go. A token has one device.
 CREATE TABLE push_addresses (
@@ -157,8 +171,8 @@ CREATE TABLE events (
     sender          INTEGER NOT NULL,
     -- 1 message, 2 group created, 3 members added, 4 member removed, 5 member left,
     -- 6 message edited, 7 message deleted, 8 reacted, 20 account changed, 30 role
-    -- changed, 31 group updated, 50 pinned, 51 member banned,
-    -- 52 invite created, 53 invite revoked, 54 member joined.
+    -- changed, 31 group updated, 41 friend requested, 42 friendship changed, 50 pinned,
+    -- 51 member banned, 52 invite created, 53 invite revoked, 54 member joined.
     kind            INTEGER NOT NULL,
     committed_at_ms INTEGER NOT NULL,
     message_id      BLOB NOT NULL,
@@ -353,8 +367,36 @@ CREATE TABLE blocks (
 -- Asked for with every message.
 CREATE INDEX blocks_by_blocked ON blocks (blocked, user);
 
+-- What users are to each other, as the events of their direct conversation say: for each of
+-- the two what they know.
+CREATE TABLE friends (
+    conversation INTEGER NOT NULL REFERENCES conversations (key),
+    user         INTEGER NOT NULL REFERENCES users (key),
+    peer         INTEGER NOT NULL REFERENCES users (key),
+    -- 0 nothing, 1 has asked, 2 was asked, 3 friends, 4 friends as far as this one knows:
+    -- the peer blocked them when they accepted.
+    bond         INTEGER NOT NULL,
+    -- The event that says so.
+    seq          INTEGER NOT NULL,
+    -- How often this one has asked since they were friends last.
+    asks         INTEGER NOT NULL,
+    PRIMARY KEY (conversation, user)
+) STRICT, WITHOUT ROWID;
+
+CREATE UNIQUE INDEX friends_by_user ON friends (user, peer);
+
+-- Users whom friends alone reach without being asked to, as their account logs say.
+CREATE TABLE friends_only (
+    user INTEGER PRIMARY KEY REFERENCES users (key)
+) STRICT;
+
 -- Users who hide their read receipts, as their account logs say.
 CREATE TABLE hidden_receipts (
+    user INTEGER PRIMARY KEY REFERENCES users (key)
+) STRICT;
+
+-- Users who hide their presence, as their account logs say.
+CREATE TABLE hidden_presence (
     user INTEGER PRIMARY KEY REFERENCES users (key)
 ) STRICT;
 

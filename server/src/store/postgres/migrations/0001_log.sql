@@ -107,8 +107,22 @@ CREATE TABLE cursors (
     cursor          bigint[] NOT NULL,
     last_seen_at_ms bigint,
     -- 0 away, 1 connected in the background, 2 in the foreground.
-    attachment      smallint NOT NULL DEFAULT 0
+    attachment      smallint NOT NULL DEFAULT 0,
+    -- When it was last in the foreground, as far as is written: where it is so now, when
+    -- that began.
+    present_at_ms   bigint,
+    -- To which node it is connected; 0: to none that is known.
+    node            bigint NOT NULL DEFAULT 0
 ) WITH (fillfactor = 60);
+
+-- Servers that served this log, each as often as it was started, and when each was there
+-- last: where one ended unannounced, its devices were there until then.
+CREATE TABLE nodes (
+    node        bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    there_at_ms bigint NOT NULL
+);
+
+CREATE INDEX nodes_by_time ON nodes (there_at_ms);
 
 -- Where a device's pushes go. A token has one device.
 CREATE TABLE push_addresses (
@@ -399,8 +413,36 @@ CREATE TABLE blocks (
 -- Asked for with every message.
 CREATE INDEX blocks_by_blocked ON blocks (blocked_key, user_key);
 
+-- What users are to each other, as the events of their direct conversation say: for each of
+-- the two what they know.
+CREATE TABLE friends (
+    conversation_key bigint NOT NULL REFERENCES conversations (key),
+    user_key         bigint NOT NULL REFERENCES users (key),
+    peer_key         bigint NOT NULL REFERENCES users (key),
+    -- 0 nothing, 1 has asked, 2 was asked, 3 friends, 4 friends as far as this one knows:
+    -- the peer blocked them when they accepted.
+    bond             smallint NOT NULL,
+    -- The event that says so.
+    seq              bigint NOT NULL,
+    -- How often this one has asked since they were friends last.
+    asks             bigint NOT NULL,
+    PRIMARY KEY (conversation_key, user_key)
+);
+
+CREATE UNIQUE INDEX friends_by_user ON friends (user_key, peer_key);
+
+-- Users whom friends alone reach without being asked to, as their account logs say.
+CREATE TABLE friends_only (
+    user_key bigint PRIMARY KEY REFERENCES users (key)
+);
+
 -- Users who hide their read receipts, as their account logs say.
 CREATE TABLE hidden_receipts (
+    user_key bigint PRIMARY KEY REFERENCES users (key)
+);
+
+-- Users who hide their presence, as their account logs say.
+CREATE TABLE hidden_presence (
     user_key bigint PRIMARY KEY REFERENCES users (key)
 );
 

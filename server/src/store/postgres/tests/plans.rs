@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use magpie_protocol::{
+    friendship::FriendAction,
     id::ConversationId,
     seq::Position,
+    setting::Reach,
     wire::{CountReaders, FetchHistory, FetchMembers, HistoryFrom},
 };
 use magpie_sim::postgres;
@@ -16,9 +18,9 @@ use super::{
     cluster, open_at,
 };
 use crate::store::{
-    Attachment, CandidatePlace, Confirm, Connect, Positions, ReadLimit, Recency, Shard,
+    Attachment, CandidatePlace, Confirm, Connect, Look, Positions, ReadLimit, Recency, Shard,
     SharedStore, SnapshotPlace,
-    conformance::{ALL, Player, World, blocks, seq, wakes},
+    conformance::{ALL, Player, World, blocks, friends, privacy, seq, wakes},
 };
 
 /// Alice and Bob in so many groups of two, three messages in each, by whole
@@ -126,7 +128,9 @@ async fn ask_everything(world: &World, alice: &Player, bob: &Player) {
         store.history(bob.id(), request).await.unwrap();
     }
     ask_for_blocks(world, [alice, bob], [direct, tea]).await;
+    ask_for_friends(world, [alice, bob], tea).await;
     ask_for_wakes(world, bob, direct).await;
+    ask_for_presence(world, [alice, bob]).await;
     store.revoke_device(bob.id(), device.id).await.unwrap();
 }
 
@@ -141,6 +145,31 @@ async fn ask_for_blocks(
     let users = [alice.id(), bob.id()];
     world.store.silent(&users).await.unwrap();
     blocks::unblock(world, bob, alice).await;
+}
+
+async fn ask_for_presence(world: &World, [alice, bob]: [&Player; 2]) {
+    world.accept(world.to(bob, alice, "hello")).await;
+    let store = &world.store;
+    store.begin_node(0).await.unwrap();
+    store.keep_node(0).await.unwrap();
+    let (watcher, watched) = (alice.id(), bob.id());
+    let looks = [Look { watcher, watched }; 3];
+    let seen = store.presences(&looks, 0).await.unwrap();
+    assert!(seen.iter().all(Option::is_some));
+}
+
+async fn ask_for_friends(world: &World, [alice, bob]: [&Player; 2], tea: ConversationId) {
+    friends::befriend(world, alice, bob, FriendAction::Request).await;
+    friends::befriend(world, bob, alice, FriendAction::Accept).await;
+    let store = &world.store;
+    assert_eq!(store.are_friends(alice.id(), bob.id()).await, Ok(true));
+    assert_eq!(store.friends(bob.id(), 10).await, Ok(vec![alice.id()]));
+    // From then on, it is asked for with every wake.
+    privacy::let_write(world, bob, Reach::Friends).await;
+    world.remove(alice, tea, bob).await;
+    world.add(alice, tea, &[bob]).await;
+    friends::befriend(world, bob, alice, FriendAction::Remove).await;
+    assert_eq!(store.departures(None, 10).await, Ok(vec![]));
 }
 
 async fn ask_for_readers(world: &World, of: &Player, conversation: ConversationId) {

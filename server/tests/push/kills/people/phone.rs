@@ -101,7 +101,10 @@ impl Sleeper {
     pub(super) async fn leave(&self, store: &SharedStore) -> Result<(), StoreError> {
         let generation = self.phone.lock().generation;
         match generation {
-            Some(generation) => store.detach(&[(self.actor.device, generation)]).await,
+            Some(generation) => {
+                let gone = [(self.actor.device, generation)];
+                store.detach(&gone, 0).await
+            }
             None => Ok(()),
         }
     }
