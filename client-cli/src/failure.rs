@@ -55,6 +55,8 @@ pub(crate) enum Failure {
     NotUtf8,
     #[error("no conversation with {name} is known here")]
     UnknownConversation { name: String },
+    #[error("nobody called @{name} is known here")]
+    UnknownUser { name: UserName },
     #[error("@{name} has not asked you to be friends, or not any more")]
     NotAsked { name: UserName },
     #[error("no message {seq} of it is here; `magpie history` fetches what is not")]
@@ -126,6 +128,7 @@ impl Failure {
             | Self::InvalidMessage(_)
             | Self::NotUtf8
             | Self::UnknownConversation { .. }
+            | Self::UnknownUser { .. }
             | Self::NotAsked { .. }
             | Self::UnknownMessage { .. }
             | Self::Attachment(_)
@@ -180,6 +183,7 @@ impl Failure {
                 "invalid_argument".to_owned()
             }
             Self::UnknownConversation { .. }
+            | Self::UnknownUser { .. }
             | Self::NotAsked { .. }
             | Self::UnknownMessage { .. }
             | Self::NoMedia { .. }
@@ -218,6 +222,7 @@ impl Failure {
             | Self::InvalidMessage(_)
             | Self::NotUtf8
             | Self::UnknownConversation { .. }
+            | Self::UnknownUser { .. }
             | Self::NotAsked { .. }
             | Self::UnknownMessage { .. }
             | Self::NotRefused { .. }

@@ -26,9 +26,7 @@ pub(crate) async fn profile(context: &Context, asked: Profile) -> Result<Exit, F
         }
         Some(name) => {
             let user = context.home.user_named(name)?;
-            let unknown = || Failure::UnknownConversation {
-                name: format!("@{name}"),
-            };
+            let unknown = || Failure::UnknownUser { name: name.clone() };
             (user.ok_or_else(unknown)?, None)
         }
     };

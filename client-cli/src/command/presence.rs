@@ -26,7 +26,7 @@ pub(crate) async fn run(context: &Context, asked: Presence) -> Result<Exit, Fail
     }
     let mut people = HashMap::new();
     for name in &asked.of {
-        people.insert(known(context, name)?, name.to_string());
+        people.insert(known(context, name, false).await?, name.to_string());
     }
     watch(context, people, asked.follow).await
 }

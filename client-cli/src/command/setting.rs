@@ -3,9 +3,12 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use magpie_client::{NewRequest, Notify, NotifyLevel, Setting, UserId, UserName};
+use magpie_client::{FindUsers, NewRequest, Notify, NotifyLevel, Setting, UserId, UserName};
 
-use super::message::{place, queue};
+use super::{
+    devices::connected,
+    message::{place, queue},
+};
 use crate::{
     args::setting::{Block, Contact, Hide, Mute, Receipts, Scope, Told, Unblock, Unmute},
     context::Context,
@@ -65,7 +68,7 @@ pub(crate) async fn hide(context: &Context, asked: Hide) -> Result<Exit, Failure
 pub(crate) async fn contact(context: &Context, asked: Contact) -> Result<Exit, Failure> {
     context.signed_in()?;
     let setting = Setting::Contact {
-        user: known(context, &asked.name)?,
+        user: known(context, &asked.name, asked.queue).await?,
         favourite: asked.favourite,
         nickname: asked.nickname,
     };
@@ -87,17 +90,31 @@ async fn set_blocked(
     queued: bool,
 ) -> Result<Exit, Failure> {
     context.signed_in()?;
-    let user = known(context, name)?;
+    let user = known(context, name, queued).await?;
     let setting = Setting::Block { user, blocked };
     queue(context, NewRequest::Set(setting), queued).await
 }
 
-/// Somebody with whom the user shares a conversation.
-pub(super) fn known(context: &Context, name: &UserName) -> Result<UserId, Failure> {
-    let user = context.home.user_named(name)?;
-    user.ok_or_else(|| Failure::UnknownConversation {
-        name: format!("@{name}"),
-    })
+/// Somebody with whom the user shares a conversation; the server is asked for others,
+/// unless nobody is to be connected to.
+pub(super) async fn known(
+    context: &Context,
+    name: &UserName,
+    queued: bool,
+) -> Result<UserId, Failure> {
+    if let Some(user) = context.home.user_named(name)? {
+        return Ok(user);
+    }
+    let unknown = || Failure::UnknownUser { name: name.clone() };
+    if queued {
+        return Err(unknown());
+    }
+    let carrier = connected(context).await?;
+    let by = FindUsers::Name(name.clone());
+    let found = carrier.client()?.find_users(&by).await;
+    carrier.shutdown().await;
+    let (user, _) = found?.into_iter().next().ok_or_else(unknown)?;
+    Ok(user.id)
 }
 
 pub(crate) async fn receipts(context: &Context, asked: Receipts) -> Result<Exit, Failure> {

@@ -100,6 +100,9 @@ impl Tour {
                 let new = || format!("00000000-0000-7000-8000-{count:012}");
                 normal.push_str(self.ids.entry(id.to_owned()).or_insert_with(new));
                 rest = rest.get(ID_SIZE..).unwrap_or_default();
+            } else if let Some(digits) = secret_size(rest) {
+                normal.extend(std::iter::repeat_n('0', digits));
+                rest = rest.get(digits..).unwrap_or_default();
             } else if rest.get(..TIME.len()).is_some_and(is_time) {
                 normal.push_str(TIME);
                 rest = rest.get(TIME.len()..).unwrap_or_default();
@@ -150,6 +153,12 @@ fn is_id(text: &str) -> bool {
     is_like(text, like, |it| it.is_ascii_hexdigit())
 }
 
+/// How long the secret is that a text begins with: links end in one.
+fn secret_size(text: &str) -> Option<usize> {
+    let size = text.find(|it: char| !it.is_ascii_hexdigit());
+    Some(size.unwrap_or(text.len())).filter(|size| matches!(size, 32 | 64))
+}
+
 fn is_time(text: &str) -> bool {
     is_like(text, "0000-00-00 00:00:00", |it| it.is_ascii_digit())
 }
@@ -176,8 +185,11 @@ fn the_tour_is_what_the_programs_do() {
     offline(&mut tour);
     let tea = a_group(&mut tour);
     receipts(&mut tour, &tea);
+    the_door(&mut tour, &tea);
+    who_is_who(&mut tour);
     what_is_ones_own(&mut tour);
     friends(&mut tour);
+    block(&mut tour);
     another_device(&mut tour);
     the_end(&mut tour, &tea);
     let told = tour.end();
@@ -295,6 +307,68 @@ fn receipts(tour: &mut Tour, tea: &str) {
     tour.run("alice", &["readers", tea, "5"]);
 }
 
+fn the_door(tour: &mut Tour, tea: &str) {
+    tour.say(
+        "## The door of a group\n\nWhoever has the link of an invite may join, as often and as long as it says. Who is new sees what was \
+         said before them if the group wants it so.",
+    );
+    tour.run("alice", &["group", "update", tea, "--history", "on"]);
+    let made = tour.run("alice", &["invite", "create", tea, "--uses", "2"]);
+    let link = made.split_whitespace().find(|it| it.starts_with("magpie:"));
+    let link = link.unwrap().to_owned();
+    tour.run("dave", &["register", "dave"]);
+    tour.run("dave", &["invite", "show", &link]);
+    tour.run("dave", &["join", &link]);
+    tour.run("dave", &["history", tea, "--limit", "6"]);
+    tour.run("alice", &["invite", "list", tea]);
+    tour.say(
+        "What all should find is pinned; who is banned is out, and does not come back by a link.",
+    );
+    tour.run("alice", &["sync"]);
+    tour.run("alice", &["pin", tea, "5"]);
+    tour.run("alice", &["group", "ban", tea, "@dave"]);
+    tour.run("alice", &["group", "bans", tea]);
+    tour.exits("dave", &["join", &link], 1);
+    tour.run("dave", &["sync"]);
+    tour.run("dave", &["conversations"]);
+    tour.run("carol", &["sync"]);
+    tour.run("carol", &["pins", tea]);
+}
+
+fn who_is_who(tour: &mut Tour) {
+    tour.say(
+        "## Who is who\n\nWhat somebody says of themself reaches those who know them. Others find them by their whole name, by a link \
+         that they hand out, or by the beginning of the name if they allow it.",
+    );
+    tour.run(
+        "carol",
+        &["profile", "--name", "Carol 🫖", "--status", "mostly tea"],
+    );
+    tour.run("bob", &["sync"]);
+    tour.run("bob", &["profile", "@carol"]);
+    let link = tour.run("carol", &["link", "--new"]);
+    let link = link.split_whitespace().find(|it| it.starts_with("magpie:"));
+    let link = link.unwrap().to_owned();
+    tour.run("dave", &["find", &link]);
+    tour.run("dave", &["find", "car", "--prefix"]);
+    tour.run("carol", &["profile", "--discoverable", "yes"]);
+    tour.run("dave", &["find", "car", "--prefix"]);
+}
+
+fn block(tour: &mut Tour) {
+    tour.say(
+        "## Peace\n\nWho is blocked is not told. What they say while they are is not shown, then or later, and wakes nobody.",
+    );
+    tour.run("bob", &["block", "@dave"]);
+    tour.run("dave", &["send", "@bob", "let me in"]);
+    tour.run("bob", &["sync"]);
+    tour.run("bob", &["conversations"]);
+    tour.run("bob", &["unblock", "@dave"]);
+    tour.run("dave", &["send", "@bob", "please"]);
+    tour.run("bob", &["sync"]);
+    tour.run("bob", &["history", "@dave"]);
+}
+
 fn what_is_ones_own(tour: &mut Tour) {
     tour.say("## What is one's own\n\nFor what one is woken, and what others are to one: on all devices, and nobody else learns of it.");
     tour.run("bob", &["mute", "@alice"]);
@@ -325,6 +399,11 @@ fn friends(tour: &mut Tour) {
     tour.run("bob", &["sync"]);
     tour.run("bob", &["conversations"]);
     tour.exits("carol", &["group", "create", "Raffle", "@bob"], 1);
+    tour.say("Friends see when the other is there, until one of them hides it. Who hides it sees nobody either.");
+    tour.run("bob", &["presence", "--hide"]);
+    tour.run("bob", &["presence", "@alice"]);
+    tour.run("alice", &["presence", "@bob"]);
+    tour.run("bob", &["presence", "--show"]);
 }
 
 fn another_device(tour: &mut Tour) {
