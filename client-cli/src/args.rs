@@ -4,6 +4,7 @@ mod account;
 pub(crate) mod friends;
 mod group;
 pub(crate) mod invite;
+pub(crate) mod media;
 pub(crate) mod message;
 pub(crate) mod people;
 mod push;
@@ -209,26 +210,13 @@ pub(crate) enum Command {
 
     Join(invite::Join),
 
-    /// Send a message, or each line of standard input
-    ///
-    /// Ends when each is accepted or refused. What an earlier run left in the
-    /// outbox goes first, in order. Whom the text names with @NAME is mentioned, if
-    /// they are a member; @everybody is meant for all, if an admin of the group says so.
-    #[command(
-        after_help = "Examples:\n  magpie send @bob 'hello'\n  seq 1000 | magpie send @bob\n  magpie send --queue @bob 'later'\n  magpie send @bob 'my key' --body key.bin --content-type application/x-key"
-    )]
-    Send {
-        /// @NAME or a conversation's id
-        #[arg(value_name = "WHOM")]
-        to: Recipient,
-        /// The message; without it, each line of standard input is one
-        text: Option<String>,
-        #[command(flatten)]
-        attached: message::Attached,
-        /// Only write the outbox; the next command that connects sends it
-        #[arg(long)]
-        queue: bool,
-    },
+    Send(message::Send),
+
+    Photo(media::Photo),
+
+    File(media::SendFile),
+
+    Save(media::Save),
 
     Reply(message::Reply),
 

@@ -39,6 +39,8 @@ pub(crate) enum Noticed {
     },
     /// Somebody is there, or not any more.
     Presence { presence: Presence },
+    /// Of what a request waits for, so many bytes were sent.
+    Uploading { id: MessageId, sent: u64, size: u64 },
     /// So many events were stored.
     Stored(u64),
     /// A request is done.
@@ -198,7 +200,9 @@ impl<'context> Carrier<'context> {
                 Noticed::Answered(id, Outcome::Accepted(acceptance))
             }
             Event::Failed { id, refusal } => Noticed::Answered(id, Outcome::Failed(refusal)),
-            Event::NothingToDo { .. }
+            Event::Uploading { id, sent, size } => Noticed::Uploading { id, sent, size },
+            Event::Downloading { .. }
+            | Event::NothingToDo { .. }
             | Event::Read { .. }
             | Event::Marks { .. }
             | Event::Profile { .. }
@@ -264,6 +268,7 @@ impl<'context> Carrier<'context> {
                 | Noticed::Refreshed
                 | Noticed::Typing { .. }
                 | Noticed::Presence { .. }
+                | Noticed::Uploading { .. }
                 | Noticed::Answered(..)
                 | Noticed::Dropped(_)
                 | Noticed::Changed
@@ -309,6 +314,7 @@ fn start(context: &Context, account: &Account, lock: ConnectionLock, background:
         client_version: env!("CARGO_PKG_VERSION").to_owned(),
         background,
         watch_interval: Some(WATCH_INTERVAL),
+        ..Options::default()
     };
     let server = context.server(Some(account));
     let client = Client::start(context.home.clone(), lock, server, options);

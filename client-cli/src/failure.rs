@@ -3,8 +3,8 @@
 use std::{io, process::ExitCode};
 
 use magpie_client::{
-    Action, ConnectError, HomeError, InvalidMessage, InvalidText, LocalError, MessageId, Refusal,
-    RequestError, Seq, SignInError, UserName,
+    Action, ConnectError, HomeError, InvalidAttachment, InvalidMessage, InvalidText, LocalError,
+    MediaError, MessageId, Refusal, RequestError, Seq, SignInError, UserName,
 };
 use magpie_fcm_emulator::ControlError;
 
@@ -87,6 +87,12 @@ pub(crate) enum Failure {
     LocalDatabase(String),
     #[error("{id} is not refused; `magpie outbox` lists what is")]
     NotRefused { id: MessageId },
+    #[error("{0}")]
+    Attachment(#[from] InvalidAttachment),
+    #[error("no photo or file of message {id} is here; `magpie history` fetches what is not")]
+    NoMedia { id: MessageId },
+    #[error("{0}")]
+    Media(MediaError),
     #[error("{path}: {error}")]
     File { path: String, error: io::Error },
     #[error("{program} did not start: {reason}; {log} has what it said")]
@@ -125,6 +131,9 @@ impl Failure {
             | Self::UnknownUser { .. }
             | Self::NotAsked { .. }
             | Self::UnknownMessage { .. }
+            | Self::Attachment(_)
+            | Self::NoMedia { .. }
+            | Self::Media(_)
             | Self::NotRefused { .. } => Exit::Refused,
             Self::NoPassword
             | Self::NotTyped
@@ -170,13 +179,15 @@ impl Failure {
             Self::Held { .. } => "home_held".to_owned(),
             Self::InUse { .. } => "home_in_use".to_owned(),
             Self::OutboxHolds { .. } => "outbox_not_empty".to_owned(),
-            Self::Invalid(_) | Self::InvalidMessage(_) | Self::NotUtf8 => {
+            Self::Invalid(_) | Self::InvalidMessage(_) | Self::Attachment(_) | Self::NotUtf8 => {
                 "invalid_argument".to_owned()
             }
             Self::UnknownConversation { .. }
             | Self::UnknownUser { .. }
             | Self::NotAsked { .. }
             | Self::UnknownMessage { .. }
+            | Self::NoMedia { .. }
+            | Self::Media(_)
             | Self::NotRefused { .. } => "not_found".to_owned(),
             Self::TimedOut { .. } => "timed_out".to_owned(),
             Self::Connect(_) | Self::Lost(_) | Self::NoServer { .. } => "not_reached".to_owned(),
@@ -215,6 +226,9 @@ impl Failure {
             | Self::NotAsked { .. }
             | Self::UnknownMessage { .. }
             | Self::NotRefused { .. }
+            | Self::Attachment(_)
+            | Self::NoMedia { .. }
+            | Self::Media(_)
             | Self::File { .. }
             | Self::NoServer { .. }
             | Self::NoPassword
@@ -258,6 +272,19 @@ impl From<LocalError> for Failure {
             | LocalError::NoAccount
             | LocalError::Sqlite(_)
             | LocalError::Closed) => Self::Local(error),
+        }
+    }
+}
+
+impl From<MediaError> for Failure {
+    fn from(error: MediaError) -> Self {
+        match error {
+            MediaError::Request(error) => error.into(),
+            MediaError::Broken(_) => Self::Lost(error.to_string()),
+            error @ (MediaError::NotThere
+            | MediaError::Other
+            | MediaError::Refused(_)
+            | MediaError::Local(_)) => Self::Media(error),
         }
     }
 }

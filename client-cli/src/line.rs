@@ -5,6 +5,7 @@ mod conversations;
 mod events;
 mod friends;
 mod invite;
+mod media;
 mod members;
 mod message;
 mod people;
@@ -57,6 +58,17 @@ pub(crate) enum Line {
     },
     Discarded {
         message_id: Shown<MessageId>,
+    },
+    Progress {
+        message_id: Shown<MessageId>,
+        sent: u64,
+        size: u64,
+    },
+    Saved {
+        message_id: Option<Shown<MessageId>>,
+        media_id: Shown<MediaId>,
+        path: String,
+        size: u64,
     },
     Accepted {
         message_id: Shown<MessageId>,

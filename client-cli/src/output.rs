@@ -45,6 +45,11 @@ impl Output {
         (!self.json).then(|| Progress::new(&self.bar, unit))
     }
 
+    /// The same of bytes, of which there are so many.
+    pub(crate) fn progress_of_bytes(&self, size: u64) -> Option<Progress> {
+        (!self.json).then(|| Progress::of_bytes(&self.bar, size))
+    }
+
     /// Whether a program reads it.
     pub(crate) const fn is_json(&self) -> bool {
         self.json

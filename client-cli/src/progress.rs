@@ -25,6 +25,18 @@ impl Progress {
         Self(bar.clone())
     }
 
+    /// Shows bytes, of which there are so many.
+    pub(crate) fn of_bytes(bar: &ProgressBar, size: u64) -> Self {
+        let style = "{bar:30} {bytes} of {total_bytes}, {bytes_per_sec}";
+        if let Ok(style) = ProgressStyle::with_template(style) {
+            bar.set_style(style);
+        }
+        bar.set_length(size);
+        bar.set_draw_target(ProgressDrawTarget::stderr());
+        bar.enable_steady_tick(TICK);
+        Self(bar.clone())
+    }
+
     /// So many by now.
     pub(crate) fn set(&self, count: u64) {
         self.0.set_position(count);

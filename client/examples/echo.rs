@@ -53,6 +53,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
             | Event::Marks { .. }
             | Event::Refreshed
             | Event::Profile { .. }
+            | Event::Uploading { .. }
+            | Event::Downloading { .. }
             | Event::Typing { .. }
             | Event::Presence { .. }
             | Event::BeganAnew

@@ -2,13 +2,14 @@
 
 mod account;
 mod groups;
+mod options;
 mod people;
 mod readers;
 
 use std::time::Duration;
 
 use magpie_protocol::{
-    id::{ConversationId, DeviceId, MessageId, UserId},
+    id::{ConversationId, DeviceId, MediaId, MessageId, UserId},
     push::PushAddress,
     seq::Seq,
     session::Answer,
@@ -16,15 +17,16 @@ use magpie_protocol::{
 };
 use tokio::{
     sync::{mpsc, oneshot},
-    task::JoinHandle,
+    task::{JoinHandle, JoinSet},
 };
 
-pub use self::account::Reported;
+pub use self::{account::Reported, options::Options};
 use crate::{
     database::{NewEvent, States, conversation_line},
     driver::{Answered, Bells, COMMANDS_MAX, Command, Dial, Driver, Notices, Reply, TlsDial},
     error::{ConnectError, DisconnectReason, RequestError},
     home::{ConnectionLock, Home},
+    media::{Courier, Http},
     model::{
         ConversationPage, DeviceLine, Dropped, Gap, HistoryPage, MembersPlace, Presence, Refusal,
         User,
@@ -32,33 +34,6 @@ use crate::{
     request::Acceptance,
     server::Server,
 };
-
-/// How a [`Client`] behaves.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Options {
-    /// For the server's logs: 1 to 64 bytes, printable.
-    pub client_name: String,
-    /// As `client_name`.
-    pub client_version: String,
-    /// Nobody looks at the app: a push wakes the device sooner.
-    pub background: bool,
-    /// How often to look whether another process has queued something; `None`:
-    /// never; the app calls
-    /// [`Client::wake_outbox`].
-    pub watch_interval: Option<Duration>,
-}
-
-impl Default for Options {
-    /// `magpie-sdk`, this version, watching ten times a second.
-    fn default() -> Self {
-        Self {
-            client_name: "magpie-sdk".to_owned(),
-            client_version: env!("CARGO_PKG_VERSION").to_owned(),
-            background: false,
-            watch_interval: Some(Duration::from_millis(100)),
-        }
-    }
-}
 
 /// Which way to read history.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -149,6 +124,24 @@ pub enum Event {
         /// What the server says.
         presence: Presence,
     },
+    /// Of what a queued request waits for, so much was sent.
+    Uploading {
+        /// Which request.
+        id: MessageId,
+        /// Bytes. After a cut it may be less than before.
+        sent: u64,
+        /// Bytes in all.
+        size: u64,
+    },
+    /// Of a photo or file that is being fetched, so much is here.
+    Downloading {
+        /// Which one.
+        media: MediaId,
+        /// Bytes.
+        received: u64,
+        /// Bytes in all.
+        size: u64,
+    },
     /// There is no connection (any more). The driver tries again by itself.
     Disconnected {
         /// Why.
@@ -199,6 +192,10 @@ pub struct Client {
     commands: mpsc::Sender<Command>,
     bells: Bells,
     task: JoinHandle<()>,
+    media_cache_size: u64,
+    dial: Result<TlsDial, ConnectError>,
+    /// Goes on with uploads, while this value lives.
+    _courier: JoinSet<()>,
 }
 
 impl Client {
@@ -206,8 +203,22 @@ impl Client {
     /// and stores what comes. Call it inside a tokio runtime.
     #[must_use]
     pub fn start(home: Home, lock: ConnectionLock, server: Server, options: Options) -> Self {
-        let dial = TlsDial::new(&server).map(|dial| Box::new(dial) as Box<dyn Dial>);
-        Self::start_with(home, lock, dial, options)
+        let dial = TlsDial::new(&server);
+        let boxed = dial.clone().map(|dial| Box::new(dial) as Box<dyn Dial>);
+        let watch_interval = options.watch_interval;
+        let mut client = Self::start_with(home, lock, boxed, options);
+        if let Ok(dial) = &dial {
+            let courier = Courier::new(
+                client.home.clone(),
+                Http::new(dial),
+                &client.commands,
+                (client.notices.clone(), client.bells.clone()),
+                watch_interval,
+            );
+            client._courier.spawn(courier.run());
+        }
+        client.dial = dial;
+        client
     }
 
     /// As [`Self::start`], over connections from elsewhere.
@@ -219,6 +230,7 @@ impl Client {
     ) -> Self {
         let (notices, bells) = (Notices::default(), Bells::default());
         let (commands, requests) = mpsc::channel(COMMANDS_MAX);
+        let media_cache_size = options.media_cache_size;
         let driver = Driver::new(
             home.clone(),
             lock,
@@ -234,6 +246,11 @@ impl Client {
             commands,
             bells,
             task: tokio::spawn(driver.run()),
+            media_cache_size,
+            dial: Err(ConnectError::Address {
+                address: String::new(),
+            }),
+            _courier: JoinSet::new(),
         }
     }
 
@@ -252,6 +269,21 @@ impl Client {
     /// Says that the outbox was written.
     pub fn wake_outbox(&self) {
         self.bells.outbox.notify_one();
+        self.bells.uploads.notify_one();
+    }
+
+    /// To ask the server over HTTP.
+    pub(crate) fn http(&self) -> Result<Http, RequestError> {
+        let dial = self.dial.as_ref();
+        dial.map(Http::new).map_err(|_| RequestError::NotConnected)
+    }
+
+    pub(crate) const fn media_cache_size(&self) -> u64 {
+        self.media_cache_size
+    }
+
+    pub(crate) fn notice(&self, event: Event) {
+        self.notices.push(event);
     }
 
     async fn request<T>(
@@ -267,7 +299,7 @@ impl Client {
         answer.await.unwrap_or(Err(RequestError::NotConnected))
     }
 
-    async fn ask(&self, body: Body) -> Result<Answered, RequestError> {
+    pub(crate) async fn ask(&self, body: Body) -> Result<Answered, RequestError> {
         let body = Box::new(body);
         self.request(|reply| Command::Ask { body, reply }).await
     }

@@ -115,3 +115,23 @@ impl Device {
         self.database.credential().expect("a credential").cursor
     }
 }
+
+/// Makes a file ready to be sent as a photo, and looks at what came of it.
+///
+/// # Panics
+///
+/// What would be sent is not what it says that it is.
+pub fn picture(file: &[u8]) {
+    let Ok(made) = crate::media::decode(std::io::Cursor::new(file)) else {
+        return;
+    };
+    assert!(made.thumbnails.len() <= 2 && made.thumbhash.len() <= 32);
+    for picture in made.thumbnails.iter().chain([&made.whole]) {
+        let opened = image::load_from_memory(&picture.bytes).expect("a picture");
+        assert_eq!(
+            (opened.width(), opened.height()),
+            (picture.width, picture.height)
+        );
+        assert!(picture.width <= 2_048 && picture.height <= 2_048);
+    }
+}

@@ -1,6 +1,7 @@
 //! One device's directory.
 
 mod groups;
+mod media;
 mod people;
 mod settings;
 
@@ -29,8 +30,8 @@ use crate::{
     request::{NewRequest, OutboxEntry, Outcome, Recipient},
 };
 
-/// One device's directory: `magpie.db` (the local database), `lock`, and
-/// `ca.pem` (the certificate that its server is trusted by). Nobody but its
+/// One device's directory: `magpie.db` (the local database), `lock`, `media` (files to be
+/// sent, and what was fetched), and `ca.pem` (the certificate that its server is trusted by). Nobody but its
 /// owner can read it.
 ///
 /// Clones share one handle on the database. Several processes may use a home at
@@ -101,11 +102,13 @@ impl Home {
             // The next one who opens it tries again.
             tracing::debug!(%error, "old outcomes not deleted");
         }
-        Ok(Self {
+        let home = Self {
             directory: directory.into(),
             database: Arc::new(Mutex::new(database)),
             turns: Arc::default(),
-        })
+        };
+        home.sweep_media();
+        Ok(home)
     }
 
     /// Where it is.
@@ -277,7 +280,9 @@ impl Home {
     ///
     /// [`LocalError`].
     pub fn discard(&self, id: MessageId) -> Result<bool, LocalError> {
-        self.database.lock().discard(id)
+        let (discarded, files) = self.database.lock().discard(id)?;
+        self.remove_staged(&files);
+        Ok(discarded)
     }
 
     /// What became of a queued request; `None` while it is pending, and again 30
@@ -348,6 +353,7 @@ impl Home {
         let removed = std::fs::remove_file(self.directory.join(CA_FILE_NAME));
         // Without an account nothing is trusted by it; the next one replaces it.
         drop(removed);
+        self.forget_media();
         Ok(())
     }
 

@@ -49,6 +49,7 @@ mod error;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod home;
+mod media;
 mod message;
 mod model;
 mod raw;
@@ -82,6 +83,10 @@ pub use self::{
     client::{Client, Event, From, Options, Reported},
     error::{ConnectError, DisconnectReason, HomeError, LocalError, RequestError, SignInError},
     home::{ConnectionLock, Home, Outbox},
+    media::{
+        Attached, Attachment, AttachmentKind, InvalidAttachment, InvalidPicture, MediaError, Unfit,
+        WantedMedia,
+    },
     message::{
         Body, Edited, Forwarded, Media, Mention, Message, MessagePlace, MessageState, Reaction,
     },

@@ -151,9 +151,14 @@ pub struct Reaction {
 }
 
 impl Message {
+    /// Whether there is nothing in it: it was deleted.
+    pub(crate) const fn is_blank(it: &v1::Message) -> bool {
+        it.text.is_empty() && it.body.is_empty() && it.media.is_empty()
+    }
+
     /// `None` if there is nothing in it: it was deleted.
     pub(crate) fn of(it: v1::Message) -> Option<Self> {
-        if it.text.is_empty() && it.body.is_empty() && it.media.is_empty() {
+        if Self::is_blank(&it) {
             return None;
         }
         let mention = |it: v1::Mention| {

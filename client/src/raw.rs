@@ -4,7 +4,7 @@
 //! beside it from the device.
 
 use bytes::{Buf as _, Bytes};
-use magpie_protocol::wire::v1;
+use magpie_protocol::{id::MediaId, wire::v1};
 use prost::{
     DecodeError, Message,
     encoding::{DecodeContext, decode_key, skip_field},
@@ -139,6 +139,21 @@ pub(crate) fn content(event: &Bytes) -> Bytes {
     Event::decode(event.clone())
         .map(|event| event.content)
         .unwrap_or_default()
+}
+
+/// The photos and files of a message, and the smaller pictures of them.
+pub(crate) fn media(raw: &Bytes) -> Vec<MediaId> {
+    use v1::event_content::Kind;
+    let content = event(raw).content.and_then(|content| content.kind);
+    let Some(Kind::Message(message)) = content else {
+        return Vec::new();
+    };
+    let ids = message.media.into_iter().flat_map(|mut it| {
+        it.thumbnail_ids.push(it.media_id);
+        it.thumbnail_ids
+    });
+    ids.filter_map(|id| MediaId::try_from(id.as_ref()).ok())
+        .collect()
 }
 
 /// The event of a message that was deleted, or of an edit of one, without what it

@@ -58,6 +58,7 @@ impl Forward {
             from,
             to,
             on_way: VecDeque::new(),
+            paced_until: Instant::now(),
             ended: false,
         };
         let mut up = pipe(Direction::Up, client_read, server_write);
@@ -116,6 +117,8 @@ struct Pipe {
     to: OwnedWriteHalf,
     /// Read, and not due yet.
     on_way: VecDeque<(Instant, Vec<u8>)>,
+    /// When the next piece is due, of those that are paced.
+    paced_until: Instant,
     /// The sender has closed its side.
     ended: bool,
 }
@@ -127,7 +130,9 @@ impl Pipe {
             let flow = self.flow();
             let reads = !self.ended && flow != Flow::Stalled && self.on_way.len() < PIECES_MAX;
             let due_at = match flow {
-                Flow::Passing { .. } | Flow::Swallowed => self.on_way.front().map(|(at, _)| *at),
+                Flow::Passing { .. } | Flow::Paced { .. } | Flow::Swallowed => {
+                    self.on_way.front().map(|(at, _)| *at)
+                }
                 Flow::Stalled => None,
             };
             let due = async {
@@ -168,11 +173,19 @@ impl Pipe {
             // Half-open: even the end is not told.
             Flow::Swallowed if piece.is_empty() => pending().await,
             Flow::Swallowed => Counters::add(&self.counters.swallowed, size),
-            Flow::Stalled | Flow::Passing { .. } if piece.is_empty() => self.ended = true,
+            Flow::Stalled | Flow::Passing { .. } | Flow::Paced { .. } if piece.is_empty() => {
+                self.ended = true;
+            }
             Flow::Stalled => self.on_way.push_back((Instant::now(), piece.to_vec())),
             Flow::Passing {
                 delay: Duration::ZERO,
             } if self.on_way.is_empty() => self.forward(piece).await?,
+            Flow::Paced { bytes_per_second } => {
+                let due_at = self.paced_until.max(Instant::now());
+                let takes = Duration::from_secs(size).div_f64(bytes_per_second.max(1) as f64);
+                self.paced_until = due_at + takes;
+                self.on_way.push_back((due_at, piece.to_vec()));
+            }
             Flow::Passing { delay } => {
                 let due_at = Instant::now() + delay;
                 self.on_way.push_back((due_at, piece.to_vec()));

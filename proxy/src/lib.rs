@@ -46,6 +46,8 @@ pub enum Direction {
 enum Flow {
     /// They arrive, this much later.
     Passing { delay: Duration },
+    /// So many arrive in a second.
+    Paced { bytes_per_second: u64 },
     /// They wait; nothing more is read, so the sender's buffers fill.
     Stalled,
     /// They are read and thrown away; the socket stays open.
@@ -208,6 +210,11 @@ impl Proxy {
     /// Forwards one direction `delay` later than it came.
     pub fn delay(&self, direction: Direction, delay: Duration) {
         self.set(direction, Flow::Passing { delay });
+    }
+
+    /// Forwards one direction no faster than so.
+    pub fn pace(&self, direction: Direction, bytes_per_second: u64) {
+        self.set(direction, Flow::Paced { bytes_per_second });
     }
 
     /// Forwards both directions at once, and takes new connections.

@@ -1,7 +1,9 @@
 //! Groups, and who is in them.
 
+use std::path::PathBuf;
+
 use clap::Subcommand;
-use magpie_client::{ConversationId, Description, MediaId, Role, Title, UserName};
+use magpie_client::{ConversationId, Description, Role, Title, UserName};
 
 use super::{title, user_name};
 use crate::line::role_name;
@@ -104,7 +106,7 @@ pub(crate) enum GroupCommand {
     ///
     /// Admins and the owner may.
     #[command(
-        after_help = "Examples:\n  magpie group update 0190163d-8694-739b-aea5-966c26f8ad91 --title 'Chess club'\n  magpie group update 0190163d-8694-739b-aea5-966c26f8ad91 --announcement-only on\n  magpie group update 0190163d-8694-739b-aea5-966c26f8ad91 --history on"
+        after_help = "Examples:\n  magpie group update 0190163d-8694-739b-aea5-966c26f8ad91 --title 'Chess club'\n  magpie group update 0190163d-8694-739b-aea5-966c26f8ad91 --announcement-only on\n  magpie group update 0190163d-8694-739b-aea5-966c26f8ad91 --history on\n  magpie group update 0190163d-8694-739b-aea5-966c26f8ad91 --photo club.jpg"
     )]
     Update {
         /// The group's id
@@ -115,7 +117,7 @@ pub(crate) enum GroupCommand {
             long,
             value_name = "TEXT",
             value_parser = title,
-            required_unless_present_any = ["description", "announcement_only", "photo", "history"]
+            required_unless_present_any = ["description", "announcement_only", "photo", "no_photo", "history"]
         )]
         title: Option<Title>,
         /// At most 500 characters; empty: none
@@ -124,9 +126,12 @@ pub(crate) enum GroupCommand {
         /// on: admins and the owner alone write; off: all do
         #[arg(long, value_name = "ON", value_parser = switch)]
         announcement_only: Option<bool>,
-        /// The id of a photo that the server has; none: no photo
-        #[arg(long, value_name = "MEDIA", value_parser = photo)]
-        photo: Option<Photo>,
+        /// Its photo: JPEG, PNG, WebP or GIF, made smaller, and without what the camera wrote
+        #[arg(long, value_name = "FILE")]
+        photo: Option<PathBuf>,
+        /// It has no photo
+        #[arg(long, conflicts_with = "photo")]
+        no_photo: bool,
         /// on: who joins from now on may read what came before; off: they may not
         #[arg(long, value_name = "ON", value_parser = switch)]
         history: Option<bool>,
@@ -135,20 +140,6 @@ pub(crate) enum GroupCommand {
 
 fn description(text: &str) -> Result<Description, String> {
     Description::try_from(text.to_owned()).map_err(|error| error.to_string())
-}
-
-/// A group's photo, or that it has none.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Photo(pub(crate) Option<MediaId>);
-
-fn photo(text: &str) -> Result<Photo, String> {
-    match text {
-        "none" => Ok(Photo(None)),
-        id => match id.parse() {
-            Ok(id) => Ok(Photo(Some(id))),
-            Err(error) => Err(format!("{error}; or write none")),
-        },
-    }
 }
 
 fn switch(text: &str) -> Result<bool, String> {

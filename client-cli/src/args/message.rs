@@ -30,6 +30,28 @@ pub(crate) struct Attached {
     pub(crate) content_type: Option<String>,
 }
 
+/// Send a message, or each line of standard input
+///
+/// Ends when each is accepted or refused. What an earlier run left in the
+/// outbox goes first, in order. Whom the text names with @NAME is mentioned, if
+/// they are a member; @everybody is meant for all, if an admin of the group says so.
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Examples:\n  magpie send @bob 'hello'\n  seq 1000 | magpie send @bob\n  magpie send --queue @bob 'later'\n  magpie send @bob 'my key' --body key.bin --content-type application/x-key"
+)]
+pub(crate) struct Send {
+    /// @NAME or a conversation's id
+    #[arg(value_name = "WHOM")]
+    pub(crate) to: Recipient,
+    /// The message; without it, each line of standard input is one
+    pub(crate) text: Option<String>,
+    #[command(flatten)]
+    pub(crate) attached: Attached,
+    /// Only write the outbox; the next command that connects sends it
+    #[arg(long)]
+    pub(crate) queue: bool,
+}
+
 /// Answer a message
 ///
 /// Whom the text names with @NAME is mentioned, if they are a member; @everybody

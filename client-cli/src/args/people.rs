@@ -1,5 +1,7 @@
 //! Commands about what people say of themselves, and how they are found.
 
+use std::path::PathBuf;
+
 use clap::{Args, ValueEnum};
 use magpie_client::{DisplayName, NamePrefix, Recipient, StatusLine, UserLink, UserName};
 
@@ -19,7 +21,7 @@ pub(crate) enum Answer {
 /// Those with whom you share a conversation see it. Without an option it works offline.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  magpie profile\n  magpie profile @bob\n  magpie profile --name 'Ann Lee' --status 'at sea until May'\n  magpie profile --discoverable yes"
+    after_help = "Examples:\n  magpie profile\n  magpie profile @bob\n  magpie profile --name 'Ann Lee' --status 'at sea until May'\n  magpie profile --photo me.jpg\n  magpie profile --discoverable yes"
 )]
 pub(crate) struct Profile {
     /// Whose, as @NAME; yours if it is left out
@@ -31,6 +33,12 @@ pub(crate) struct Profile {
     /// What you say in a line: at most 140 characters; may be empty
     #[arg(long, value_name = "TEXT", value_parser = status_line, conflicts_with = "of")]
     pub(crate) status: Option<StatusLine>,
+    /// Your photo: JPEG, PNG, WebP or GIF, made smaller, and without what the camera wrote
+    #[arg(long, value_name = "FILE", conflicts_with = "of")]
+    pub(crate) photo: Option<PathBuf>,
+    /// Have no photo
+    #[arg(long, conflicts_with_all = ["of", "photo"])]
+    pub(crate) no_photo: bool,
     /// Whether anybody finds you by the beginning of your user name
     #[arg(long, value_name = "ANSWER", conflicts_with = "of")]
     pub(crate) discoverable: Option<Answer>,

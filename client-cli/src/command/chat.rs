@@ -140,7 +140,7 @@ impl Chat<'_> {
                     self.context.output.line(&Line::CaughtUp)?;
                 }
             }
-            Noticed::Refreshed | Noticed::Typing { .. } => {}
+            Noticed::Refreshed | Noticed::Typing { .. } | Noticed::Uploading { .. } => {}
             Noticed::Presence { presence } => self.show_presence(&presence)?,
             Noticed::Connected => self.context.output.note("connected"),
             Noticed::Answered(id, outcome) => {

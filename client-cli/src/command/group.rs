@@ -1,9 +1,11 @@
 //! `group create`, `add`, `remove`, `ban`, `unban`, `leave`, `role`, `update`: through the outbox,
 //! like messages; and `group bans`.
 
-use magpie_client::{ConversationId, GroupUpdate, NewRequest, Seq, UserName};
+use magpie_client::{
+    Attached, AttachmentKind, ConversationId, GroupUpdate, NewRequest, Seq, UserName,
+};
 
-use super::devices::connected;
+use super::{devices::connected, media::attach};
 use crate::{
     args::GroupCommand,
     carrier::Carrier,
@@ -36,17 +38,27 @@ pub(crate) async fn run(context: &Context, command: GroupCommand) -> Result<Exit
             description,
             announcement_only,
             photo,
+            no_photo,
             history,
-        } => NewRequest::UpdateGroup {
-            conversation,
-            update: GroupUpdate {
+        } => {
+            let attached = match photo {
+                Some(path) => Some(attach(context, path, AttachmentKind::Photo).await?),
+                None => None,
+            };
+            let photo = attached.as_ref().map(|it| Some(it.media().id));
+            let update = GroupUpdate {
                 title,
                 description,
                 announcement_only,
-                photo: photo.map(|it| it.0),
+                photo: photo.or_else(|| no_photo.then_some(None)),
                 history_for_newcomers: history,
-            },
-        },
+            };
+            let request = NewRequest::UpdateGroup {
+                conversation,
+                update,
+            };
+            return queue(context, request, attached).await;
+        }
         GroupCommand::Role {
             conversation,
             name,
@@ -57,14 +69,19 @@ pub(crate) async fn run(context: &Context, command: GroupCommand) -> Result<Exit
             role,
         },
     };
-    queue(context, request).await
+    queue(context, request, None).await
 }
 
-async fn queue(context: &Context, request: NewRequest) -> Result<Exit, Failure> {
+async fn queue(
+    context: &Context,
+    request: NewRequest,
+    photo: Option<Attached>,
+) -> Result<Exit, Failure> {
     // Before anything is queued: beside another process nothing is.
     let carrier = Carrier::own(context)?;
+    let attached = photo.into_iter().collect();
     let mut open = Open::default();
-    open.push(context.home.queue(request)?);
+    open.push(context.home.queue_with(request, attached)?);
     until_answered(context, carrier, open).await
 }
 

@@ -64,7 +64,10 @@ pub(crate) async fn run(
                 let line = Line::typing(conversation, name, typing, place);
                 context.output.line(&line)?;
             }
-            Noticed::Refreshed | Noticed::Typing { .. } | Noticed::Presence { .. } => {}
+            Noticed::Refreshed
+            | Noticed::Typing { .. }
+            | Noticed::Presence { .. }
+            | Noticed::Uploading { .. } => {}
             Noticed::Connected => quiet_since = None,
             Noticed::Disconnected => {
                 if quiet_since.take().is_some() {

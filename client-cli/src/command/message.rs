@@ -4,8 +4,8 @@
 use std::{fs, io::Read as _, path::Path};
 
 use magpie_client::{
-    Body, Content, Forwarded, Gap, Message, MessagePlace, NewMessage, NewRequest, PinnedMessage,
-    Recipient, StoredEvent,
+    Body, Content, Forwarded, Gap, Message, MessageId, MessagePlace, NewMessage, NewRequest,
+    PinnedMessage, Recipient, StoredEvent,
 };
 
 use crate::{
@@ -189,6 +189,11 @@ pub(super) async fn queue(
     only: bool,
 ) -> Result<Exit, Failure> {
     let id = context.home.queue(request)?;
+    queued(context, id, only).await
+}
+
+/// The same for what is queued already.
+pub(super) async fn queued(context: &Context, id: MessageId, only: bool) -> Result<Exit, Failure> {
     if only {
         context.output.line(&Line::Queued {
             message_id: Shown(id),

@@ -13,6 +13,7 @@ mod input;
 mod invite;
 mod listen;
 mod manual;
+mod media;
 mod members;
 mod message;
 mod offline;
@@ -61,12 +62,10 @@ async fn with_home(context: &Context, command: Command) -> Result<Exit, Failure>
         Command::Group { command } => group::run(context, command).await,
         Command::Invite { command } => invite::run(context, command).await,
         Command::Join(asked) => invite::join(context, asked).await,
-        Command::Send {
-            to,
-            text,
-            attached,
-            queue,
-        } => send::run(context, to, (text, attached), queue).await,
+        Command::Send(asked) => send::run(context, asked).await,
+        Command::Photo(asked) => media::photo(context, asked).await,
+        Command::File(asked) => media::file(context, asked).await,
+        Command::Save(asked) => media::save(context, asked).await,
         Command::Reply(asked) => message::reply(context, asked).await,
         Command::Forward(asked) => message::forward(context, asked).await,
         Command::Edit(asked) => message::edit(context, asked).await,

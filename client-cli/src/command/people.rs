@@ -1,8 +1,8 @@
 //! `profile`, `link`, `find`, `typing`.
 
-use magpie_client::{NewRequest, Setting};
+use magpie_client::{Attached, AttachmentKind, NewRequest, Setting};
 
-use super::devices::connected;
+use super::{devices::connected, media::attach};
 use crate::{
     args::people::{Answer, Find, Link, Profile, Typing},
     carrier::Carrier,
@@ -13,10 +13,10 @@ use crate::{
 };
 
 pub(crate) async fn profile(context: &Context, asked: Profile) -> Result<Exit, Failure> {
-    let settings = settings(context, &asked)?;
+    let (settings, photo) = settings(context, &asked).await?;
     if !settings.is_empty() {
         context.signed_in()?;
-        return set(context, settings, asked.queue).await;
+        return set(context, settings, photo, asked.queue).await;
     }
     let account = context.account()?;
     let (user, discoverable) = match &asked.of {
@@ -38,9 +38,17 @@ pub(crate) async fn profile(context: &Context, asked: Profile) -> Result<Exit, F
 }
 
 /// What is to be otherwise.
-fn settings(context: &Context, asked: &Profile) -> Result<Vec<Setting>, Failure> {
+async fn settings(
+    context: &Context,
+    asked: &Profile,
+) -> Result<(Vec<Setting>, Option<Attached>), Failure> {
     let mut settings = Vec::new();
-    if asked.name.is_some() || asked.status.is_some() {
+    let photo = match &asked.photo {
+        Some(path) => Some(attach(context, path.clone(), AttachmentKind::Photo).await?),
+        None => None,
+    };
+    let is_said = asked.name.is_some() || asked.status.is_some();
+    if is_said || photo.is_some() || asked.no_photo {
         let mut profile = context.home.own_profile()?;
         if let Some(name) = &asked.name {
             profile.display_name = name.clone();
@@ -48,17 +56,35 @@ fn settings(context: &Context, asked: &Profile) -> Result<Vec<Setting>, Failure>
         if let Some(status) = &asked.status {
             profile.status = status.clone();
         }
+        if let Some(photo) = &photo {
+            profile.photo = Some(photo.media().id);
+        }
+        if asked.no_photo {
+            profile.photo = None;
+        }
         settings.push(Setting::Profile(profile));
     }
     if let Some(answer) = asked.discoverable {
         settings.push(Setting::Discoverable(matches!(answer, Answer::Yes)));
     }
-    Ok(settings)
+    Ok((settings, photo))
 }
 
-async fn set(context: &Context, settings: Vec<Setting>, only: bool) -> Result<Exit, Failure> {
-    let requests = settings.into_iter().map(NewRequest::Set).collect();
-    let ids = context.home.queue_all(requests)?;
+/// Sets all of it; the photo goes with the first.
+async fn set(
+    context: &Context,
+    settings: Vec<Setting>,
+    photo: Option<Attached>,
+    only: bool,
+) -> Result<Exit, Failure> {
+    let mut requests = settings.into_iter().map(NewRequest::Set);
+    let mut ids = Vec::new();
+    if let Some(photo) = photo
+        && let Some(profile) = requests.next()
+    {
+        ids.push(context.home.queue_with(profile, vec![photo])?);
+    }
+    ids.extend(context.home.queue_all(requests.collect())?);
     let mut open = Open::default();
     for id in ids {
         if only {
@@ -83,7 +109,7 @@ pub(crate) async fn link(context: &Context, asked: &Link) -> Result<Exit, Failur
             true => None,
             false => Some(context.home.new_link()?),
         };
-        exit = set(context, vec![Setting::Link(secret)], asked.queue).await?;
+        exit = set(context, vec![Setting::Link(secret)], None, asked.queue).await?;
     }
     let link = context.home.link()?.map(|link| link.to_string());
     context.output.line(&Line::Link { link })?;

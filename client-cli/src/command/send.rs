@@ -10,7 +10,7 @@ use magpie_client::{MessageText, NewMessage, NewRequest, Recipient};
 use tokio::sync::mpsc::Receiver;
 
 use crate::{
-    args::message::Attached,
+    args::message::{Attached, Send},
     carrier::{Carrier, Noticed, Patience},
     command::{input, message::compose},
     context::Context,
@@ -29,13 +29,14 @@ const BATCH_MAX: usize = 256;
 
 type Lines = Receiver<Result<MessageText, Failure>>;
 
-pub(crate) async fn run(
-    context: &Context,
-    to: Recipient,
-    (text, attached): (Option<String>, Attached),
-    queue: bool,
-) -> Result<Exit, Failure> {
+pub(crate) async fn run(context: &Context, asked: Send) -> Result<Exit, Failure> {
     context.signed_in()?;
+    let Send {
+        to,
+        text,
+        attached,
+        queue,
+    } = asked;
     let sending = Sending { context, to };
     // A file may go without a word.
     let text = text.or_else(|| attached.body.as_ref().map(|_| String::new()));
@@ -197,6 +198,7 @@ impl Sending<'_> {
                     | Noticed::Refreshed
                     | Noticed::Typing { .. }
                     | Noticed::Presence { .. }
+                    | Noticed::Uploading { .. }
                     | Noticed::Stored(_)
                     | Noticed::Dropped(_)
                     | Noticed::Disconnected => {}

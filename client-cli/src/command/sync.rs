@@ -31,6 +31,8 @@ pub(crate) async fn run(context: &Context) -> Result<Exit, Failure> {
                 pending.extend(self::pending(context)?);
             }
             Noticed::Refreshed => refreshed = true,
+            // Bytes that are taken are an answer.
+            Noticed::Uploading { .. } => {}
             Noticed::Dropped(dropped) => context.output.line(&Line::dropped(dropped))?,
             Noticed::Stored(count) => events += count,
             Noticed::Answered(id, outcome) => {

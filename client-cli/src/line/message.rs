@@ -309,6 +309,7 @@ impl MessageFields {
         if !self.text.is_empty() {
             write!(to, " {}", self.text)?;
         }
+        self.more.paint_media(self.message_id.as_ref(), to)?;
         self.more.paint_state(to)
     }
 }
@@ -326,14 +327,21 @@ impl MoreFields {
         Ok(())
     }
 
+    fn paint_media(&self, id: Option<&Shown<MessageId>>, to: &mut Painter) -> fmt::Result {
+        for it in &self.media {
+            let name = it.file_name.as_deref().unwrap_or(&it.media_type);
+            aside(to, format_args!(" [{name}, {} bytes]", it.size))?;
+        }
+        match id {
+            Some(id) if !self.media.is_empty() => aside(to, format_args!(" ({id})")),
+            Some(_) | None => Ok(()),
+        }
+    }
+
     fn paint_state(&self, to: &mut Painter) -> fmt::Result {
         if let Some(content_type) = &self.content_type {
             let size = self.body.as_ref().map_or(0, |body| body.len() / 2);
             aside(to, format_args!(" [{content_type}, {size} bytes]"))?;
-        }
-        for it in &self.media {
-            let name = it.file_name.as_deref().unwrap_or(&it.media_type);
-            aside(to, format_args!(" [{name}, {} bytes]", it.size))?;
         }
         if let Some(at) = &self.edited_at {
             aside(to, format_args!(" (edited {})", short(at)))?;

@@ -56,6 +56,7 @@ impl Line {
             } => gap(to, *from_seq, *to_seq),
             Self::Dropped(fields) => fields.paint(to),
             Self::CaughtUp => aside(to, "-- caught up --"),
+            Self::Progress { .. } | Self::Saved { .. } => self.paint_media(to),
             Self::PushSet { .. }
             | Self::PushCleared
             | Self::Asleep
@@ -88,11 +89,7 @@ impl Line {
                 to.write_char(' ')?;
                 to.paint(Part::Wrong, message)
             }
-            Self::Synced {
-                events,
-                sent,
-                failed,
-            } => synced(to, *events, *sent, *failed),
+            Self::Synced { .. } => self.paint_synced(to),
             Self::Audit(fields) => fields.paint(to),
             Self::TortureBegun(_)
             | Self::Fault(_)
@@ -319,9 +316,19 @@ pub(super) fn head(to: &mut Painter, at: &str, place: Option<&str>, seq: u64) ->
     aside(to, format_args!(" {seq:SEQ_WIDTH$} "))
 }
 
-fn synced(to: &mut Painter, events: u64, sent: u64, failed: u64) -> fmt::Result {
-    write!(to, "synced: {events} new, {sent} sent, ")?;
-    count_of_wrong(to, failed, "failed")
+impl Line {
+    fn paint_synced(&self, to: &mut Painter) -> fmt::Result {
+        let Self::Synced {
+            events,
+            sent,
+            failed,
+        } = self
+        else {
+            return Ok(());
+        };
+        write!(to, "synced: {events} new, {sent} sent, ")?;
+        count_of_wrong(to, *failed, "failed")
+    }
 }
 
 pub(super) fn aside(to: &mut Painter, text: impl Display) -> fmt::Result {

@@ -124,6 +124,23 @@ fn more() -> MoreFields {
     }
 }
 
+/// What is printed of photos and files.
+fn media() -> Vec<Line> {
+    vec![
+        Line::Progress {
+            message_id: message_id(),
+            sent: 7,
+            size: 8,
+        },
+        Line::Saved {
+            message_id: Some(message_id()),
+            media_id: Shown(magpie_client::MediaId::new([6; 16])),
+            path: hostile(),
+            size: 8,
+        },
+    ]
+}
+
 /// What is printed of accounts, devices and requests.
 fn answers() -> Vec<Line> {
     vec![
@@ -381,6 +398,7 @@ fn conversations() -> [Line; 6] {
 /// One line of each type, and of each kind of event.
 pub(crate) fn all() -> Vec<Line> {
     let mut lines = answers();
+    lines.extend(media());
     lines.extend(pushes());
     lines.extend(progress());
     lines.extend(torture());

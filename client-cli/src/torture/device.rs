@@ -229,6 +229,7 @@ impl Device {
                 client_version: env!("CARGO_PKG_VERSION").to_owned(),
                 background: false,
                 watch_interval: None,
+                ..Options::default()
             };
             let client = Client::start(self.home.clone(), lock, self.seat.server(), options);
             client.wake_outbox();
@@ -261,6 +262,8 @@ impl Device {
                 | Event::CaughtUp
                 | Event::Refreshed
                 | Event::Profile { .. }
+                | Event::Uploading { .. }
+                | Event::Downloading { .. }
                 | Event::Typing { .. }
                 | Event::Presence { .. }
                 | Event::BeganAnew

@@ -101,15 +101,6 @@ fn who_joins_reads_what_the_group_lets_them() {
     world.magpie("dave", ["react", &group, "2", "👍"]).done();
 }
 
-#[test]
-fn a_group_shows_no_photo_that_is_not_there() {
-    let (world, group) = group();
-    let photo = "0190163d-8694-739b-aea5-966c26f8ad91";
-    let update = ["group", "update", &group, "--photo", photo];
-    let refused = world.magpie("alice", update).with_code(1);
-    assert_eq!(text(&refused[0], "code"), "not_found");
-}
-
 /// Offline first, and once.
 #[test]
 fn who_is_banned_stays_out_until_that_ends() {

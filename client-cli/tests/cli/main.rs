@@ -15,6 +15,8 @@ mod holding;
 mod limited;
 #[cfg(test)] // as above
 mod manual;
+#[cfg(test)] // as above
+mod media;
 mod people;
 #[cfg(test)] // as above
 mod presence;

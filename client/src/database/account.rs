@@ -249,7 +249,7 @@ impl Database {
             "DELETE FROM account; DELETE FROM sign_in_tries; DELETE FROM conversations;
              DELETE FROM members; DELETE FROM events; DELETE FROM gaps; DELETE FROM outbox;
              DELETE FROM reads; DELETE FROM outcomes; DELETE FROM settings; DELETE FROM states;
-             DELETE FROM profiles; DELETE FROM pins;",
+             DELETE FROM profiles; DELETE FROM pins; DELETE FROM uploads;",
         )?;
         transaction.commit()?;
         Ok(())

@@ -22,7 +22,7 @@ use super::{
     events::{ACCOUNT_CHANGED, BLANK, DELETED, EDITED, MESSAGE, PINNED, REACTED},
     gaps,
     outbox::{self, Again},
-    seq_at, settings, states, stored,
+    reads, seq_at, settings, states, stored,
 };
 use crate::{
     error::LocalError,
@@ -124,7 +124,7 @@ pub(super) fn repeat_read_mark(
         .query_row(params![id.bytes(), me.user.bytes()], |row| seq_at(row, 0))
         .optional()?;
     match read {
-        Some(read) if read.get() > told.read_seq => outbox::queue_read(transaction, id, read),
+        Some(read) if read.get() > told.read_seq => reads::queue_read(transaction, id, read),
         Some(_) | None => Ok(()),
     }
 }
@@ -159,7 +159,7 @@ fn drop_above(
         .prepare_cached("DELETE FROM events WHERE conversation = ?1 AND seq > ?2")?
         .execute(params![id.bytes(), stored(above)])?;
     gaps::cut(transaction, id, above)?;
-    outbox::lower_reads(transaction, id, above)?;
+    reads::lower_reads(transaction, id, above)?;
     outbox::forget_targets(transaction, id, above)?;
     cut(transaction, id, above)?;
     outbox::forget_outcomes(transaction, id, above)?;

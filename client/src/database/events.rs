@@ -114,7 +114,7 @@ impl NewEvent {
         use v1::event_content::Kind;
         let content = self.event.content.as_ref();
         match content.and_then(|content| content.kind.as_ref()) {
-            Some(Kind::Message(it)) if it.text.is_empty() && it.body.is_empty() => BLANK,
+            Some(Kind::Message(it)) if Message::is_blank(it) => BLANK,
             Some(Kind::Message(_)) => MESSAGE,
             Some(Kind::GroupCreated(_)) => GROUP_CREATED,
             Some(Kind::MembersAdded(_)) => 3,

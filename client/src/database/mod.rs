@@ -21,6 +21,7 @@ mod page;
 mod pins;
 mod printed;
 mod profiles;
+mod reads;
 mod requests;
 mod schema;
 mod settings;
@@ -29,6 +30,7 @@ mod states;
 mod tests;
 mod turn;
 mod unread;
+mod uploads;
 
 use std::path::{Path, PathBuf};
 
@@ -49,6 +51,7 @@ pub(crate) use self::{
     profiles::Wanted,
     states::States,
     turn::{Changes, Load, People, Turn, Work},
+    uploads::Uploading,
 };
 use crate::error::{HomeError, LocalError};
 

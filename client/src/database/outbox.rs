@@ -3,19 +3,20 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use magpie_protocol::{
-    id::{ConversationId, MessageId},
+    id::{ConversationId, MediaId, MessageId},
     seq::Seq,
     wire::v1::{self, client_frame::Body},
 };
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
 
 use super::{
-    Database, account, conversation_at, conversations, message_id_at,
+    Database, account, conversation_at, conversations, message_id_at, reads,
     requests::{body, decode, encode, hidden, target, target_seq},
-    seq_at, settings, stored,
+    seq_at, settings, stored, uploads,
 };
 use crate::{
     error::LocalError,
+    media::Object,
     message::MessagePlace,
     model::Refusal,
     request::{Acceptance, NewRequest, Outcome},
@@ -40,6 +41,7 @@ pub(crate) fn now_ms() -> i64 {
 fn queue(
     transaction: &Transaction<'_>,
     request: NewRequest,
+    objects: &[Object],
     queued_at_ms: i64,
 ) -> Result<MessageId, LocalError> {
     let id = MessageId::new(uuid::Uuid::now_v7().into_bytes());
@@ -47,6 +49,7 @@ fn queue(
         Ok(body) => {
             let target = target(transaction, &body)?;
             settings::queued(transaction, id, &body)?;
+            uploads::insert(transaction, (id, &body), objects)?;
             transaction
                 .prepare_cached(
                     "INSERT INTO outbox (id, frame, queued_at_ms, conversation, target)
@@ -72,7 +75,7 @@ fn queue(
                 return Err(LocalError::UnknownConversation { recipient });
             };
             let seq = seq.unwrap_or_else(|| reach.next.previous());
-            insert_read(transaction, id, conversation, seq, queued_at_ms)?;
+            reads::insert_read(transaction, id, conversation, seq, queued_at_ms)?;
         }
     }
     Ok(id)
@@ -101,13 +104,27 @@ impl Database {
         let now = now_ms();
         let ids = requests
             .into_iter()
-            .map(|request| queue(&transaction, request, now))
+            .map(|request| queue(&transaction, request, &[], now))
             .collect::<Result<_, _>>()?;
         transaction.commit()?;
         Ok(ids)
     }
 
-    pub(crate) fn discard(&mut self, id: MessageId) -> Result<bool, LocalError> {
+    /// Queues a request that waits until these objects are uploaded.
+    pub(crate) fn queue_with(
+        &mut self,
+        request: NewRequest,
+        objects: &[Object],
+    ) -> Result<MessageId, LocalError> {
+        let transaction = self.write()?;
+        account::me(&transaction)?;
+        let id = queue(&transaction, request, objects, now_ms())?;
+        transaction.commit()?;
+        Ok(id)
+    }
+
+    /// Removes a failed request. Whether there was one, and which files are of no use now.
+    pub(crate) fn discard(&mut self, id: MessageId) -> Result<(bool, Vec<MediaId>), LocalError> {
         let transaction = self.write()?;
         let mut discarded = 0;
         for delete in [
@@ -116,8 +133,12 @@ impl Database {
         ] {
             discarded += transaction.execute(delete, [id.bytes()])?;
         }
+        let files = match discarded {
+            0 => Vec::new(),
+            _ => uploads::forget(&transaction, id)?,
+        };
         transaction.commit()?;
-        Ok(discarded > 0)
+        Ok((discarded > 0, files))
     }
 
     pub(crate) fn outcome(&self, id: MessageId) -> Result<Option<Outcome>, LocalError> {
@@ -154,17 +175,19 @@ impl Database {
 }
 
 pub(super) const ACCEPTED: i64 = 1;
-const READ: i64 = 2;
+pub(super) const READ: i64 = 2;
 const NOTHING_TO_DO: i64 = 3;
 
-/// Waiting requests behind `place`, at most `limit`, in the person's order.
+/// Waiting requests behind `place`, at most `limit`, in the person's order. What waits for an
+/// upload has no place in it yet.
 pub(super) fn waiting(
     connection: &Connection,
     behind: i64,
     limit: usize,
 ) -> Result<Vec<Waiting>, LocalError> {
     let mut ask = connection.prepare_cached(
-        "SELECT place, id, frame FROM outbox WHERE place > ?1 AND code IS NULL
+        "SELECT place, id, frame FROM outbox o WHERE place > ?1 AND code IS NULL
+            AND NOT EXISTS (SELECT 1 FROM uploads WHERE request = o.id)
           ORDER BY place LIMIT ?2",
     )?;
     let mut rows = ask.query(params![behind, i64::try_from(limit).unwrap_or(i64::MAX)])?;
@@ -181,19 +204,6 @@ pub(super) fn waiting(
         }
     }
     Ok(waiting)
-}
-
-/// The highest read mark that waits, per conversation.
-pub(super) fn waiting_reads(
-    connection: &Connection,
-) -> Result<Vec<(ConversationId, Seq)>, LocalError> {
-    let reads = connection
-        .prepare_cached(
-            "SELECT conversation, max(seq) FROM reads WHERE code IS NULL GROUP BY conversation",
-        )?
-        .query_map([], |row| Ok((conversation_at(row, 0)?, seq_at(row, 1)?)))?
-        .collect::<Result<_, _>>()?;
-    Ok(reads)
 }
 
 /// A request is committed: takes it out of the outbox and keeps its outcome.
@@ -218,7 +228,7 @@ pub(super) fn accepted(
     Ok(body)
 }
 
-fn keep_outcome(
+pub(super) fn keep_outcome(
     transaction: &Transaction<'_>,
     id: MessageId,
     kind: i64,
@@ -395,100 +405,4 @@ pub(super) fn forget_targets(
         refused(transaction, id, &refusal)?;
     }
     Ok(())
-}
-
-/// Queues a read mark.
-pub(super) fn queue_read(
-    transaction: &Transaction<'_>,
-    conversation: ConversationId,
-    seq: Seq,
-) -> Result<(), LocalError> {
-    let id = MessageId::new(uuid::Uuid::now_v7().into_bytes());
-    insert_read(transaction, id, conversation, seq, now_ms())
-}
-
-fn insert_read(
-    transaction: &Transaction<'_>,
-    id: MessageId,
-    conversation: ConversationId,
-    seq: Seq,
-    queued_at_ms: i64,
-) -> Result<(), LocalError> {
-    transaction
-        .prepare_cached(
-            "INSERT INTO reads (id, conversation, seq, queued_at_ms) VALUES (?1, ?2, ?3, ?4)",
-        )?
-        .execute(params![
-            id.bytes(),
-            conversation.bytes(),
-            stored(seq),
-            queued_at_ms
-        ])?;
-    Ok(())
-}
-
-/// Read marks that wait go no further than this any more.
-pub(super) fn lower_reads(
-    transaction: &Transaction<'_>,
-    conversation: ConversationId,
-    to: Seq,
-) -> Result<(), LocalError> {
-    transaction
-        .prepare_cached("UPDATE reads SET seq = ?2 WHERE conversation = ?1 AND seq > ?2")?
-        .execute(params![conversation.bytes(), stored(to)])?;
-    // To have read nothing need not be said.
-    read_taken(transaction, conversation, Seq::ZERO)?;
-    Ok(())
-}
-
-/// The server has taken a read mark. Returns the requests that it answers.
-pub(super) fn read_taken(
-    transaction: &Transaction<'_>,
-    conversation: ConversationId,
-    seq: Seq,
-) -> Result<Vec<MessageId>, LocalError> {
-    let ids: Vec<MessageId> = transaction
-        .prepare_cached(
-            "DELETE FROM reads WHERE conversation = ?1 AND seq <= ?2 AND code IS NULL
-             RETURNING id",
-        )?
-        .query_map(params![conversation.bytes(), stored(seq)], |row| {
-            message_id_at(row, 0)
-        })?
-        .collect::<Result<_, _>>()?;
-    let at = Acceptance {
-        conversation,
-        seq,
-        committed_at_ms: 0,
-    };
-    for id in &ids {
-        keep_outcome(transaction, *id, READ, at)?;
-    }
-    Ok(ids)
-}
-
-/// The server has refused a read mark for good. Returns the requests concerned.
-pub(super) fn read_refused(
-    transaction: &Transaction<'_>,
-    conversation: ConversationId,
-    seq: Seq,
-    refusal: &Refusal,
-) -> Result<Vec<MessageId>, LocalError> {
-    let ids = transaction
-        .prepare_cached(
-            "UPDATE reads SET code = ?3, action = ?4, message = ?5
-              WHERE conversation = ?1 AND seq <= ?2 AND code IS NULL RETURNING id",
-        )?
-        .query_map(
-            params![
-                conversation.bytes(),
-                stored(seq),
-                i32::from(refusal.code),
-                i32::from(refusal.action),
-                refusal.message
-            ],
-            |row| message_id_at(row, 0),
-        )?
-        .collect::<Result<_, _>>()?;
-    Ok(ids)
 }

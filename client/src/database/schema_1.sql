@@ -159,6 +159,23 @@ CREATE TABLE outbox (
     target INTEGER
 ) STRICT;
 
+-- What must be uploaded before a request of the outbox can be sent: files in
+-- `media/outgoing`.
+CREATE TABLE uploads (
+    place INTEGER PRIMARY KEY,
+    request BLOB NOT NULL,
+    -- What the request, and its file, call it.
+    media_id BLOB NOT NULL,
+    size INTEGER NOT NULL,
+    sha256 BLOB NOT NULL,
+    -- What the server calls it, once it is begun.
+    named BLOB,
+    is_done INTEGER NOT NULL DEFAULT 0,
+    UNIQUE (request, media_id)
+) STRICT;
+
+CREATE INDEX uploads_by_media ON uploads (media_id);
+
 CREATE INDEX outbox_by_target ON outbox (conversation, target) WHERE target IS NOT NULL;
 
 -- What the user has set for themself, as the account log says, and the outbox.

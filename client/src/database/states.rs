@@ -5,7 +5,7 @@
 //! fetched out of history, and from what waits in the outbox. So nothing has to be
 //! kept in step, in whatever order it comes.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path};
 
 use bytes::Bytes;
 use magpie_protocol::{
@@ -27,6 +27,7 @@ use super::{
 };
 use crate::{
     error::LocalError,
+    media::Cache,
     message::{Edited, Message, MessageState, Reaction},
     model::{Content, Gap, StoredEvent},
     raw,
@@ -145,7 +146,7 @@ fn is_deleted(
     Ok(found)
 }
 
-/// Removes what a message and its edits said.
+/// Removes what a message and its edits said, and what was fetched of it.
 fn blank(transaction: &Transaction<'_>, id: ConversationId, seq: Seq) -> Result<(), LocalError> {
     let events: Vec<(Seq, Bytes)> = transaction
         .prepare_cached(
@@ -158,7 +159,14 @@ fn blank(transaction: &Transaction<'_>, id: ConversationId, seq: Seq) -> Result<
             Ok((seq_at(row, 0)?, Bytes::from(raw)))
         })?
         .collect::<Result<_, _>>()?;
+    let home = transaction.path().and_then(|file| Path::new(file).parent());
+    let cache = home.map(Cache::of_home);
     for (at, raw) in events {
+        // What is fetched again if this fails.
+        let media = raw::media(&raw);
+        cache
+            .iter()
+            .for_each(|cache| media.iter().for_each(|id| cache.remove(*id)));
         let Some(blanked) = raw::blanked(&raw) else {
             continue;
         };

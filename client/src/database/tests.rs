@@ -323,7 +323,7 @@ fn a_refused_message_stays_marked_until_it_is_discarded() {
         device.database.outcome(id).unwrap(),
         Some(Outcome::Failed(refusal))
     );
-    assert!(device.database.discard(id).unwrap());
+    assert!(device.database.discard(id).unwrap().0);
     assert_eq!(device.outbox(), []);
 }
 

@@ -26,7 +26,7 @@ use super::{
     epochs, events, friends, gaps, members,
     outbox::{self, Waiting},
     profiles::{self, Wanted},
-    settings,
+    reads, settings,
     states::{self, States},
     unread,
 };
@@ -189,7 +189,7 @@ impl Database {
             // How far the user has read does not overtake that nobody is to know.
             changes.reads_held = settings::receipts_wait(&transaction)?;
             if !changes.reads_held {
-                changes.reads = Some(outbox::waiting_reads(&transaction)?);
+                changes.reads = Some(reads::waiting_reads(&transaction)?);
             }
         }
         if let Some(wanted) = load.profiles {
@@ -220,7 +220,7 @@ impl Worker<'_> {
             Work::Accepted { id, at } => self.accepted(id, at)?,
             Work::Refused { id, refusal } => self.refused(id, refusal)?,
             Work::ReadTaken { conversation, seq } => {
-                let ids = outbox::read_taken(self.transaction, conversation, seq)?;
+                let ids = reads::read_taken(self.transaction, conversation, seq)?;
                 self.changes.read.extend(ids);
             }
             Work::ReadRefused {
@@ -228,7 +228,7 @@ impl Worker<'_> {
                 seq,
                 refusal,
             } => {
-                let ids = outbox::read_refused(self.transaction, conversation, seq, &refusal)?;
+                let ids = reads::read_refused(self.transaction, conversation, seq, &refusal)?;
                 let refused = ids.into_iter().map(|id| (id, refusal.clone()));
                 self.changes.refused.extend(refused);
             }

@@ -1,6 +1,6 @@
 //! From an address to a stream that is encrypted and believed.
 
-use std::{io, pin::Pin, sync::Arc, time::Duration};
+use std::{fmt, io, pin::Pin, sync::Arc, time::Duration};
 
 use magpie_protocol::limits::{ALPN, IDLE_TIMEOUT};
 use rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs, version::TLS13};
@@ -53,23 +53,52 @@ pub(crate) struct TlsDial {
     address: String,
     name: ServerName<'static>,
     connector: TlsConnector,
+    alpn: &'static [u8],
+}
+
+impl fmt::Debug for TlsDial {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_tuple("TlsDial")
+            .field(&self.address)
+            .finish()
+    }
 }
 
 impl TlsDial {
     /// Reads what is to be trusted.
     pub(crate) fn new(server: &Server) -> Result<Self, ConnectError> {
-        let wrong = || ConnectError::Address {
-            address: server.address.clone(),
-        };
-        let (host, port) = server.address.rsplit_once(':').ok_or_else(wrong)?;
-        port.parse::<u16>().map_err(|_| wrong())?;
-        let host = host.trim_start_matches('[').trim_end_matches(']');
-        let name = ServerName::try_from(host.to_owned()).map_err(|_| wrong())?;
         Ok(Self {
             address: server.address.clone(),
-            name,
+            name: name(&server.address)?,
             connector: Arc::new(config(&server.trust)?).into(),
+            alpn: ALPN,
         })
+    }
+
+    /// The same for another protocol on the same port.
+    pub(crate) fn speaking(&self, alpn: &'static [u8]) -> Self {
+        let mut config = ClientConfig::clone(self.connector.config());
+        config.alpn_protocols = vec![alpn.to_vec()];
+        Self {
+            connector: Arc::new(config).into(),
+            alpn,
+            ..self.clone()
+        }
+    }
+
+    /// The same to another server, which is trusted by the same certificates.
+    pub(crate) fn to(&self, address: &str) -> Result<Self, ConnectError> {
+        Ok(Self {
+            address: address.to_owned(),
+            name: name(address)?,
+            ..self.clone()
+        })
+    }
+
+    /// HOST:PORT.
+    pub(crate) fn address(&self) -> &str {
+        &self.address
     }
 
     async fn connect(self) -> Result<Box<dyn Stream>, ConnectError> {
@@ -85,7 +114,7 @@ impl TlsDial {
             .connect(self.name.clone(), stream)
             .await
             .map_err(|error| self.explain(&error))?;
-        if stream.get_ref().1.alpn_protocol() != Some(ALPN) {
+        if stream.get_ref().1.alpn_protocol() != Some(self.alpn) {
             return Err(ConnectError::Handshake {
                 address: self.address,
                 reason: "another protocol is spoken there".to_owned(),
@@ -127,6 +156,16 @@ impl Dial for TlsDial {
                 .unwrap_or(Err(ConnectError::TimedOut { address, limit }))
         })
     }
+}
+
+fn name(address: &str) -> Result<ServerName<'static>, ConnectError> {
+    let wrong = || ConnectError::Address {
+        address: address.to_owned(),
+    };
+    let (host, port) = address.rsplit_once(':').ok_or_else(wrong)?;
+    port.parse::<u16>().map_err(|_| wrong())?;
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    ServerName::try_from(host.to_owned()).map_err(|_| wrong())
 }
 
 /// What the system says, without its number and in lower case.

@@ -122,6 +122,7 @@ impl Connection<'_> {
             base: welcome.base,
             starts_anew: welcome.starts_anew,
         });
+        self.driver.bells.uploads.notify_one();
         let user = welcome.user.unwrap_or_default();
         if let Ok(id) = user.user_id.as_ref().try_into() {
             self.driver.notices.push(Event::Connected {

@@ -95,6 +95,8 @@ pub(crate) enum Command {
 pub(crate) struct Bells {
     /// The outbox was written.
     pub(crate) outbox: Arc<Notify>,
+    /// Something is to be uploaded, or can be now.
+    pub(crate) uploads: Arc<Notify>,
     /// Say goodbye and end.
     pub(crate) stop: Arc<Notify>,
     /// Whose presence is watched.
@@ -249,7 +251,7 @@ fn signed_out(message: &str) -> End {
 }
 
 /// Uniform; on a system without randomness, the longest delay.
-fn random() -> u32 {
+pub(crate) fn random() -> u32 {
     let mut bytes = [0xff; 4];
     match aws_lc_rs::rand::fill(&mut bytes) {
         Ok(()) => u32::from_be_bytes(bytes),

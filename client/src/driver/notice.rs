@@ -86,6 +86,30 @@ fn merge(last: Option<&mut Event>, new: &Event) -> bool {
             *to_seq = (*to_seq).max(*to);
             true
         }
+        (
+            Some(Event::Uploading { id, sent, .. }),
+            Event::Uploading {
+                id: same,
+                sent: now,
+                ..
+            },
+        ) if id == same => {
+            *sent = *now;
+            true
+        }
+        (
+            Some(Event::Downloading {
+                media, received, ..
+            }),
+            Event::Downloading {
+                media: same,
+                received: now,
+                ..
+            },
+        ) if media == same => {
+            *received = *now;
+            true
+        }
         (Some(Event::Marks { conversation }), Event::Marks { conversation: same }) => {
             conversation == same
         }

@@ -141,6 +141,36 @@ fn what_the_server_forgot_is_dropped_and_own_messages_wait_again_before_all_othe
     assert_eq!(device.ids().len(), 5);
 }
 
+/// D11, D3. A message of photos alone is one, and was not deleted.
+#[test]
+fn a_photo_without_words_waits_again_as_well() {
+    let (mut device, _) = Device::begun(2, 1);
+    let photo = v1::Media {
+        media_id: vec![7; 16].into(),
+        size: 1,
+        sha256: vec![7; 32].into(),
+        content_type: "image/jpeg".to_owned(),
+        ..Default::default()
+    };
+    let message = v1::Message {
+        media: vec![photo],
+        ..Default::default()
+    };
+    let request = NewRequest::Send {
+        to: Recipient::Conversation(CHAT),
+        message: message.try_into().unwrap(),
+    };
+    let ids = device.database.queue_all(vec![request]).unwrap();
+    device.work(vec![Work::Accepted {
+        id: ids[0],
+        at: at(4),
+    }]);
+    device.work(vec![welcome(2)]);
+    device.page(snapshot(3, [4]));
+    device.page(caught_up());
+    assert_eq!(device.waiting(), ids);
+}
+
 /// D11, D6. A device of the same user may be the first to bring it back.
 #[test]
 fn messages_of_the_users_other_devices_wait_as_well_but_not_behind_a_hole() {

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use magpie_protocol::{role::Role, text::UserName};
+use magpie_protocol::{role::Role, setting::Setting, text::UserName, wire::GroupUpdate};
 
 use super::{bans, blocks, invites, log::Log, rows, writer::Writer};
 use crate::store::{
@@ -118,6 +118,27 @@ impl Log<'_> {
         })
     }
 
+    fn decide_setting(
+        &self,
+        place: Option<Place>,
+        sender: &Arc<Person>,
+        setting: &Setting,
+    ) -> Result<Effect, Stop> {
+        let found = self.attached(sender, &setting.media())?;
+        Ok(rules::change_account(place, sender, setting, &found)?)
+    }
+
+    fn decide_update(
+        &self,
+        joined: Joined,
+        sender: &Person,
+        update: &GroupUpdate,
+    ) -> Result<Effect, Stop> {
+        let found = self.attached(sender, &update.media())?;
+        let said = self.said(joined.place)?;
+        Ok(rules::update_group(joined, update, &said, &found)?)
+    }
+
     /// Finds the rest of the facts. With whether the event is hidden from others.
     fn decide(
         &mut self,
@@ -151,10 +172,7 @@ impl Log<'_> {
                 hidden = rules::is_hidden(change, is_blocked, &facts);
                 rules::change((joined, seq), change, sender, facts, self.committed_at_ms)?
             }
-            Permit::ChangeAccount(place, setting) => {
-                let found = self.attached(sender, &setting.media())?;
-                rules::change_account(place, sender, setting, &found)?
-            }
+            Permit::ChangeAccount(place, setting) => self.decide_setting(place, sender, setting)?,
             Permit::Friendship(permit) => {
                 return self.decide_friendship(permit, sender, is_blocked);
             }
@@ -185,10 +203,7 @@ impl Log<'_> {
                 };
                 rules::leave(place, sender, heir)
             }
-            Permit::UpdateGroup(joined, update) => {
-                let found = self.attached(sender, &update.media())?;
-                rules::update_group(joined, update, &self.said(joined.place)?, &found)?
-            }
+            Permit::UpdateGroup(joined, update) => self.decide_update(joined, sender, update)?,
             Permit::SetRole(joined, name, role) => {
                 let (person, from) = self.member(joined.place, name)?;
                 rules::set_role(joined, sender, person, from, role)?

@@ -4,6 +4,7 @@
 use magpie_protocol::{
     seq::Seq,
     text::{Description, Title},
+    wire::GroupUpdate,
 };
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -219,22 +220,7 @@ pub(super) fn write(
             insert.execute(params)?;
         }
         Aside::UpdateGroup(update, photo) => {
-            let last = uses::group_photo(connection, key)?;
-            let title = update.title.as_ref().map(Title::as_str);
-            let description = update.description.as_ref().map(Description::as_str);
-            let mut statement = connection.prepare_cached(UPDATE_GROUP)?;
-            statement.execute(params![
-                key,
-                title,
-                description,
-                update.announcement_only,
-                update.photo.is_some(),
-                photo,
-                update.history_for_newcomers
-            ])?;
-            if update.photo.is_some() {
-                uses::replace(connection, last, photo, now_ms)?;
-            }
+            update_group(connection, (key, now_ms), &update, photo)?;
         }
         Aside::Unreact(seq, emoji) => {
             let mut end = connection.prepare_cached(END_REACTION)?;
@@ -251,6 +237,31 @@ pub(super) fn write(
         Aside::FriendsOnly(friends) => privacy::set(connection, sender.key, friends)?,
         Aside::HideReceipts(hidden) => receipts::set(connection, sender.key, hidden)?,
         Aside::HidePresence(hidden) => presence::set(connection, sender.key, hidden)?,
+    }
+    Ok(())
+}
+
+fn update_group(
+    connection: &Connection,
+    (key, now_ms): (i64, i64),
+    update: &GroupUpdate,
+    photo: Option<i64>,
+) -> Result<(), StoreError> {
+    let last = uses::group_photo(connection, key)?;
+    let title = update.title.as_ref().map(Title::as_str);
+    let description = update.description.as_ref().map(Description::as_str);
+    let mut statement = connection.prepare_cached(UPDATE_GROUP)?;
+    statement.execute(params![
+        key,
+        title,
+        description,
+        update.announcement_only,
+        update.photo.is_some(),
+        photo,
+        update.history_for_newcomers
+    ])?;
+    if update.photo.is_some() {
+        uses::replace(connection, last, photo, now_ms)?;
     }
     Ok(())
 }

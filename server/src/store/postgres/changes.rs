@@ -174,7 +174,7 @@ impl Log<'_> {
         aside: Aside,
     ) -> Result<(), Failure> {
         let (session, key, by) = (self.session, place.key, signed(event.seq.get()));
-        let hidden = event.hidden.is_some();
+        let (hidden, now_ms) = (event.hidden.is_some(), self.committed_at_ms);
         match aside {
             Aside::Nothing => {}
             Aside::Edit(seq) => {
@@ -188,7 +188,7 @@ impl Log<'_> {
                 session
                     .execute(BLANK, &[&key, &at, &deleted, &edit])
                     .await?;
-                uses::forget(session, (key, at), self.committed_at_ms).await?;
+                uses::forget(session, (key, at), now_ms).await?;
             }
             Aside::React(seq, emoji) => {
                 let seq = signed(seq.get());
@@ -204,7 +204,7 @@ impl Log<'_> {
                 session.execute(DELETE_BAN, &[&key, &person.key]).await?;
             }
             Aside::Invite(change) => {
-                invites::write(session, (key, by), change, self.committed_at_ms).await?;
+                invites::write(session, (key, by), change, now_ms).await?;
             }
             Aside::Pin(seq) => {
                 let seq = signed(seq.get());
@@ -216,8 +216,7 @@ impl Log<'_> {
                 session.execute(DELETE_PIN, &[&key, &seq]).await?;
             }
             Aside::UpdateGroup(update, photo) => {
-                let at_ms = self.committed_at_ms;
-                update_group(session, (key, at_ms), &update, photo).await?;
+                update_group(session, (key, now_ms), &update, photo).await?;
             }
             Aside::Unreact(seq, emoji) => {
                 let seq = signed(seq.get());
@@ -231,10 +230,7 @@ impl Log<'_> {
             Aside::Block(user, blocked) => blocks::set(session, sender, user, blocked).await?,
             Aside::Attach(media) => uses::add(session, (key, by), &media).await?,
             Aside::Notify(of, it) => notify::set(session, sender.key, of, it).await?,
-            Aside::Person(said) => {
-                let at = (by, self.committed_at_ms);
-                people::write(session, sender, at, &said).await?;
-            }
+            Aside::Person(said) => people::write(session, sender, (by, now_ms), &said).await?,
             Aside::FriendsOnly(friends) => privacy::set(session, sender.key, friends).await?,
             Aside::HideReceipts(hidden) => receipts::set(session, sender.key, hidden).await?,
             Aside::HidePresence(hidden) => presence::set(session, sender.key, hidden).await?,

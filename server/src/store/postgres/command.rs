@@ -3,7 +3,9 @@
 
 use std::sync::Arc;
 
-use magpie_protocol::{id::ConversationId, role::Role, seq::Seq, setting::Setting, text::UserName};
+use magpie_protocol::{
+    id::ConversationId, role::Role, seq::Seq, setting::Setting, text::UserName, wire::GroupUpdate,
+};
 use tokio_postgres::Row;
 
 use super::{
@@ -165,6 +167,22 @@ impl<'a> Log<'a> {
         Ok((outcome, Some(event)))
     }
 
+    async fn decide_update(
+        &self,
+        joined: Joined,
+        sender: &Person,
+        update: &GroupUpdate,
+    ) -> Result<Effect, Stop> {
+        let media = update.media();
+        if update.photo.is_some() {
+            let last = uses::group_photo(self.session, joined.place.key).await?;
+            uses::lock(self.session, &media, last).await?;
+        }
+        let found = self.attached(sender, &media).await?;
+        let said = self.said(joined.place).await?;
+        Ok(rules::update_group(joined, update, &said, &found)?)
+    }
+
     /// Finds the rest of the facts. With whether the event is hidden from others.
     async fn decide(
         &self,
@@ -174,11 +192,10 @@ impl<'a> Log<'a> {
     ) -> Result<(Effect, bool), Stop> {
         let mut hidden = is_blocked && permit.says_something();
         let effect = match permit {
-            Permit::Post(place, message) => rules::post(
-                place,
-                message,
-                &self.attached(sender, &message.media()).await?,
-            )?,
+            Permit::Post(place, message) => {
+                let found = self.attached(sender, &message.media()).await?;
+                rules::post(place, message, &found)?
+            }
             Permit::BeginDirect(peer, message) => {
                 let peer = self.known.named(peer).ok_or(Refusal::NotFound)?;
                 let found = self.attached(sender, &message.media()).await?;
@@ -226,12 +243,7 @@ impl<'a> Log<'a> {
                 rules::leave(place, sender, heir)
             }
             Permit::UpdateGroup(joined, update) => {
-                if update.photo.is_some() {
-                    let last = uses::group_photo(self.session, joined.place.key).await?;
-                    uses::lock(self.session, &update.media(), last).await?;
-                }
-                let found = self.attached(sender, &update.media()).await?;
-                rules::update_group(joined, update, &self.said(joined.place).await?, &found)?
+                self.decide_update(joined, sender, update).await?
             }
             Permit::SetRole(joined, name, role) => {
                 let (person, from) = self.member(joined.place, name).await?;

@@ -145,16 +145,15 @@ fn row(name: &str) -> Names {
     use client_frame::Body;
     match kind(name) {
         Body::Hello(_) | Body::Register(_) | Body::SignIn(_) => Names::Connection,
-        Body::Ping(_) | Body::Goodbye(_) => Names::Connection,
-        // Nobody is answered: see people.rs.
-        Body::Typing(_) => Names::Connection,
-        Body::FetchDevices(_) | Body::SignOut(_) => Names::Itself,
-        Body::SetPush(_) | Body::ClearPush(_) | Body::Detach(_) => Names::Itself,
-        Body::ChangePassword(_) | Body::DeleteAccount(_) => Names::Itself,
-        Body::FetchMediaToken(_) => Names::Itself,
+        // To Typing nobody is answered: see people.rs.
+        Body::Ping(_) | Body::Goodbye(_) | Body::Typing(_) => Names::Connection,
+        Body::FetchDevices(_) | Body::SignOut(_) | Body::Detach(_) => Names::Itself,
+        Body::SetPush(_) | Body::ClearPush(_) | Body::ChangePassword(_) => Names::Itself,
         // Photos and files of others are in no answer.
-        Body::FetchMediaUrls(_) => Names::Itself,
-        // Whatever it names is named in the user's own log, and looked up by nobody.
+        Body::FetchMediaToken(_) | Body::FetchMediaUrls(_) => Names::Itself,
+        Body::DeleteAccount(_) => Names::Itself,
+        // Whatever it names is named in the user's own log, and looked up by nobody; but a
+        // photo, which the user must have.
         Body::ChangeAccount(_) => Names::Itself,
         // Pages through one's own conversations; a foreign place is only a place.
         Body::FetchConversations(_) => Names::Conversation(conversations_behind),

@@ -1,0 +1,329 @@
+//! Uploads what requests of the outbox wait for: one object after the other, each gone on
+//! with where it broke off, for as long as there is a connection.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use hyper::header::HeaderValue;
+use magpie_protocol::{
+    backoff::Backoff,
+    id::{MediaId, MessageId},
+    session::Answer,
+    wire::v1::{self, Action, ErrorCode, client_frame::Body},
+};
+use tokio::{
+    sync::{Notify, mpsc, oneshot},
+    task::spawn_blocking,
+    time::{Instant, timeout_at},
+};
+
+use super::{
+    Cache, Http, Stage,
+    tus::{self, Halt, Leave},
+};
+use crate::{
+    client::Event,
+    database::{Database, Uploading},
+    driver::{Bells, Command, Notices, random},
+    error::{LocalError, RequestError},
+    home::Home,
+    model::Refusal,
+};
+
+/// How long a token is used. The server lets it live longer.
+const LEAVE_TIME: Duration = Duration::from_secs(30 * 60);
+
+/// How often a whole upload may begin anew before it is given up.
+const ANEW_MAX: u32 = 3;
+
+/// When nothing says that there is something to do.
+const IDLE: Duration = Duration::from_secs(3_600);
+
+/// What goes on with uploads.
+pub(crate) struct Courier {
+    home: Home,
+    http: Http,
+    commands: mpsc::WeakSender<Command>,
+    notices: Notices,
+    bells: Bells,
+    watch_interval: Option<Duration>,
+    leave: Option<(Leave, Instant)>,
+    tries: HashMap<MediaId, Tries>,
+    /// As of when the outbox was looked at.
+    seen: u64,
+}
+
+struct Tries {
+    backoff: Backoff,
+    next_at: Instant,
+    anew: u32,
+    /// What the server had.
+    offset: u64,
+}
+
+/// There is no connection.
+struct NotConnected;
+
+impl Courier {
+    pub(crate) fn new(
+        home: Home,
+        http: Http,
+        commands: &mpsc::Sender<Command>,
+        (notices, bells): (Notices, Bells),
+        watch_interval: Option<Duration>,
+    ) -> Self {
+        Self {
+            home,
+            http,
+            commands: commands.downgrade(),
+            notices,
+            bells,
+            watch_interval,
+            leave: None,
+            tries: HashMap::new(),
+            seen: 0,
+        }
+    }
+
+    /// Runs until the client is gone.
+    pub(crate) async fn run(mut self) {
+        let bell = Arc::clone(&self.bells.uploads);
+        loop {
+            // Without a connection, the bell rings when there is one.
+            let next_at = self.round().await.unwrap_or_default();
+            if self.commands.upgrade().is_none() {
+                return;
+            }
+            self.rest(&bell, next_at).await;
+        }
+    }
+
+    /// Until the bell rings, something is due, or another process has written.
+    async fn rest(&mut self, bell: &Notify, next_at: Option<Instant>) {
+        let until = next_at.unwrap_or_else(|| Instant::now() + IDLE);
+        loop {
+            let now = Instant::now();
+            let look_at = self
+                .watch_interval
+                .map_or(until, |interval| until.min(now + interval));
+            if timeout_at(look_at, bell.notified()).await.is_ok() || Instant::now() >= until {
+                return;
+            }
+            let seen = self.home.data_version().unwrap_or(self.seen);
+            if std::mem::replace(&mut self.seen, seen) != seen {
+                return;
+            }
+        }
+    }
+
+    /// Goes on with all that is due. When the next one is.
+    async fn round(&mut self) -> Result<Option<Instant>, NotConnected> {
+        loop {
+            let waiting = match self.database(|database| database.uploads()).await {
+                Ok(waiting) => waiting,
+                Err(error) => return Ok(self.local(&error)),
+            };
+            self.tries
+                .retain(|id, _| waiting.iter().any(|it| it.object.id == *id));
+            let now = Instant::now();
+            let due_at = |it: &Uploading| {
+                let tries = self.tries.get(&it.object.id);
+                tries.map_or(now, |tries| tries.next_at)
+            };
+            let Some(next) = waiting.iter().find(|it| due_at(it) <= now) else {
+                return Ok(waiting.iter().map(due_at).min());
+            };
+            let next = next.clone();
+            if let Err(error) = self.carry(next).await? {
+                return Ok(self.local(&error));
+            }
+        }
+    }
+
+    /// The local database cannot be used now: later.
+    fn local(&self, error: &LocalError) -> Option<Instant> {
+        tracing::debug!(%error, "uploads wait");
+        Some(Instant::now() + Duration::from_secs(5))
+    }
+
+    /// One step of one upload, and what follows from it.
+    async fn carry(&mut self, it: Uploading) -> Result<Result<(), LocalError>, NotConnected> {
+        let leave = match self.leave().await {
+            Ok(leave) => leave,
+            Err(RequestError::NotConnected) => return Err(NotConnected),
+            Err(RequestError::Refused(refusal)) if refusal.action == Action::Never => {
+                return Ok(self.give_up(it.request, refusal).await);
+            }
+            Err(error) => {
+                self.try_later(it.object.id, Duration::ZERO, &error.to_string());
+                return Ok(Ok(()));
+            }
+        };
+        let id = it.object.id;
+        let done = match self.step(&leave, &it).await {
+            Ok(()) => Ok(()),
+            Err(Halt::Later(reason, after)) => {
+                self.try_later(id, after, &reason);
+                Ok(())
+            }
+            Err(Halt::Token) => {
+                self.leave = None;
+                self.try_later(id, Duration::ZERO, "the token is not good any more");
+                Ok(())
+            }
+            Err(Halt::Gone) => self.anew(&it).await,
+            Err(Halt::Never(reason)) => self.give_up(it.request, refusal(reason)).await,
+        };
+        Ok(done)
+    }
+
+    async fn step(&mut self, leave: &Leave, it: &Uploading) -> Result<(), Halt> {
+        let local = |error: LocalError| Halt::Later(error.to_string(), Duration::from_secs(5));
+        let object = it.object;
+        let path = Stage::of_home(self.home.directory()).path(object.id);
+        if !path.exists() {
+            return Err(Halt::Never(
+                "its file is not in the home any more".to_owned(),
+            ));
+        }
+        let (named, offset) = match it.named {
+            Some(named) => (named, tus::offset(&mut self.http, leave, named).await?),
+            None => {
+                let named = tus::begin(&mut self.http, leave, &object).await?;
+                let note = self.database(move |it| it.name_upload(object.id, Some(named)));
+                note.await.map_err(local)?;
+                (named, 0)
+            }
+        };
+        let tries = self.tries(object.id);
+        if offset > tries.offset {
+            // It goes on, if only piece by piece.
+            tries.offset = offset;
+            tries.backoff.reset();
+        }
+        let mut has = offset;
+        if offset < object.size {
+            let (progress, bytes) = (self.progress(it), (offset, object.size));
+            let sent = tus::send(&mut self.http, leave, (named, &path), bytes, progress);
+            has = sent.await?;
+            self.progress(it)(has);
+        }
+        if has != object.size {
+            return Err(Halt::Later(
+                "the server has a part of it".to_owned(),
+                Duration::ZERO,
+            ));
+        }
+        let done = self.database(move |database| database.upload_done(object.id));
+        self.sent(&done.await.map_err(local)?);
+        Ok(())
+    }
+
+    /// All that a request waited for is there, if there are names: it can go.
+    fn sent(&self, names: &[(MediaId, MediaId)]) {
+        let directory = self.home.directory();
+        let (stage, cache) = (Stage::of_home(directory), Cache::of_home(directory));
+        for (local, named) in names {
+            cache.adopt(*named, &stage.path(*local));
+        }
+        self.bells.outbox.notify_one();
+    }
+
+    fn progress(&self, it: &Uploading) -> impl Fn(u64) + Send + 'static {
+        let (notices, id) = (self.notices.clone(), it.request);
+        let (before, size) = (it.done_before, it.size_of_all);
+        move |sent| {
+            let sent = before.saturating_add(sent).min(size);
+            notices.push(Event::Uploading { id, sent, size });
+        }
+    }
+
+    fn tries(&mut self, id: MediaId) -> &mut Tries {
+        self.tries.entry(id).or_insert_with(|| Tries {
+            backoff: Backoff::default(),
+            next_at: Instant::now(),
+            anew: 0,
+            offset: 0,
+        })
+    }
+
+    fn try_later(&mut self, id: MediaId, after: Duration, reason: &str) {
+        let tries = self.tries(id);
+        let delay = tries.backoff.next_delay(random()).max(after);
+        tries.next_at = Instant::now() + delay;
+        tracing::debug!(%id, reason, ?delay, "an upload waits");
+    }
+
+    /// The server has it no more: from the beginning, a few times.
+    async fn anew(&mut self, it: &Uploading) -> Result<(), LocalError> {
+        let id = it.object.id;
+        let tries = self.tries(id);
+        tries.anew += 1;
+        if tries.anew > ANEW_MAX {
+            let reason = "the server lost the upload again and again".to_owned();
+            return self.give_up(it.request, refusal(reason)).await;
+        }
+        self.try_later(id, Duration::ZERO, "it begins anew");
+        self.database(move |database| database.name_upload(id, None))
+            .await
+    }
+
+    /// The request fails: it stays in the outbox until somebody discards it.
+    async fn give_up(&mut self, id: MessageId, refusal: Refusal) -> Result<(), LocalError> {
+        let said = refusal.clone();
+        let refused = self
+            .database(move |database| database.refuse(id, &said))
+            .await?;
+        if refused {
+            self.notices.push(Event::Failed { id, refusal });
+        }
+        Ok(())
+    }
+
+    /// Leave to upload, of the session.
+    async fn leave(&mut self) -> Result<Leave, RequestError> {
+        if let Some((leave, until)) = &self.leave
+            && Instant::now() < *until
+        {
+            return Ok(leave.clone());
+        }
+        let commands = self.commands.upgrade().ok_or(RequestError::NotConnected)?;
+        let (reply, answer) = oneshot::channel();
+        let body = Box::new(Body::FetchMediaToken(v1::FetchMediaToken {}));
+        let asked = commands.send(Command::Ask { body, reply }).await;
+        asked.map_err(|_| RequestError::NotConnected)?;
+        drop(commands);
+        let answered = answer.await.unwrap_or(Err(RequestError::NotConnected))?;
+        let Answer::MediaToken(token) = answered.answer else {
+            return Err(RequestError::WrongAnswer);
+        };
+        let bearer = HeaderValue::try_from(format!("Bearer {}", token.token));
+        let leave = Leave {
+            url: token.uploads_url,
+            token: bearer.map_err(|_| RequestError::WrongAnswer)?,
+        };
+        self.leave = Some((leave.clone(), Instant::now() + LEAVE_TIME));
+        Ok(leave)
+    }
+
+    /// Does something with the local database, off this thread.
+    async fn database<T: Send + 'static>(
+        &self,
+        what: impl FnOnce(&mut Database) -> Result<T, LocalError> + Send + 'static,
+    ) -> Result<T, LocalError> {
+        let home = self.home.clone();
+        let done = spawn_blocking(move || {
+            let _turn = home.turns().lock();
+            what(&mut home.database().lock())
+        });
+        done.await.map_err(|_| LocalError::Closed)?
+    }
+}
+
+fn refusal(message: String) -> Refusal {
+    Refusal {
+        code: ErrorCode::InvalidArgument,
+        action: Action::Never,
+        after: Duration::ZERO,
+        message,
+    }
+}

@@ -1,0 +1,224 @@
+//! HTTP/1.1 as far as photos and files need it: one request at a time, over TLS with what
+//! the home trusts, and given up when nothing moves.
+
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Empty, combinators::UnsyncBoxBody};
+use hyper::{
+    Method, Request, Response, Uri,
+    body::Incoming,
+    client::conn::http1::{self, SendRequest},
+    header::{HOST, HeaderMap, HeaderValue},
+};
+use hyper_util::rt::TokioIo;
+use tokio::time::timeout;
+
+use crate::{
+    driver::{Dial as _, TlsDial},
+    error::ConnectError,
+};
+
+/// ALPN's name of HTTP/1.1.
+const HTTP_1_1: &[u8] = b"http/1.1";
+
+/// How long nothing may move before a request is given up.
+const STALL_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Bytes of a refusal that are read.
+const SENTENCE_SIZE_MAX: usize = 512;
+
+/// What requests consist of.
+pub(super) type Body = UnsyncBoxBody<Bytes, io::Error>;
+
+pub(super) fn nothing() -> Body {
+    Empty::new().map_err(|never| match never {}).boxed_unsync()
+}
+
+/// There is no answer, or none that is whole.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum HttpError {
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    #[error("the connection broke: {0}")]
+    Broken(String),
+    #[error("nothing moved for {} s", STALL_TIMEOUT.as_secs())]
+    Stalled,
+    #[error("the server named a place that is not to be asked: {0:?}")]
+    Place(String),
+}
+
+impl From<hyper::Error> for HttpError {
+    fn from(error: hyper::Error) -> Self {
+        Self::Broken(error.to_string())
+    }
+}
+
+/// What has moved, so that it is known when nothing does.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Moved(Arc<AtomicU64>);
+
+impl Moved {
+    pub(super) fn add(&self, size: usize) {
+        self.0.fetch_add(size as u64, Ordering::Relaxed);
+    }
+
+    /// Waits for as long as something moves.
+    pub(super) async fn within<T>(&self, what: impl Future<Output = T>) -> Result<T, HttpError> {
+        let mut what = std::pin::pin!(what);
+        let mut before = self.0.load(Ordering::Relaxed);
+        loop {
+            if let Ok(done) = timeout(STALL_TIMEOUT, what.as_mut()).await {
+                return Ok(done);
+            }
+            let now = self.0.load(Ordering::Relaxed);
+            if now == before {
+                return Err(HttpError::Stalled);
+            }
+            before = now;
+        }
+    }
+}
+
+/// Asks a server, and keeps the connection for the next request.
+pub(crate) struct Http {
+    home: TlsDial,
+    kept: Option<(String, SendRequest<Body>)>,
+}
+
+impl Http {
+    /// To ask the server that this one dials.
+    pub(crate) fn new(dial: &TlsDial) -> Self {
+        Self {
+            home: dial.speaking(HTTP_1_1),
+            kept: None,
+        }
+    }
+
+    /// Asks, by a path at the home's server, or a URL of another one, which must speak
+    /// TLS and be trusted as the home's own is.
+    pub(super) async fn ask(
+        &mut self,
+        method: Method,
+        place: &str,
+        headers: HeaderMap,
+        (body, moved): (Body, &Moved),
+    ) -> Result<Response<Incoming>, HttpError> {
+        let refuse = || HttpError::Place(place.to_owned());
+        let uri: Uri = place.parse().map_err(|_| refuse())?;
+        let path = uri.path_and_query().ok_or_else(refuse)?.as_str();
+        if !path.starts_with('/') {
+            return Err(refuse());
+        }
+        let dial = match (uri.scheme_str(), uri.authority()) {
+            (None, None) => self.home.clone(),
+            (Some("https"), Some(authority)) => {
+                let port = authority.port_u16().unwrap_or(443);
+                self.home.to(&format!("{}:{port}", authority.host()))?
+            }
+            (Some(_) | None, _) => return Err(refuse()),
+        };
+        let host = HeaderValue::try_from(dial.address()).map_err(|_| refuse())?;
+        let mut request = Request::builder().method(method).uri(path);
+        if let Some(all) = request.headers_mut() {
+            *all = headers;
+            all.insert(HOST, host);
+        }
+        let request = request.body(body).map_err(|_| refuse())?;
+        let mut sender = self.sender(&dial).await?;
+        let answer = moved.within(sender.send_request(request)).await??;
+        self.kept = Some((dial.address().to_owned(), sender));
+        Ok(answer)
+    }
+
+    async fn sender(&mut self, dial: &TlsDial) -> Result<SendRequest<Body>, HttpError> {
+        if let Some((address, mut sender)) = self.kept.take()
+            && address == dial.address()
+            // It may wait for the last answer, of which nobody has read the rest.
+            && let Ok(Ok(())) = timeout(Duration::from_millis(100), sender.ready()).await
+        {
+            return Ok(sender);
+        }
+        let stream = TokioIo::new(dial.dial().await?);
+        let (sender, connection) = http1::handshake(stream).await?;
+        tokio::spawn(async move {
+            // Whoever asked is told by the request.
+            drop(connection.await);
+        });
+        Ok(sender)
+    }
+}
+
+/// The sentence with which a server refuses.
+pub(super) async fn sentence(answer: Response<Incoming>, moved: &Moved) -> String {
+    let status = answer.status();
+    let mut text = Vec::new();
+    let mut body = answer.into_body();
+    while text.len() < SENTENCE_SIZE_MAX
+        && let Ok(Some(Ok(frame))) = moved.within(body.frame()).await
+    {
+        text.extend_from_slice(frame.data_ref().map_or(&[], |data| data.as_ref()));
+    }
+    text.truncate(SENTENCE_SIZE_MAX);
+    let text = String::from_utf8_lossy(&text);
+    match text.trim() {
+        "" => format!("the server answered {status}"),
+        sentence => sentence.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, KeyPair};
+
+    use super::*;
+    use crate::server::{Server, Trust};
+
+    async fn ask(place: &str) -> HttpError {
+        let key = KeyPair::generate().unwrap();
+        let certificate = CertificateParams::default().self_signed(&key).unwrap();
+        let server = Server {
+            // Nobody listens there.
+            address: "127.0.0.1:1".to_owned(),
+            trust: Trust::CaPem(certificate.pem().into_bytes()),
+        };
+        let mut http = Http::new(&TlsDial::new(&server).unwrap());
+        let (headers, moved) = (HeaderMap::new(), Moved::default());
+        let asked = http.ask(Method::GET, place, headers, (nothing(), &moved));
+        asked.await.err().unwrap()
+    }
+
+    /// D10.
+    #[tokio::test]
+    async fn what_a_server_names_is_asked_over_tls_or_not_at_all() {
+        for place in [
+            "",
+            "x",
+            "*",
+            "media/files/1",
+            "http://127.0.0.1:1/media/files/1",
+            "ftp://127.0.0.1:1/x",
+            "file:///etc/passwd",
+            "javascript:alert(1)",
+            "https://",
+            "/media/\r\nhost: elsewhere",
+        ] {
+            let refused = ask(place).await;
+            assert!(matches!(refused, HttpError::Place(_)), "{place}: {refused}");
+        }
+        for place in ["/media/files/1?key=2", "https://127.0.0.1:1/media/files/1"] {
+            let refused = ask(place).await;
+            assert!(
+                matches!(refused, HttpError::Connect(_)),
+                "{place}: {refused}"
+            );
+        }
+    }
+}
