@@ -92,7 +92,8 @@ pub async fn accept(
             }
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
-                tokio::time::sleep(EXHAUSTED_DELAY).await;
+                let pause = tokio::time::sleep(EXHAUSTED_DELAY);
+                drain.run_until_cancelled(pause).await;
             }
         }
     }

@@ -8,6 +8,7 @@ use rustls::ServerConfig;
 use tokio::{
     net::{TcpListener, TcpSocket},
     sync::Semaphore,
+    task::JoinHandle,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -117,6 +118,7 @@ pub struct Node {
     drain_timeout: Duration,
     hub: Arc<Hub>,
     shutdown: Shutdown,
+    accepting: JoinHandle<()>,
     connections: TaskTracker,
     tasks: TaskTracker,
 }
@@ -217,7 +219,7 @@ impl Node {
         }
         let certificate = Arc::new(ArcSwap::new(ground.tls.config));
         let tracker = connections.clone();
-        tasks.spawn(listener::accept(
+        let accepting = tasks.spawn(listener::accept(
             listener,
             Arc::clone(&certificate),
             Arc::new(parts),
@@ -232,6 +234,7 @@ impl Node {
             drain_timeout: ground.limits.drain_timeout,
             hub,
             shutdown,
+            accepting,
             connections,
             tasks,
         })
@@ -247,6 +250,10 @@ impl Node {
     pub async fn drain(self) {
         self.shutdown.drain.cancel();
         tracing::info!(devices = self.hub.connected(), "draining");
+        // Who is told goodbye may come back at once: not to this server.
+        if self.accepting.await.is_err() {
+            tracing::error!("the task that accepts connections has failed");
+        }
         self.hub.end_all(Ending::Draining);
         self.connections.close();
         if within(self.drain_timeout, self.connections.wait())
