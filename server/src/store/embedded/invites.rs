@@ -8,12 +8,12 @@ use magpie_protocol::{
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::{
-    bans::membership,
+    listed::listed,
     rows::{signed, unsigned},
 };
 use crate::store::{
     InviteHash, Refusal, StoreError,
-    rules::{self, Action, Invite, InviteChange, Place},
+    rules::{Action, Invite, InviteChange, Place},
 };
 
 const FIND_BY_HASH: &str = "
@@ -127,41 +127,28 @@ const FIND_PAGE: &str = "
 pub(super) fn invites(
     connection: &Connection,
     user: UserId,
-    request: FetchListed,
+    request: &FetchListed,
 ) -> Result<Result<v1::Invites, Refusal>, StoreError> {
-    let Some(membership) = membership(connection, user, &request)? else {
-        return Ok(Err(Refusal::NotFound));
-    };
-    let may = rules::may_list(membership.kind, membership.role, Action::Invite);
-    if let Err(refusal) = may {
-        return Ok(Err(refusal));
-    }
-    let limit = i64::from(request.limit);
-    let mut statement = connection.prepare_cached(FIND_PAGE)?;
-    // One more than asked for tells whether there is more.
-    let page = params![
-        membership.conversation,
-        signed(request.after.get()),
-        limit.saturating_add(1)
-    ];
-    let found = statement.query_map(page, |row| {
-        Ok(v1::Invite {
-            seq: unsigned(row.get(0)?),
-            creator: Some(v1::User {
-                user_id: UserId::new(row.get(1)?).to_wire(),
-                name: row.get(2)?,
-            }),
-            created_at_ms: row.get(3)?,
-            expires_at_ms: row.get(4)?,
-            uses_max: row.get(5)?,
-            uses: row.get(6)?,
-        })
-    })?;
-    let mut invites: Vec<v1::Invite> = found.collect::<Result<_, _>>()?;
-    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let complete = invites.len() <= limit;
-    invites.truncate(limit);
-    Ok(Ok(v1::Invites {
+    let listed = listed(
+        connection,
+        user,
+        request,
+        (Action::Invite, FIND_PAGE),
+        |row| {
+            Ok(v1::Invite {
+                seq: unsigned(row.get(0)?),
+                creator: Some(v1::User {
+                    user_id: UserId::new(row.get(1)?).to_wire(),
+                    name: row.get(2)?,
+                }),
+                created_at_ms: row.get(3)?,
+                expires_at_ms: row.get(4)?,
+                uses_max: row.get(5)?,
+                uses: row.get(6)?,
+            })
+        },
+    )?;
+    Ok(listed.map(|(invites, complete)| v1::Invites {
         invites,
         complete,
         ..Default::default()

@@ -19,6 +19,7 @@ mod due;
 mod friends;
 mod history;
 mod invites;
+mod listed;
 mod log;
 mod media;
 mod members;
@@ -297,7 +298,7 @@ impl Store for Embedded {
         user: UserId,
         request: FetchListed,
     ) -> Result<Result<v1::Bans, Refusal>, StoreError> {
-        self.read(move |connection| bans::bans(connection, user, request))
+        self.read(move |connection| bans::bans(connection, user, &request))
             .await
     }
 
@@ -306,7 +307,7 @@ impl Store for Embedded {
         user: UserId,
         request: FetchListed,
     ) -> Result<Result<v1::Invites, Refusal>, StoreError> {
-        self.read(move |connection| invites::invites(connection, user, request))
+        self.read(move |connection| invites::invites(connection, user, &request))
             .await
     }
 

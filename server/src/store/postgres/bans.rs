@@ -8,10 +8,13 @@ use magpie_protocol::{
     wire::{FetchListed, v1},
 };
 
-use super::session::{Failure, Params, Session, get, get_count, get_id, signed, uuid};
+use super::{
+    listed::listed,
+    session::{Failure, Session, get, get_count, get_id},
+};
 use crate::store::{
     Refusal,
-    rules::{self, Action, ConversationKind, Person, Place},
+    rules::{Action, Person, Place},
 };
 
 /// Which of these people are kept out, by their keys.
@@ -26,40 +29,6 @@ pub(super) async fn banned(
     rows.iter().map(|row| get(row, 0)).collect()
 }
 
-/// The conversation, what it is, and what this member of it is there.
-const FIND_MEMBERSHIP: &str = "
-    SELECT c.key, c.kind, m.role
-      FROM conversations c
-      JOIN users u ON u.user_id = $2
-      JOIN members m ON m.user_key = u.key AND m.conversation_key = c.key
-     WHERE c.conversation_id = $1 AND m.to_position = 9223372036854775807";
-
-/// Who looks after a group, and where.
-pub(super) struct Membership {
-    pub(super) conversation: i64,
-    pub(super) kind: ConversationKind,
-    pub(super) role: Role,
-}
-
-pub(super) async fn membership(
-    session: Session<'_>,
-    user: UserId,
-    request: &FetchListed,
-) -> Result<Option<Membership>, Failure> {
-    let (conversation, user) = (uuid(request.conversation.bytes()), uuid(user.bytes()));
-    let found = session
-        .first(FIND_MEMBERSHIP, &[&conversation, &user])
-        .await?;
-    let Some(row) = found else {
-        return Ok(None);
-    };
-    Ok(Some(Membership {
-        conversation: get(&row, 0)?,
-        kind: ConversationKind::from_number(get::<i16>(&row, 1)?.into())?,
-        role: rules::stored_role(get::<i16>(&row, 2)?.into())?,
-    }))
-}
-
 /// Who is deleted is nobody to keep out.
 const FIND_PAGE: &str = "
     SELECT u.user_id, u.name, b.seq
@@ -70,25 +39,10 @@ const FIND_PAGE: &str = "
 pub(super) async fn bans(
     session: Session<'_>,
     user: UserId,
-    request: FetchListed,
+    request: &FetchListed,
 ) -> Result<Result<v1::Bans, Refusal>, Failure> {
-    let Some(membership) = membership(session, user, &request).await? else {
-        return Ok(Err(Refusal::NotFound));
-    };
-    let may = rules::may_list(
-        membership.kind,
-        membership.role,
-        Action::Remove(Role::Member),
-    );
-    if let Err(refusal) = may {
-        return Ok(Err(refusal));
-    }
-    let limit = i64::from(request.limit);
-    // One more than asked for tells whether there is more.
-    let (after, more) = (signed(request.after.get()), limit.saturating_add(1));
-    let params: Params<'_> = &[&membership.conversation, &after, &more];
-    let rows = session.rows(FIND_PAGE, params).await?;
-    let users = rows.iter().map(|row| {
+    let list = (Action::Remove(Role::Member), FIND_PAGE);
+    let listed = listed(session, user, request, list, |row| {
         Ok(v1::BannedUser {
             user: Some(v1::User {
                 user_id: UserId::new(get_id(row, 0)?).to_wire(),
@@ -97,11 +51,7 @@ pub(super) async fn bans(
             seq: get_count(row, 2)?,
         })
     });
-    let mut users: Vec<v1::BannedUser> = users.collect::<Result<_, Failure>>()?;
-    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let complete = users.len() <= limit;
-    users.truncate(limit);
-    Ok(Ok(v1::Bans {
+    Ok(listed.await?.map(|(users, complete)| v1::Bans {
         users,
         complete,
         ..Default::default()

@@ -8,12 +8,12 @@ use magpie_protocol::{
 use tokio_postgres::Row;
 
 use super::{
-    bans::membership,
+    listed::listed,
     session::{Failure, Params, Session, get, get_count, get_id, signed, uuid},
 };
 use crate::store::{
     InviteHash, Refusal,
-    rules::{self, Action, Invite, InviteChange, Place},
+    rules::{Action, Invite, InviteChange, Place},
 };
 
 const FIND_BY_HASH: &str = "
@@ -138,21 +138,10 @@ const FIND_PAGE: &str = "
 pub(super) async fn invites(
     session: Session<'_>,
     user: UserId,
-    request: FetchListed,
+    request: &FetchListed,
 ) -> Result<Result<v1::Invites, Refusal>, Failure> {
-    let Some(membership) = membership(session, user, &request).await? else {
-        return Ok(Err(Refusal::NotFound));
-    };
-    let may = rules::may_list(membership.kind, membership.role, Action::Invite);
-    if let Err(refusal) = may {
-        return Ok(Err(refusal));
-    }
-    let limit = i64::from(request.limit);
-    // One more than asked for tells whether there is more.
-    let (after, more) = (signed(request.after.get()), limit.saturating_add(1));
-    let params: Params<'_> = &[&membership.conversation, &after, &more];
-    let rows = session.rows(FIND_PAGE, params).await?;
-    let invites = rows.iter().map(|row| {
+    let list = (Action::Invite, FIND_PAGE);
+    let listed = listed(session, user, request, list, |row| {
         Ok(v1::Invite {
             seq: get_count(row, 0)?,
             creator: Some(v1::User {
@@ -165,11 +154,7 @@ pub(super) async fn invites(
             uses: small(row, 6)?,
         })
     });
-    let mut invites: Vec<v1::Invite> = invites.collect::<Result<_, Failure>>()?;
-    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let complete = invites.len() <= limit;
-    invites.truncate(limit);
-    Ok(Ok(v1::Invites {
+    Ok(listed.await?.map(|(invites, complete)| v1::Invites {
         invites,
         complete,
         ..Default::default()

@@ -22,6 +22,7 @@ mod friends;
 mod history;
 mod invites;
 mod known;
+mod listed;
 mod log;
 mod media;
 mod members;
@@ -278,7 +279,7 @@ impl Store for Postgres {
         request: FetchListed,
     ) -> Result<Result<v1::Bans, Refusal>, StoreError> {
         let taken = self.connections.take().await?;
-        Ok(bans::bans(Session::over(&taken), user, request).await?)
+        Ok(bans::bans(Session::over(&taken), user, &request).await?)
     }
 
     async fn invites(
@@ -287,7 +288,7 @@ impl Store for Postgres {
         request: FetchListed,
     ) -> Result<Result<v1::Invites, Refusal>, StoreError> {
         let taken = self.connections.take().await?;
-        Ok(invites::invites(Session::over(&taken), user, request).await?)
+        Ok(invites::invites(Session::over(&taken), user, &request).await?)
     }
 
     async fn invite_preview(
