@@ -3,7 +3,20 @@
 use bytes::Bytes;
 use magpie_protocol::wire::v1::{self, account_change::Kind, client_frame, server_frame};
 
-use crate::peer::{Peer, fresh_id};
+use crate::peer::{Device, Peer, World, fresh_id};
+
+impl World {
+    /// Alice and Bob, the devices with which they act, and those with which they look on.
+    pub(crate) async fn two_of_two(&self) -> ([Device; 2], [Peer; 2], [Peer; 2]) {
+        let (alice, bob) = (self.register("alice").await, self.register("bob").await);
+        let (laptop, tablet) = (self.sign_in("alice").await, self.sign_in("bob").await);
+        let (a, _) = self.connect(&alice, Bytes::new()).await;
+        let (b, _) = self.connect(&bob, Bytes::new()).await;
+        let (of_alice, _) = self.connect(&laptop, Bytes::new()).await;
+        let (of_bob, _) = self.connect(&tablet, Bytes::new()).await;
+        ([alice, bob], [a, b], [of_alice, of_bob])
+    }
+}
 
 impl Peer {
     /// Sets something of the user's own. The seq of its event.

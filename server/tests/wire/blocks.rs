@@ -1,6 +1,5 @@
 //! Who is blocked, while everybody looks.
 
-use bytes::Bytes;
 use magpie_protocol::wire::v1::{self, account_change::Kind as Change, event_content::Kind};
 
 use crate::peer::{Device, Peer, World, text_to, texts};
@@ -15,13 +14,7 @@ async fn block(of: &mut Peer, whom: &Device, blocked: bool) {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_somebody_blocked_says_live_is_a_place_alone() {
     let world = World::start().await;
-    let (alice, bob) = (world.register("alice").await, world.register("bob").await);
-    let (laptop, tablet) = (world.sign_in("alice").await, world.sign_in("bob").await);
-    let (mut a, _) = world.connect(&alice, Bytes::new()).await;
-    let (mut b, _) = world.connect(&bob, Bytes::new()).await;
-    // They look on.
-    let (mut of_alice, _) = world.connect(&laptop, Bytes::new()).await;
-    let (mut of_bob, _) = world.connect(&tablet, Bytes::new()).await;
+    let ([alice, bob], [mut a, mut b], [mut of_alice, mut of_bob]) = world.two_of_two().await;
     let conversation = a.send(text_to("bob", "one")).await.conversation_id;
     assert_eq!(texts(&of_bob.events(1).await), ["one"]);
     assert_eq!(texts(&of_alice.events(1).await), ["one"]);

@@ -1,6 +1,5 @@
 //! Friends, while everybody looks.
 
-use bytes::Bytes;
 use magpie_protocol::wire::v1::{
     self, ErrorCode, FriendAction, client_frame, event_content::Kind, server_frame,
 };
@@ -39,13 +38,7 @@ async fn told(peer: &mut Peer) -> (String, Option<bool>) {
 #[tokio::test(flavor = "multi_thread")]
 async fn friends_are_told_as_it_happens() {
     let world = World::start().await;
-    let (alice, bob) = (world.register("alice").await, world.register("bob").await);
-    let (laptop, tablet) = (world.sign_in("alice").await, world.sign_in("bob").await);
-    let (mut a, _) = world.connect(&alice, Bytes::new()).await;
-    let (mut b, _) = world.connect(&bob, Bytes::new()).await;
-    // They look on.
-    let (mut of_alice, _) = world.connect(&laptop, Bytes::new()).await;
-    let (mut of_bob, _) = world.connect(&tablet, Bytes::new()).await;
+    let ([_, _], [mut a, mut b], [mut of_alice, mut of_bob]) = world.two_of_two().await;
     for (name, expected) in [
         ("alice", ErrorCode::InvalidArgument),
         ("nobody", ErrorCode::NotFound),

@@ -35,13 +35,7 @@ async fn marks_until(to: &mut Peer, user: &Device, seq: u64) -> Vec<(Bytes, u64)
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hidden_read_mark_reaches_ones_own_devices_alone() {
     let world = World::start().await;
-    let (alice, bob) = (world.register("alice").await, world.register("bob").await);
-    let (laptop, tablet) = (world.sign_in("alice").await, world.sign_in("bob").await);
-    let (mut a, _) = world.connect(&alice, Bytes::new()).await;
-    let (mut b, _) = world.connect(&bob, Bytes::new()).await;
-    // They look on.
-    let (mut of_alice, _) = world.connect(&laptop, Bytes::new()).await;
-    let (mut of_bob, _) = world.connect(&tablet, Bytes::new()).await;
+    let ([alice, bob], [mut a, mut b], [mut of_alice, mut of_bob]) = world.two_of_two().await;
     let conversation = a.send(text_to("bob", "one")).await.conversation_id;
     for text in ["two", "three", "four"] {
         a.send(text_to("bob", text)).await;
