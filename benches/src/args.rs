@@ -43,6 +43,8 @@ pub(crate) enum Command {
     NewDevice(NewDevice),
     /// One sender, one group, everybody online.
     FanOut(FanOut),
+    /// Photos that come in from many phones at once, beside pairs that talk.
+    Uploads(Uploads),
     /// Devices that sleep, and the pushes that wake them.
     Wakes(Wakes),
     /// Connections that say nothing, as many as there may be, again and again.
@@ -234,6 +236,38 @@ pub(crate) struct FanOut {
     /// Bytes of a message's text, at least 32.
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(32..=16_384))]
     pub(crate) size: u32,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Uploads {
+    #[command(flatten)]
+    pub(crate) server: Server,
+
+    /// Uploads at once, four from each device: the server's `media_uploads_max` bounds
+    /// them.
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) uploads: u32,
+
+    /// Bytes of each. What is whole stays on the server's disk until `media_expiry`.
+    #[arg(long, default_value_t = 3_000_000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) size: u32,
+
+    /// Bytes a second of each; 0: as fast as they go.
+    #[arg(long, default_value_t = 1_000_000)]
+    pub(crate) pace: u32,
+
+    /// Seconds in which each begins another one when it is done, and as long before that
+    /// the pairs talk alone.
+    #[arg(long, default_value_t = 20)]
+    pub(crate) seconds: u64,
+
+    /// Pairs that talk beside them.
+    #[arg(long, default_value_t = 10)]
+    pub(crate) pairs: usize,
+
+    /// Their messages a second, all together.
+    #[arg(long, default_value_t = 50)]
+    pub(crate) rate: u32,
 }
 
 #[derive(Debug, ClapArgs)]

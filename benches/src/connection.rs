@@ -24,6 +24,7 @@ use tokio::{
     time::Sleep,
 };
 use tokio_rustls::client::TlsStream;
+use uuid::Uuid;
 
 use crate::{clock, credentials::Device, dialer::Dialer};
 
@@ -433,4 +434,9 @@ pub(crate) fn accepted(answer: Answer) -> anyhow::Result<v1::Accepted> {
             bail!("an answer to another request")
         }
     }
+}
+
+/// The id of a request, or of a group, as clients make them.
+pub(crate) fn new_id() -> Bytes {
+    Bytes::copy_from_slice(Uuid::now_v7().as_bytes())
 }

@@ -65,6 +65,16 @@ impl Dialer {
         })
     }
 
+    /// The same for HTTP.
+    pub(crate) fn http(&self) -> Self {
+        let mut config = ClientConfig::clone(&self.config);
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Self {
+            config: Arc::new(config),
+            ..self.clone()
+        }
+    }
+
     /// The same for a device of its own, which remembers its own TLS session.
     pub(crate) fn remembering(&self) -> Self {
         let mut config = ClientConfig::clone(&self.config);

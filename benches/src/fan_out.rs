@@ -1,8 +1,6 @@
 //! One message to a large group, some or all of whose members are online, while
 //! others talk.
 
-mod beside;
-
 use std::{
     sync::{
         Arc,
@@ -11,6 +9,18 @@ use std::{
     time::Duration,
 };
 
+use crate::{
+    args,
+    beside::{Beside, Measured},
+    clock,
+    connection::{Connection, Rejected, accepted, new_id},
+    credentials::{Crowd, Device, Users},
+    dialer::Dialer,
+    load::{Ended, Phase, close},
+    measure::Latencies,
+    process,
+    report::Report,
+};
 use anyhow::{Context as _, bail};
 use bytes::Bytes;
 use magpie_protocol::{
@@ -22,19 +32,6 @@ use tokio::{
     sync::{Notify, watch},
     task::JoinSet,
     time::timeout,
-};
-use uuid::Uuid;
-
-use self::beside::{Beside, Measured};
-use crate::{
-    args, clock,
-    connection::{Connection, Rejected, accepted},
-    credentials::{Crowd, Device, Users},
-    dialer::Dialer,
-    load::{Ended, Phase, close},
-    measure::Latencies,
-    process,
-    report::Report,
 };
 
 /// How long one message may take to reach everybody.
@@ -141,7 +138,8 @@ impl Rounds<'_> {
         self.tell(many, 1).await?;
         figures.first_ms = (clock::nanos() - sent) as f64 / 1e6;
 
-        let beside = Beside::begin(self.args, dialer).await?;
+        let beside =
+            Beside::begin(&self.args.server, (self.args.pairs, self.args.rate), dialer).await?;
         let messages = self.args.messages;
         for _ in 0..messages {
             let sent = clock::nanos();
@@ -276,10 +274,6 @@ async fn send(
     });
     accepted(connection.ask(message, device).await?)?;
     Ok(())
-}
-
-fn new_id() -> Bytes {
-    Bytes::copy_from_slice(Uuid::now_v7().as_bytes())
 }
 
 /// A member that takes what comes and counts the awaited message.

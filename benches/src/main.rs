@@ -9,6 +9,7 @@
 
 mod args;
 mod away;
+mod beside;
 mod clock;
 mod connection;
 mod credentials;
@@ -31,6 +32,7 @@ mod sign_in;
 mod silent;
 #[cfg(test)]
 mod tests;
+mod uploads;
 mod wakes;
 
 use anyhow::Context as _;
@@ -57,6 +59,7 @@ async fn run(args: &Args) -> anyhow::Result<()> {
         Command::Away(it) => away::run(it).await?,
         Command::NewDevice(it) => new_device::run(it).await?,
         Command::FanOut(it) => fan_out::run(it).await?,
+        Command::Uploads(it) => uploads::run(it).await?,
         Command::Wakes(it) => wakes::run(it).await?,
         Command::Silent(it) => silent::run(it).await?,
         Command::Flood(it) => flood::run(it).await?,

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::{
     args,
-    connection::Connection,
+    connection::{Connection, new_id},
     credentials::{Account, Crowd, Device, Users},
     dialer::Dialer,
     measure::Latencies,
@@ -126,10 +126,6 @@ async fn make_groups(
     });
     connection.ask_all(messages, device).await?;
     Ok(groups)
-}
-
-fn new_id() -> Bytes {
-    Bytes::copy_from_slice(Uuid::now_v7().as_bytes())
 }
 
 /// One new device, from the password until it has everything.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::server::Server;
-use crate::{args, flood, new_device, returning, silent};
+use crate::{args, flood, new_device, returning, silent, uploads};
 
 /// D9.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -104,4 +104,27 @@ async fn a_new_device_shows_what_is_most_recent_first() {
     let median = |field| report.field(field)["p50"].as_f64().unwrap();
     assert!(median("signed_in_ms") < median("shown_ms"));
     assert!(median("shown_ms") <= median("all_ms"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn photos_come_in_while_others_talk() {
+    let server = Server::start().await;
+    let args = args::Uploads {
+        server: server.args.clone(),
+        uploads: 6,
+        size: 100_000,
+        pace: 0,
+        seconds: 1,
+        pairs: 2,
+        rate: 50,
+    };
+    let report = uploads::run(&args).await.unwrap();
+    assert!(report.field("whole").as_u64().unwrap() >= 6);
+    for field in ["idle_ms", "meanwhile_ms"] {
+        assert!(
+            report.field(field)["max"].as_f64().unwrap() > 0.0,
+            "{field}"
+        );
+    }
+    assert!(report.field("resident_mib").is_number());
 }

@@ -1,5 +1,5 @@
-//! Pairs that talk at a steady rate beside the large group: how long their messages
-//! take while nothing else happens, and while one to many is on its way.
+//! Pairs that talk at a steady rate beside something else: how long their messages take
+//! while nothing else happens, and meanwhile.
 
 use std::{
     sync::{
@@ -16,10 +16,9 @@ use magpie_protocol::{
 };
 use tokio::{sync::watch, task::JoinSet};
 
-use super::new_id;
 use crate::{
     args, clock,
-    connection::{Connection, Rejected, accepted, name},
+    connection::{Connection, Rejected, accepted, name, new_id},
     credentials::{Crowd, Device, Users},
     dialer::Dialer,
     load::{Pair, Phase, acquaint, close},
@@ -27,37 +26,46 @@ use crate::{
 };
 
 /// What the pairs measure.
-pub(super) struct Measured {
-    /// One to many is on its way.
-    pub(super) is_busy: AtomicBool,
-    pub(super) idle: Latencies,
-    pub(super) meanwhile: Latencies,
+pub(crate) struct Measured {
+    /// The other thing is under way.
+    pub(crate) is_busy: AtomicBool,
+    pub(crate) idle: Latencies,
+    pub(crate) meanwhile: Latencies,
 }
 
 /// The pairs while they talk.
-pub(super) struct Beside {
+pub(crate) struct Beside {
     crowd: Crowd,
     phase: watch::Sender<Phase>,
     talks: JoinSet<anyhow::Result<Pair>>,
-    pub(super) measured: Arc<Measured>,
+    pub(crate) measured: Arc<Measured>,
 }
 
 impl Beside {
-    /// They begin, each with one message at a time, all together so many a second.
-    pub(super) async fn begin(args: &args::FanOut, dialer: &Dialer) -> anyhow::Result<Self> {
-        let mut crowd = Crowd::load(&args.server, "fan-out beside", Users::OneDeviceEach)?;
-        let pairs = acquaint(crowd.connect(dialer, args.pairs * 2).await?).await?;
+    /// They begin: so many pairs, each with one message at a time, all together so many a
+    /// second.
+    ///
+    /// # Errors
+    ///
+    /// The server refused, or is not there.
+    pub(crate) async fn begin(
+        server: &args::Server,
+        (count, rate): (usize, u32),
+        dialer: &Dialer,
+    ) -> anyhow::Result<Self> {
+        let mut crowd = Crowd::load(server, "beside", Users::OneDeviceEach)?;
+        let pairs = acquaint(crowd.connect(dialer, count * 2).await?).await?;
         let measured = Arc::new(Measured {
             is_busy: AtomicBool::new(false),
             idle: Latencies::new()?,
             meanwhile: Latencies::new()?,
         });
-        let interval = 1_000_000_000 * pairs.len() as u64 / u64::from(args.rate.max(1));
+        let interval = 1_000_000_000 * pairs.len() as u64 / u64::from(rate.max(1));
         let (phase, phases) = watch::channel(Phase::Running);
         let mut talks = JoinSet::new();
         for (index, pair) in (0..).zip(pairs) {
             // Not all at the same moment.
-            let first = interval * index / args.pairs.max(1) as u64;
+            let first = interval * index / count.max(1) as u64;
             let (measured, phases) = (Arc::clone(&measured), phases.clone());
             talks.spawn(talk(pair, (first, interval), measured, phases));
         }
@@ -74,7 +82,7 @@ impl Beside {
     /// # Errors
     ///
     /// One of them could not go on.
-    pub(super) async fn end(mut self) -> anyhow::Result<Arc<Measured>> {
+    pub(crate) async fn end(mut self) -> anyhow::Result<Arc<Measured>> {
         self.phase.send_replace(Phase::Done);
         let mut ended = Vec::new();
         while let Some(pair) = self.talks.join_next().await {
@@ -100,7 +108,7 @@ async fn talk(
         let was_busy = measured.is_busy.load(Ordering::Relaxed);
         say(&mut pair).await?;
         let took = clock::nanos().saturating_sub(due);
-        // One that has met a message to many counts as such.
+        // One that has met it counts as such.
         let is_busy = was_busy || measured.is_busy.load(Ordering::Relaxed);
         let latencies = match is_busy {
             true => &measured.meanwhile,
