@@ -319,6 +319,7 @@ fn the_door(tour: &mut Tour, tea: &str) {
     tour.run("dave", &["register", "dave"]);
     tour.run("dave", &["invite", "show", &link]);
     tour.run("dave", &["join", &link]);
+    tour.run("dave", &["sync"]);
     tour.run("dave", &["history", tea, "--limit", "6"]);
     tour.run("alice", &["invite", "list", tea]);
     tour.say(
