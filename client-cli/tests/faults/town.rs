@@ -109,8 +109,18 @@ impl Town {
     }
 
     /// Leaves the files where they are, and says where.
-    pub(crate) fn keep(self) -> PathBuf {
-        self.dir.keep()
+    pub(crate) fn keep(&mut self) -> PathBuf {
+        self.dir.disable_cleanup(true);
+        self.dir.path().to_owned()
+    }
+}
+
+impl Drop for Town {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let files = self.keep();
+            eprintln!("what the test left is in {}", files.display());
+        }
     }
 }
 
