@@ -89,7 +89,9 @@ pub(crate) enum Failure {
     NotRefused { id: MessageId },
     #[error("{0}")]
     Attachment(#[from] InvalidAttachment),
-    #[error("no photo or file of message {id} is here; `magpie history` fetches what is not")]
+    #[error(
+        "no photo or file of message {id} is here: it has none, or was deleted, or is still to be fetched by `magpie history`"
+    )]
     NoMedia { id: MessageId },
     #[error("{0}")]
     Media(MediaError),

@@ -16,16 +16,22 @@ use magpie_client::{MessageId, Recipient};
     after_help = "Examples:\n  magpie photo @bob beach.jpg\n  magpie photo @bob one.jpg two.jpg --caption 'the beach'\n  magpie photo @bob map.png --original"
 )]
 pub(crate) struct Photo {
-    /// @NAME or a conversation's id
-    #[arg(value_name = "WHOM")]
-    pub(crate) to: Recipient,
-    /// The photos
-    #[arg(value_name = "FILE", required = true, num_args = 1..=10)]
-    pub(crate) files: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) what: Sent,
     /// Send the files as they are, to the last byte, with all that the camera wrote, such as
     /// the place
     #[arg(long)]
     pub(crate) original: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Sent {
+    /// @NAME or a conversation's id
+    #[arg(value_name = "WHOM")]
+    pub(crate) to: Recipient,
+    /// What to send
+    #[arg(value_name = "FILE", required = true, num_args = 1..=10)]
+    pub(crate) files: Vec<PathBuf>,
     /// What you say with them
     #[arg(long, value_name = "TEXT", default_value = "")]
     pub(crate) caption: String,
@@ -42,18 +48,8 @@ pub(crate) struct Photo {
     after_help = "Examples:\n  magpie file @bob report.pdf\n  magpie file @bob notes.txt --caption 'as promised'"
 )]
 pub(crate) struct SendFile {
-    /// @NAME or a conversation's id
-    #[arg(value_name = "WHOM")]
-    pub(crate) to: Recipient,
-    /// The files
-    #[arg(value_name = "FILE", required = true, num_args = 1..=10)]
-    pub(crate) files: Vec<PathBuf>,
-    /// What you say with them
-    #[arg(long, value_name = "TEXT", default_value = "")]
-    pub(crate) caption: String,
-    /// Only write the outbox; the next command that connects sends it
-    #[arg(long)]
-    pub(crate) queue: bool,
+    #[command(flatten)]
+    pub(crate) what: Sent,
 }
 
 /// Save the photos and files of a message, or the photo of a user or group

@@ -7,8 +7,7 @@ use std::{
 };
 
 use magpie_client::{
-    Attached, Attachment, AttachmentKind, Content, MediaId, MessageId, NewRequest, Recipient,
-    WantedMedia,
+    Attached, Attachment, AttachmentKind, Content, MediaId, MessageId, NewRequest, WantedMedia,
 };
 
 use super::{
@@ -17,7 +16,7 @@ use super::{
 };
 use crate::{
     args::{
-        media::{Photo, Save, SendFile},
+        media::{Photo, Save, SendFile, Sent},
         message,
     },
     carrier::Carrier,
@@ -34,49 +33,28 @@ pub(crate) async fn photo(context: &Context, asked: Photo) -> Result<Exit, Failu
         true => AttachmentKind::Original,
         false => AttachmentKind::Photo,
     };
-    let sending = Sending {
-        to: asked.to,
-        files: asked.files,
-        kind,
-        caption: asked.caption,
-    };
-    sending.run(context, asked.queue).await
+    send(context, asked.what, kind).await
 }
 
 pub(crate) async fn file(context: &Context, asked: SendFile) -> Result<Exit, Failure> {
-    let sending = Sending {
-        to: asked.to,
-        files: asked.files,
-        kind: AttachmentKind::File,
-        caption: asked.caption,
-    };
-    sending.run(context, asked.queue).await
+    send(context, asked.what, AttachmentKind::File).await
 }
 
-struct Sending {
-    to: Recipient,
-    files: Vec<PathBuf>,
-    kind: AttachmentKind,
-    caption: String,
-}
-
-impl Sending {
-    async fn run(self, context: &Context, only: bool) -> Result<Exit, Failure> {
-        context.signed_in()?;
-        let mut attached = Vec::new();
-        for path in self.files {
-            attached.push(attach(context, path, self.kind).await?);
-        }
-        let nothing = message::Attached::default();
-        let mut message = compose(context, &self.to, &self.caption, &nothing)?;
-        message.media = attached.iter().map(|it| it.media().clone()).collect();
-        let request = NewRequest::Send {
-            to: self.to,
-            message: message.try_into()?,
-        };
-        let id = context.home.queue_with(request, attached)?;
-        queued(context, id, only).await
+async fn send(context: &Context, what: Sent, kind: AttachmentKind) -> Result<Exit, Failure> {
+    context.signed_in()?;
+    let mut attached = Vec::new();
+    for path in what.files {
+        attached.push(attach(context, path, kind).await?);
     }
+    let nothing = message::Attached::default();
+    let mut message = compose(context, &what.to, &what.caption, &nothing)?;
+    message.media = attached.iter().map(|it| it.media().clone()).collect();
+    let request = NewRequest::Send {
+        to: what.to,
+        message: message.try_into()?,
+    };
+    let id = context.home.queue_with(request, attached)?;
+    queued(context, id, what.queue).await
 }
 
 /// Makes a file ready to be sent.
