@@ -8,7 +8,7 @@ use magpie_protocol::{
 use prost::Message as _;
 
 use super::{
-    ALL, NOON, Player, World,
+    ALL, NOON, Player, World, create,
     messages::{delete, edit, react, unreact},
     pins::pin,
     seqs,
@@ -144,6 +144,21 @@ pub(in crate::store) async fn the_first_words_of_somebody_blocked_are_hidden(wor
     assert_eq!(shown(&world, &bob, tea).await, [1, 2]);
     let refused = world.refuse(set(&world, &bob, &bob, true)).await;
     assert_eq!(refused, Refusal::NotPossible);
+}
+
+/// D10. A direct conversation is told from the others that are there, and were before it.
+pub(in crate::store) async fn what_somebody_blocked_does_is_hidden_whatever_else_there_is(
+    world: World,
+) {
+    let (alice, bob) = (world.player("alice").await, world.player("bob").await);
+    world.make(&bob, create("Tea", &[&alice])).await;
+    block(&world, &bob, &alice).await;
+    let (direct, at) = world.accept(world.to(&bob, &alice, "one")).await;
+    let (_, own) = world.accept(world.to(&alice, &bob, "two")).await;
+    world.make(&alice, react(direct, at, "👍")).await;
+    world.make(&alice, edit(direct, own, "2")).await;
+    assert_eq!(shown(&world, &bob, direct).await, [1]);
+    assert_eq!(shown(&world, &alice, direct).await, [1, 2, 3, 4]);
 }
 
 pub(in crate::store) async fn what_is_hidden_is_not_there_for_the_other(world: World) {

@@ -197,6 +197,19 @@ pub(in crate::store) async fn who_is_blocked_asks_in_vain_and_is_not_told(world:
     );
 }
 
+/// D10.
+pub(in crate::store) async fn who_thinks_that_they_are_friends_is_not_told_again(world: World) {
+    let (alice, bob) = (world.player("alice").await, world.player("bob").await);
+    block(&world, &alice, &bob).await;
+    befriend(&world, &alice, &bob, Request).await;
+    befriend(&world, &bob, &alice, Accept).await;
+    befriend(&world, &alice, &bob, Request).await;
+    assert!(are_friends(&world, &alice, &bob).await);
+    assert_eq!(told(&world, &alice, &bob).await, (Friendship::Friends, 3));
+    assert_eq!(told(&world, &bob, &alice).await, (Friendship::Friends, 2));
+    assert_eq!(shown(&world, &bob, direct(&alice, &bob)).await, [1, 2]);
+}
+
 /// D8. A request is meant for whom it asks; nothing else of a friendship wakes.
 pub(in crate::store) async fn a_friend_request_wakes(world: World) {
     let (alice, bob) = (world.player("alice").await, world.player("bob").await);

@@ -70,24 +70,27 @@ pub(in crate::store) enum Step {
     },
 }
 
+/// Something that one of so many players does.
 #[cfg(test)]
-fn step() -> impl Strategy<Value = Step> {
+fn step(players: usize) -> impl Strategy<Value = Step> {
+    let player = 0..players;
+    let two = (player.clone(), 0..3_usize);
     prop_oneof![
-        2 => (0..4_usize).prop_map(|to| Step::Write { to }),
+        2 => player.clone().prop_map(|to| Step::Write { to }),
         6 => (0..3_usize).prop_map(|group| Step::WriteToGroup { group }),
-        1 => (0..4_usize).prop_map(|with| Step::Create { with }),
-        3 => (0..4_usize, 0..3_usize).prop_map(|(who, group)| Step::Add { who, group }),
-        2 => (0..4_usize, 0..3_usize).prop_map(|(who, group)| Step::Remove { who, group }),
+        1 => player.clone().prop_map(|with| Step::Create { with }),
+        3 => two.clone().prop_map(|(who, group)| Step::Add { who, group }),
+        2 => two.clone().prop_map(|(who, group)| Step::Remove { who, group }),
         1 => (0..3_usize).prop_map(|group| Step::Leave { group }),
         1 => Just(Step::Set),
-        6 => (0..4_usize, 0..4_usize).prop_map(|(whom, action)| {
+        6 => (player.clone(), 0..4_usize).prop_map(|(whom, action)| {
             Step::Befriend { whom, action: FriendAction::ALL[action] }
         }),
-        3 => (0..4_usize, any::<bool>()).prop_map(|(whom, blocked)| Step::Block { whom, blocked }),
+        3 => (player, any::<bool>()).prop_map(|(whom, blocked)| Step::Block { whom, blocked }),
         7 => (0..7_usize, 1..9_u64, 0..4_usize).prop_map(|(group, seq, deed)| {
             Step::Change { group, seq, deed: Deed::ALL[deed] }
         }),
-        3 => (0..4_usize, 0..3_usize, 0..3_usize).prop_map(|(who, group, role)| {
+        3 => (two, 0..3_usize).prop_map(|((who, group), role)| {
             Step::SetRole { who, group, role: Role::ALL[role] }
         }),
     ]
@@ -98,9 +101,12 @@ pub(in crate::store) type History = (Vec<Vec<(usize, Step)>>, usize, u64, u64);
 
 #[cfg(test)]
 fn history() -> impl Strategy<Value = History> {
-    let batch = prop::collection::vec((0..4_usize, step()), 1..8);
-    let batches = prop::collection::vec(batch, 1..12);
-    (batches, 1..5_usize, 0..40_u64, 0..60_u64)
+    // Of two alone more happens between them.
+    (2..5_usize).prop_flat_map(|players| {
+        let batch = prop::collection::vec((0..players, step(players)), 1..8);
+        let batches = prop::collection::vec(batch, 1..12);
+        (batches, 1..5_usize, 0..40_u64, 0..60_u64)
+    })
 }
 
 /// Compares random histories of a store with the model.

@@ -171,6 +171,7 @@ macro_rules! suite {
                 what_somebody_blocked_says_is_hidden_for_ever
                 the_first_words_of_somebody_blocked_are_hidden
                 what_is_hidden_is_not_there_for_the_other
+                what_somebody_blocked_does_is_hidden_whatever_else_there_is
                 what_takes_back_what_was_seen_is_seen
                 nobody_is_woken_by_whom_they_block
                 who_is_blocked_learns_not_how_far_the_other_has_come
@@ -180,6 +181,7 @@ macro_rules! suite {
                 who_asks_whom_has_asked_them_accepts
                 nobody_is_asked_more_than_three_times
                 who_is_blocked_asks_in_vain_and_is_not_told
+                who_thinks_that_they_are_friends_is_not_told_again
                 a_friend_request_wakes
                 who_is_deleted_is_nobodys_friend
             }

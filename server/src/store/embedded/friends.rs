@@ -17,11 +17,15 @@ use crate::store::{
 
 pub(super) const FIND_SIDES: &str = "SELECT user, bond, asks FROM friends WHERE conversation = ?1";
 
+/// Who thought already that they were friends is not told by the event, so it is not since
+/// then that they know.
 const SET_SIDE: &str = "
     INSERT INTO friends (conversation, user, peer, bond, seq, asks)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6)
     ON CONFLICT (conversation, user) DO UPDATE
-       SET bond = excluded.bond, seq = excluded.seq, asks = excluded.asks";
+       SET bond = excluded.bond, asks = excluded.asks,
+           seq = CASE WHEN bond IN (3, 4) AND excluded.bond IN (3, 4)
+                      THEN seq ELSE excluded.seq END";
 
 const FIND_PEER: &str = "
     SELECT u.key, u.user_id, u.name

@@ -9,22 +9,25 @@ use crate::store::{direct_conversation, rules::Person};
 /// Whether the sender of what goes to a conversation (its key) is blocked by its other
 /// member, if it is a direct one. Nearly nobody is blocked by anybody: then no more
 /// is asked. Otherwise it is asked of the conversation's members, who are two, and not of
-/// all who block the sender, whatever the planner knows about either.
+/// all who block the sender, whatever the planner knows about either. Its own names are
+/// long, that they hide none of those that it is given.
 macro_rules! is_sender_blocked {
     ($sender:literal, $conversation:literal) => {
         concat!(
-            " CASE WHEN NOT EXISTS (SELECT FROM blocks b WHERE b.blocked_key = ",
+            " CASE WHEN NOT EXISTS (SELECT FROM blocks by_any WHERE by_any.blocked_key = ",
             $sender,
             " LIMIT 1) THEN false
-               WHEN (SELECT c.kind FROM conversations c WHERE c.key = ",
+               WHEN (SELECT in_question.kind FROM conversations in_question
+                      WHERE in_question.key = ",
             $conversation,
             " LIMIT 1) = 1 THEN EXISTS (
-                    SELECT FROM (SELECT m.user_key FROM members m
-                                  WHERE m.conversation_key = ",
+                    SELECT FROM (SELECT of_two.user_key FROM members of_two
+                                  WHERE of_two.conversation_key = ",
             $conversation,
-            "               AND m.to_position = 9223372036854775807 LIMIT 2) m
-                     WHERE (SELECT true FROM blocks b
-                             WHERE b.user_key = m.user_key AND b.blocked_key = ",
+            "               AND of_two.to_position = 9223372036854775807 LIMIT 2) of_two
+                     WHERE (SELECT true FROM blocks by_one
+                             WHERE by_one.user_key = of_two.user_key
+                               AND by_one.blocked_key = ",
             $sender,
             " LIMIT 1))
                ELSE false END "

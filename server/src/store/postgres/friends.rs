@@ -13,13 +13,17 @@ use crate::store::rules::{Bond, Bonds, Changed, Person, Place, Side};
 
 const FIND_SIDES: &str = "SELECT user_key, bond, asks FROM friends WHERE conversation_key = $1";
 
+/// Who thought already that they were friends is not told by the event, so it is not since
+/// then that they know.
 const SET_SIDES: &str = "
     INSERT INTO friends (conversation_key, user_key, peer_key, bond, seq, asks)
     SELECT $1, user_key, peer_key, bond, $2, asks
       FROM unnest($3::bigint[], $4::bigint[], $5::smallint[], $6::bigint[])
         AS side (user_key, peer_key, bond, asks)
         ON CONFLICT (conversation_key, user_key) DO UPDATE
-       SET bond = excluded.bond, seq = excluded.seq, asks = excluded.asks";
+       SET bond = excluded.bond, asks = excluded.asks,
+           seq = CASE WHEN friends.bond IN (3, 4) AND excluded.bond IN (3, 4)
+                      THEN friends.seq ELSE excluded.seq END";
 
 const FIND_PEER: &str = "
     SELECT u.key, u.user_id, u.name

@@ -43,7 +43,8 @@ impl Model {
             Some(MembershipChange::Joined(joined)) => {
                 let mut joined = joined.clone();
                 joined.sort_by_key(number);
-                let is_made = event.seq.get() == 1;
+                // A direct conversation is nobody's.
+                let is_made = event.seq.get() == 1 && self.groups.contains(&event.conversation);
                 roles.extend(
                     joined
                         .into_iter()
