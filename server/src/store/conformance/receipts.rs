@@ -265,3 +265,13 @@ pub(in crate::store) async fn receipts_stay_hidden_when_their_user_is_deleted(wo
     let described = world.described(bob, group).await;
     assert_eq!(read_by(&described.members, &players), [0, 2, 3]);
 }
+
+/// D10. In a conversation of two it is told by marks, to whom they are for.
+pub(in crate::store) async fn nobody_counts_the_readers_of_two(world: World) {
+    let (alice, bob) = (world.player("alice").await, world.player("bob").await);
+    let (direct, _) = world.accept(world.to(&alice, &bob, "one")).await;
+    super::blocks::block(&world, &bob, &alice).await;
+    world.mark(&bob, direct, 1).await;
+    let counted = count(&world, &alice, direct, &[1]).await;
+    assert_eq!(counted, Err(Refusal::NotPossible));
+}
