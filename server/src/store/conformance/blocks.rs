@@ -2,6 +2,7 @@
 
 use magpie_protocol::{
     id::ConversationId,
+    limits::PINS_MAX,
     setting::Setting,
     wire::{FetchMembers, v1, v1::event_content::Kind},
 };
@@ -11,7 +12,7 @@ use super::{
     ALL, NOON, Player, World, create,
     messages::{delete, edit, react, unreact},
     pins::pin,
-    seqs,
+    receipts, seqs,
     wakes::{candidates, due, record, with_push},
 };
 use crate::store::{
@@ -301,12 +302,15 @@ pub(in crate::store) async fn who_is_blocked_learns_not_how_far_the_other_has_co
     block(&world, &bob, &alice).await;
     assert_eq!(told(&world, &alice, &bob, direct).await, (2, 1));
     assert_eq!(told(&world, &bob, &bob, direct).await, (3, 3));
+    let readers = async |of: &Player| receipts::count(&world, of, direct, &[1, 2, 3]).await;
+    assert_eq!(readers(&alice).await, Ok(vec![1, 0, 0]));
     let silent = world.store.silent(&[alice.id(), bob.id()]).await;
     assert_eq!(silent, Ok(vec![(bob.id(), direct)]));
     assert_eq!(direct, direct_conversation(alice.id(), bob.id()));
 
     unblock(&world, &bob, &alice).await;
     assert_eq!(told(&world, &alice, &bob, direct).await, (3, 3));
+    assert_eq!(readers(&alice).await, Ok(vec![1, 1, 1]));
     assert_eq!(world.store.silent(&[bob.id()]).await, Ok(vec![]));
     // Nobody is silent for somebody who is gone.
     block(&world, &bob, &alice).await;
@@ -340,4 +344,44 @@ pub(in crate::store) async fn what_somebody_blocked_pins_is_pinned_for_them_alon
     for of in [&alice, &bob] {
         assert_eq!(world.pinned(of, direct).await, [0; 0]);
     }
+}
+
+/// D10. Of two who block each other, each has what they pinned, and knows of nothing else.
+pub(in crate::store) async fn who_block_each_other_pin_for_themselves(world: World) {
+    let (alice, bob) = (world.player("alice").await, world.player("bob").await);
+    let (direct, _) = world.accept(world.to(&alice, &bob, "one")).await;
+    for _ in 0..PINS_MAX {
+        world.accept(world.to(&alice, &bob, "more")).await;
+    }
+    block(&world, &alice, &bob).await;
+    block(&world, &bob, &alice).await;
+    let both = async || {
+        let of = [&alice, &bob].map(|of| world.pinned(of, direct));
+        let [of_alice, of_bob] = of;
+        (of_alice.await, of_bob.await)
+    };
+    for by in [&alice, &bob] {
+        world.make(by, pin(direct, 1, true)).await;
+        let again = pin(direct, 1, true);
+        assert_eq!(world.refused(by, again).await, Refusal::NothingToDo);
+    }
+    assert_eq!(both().await, (vec![1], vec![1]));
+    world.make(&alice, pin(direct, 1, false)).await;
+    assert_eq!(both().await, (vec![], vec![1]));
+    let none = pin(direct, 1, false);
+    assert_eq!(world.refused(&alice, none).await, Refusal::NothingToDo);
+    // As many as there may be for one are none for the other.
+    for at in 2..=PINS_MAX {
+        world.make(&bob, pin(direct, at, true)).await;
+    }
+    let one_more = pin(direct, PINS_MAX + 1, true);
+    assert_eq!(
+        world.refused(&bob, one_more.clone()).await,
+        Refusal::TooManyPins
+    );
+    world.make(&alice, one_more).await;
+    world.make(&alice, delete(direct, 2)).await;
+    let (of_alice, of_bob) = both().await;
+    assert_eq!(of_alice, [PINS_MAX + 1]);
+    assert_eq!(of_bob.len() as u64, PINS_MAX - 1, "but what is deleted");
 }

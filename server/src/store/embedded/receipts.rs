@@ -30,28 +30,46 @@ macro_rules! read_seq_told {
 }
 pub(super) use read_seq_told;
 
+/// How far a member (`k`, of `m`) has read, as it counts for another one: in a direct
+/// conversation, no further than when they blocked them.
+macro_rules! read_seq_counted {
+    ($for:literal) => {
+        concat!(
+            " CASE WHEN m.role > 0 THEN k.read_seq
+                   ELSE coalesce((SELECT min(k.read_seq, b.read_seq) FROM blocks b
+                                   WHERE b.user = k.user AND b.blocked = ",
+            $for,
+            "), k.read_seq) END "
+        )
+    };
+}
+
 /// How far they have read at least so much, and since when they are members, of those who
 /// do not hide it.
-pub(super) const FIND_READERS: &str = "
-    SELECT m.from_seq, k.read_seq
-      FROM marks k
+pub(super) const FIND_READERS: &str = concat!(
+    "SELECT m.from_seq,",
+    read_seq_counted!("?3"),
+    "FROM marks k
       JOIN members m ON m.user = k.user AND m.conversation = k.conversation
                     AND m.to_position = 9223372036854775807
      WHERE k.conversation = ?1 AND k.read_seq >= ?2
-       AND NOT EXISTS (SELECT 1 FROM hidden_receipts h WHERE h.user = k.user)";
+       AND NOT EXISTS (SELECT 1 FROM hidden_receipts h WHERE h.user = k.user)"
+);
 
 /// Whether the sender of an event is one of its readers.
-pub(super) const FIND_OWN: &str = "
-    SELECT EXISTS (SELECT 1 FROM marks k
+pub(super) const FIND_OWN: &str = concat!(
+    "SELECT EXISTS (SELECT 1 FROM marks k
                      JOIN members m ON m.user = k.user AND m.conversation = k.conversation
                                    AND m.to_position = 9223372036854775807
-                    WHERE k.user = e.sender AND k.conversation = ?1 AND k.read_seq >= ?2
-                      AND m.from_seq <= ?2
-                      AND NOT EXISTS (SELECT 1 FROM hidden_receipts h WHERE h.user = k.user))
-      FROM events e WHERE e.conversation = ?1 AND e.seq = ?2";
+                    WHERE k.user = e.sender AND k.conversation = ?1 AND m.from_seq <= ?2
+                      AND ?2 <=",
+    read_seq_counted!("?3"),
+    "AND NOT EXISTS (SELECT 1 FROM hidden_receipts h WHERE h.user = k.user))
+      FROM events e WHERE e.conversation = ?1 AND e.seq = ?2"
+);
 
 const FIND_MEMBERSHIPS: &str = "
-    SELECT from_seq, to_seq, to_position FROM members WHERE user = ?1 AND conversation = ?2";
+    SELECT history_seq, to_seq, to_position FROM members WHERE user = ?1 AND conversation = ?2";
 
 pub(super) fn count_readers(
     connection: &Connection,
@@ -71,13 +89,13 @@ pub(super) fn count_readers(
     }
     let mut readers = Readers::of(&request.seqs);
     let mut find = connection.prepare_cached(FIND_READERS)?;
-    let mut rows = find.query([conversation, signed(readers.first().get())])?;
+    let mut rows = find.query([conversation, signed(readers.first().get()), user])?;
     while let Some(row) = rows.next()? {
         readers.add(row.get(0)?, row.get(1)?);
     }
     let mut find_own = connection.prepare_cached(FIND_OWN)?;
     for seq in &request.seqs {
-        let own = find_own.query_row([conversation, signed(seq.get())], |row| row.get(0));
+        let own = find_own.query_row([conversation, signed(seq.get()), user], |row| row.get(0));
         if own.optional()?.unwrap_or(false) {
             readers.without_sender(*seq);
         }

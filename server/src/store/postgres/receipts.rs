@@ -37,30 +37,48 @@ macro_rules! read_seq_told {
 }
 pub(super) use read_seq_told;
 
+/// How far a member (`k`, of `m`) has read, as it counts for another one: in a direct
+/// conversation, no further than when they blocked them.
+macro_rules! read_seq_counted {
+    ($for:literal) => {
+        concat!(
+            " CASE WHEN m.role > 0 THEN k.read_seq
+                   ELSE least(k.read_seq, (SELECT b.read_seq FROM blocks b
+                                            WHERE b.user_key = k.user_key AND b.blocked_key = ",
+            $for,
+            ")) END "
+        )
+    };
+}
+
 /// Who has read at least the first of some messages and does not hide it: as many as have
 /// read those from the one up to the other.
-pub(super) const COUNT_READERS: &str = "
-    SELECT width_bucket(m.from_seq - 1, $2::bigint[]), width_bucket(k.read_seq, $2::bigint[]),
-           count(*)
+pub(super) const COUNT_READERS: &str = concat!(
+    "SELECT width_bucket(m.from_seq - 1, $2::bigint[]), width_bucket(",
+    read_seq_counted!("$4"),
+    ", $2::bigint[]), count(*)
       FROM marks k
       JOIN members m ON m.user_key = k.user_key AND m.conversation_key = k.conversation_key
                     AND m.to_position = 9223372036854775807
      WHERE k.conversation_key = $1 AND k.read_seq >= $3
        AND NOT EXISTS (SELECT FROM hidden_receipts h WHERE h.user_key = k.user_key)
-     GROUP BY 1, 2";
+     GROUP BY 1, 2"
+);
 
 /// Those of some messages whose senders are among their readers.
-const FIND_OWN: &str = "
-    SELECT e.seq
+const FIND_OWN: &str = concat!(
+    "SELECT e.seq
       FROM unnest($2::bigint[]) AS a (seq)
       JOIN events e ON e.conversation_key = $1 AND e.seq = a.seq
      WHERE EXISTS (
            SELECT FROM marks k
              JOIN members m ON m.user_key = k.user_key AND m.conversation_key = k.conversation_key
                            AND m.to_position = 9223372036854775807
-            WHERE k.user_key = e.sender_key AND k.conversation_key = $1
-              AND k.read_seq >= e.seq AND m.from_seq <= e.seq
-              AND NOT EXISTS (SELECT FROM hidden_receipts h WHERE h.user_key = k.user_key))";
+            WHERE k.user_key = e.sender_key AND k.conversation_key = $1 AND m.from_seq <= e.seq
+              AND e.seq <=",
+    read_seq_counted!("$3"),
+    "AND NOT EXISTS (SELECT FROM hidden_receipts h WHERE h.user_key = k.user_key))"
+);
 
 /// Whether somebody is a member, how many of some events they may read, and whether they
 /// hide their read receipts.
@@ -73,7 +91,7 @@ const MAY_COUNT: &str = "
               JOIN events e ON e.conversation_key = $2 AND e.seq = a.seq
              WHERE EXISTS (SELECT FROM members m
                             WHERE m.user_key = $1 AND m.conversation_key = $2
-                              AND m.from_seq <= e.seq AND m.to_seq >= e.seq)),
+                              AND m.history_seq <= e.seq AND m.to_seq >= e.seq)),
            EXISTS (SELECT FROM hidden_receipts h WHERE h.user_key = $1)";
 
 pub(super) async fn count_readers(
@@ -100,13 +118,14 @@ pub(super) async fn count_readers(
     }
     let mut readers = Readers::of(&request.seqs);
     let first = signed(readers.first().get());
-    let params: Params<'_> = &[&conversation, &seqs, &first];
+    let params: Params<'_> = &[&conversation, &seqs, &first, &user];
     for row in session.rows(COUNT_READERS, params).await? {
         let (begin, end): (i32, i32) = (get(&row, 0)?, get(&row, 1)?);
         let index = |place: i32| usize::try_from(place).unwrap_or(0);
         readers.add_many(index(begin), index(end), get_count(&row, 2)?);
     }
-    for row in session.rows(FIND_OWN, &[&conversation, &seqs]).await? {
+    let params: Params<'_> = &[&conversation, &seqs, &user];
+    for row in session.rows(FIND_OWN, params).await? {
         readers.without_sender(Seq::new(get_count(&row, 0)?));
     }
     Ok(Ok(readers.counts()))

@@ -312,8 +312,8 @@ async fn the_readers_of_a_large_group_are_counted_by_an_index() {
         client.batch_execute(sql).await.unwrap();
     }
     let explain = format!("EXPLAIN (ANALYZE, BUFFERS) {}", receipts::COUNT_READERS);
-    let (key, seqs, first) = (2_i64, vec![10_i64, 50, 90], 10_i64);
-    let rows = client.query(&explain, &[&key, &seqs, &first]).await;
+    let (key, seqs, first, user) = (2_i64, vec![10_i64, 50, 90], 10_i64, 7_i64);
+    let rows = client.query(&explain, &[&key, &seqs, &first, &user]).await;
     let lines: Vec<String> = rows.unwrap().into_iter().map(|row| row.get(0)).collect();
     let scans = lines.iter().filter(|line| line.contains("Scan")).count();
     let marks = lines
