@@ -2,6 +2,7 @@
 
 use magpie_protocol::{
     id::ConversationId,
+    limits::PINS_MAX,
     setting::Setting,
     wire::{FetchMembers, v1, v1::event_content::Kind},
 };
@@ -346,4 +347,44 @@ pub(in crate::store) async fn what_somebody_blocked_pins_is_pinned_for_them_alon
     for of in [&alice, &bob] {
         assert_eq!(world.pinned(of, direct).await, [0; 0]);
     }
+}
+
+/// D10. Of two who block each other, each has what they pinned, and knows of nothing else.
+pub(in crate::store) async fn who_block_each_other_pin_for_themselves(world: World) {
+    let (alice, bob) = (world.player("alice").await, world.player("bob").await);
+    let (direct, _) = world.accept(world.to(&alice, &bob, "one")).await;
+    for _ in 0..PINS_MAX {
+        world.accept(world.to(&alice, &bob, "more")).await;
+    }
+    block(&world, &alice, &bob).await;
+    block(&world, &bob, &alice).await;
+    let both = async || {
+        let of = [&alice, &bob].map(|of| world.pinned(of, direct));
+        let [of_alice, of_bob] = of;
+        (of_alice.await, of_bob.await)
+    };
+    for by in [&alice, &bob] {
+        world.make(by, pin(direct, 1, true)).await;
+        let again = pin(direct, 1, true);
+        assert_eq!(world.refused(by, again).await, Refusal::NothingToDo);
+    }
+    assert_eq!(both().await, (vec![1], vec![1]));
+    world.make(&alice, pin(direct, 1, false)).await;
+    assert_eq!(both().await, (vec![], vec![1]));
+    let none = pin(direct, 1, false);
+    assert_eq!(world.refused(&alice, none).await, Refusal::NothingToDo);
+    // As many as there may be for one are none for the other.
+    for at in 2..=PINS_MAX {
+        world.make(&bob, pin(direct, at, true)).await;
+    }
+    let one_more = pin(direct, PINS_MAX + 1, true);
+    assert_eq!(
+        world.refused(&bob, one_more.clone()).await,
+        Refusal::TooManyPins
+    );
+    world.make(&alice, one_more).await;
+    world.make(&alice, delete(direct, 2)).await;
+    let (of_alice, of_bob) = both().await;
+    assert_eq!(of_alice, [PINS_MAX + 1]);
+    assert_eq!(of_bob.len() as u64, PINS_MAX - 1, "but what is deleted");
 }

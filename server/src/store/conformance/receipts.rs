@@ -6,10 +6,10 @@ use magpie_protocol::{
     id::{ConversationId, UserId},
     limits::MARKED_MEMBERS_MAX,
     setting::Setting,
-    wire::{CountReaders, FetchMembers, v1},
+    wire::{CountReaders, FetchMembers, GroupUpdate, v1},
 };
 
-use super::{ALL, Player, World, seq};
+use super::{ALL, Player, World, roles::update, seq};
 use crate::store::{Append, Command, MarkRead, Positions, Recency, Refusal, Shard, SnapshotPlace};
 
 impl World {
@@ -233,6 +233,23 @@ pub(in crate::store) async fn readers_are_told_to_who_may_read_it(world: World) 
     assert_eq!(count(&world, carol, group, &[2, 8]).await, hidden);
     assert_eq!(count(&world, carol, group, &[2, 7]).await, refused);
     assert_eq!(count(&world, bob, group, &[2, 7]).await, Ok(vec![1, 0]));
+}
+
+/// Who may read what was before them.
+pub(in crate::store) async fn who_has_read_is_told_to_newcomers(world: World) {
+    let (players, group) = read_so_far(&world, [4, 3, 2]).await;
+    let [alice, ..] = &players;
+    let change = GroupUpdate {
+        history_for_newcomers: Some(true),
+        ..GroupUpdate::default()
+    };
+    let change = world.request(alice, update(group, change));
+    world.accept(change).await;
+    let dora = world.player("dora").await;
+    world.add(alice, group, &[&dora]).await;
+    world.mark(&dora, group, 6).await;
+    let counted = count(&world, &dora, group, &[1, 2, 3, 4, 6]).await;
+    assert_eq!(counted, Ok(vec![2, 2, 1, 0, 1]));
 }
 
 /// Also of two changes in one batch, and a repeat is not a later word.

@@ -60,6 +60,7 @@ macro_rules! suite {
                 readers_are_counted_of_each_message
                 nobody_counts_the_readers_of_two
                 readers_are_told_to_who_may_read_it
+                who_has_read_is_told_to_newcomers
                 the_last_word_on_receipts_holds
                 receipts_stay_hidden_when_their_user_is_deleted
             }
@@ -168,6 +169,7 @@ macro_rules! suite {
                 what_somebody_deleted_had_set_is_gone
             }
             blocks {
+                who_block_each_other_pin_for_themselves
                 what_somebody_blocked_pins_is_pinned_for_them_alone
                 what_somebody_blocked_says_is_hidden_for_ever
                 the_first_words_of_somebody_blocked_are_hidden

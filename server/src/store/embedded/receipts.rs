@@ -56,7 +56,7 @@ pub(super) const FIND_OWN: &str = "
 const IS_GROUP: &str = "SELECT kind = 2 FROM conversations WHERE key = ?1";
 
 const FIND_MEMBERSHIPS: &str = "
-    SELECT from_seq, to_seq, to_position FROM members WHERE user = ?1 AND conversation = ?2";
+    SELECT history_seq, to_seq, to_position FROM members WHERE user = ?1 AND conversation = ?2";
 
 pub(super) fn count_readers(
     connection: &Connection,

@@ -77,7 +77,7 @@ const MAY_COUNT: &str = "
               JOIN events e ON e.conversation_key = $2 AND e.seq = a.seq
              WHERE EXISTS (SELECT FROM members m
                             WHERE m.user_key = $1 AND m.conversation_key = $2
-                              AND m.from_seq <= e.seq AND m.to_seq >= e.seq)),
+                              AND m.history_seq <= e.seq AND m.to_seq >= e.seq)),
            EXISTS (SELECT FROM hidden_receipts h WHERE h.user_key = $1),
            EXISTS (SELECT FROM conversations c WHERE c.key = $2 AND c.kind = 2)";
 
