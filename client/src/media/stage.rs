@@ -3,7 +3,7 @@
 
 use std::{
     fs::{self, File},
-    io::{self, Read, Write},
+    io::{self, Read, Seek as _, Write},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
@@ -221,6 +221,25 @@ impl Stage {
         }
         Ok(())
     }
+}
+
+/// Bytes and SHA-256 of a file.
+pub(super) fn hash(mut file: &File) -> io::Result<(u64, [u8; 32])> {
+    file.rewind()?;
+    let mut context = Context::new(&SHA256);
+    let mut buffer = vec![0; CHUNK];
+    let mut size = 0;
+    loop {
+        let count = file.read(&mut buffer)?;
+        let Some(read) = buffer.get(..count).filter(|read| !read.is_empty()) else {
+            break;
+        };
+        context.update(read);
+        size += read.len() as u64;
+    }
+    let mut sha256 = [0; 32];
+    sha256.copy_from_slice(context.finish().as_ref());
+    Ok((size, sha256))
 }
 
 /// The name of a file, if it can be one everywhere.
