@@ -14,7 +14,7 @@ use bytes::Bytes;
 use magpie_protocol::{id::MediaId, media::is_file_name};
 
 use super::{
-    Attachment, AttachmentKind, InvalidAttachment,
+    Attachment, AttachmentKind, Cache, InvalidAttachment,
     picture::{self, Picture, Pictures},
 };
 use crate::message::Media;
@@ -92,6 +92,31 @@ impl Stage {
     pub(crate) fn remove(&self, id: MediaId) {
         // A remnant is found again.
         drop(fs::remove_file(self.path(id)));
+    }
+
+    /// Takes back what was sent from here once and is in the cache since, to be sent again.
+    /// `None` if it is not there, or not what it was, if that is known.
+    pub(crate) fn take_back(&self, cache: &Cache, it: &Object) -> io::Result<Option<Object>> {
+        let path = self.path(it.id);
+        if !path.exists() {
+            private_directory(&self.directory)?;
+            match cache.give_back(it.id, &path) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+                Err(error) => return Err(error),
+            }
+        }
+        let (size, sha256) = hash(&File::open(&path)?)?;
+        let found = Object {
+            id: it.id,
+            size,
+            sha256,
+        };
+        let is_it = match it.size {
+            0 => size > 0,
+            _ => found == *it,
+        };
+        Ok(is_it.then_some(found))
     }
 
     /// Removes what was attached and never queued.
