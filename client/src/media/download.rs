@@ -11,7 +11,7 @@ use std::{
 use aws_lc_rs::digest::{Context, SHA256};
 use http_body_util::BodyExt as _;
 use hyper::{
-    Method, Response, StatusCode,
+    Response, StatusCode,
     body::Incoming,
     header::{HeaderMap, HeaderValue, RANGE},
 };
@@ -24,7 +24,7 @@ use tokio::{task::spawn_blocking, time::sleep};
 
 use super::{
     Cache, Http,
-    http::{HttpError, Moved, nothing, sentence},
+    http::{HttpError, Moved, sentence},
 };
 use crate::{
     client::{Client, Event},
@@ -202,7 +202,7 @@ impl Fetching<'_> {
             headers.insert(RANGE, range);
         }
         let moved = Moved::default();
-        let asked = http.ask(Method::GET, &self.url, headers, (nothing(), &moved));
+        let asked = http.get(&self.url, headers, &moved);
         let answer = asked.await.map_err(broken)?;
         match answer.status() {
             StatusCode::PARTIAL_CONTENT if have > 0 => {}

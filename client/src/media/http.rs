@@ -13,10 +13,11 @@ use std::{
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Empty, combinators::UnsyncBoxBody};
 use hyper::{
-    Method, Request, Response, Uri,
+    Method, Request, Response, StatusCode, Uri,
     body::Incoming,
     client::conn::http1::{self, SendRequest},
-    header::{HOST, HeaderMap, HeaderValue},
+    header::{HOST, HeaderMap, HeaderValue, LOCATION},
+    http::uri::Authority,
 };
 use hyper_util::rt::TokioIo;
 use tokio::time::timeout;
@@ -28,6 +29,9 @@ use crate::{
 
 /// ALPN's name of HTTP/1.1.
 const HTTP_1_1: &[u8] = b"http/1.1";
+
+/// The port of URLs that name none.
+const HTTPS_PORT: u16 = 443;
 
 /// How long nothing may move before a request is given up.
 const STALL_TIMEOUT: Duration = Duration::from_secs(30);
@@ -117,15 +121,16 @@ impl Http {
         if !path.starts_with('/') {
             return Err(refuse());
         }
-        let dial = match (uri.scheme_str(), uri.authority()) {
-            (None, None) => self.home.clone(),
+        let (dial, host) = match (uri.scheme_str(), uri.authority()) {
+            (None, None) => (self.home.clone(), self.home.address().to_owned()),
             (Some("https"), Some(authority)) => {
-                let port = authority.port_u16().unwrap_or(443);
-                self.home.to(&format!("{}:{port}", authority.host()))?
+                let port = authority.port_u16().unwrap_or(HTTPS_PORT);
+                let dial = self.home.to(&format!("{}:{port}", authority.host()))?;
+                (dial, host(authority))
             }
             (Some(_) | None, _) => return Err(refuse()),
         };
-        let host = HeaderValue::try_from(dial.address()).map_err(|_| refuse())?;
+        let host = HeaderValue::try_from(host).map_err(|_| refuse())?;
         let mut request = Request::builder().method(method).uri(path);
         if let Some(all) = request.headers_mut() {
             *all = headers;
@@ -136,6 +141,31 @@ impl Http {
         let answer = moved.within(sender.send_request(request)).await??;
         self.kept = Some((dial.address().to_owned(), sender));
         Ok(answer)
+    }
+
+    /// Asks for what is at a place, there or where its server sends who asks: once, and over
+    /// TLS.
+    pub(super) async fn get(
+        &mut self,
+        place: &str,
+        headers: HeaderMap,
+        moved: &Moved,
+    ) -> Result<Response<Incoming>, HttpError> {
+        let asked = self.ask(Method::GET, place, headers.clone(), (nothing(), moved));
+        let answer = asked.await?;
+        if answer.status() != StatusCode::TEMPORARY_REDIRECT {
+            return Ok(answer);
+        }
+        let elsewhere = answer.headers().get(LOCATION);
+        let elsewhere = elsewhere
+            .and_then(|it| it.to_str().ok())
+            .unwrap_or_default();
+        if !elsewhere.starts_with("https://") {
+            return Err(HttpError::Place(elsewhere.to_owned()));
+        }
+        let elsewhere = elsewhere.to_owned();
+        let asked = self.ask(Method::GET, &elsewhere, headers, (nothing(), moved));
+        asked.await
     }
 
     async fn sender(&mut self, dial: &TlsDial) -> Result<SendRequest<Body>, HttpError> {
@@ -153,6 +183,14 @@ impl Http {
             drop(connection.await);
         });
         Ok(sender)
+    }
+}
+
+/// As it was signed, if the URL was: without the port that goes without saying.
+fn host(authority: &Authority) -> String {
+    match authority.port_u16() {
+        Some(port) if port != HTTPS_PORT => format!("{}:{port}", authority.host()),
+        Some(_) | None => authority.host().to_owned(),
     }
 }
 
@@ -193,6 +231,19 @@ mod tests {
         let (headers, moved) = (HeaderMap::new(), Moved::default());
         let asked = http.ask(Method::GET, place, headers, (nothing(), &moved));
         asked.await.err().unwrap()
+    }
+
+    #[test]
+    fn the_host_is_named_as_a_signed_url_names_it() {
+        for (url, named) in [
+            ("https://bucket.example/x", "bucket.example"),
+            ("https://bucket.example:443/x", "bucket.example"),
+            ("https://bucket.example:9000/x", "bucket.example:9000"),
+            ("https://[::1]:9000/x", "[::1]:9000"),
+        ] {
+            let url: Uri = url.parse().unwrap();
+            assert_eq!(host(url.authority().unwrap()), named);
+        }
     }
 
     /// D10.
