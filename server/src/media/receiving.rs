@@ -14,7 +14,7 @@ use super::{Media, http::Pulse, replies::Refused};
 use crate::{clock::within, store::Part};
 
 /// Bytes of a part. So much of an upload is in memory.
-const PART_SIZE: usize = 512 * 1024;
+const PART_SIZE: usize = 256 * 1024;
 
 /// What has arrived of a body already comes within this time.
 const ARRIVED_WITHIN: Duration = Duration::from_millis(200);
