@@ -18,7 +18,7 @@ use object_store::{
     BackoffConfig, ClientOptions, Error, ObjectStore, ObjectStoreExt as _, RetryConfig,
     aws::{AmazonS3, AmazonS3Builder},
     path::Path,
-    signer::{SignedUrlOptions, Signer as _},
+    signer::{SignedUrlOptions, Signer as _, Url},
 };
 use tokio::{sync::mpsc, task::JoinHandle};
 
@@ -71,6 +71,8 @@ pub(super) struct Remote {
     http: reqwest::Client,
     prefix: Arc<str>,
     is_presigned: bool,
+    /// It refuses what is not what its checksum says.
+    compares: bool,
 }
 
 impl Remote {
@@ -81,8 +83,15 @@ impl Remote {
         access: &Access,
         is_presigned: bool,
     ) -> Result<Self, String> {
-        let remote = Self::new(bucket, access, is_presigned)?;
+        let mut remote = Self::new(bucket, access, is_presigned)?;
         remote.check(bucket).await?;
+        remote.compares = is_presigned && remote.refuses_other_bytes().await;
+        if is_presigned && !remote.compares {
+            tracing::warn!(
+                "the bucket does not compare what comes with x-amz-checksum-sha256: what is \
+                 uploaded passes this server"
+            );
+        }
         Ok(remote)
     }
 
@@ -118,6 +127,7 @@ impl Remote {
             http: http.map_err(|error| error.to_string())?,
             prefix: bucket.prefix.as_str().into(),
             is_presigned,
+            compares: false,
         })
     }
 
@@ -135,20 +145,21 @@ impl Remote {
         self.is_presigned
     }
 
+    /// Clients may put parts of uploads into it.
+    pub(super) const fn takes_parts(&self) -> bool {
+        self.is_presigned && self.compares
+    }
+
     /// Writes, reads, lists and deletes. What it leaves is the same for every server and
     /// every start.
     async fn check(&self, bucket: &Bucket) -> Result<(), String> {
-        let path = |name| Path::from(format!("{}{name}", self.prefix));
-        let (sign, nothing) = (path(SIGN), path(NOTHING));
-        let written = async {
-            let mut putting = self.put(&sign, SIGN_TEXT.len() as u64, None).await?;
-            putting.write(Bytes::from_static(SIGN_TEXT)).await?;
-            putting.finish().await
-        };
-        written.await.map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => format!("there is no bucket {}", bucket.name),
-            _ => format!("it cannot be written to: {error}"),
-        })?;
+        let (sign, nothing) = (self.path(SIGN), self.path(NOTHING));
+        self.put_sign(None)
+            .await
+            .map_err(|error| match error.kind() {
+                io::ErrorKind::NotFound => format!("there is no bucket {}", bucket.name),
+                _ => format!("it cannot be written to: {error}"),
+            })?;
         let read = match self.store.get(&sign).await {
             Ok(got) => got.bytes().await,
             Err(error) => Err(error),
@@ -165,6 +176,23 @@ impl Remote {
             Ok(()) | Err(Error::NotFound { .. }) => Ok(()),
             Err(error) => Err(format!("nothing can be deleted from it: {}", broken(error))),
         }
+    }
+
+    fn path(&self, below: &str) -> Path {
+        Path::from(format!("{}{below}", self.prefix))
+    }
+
+    async fn put_sign(&self, sha256: Option<&[u8; 32]>) -> io::Result<()> {
+        let (path, size) = (self.path(SIGN), SIGN_TEXT.len() as u64);
+        let mut putting = self.put(&path, size, sha256).await?;
+        putting.write(Bytes::from_static(SIGN_TEXT)).await?;
+        putting.finish().await
+    }
+
+    /// Puts what is not what its checksum says.
+    async fn refuses_other_bytes(&self) -> bool {
+        let put = self.put_sign(Some(&[0; 32])).await;
+        put.is_err_and(|error| error.kind() == io::ErrorKind::InvalidInput)
     }
 
     /// Where whoever has this URL gets an object from.
@@ -185,6 +213,24 @@ impl Remote {
         Ok(signed.await.map_err(broken)?.into())
     }
 
+    /// Where whoever has this URL may put an object: with this SHA-256, which must be said
+    /// in the header, if there is one.
+    pub(super) async fn presign_put(
+        &self,
+        path: &Path,
+        sha256: Option<&[u8; 32]>,
+        valid: Duration,
+    ) -> io::Result<Url> {
+        let mut options = SignedUrlOptions::default();
+        if let Some(sha256) = sha256 {
+            options = options.with_signed_header(CHECKSUM, checksum(sha256)?);
+        }
+        let signed = self
+            .store
+            .signed_url_opts(Method::PUT, path, valid, &options);
+        signed.await.map_err(broken)
+    }
+
     /// Begins to put an object of so many bytes, which are to be these, if that is known.
     pub(super) async fn put(
         &self,
@@ -192,16 +238,7 @@ impl Remote {
         size: u64,
         sha256: Option<&[u8; 32]>,
     ) -> io::Result<Putting> {
-        let mut options = SignedUrlOptions::default();
-        let checksum = sha256.map(|it| HeaderValue::try_from(BASE64.encode(it)));
-        let checksum = checksum.transpose().map_err(io::Error::other)?;
-        if let Some(checksum) = &checksum {
-            options = options.with_signed_header(CHECKSUM, checksum.clone());
-        }
-        let signed = self
-            .store
-            .signed_url_opts(Method::PUT, path, PUT_VALIDITY, &options);
-        let url = signed.await.map_err(broken)?;
+        let url = self.presign_put(path, sha256, PUT_VALIDITY).await?;
         let (pieces, waiting) = mpsc::channel::<Bytes>(PIECES_MAX);
         let body = stream::unfold(waiting, |mut waiting| async {
             let piece = waiting.recv().await?;
@@ -212,14 +249,18 @@ impl Remote {
             .put(url)
             .header(CONTENT_LENGTH, size)
             .body(reqwest::Body::wrap_stream(body));
-        if let Some(checksum) = checksum {
-            request = request.header(CHECKSUM, checksum);
+        if let Some(sha256) = sha256 {
+            request = request.header(CHECKSUM, checksum(sha256)?);
         }
         Ok(Putting {
             pieces: Some(pieces),
             answer: tokio::spawn(answered(request)),
         })
     }
+}
+
+fn checksum(sha256: &[u8; 32]) -> io::Result<HeaderValue> {
+    HeaderValue::try_from(BASE64.encode(sha256)).map_err(io::Error::other)
 }
 
 /// An object that is being put. Dropped before it is whole, it never is there.
@@ -283,6 +324,7 @@ async fn answered(request: reqwest::RequestBuilder) -> io::Result<()> {
         text.extend_from_slice(&piece);
     }
     let kind = match status.as_u16() {
+        400 => io::ErrorKind::InvalidInput,
         404 => io::ErrorKind::NotFound,
         403 => io::ErrorKind::PermissionDenied,
         _ => io::ErrorKind::Other,

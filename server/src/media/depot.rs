@@ -129,6 +129,46 @@ impl Depot {
         got.map_err(broken)?.bytes().await.map_err(broken)
     }
 
+    /// Whether clients may put parts where we say, without us.
+    pub(super) fn takes_parts(&self) -> bool {
+        match &self.place {
+            Place::Bucket(remote) => remote.takes_parts(),
+            Place::Directory(_) => false,
+        }
+    }
+
+    /// Where whoever has this URL may put a part with this SHA-256, and begin to for so
+    /// long; `None` if nobody may.
+    pub(super) async fn presign_part(
+        &self,
+        upload: MediaId,
+        name: [u8; 16],
+        sha256: &[u8; 32],
+        valid: Duration,
+    ) -> io::Result<Option<String>> {
+        let path = self.part(upload, name);
+        match &self.place {
+            Place::Bucket(remote) if remote.takes_parts() => {
+                let signed = remote.presign_put(&path, Some(sha256), valid).await?;
+                Ok(Some(signed.into()))
+            }
+            Place::Directory(_) | Place::Bucket(_) => Ok(None),
+        }
+    }
+
+    /// Bytes of a part, if it is there.
+    pub(super) async fn part_size(
+        &self,
+        upload: MediaId,
+        name: [u8; 16],
+    ) -> io::Result<Option<u64>> {
+        match self.objects.head(&self.part(upload, name)).await {
+            Ok(found) => Ok(Some(found.size)),
+            Err(Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(broken(error)),
+        }
+    }
+
     /// Begins to write a blob of so many bytes, which are to be these, if that is known.
     pub(super) async fn begin_blob(
         &self,

@@ -9,6 +9,7 @@ mod assembly;
 mod bucket;
 mod content;
 mod depot;
+mod direct;
 mod files;
 mod http;
 mod receivers;

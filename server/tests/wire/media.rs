@@ -4,6 +4,7 @@
 mod bucket;
 mod clients;
 mod cuts;
+mod direct;
 mod hostile;
 mod messages;
 mod moto;

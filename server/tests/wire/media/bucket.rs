@@ -33,7 +33,7 @@ use crate::{
 const HOUR_MS: u64 = 3_600_000;
 
 /// A server on a bucket, unless there is none to test with.
-async fn world(is_presigned: bool) -> Option<(World, Pail)> {
+pub(super) async fn world(is_presigned: bool) -> Option<(World, Pail)> {
     let pail = Pail::make().await?;
     let place = pail.place(pail.address, is_presigned);
     Some((World::keeping(place, Clock::start()).await, pail))
