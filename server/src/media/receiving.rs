@@ -35,6 +35,11 @@ impl Wanted {
         };
         (digest.len() == algorithm.output_len()).then_some(Self { algorithm, digest })
     }
+
+    /// If it is a SHA-256.
+    pub(super) fn sha256(&self) -> Option<[u8; 32]> {
+        self.digest.as_slice().try_into().ok()
+    }
 }
 
 /// A body that is being received.
