@@ -65,7 +65,7 @@ impl Interval {
 /// Members when a membership ended, or now if it has not.
 ///
 /// Who was removed does not learn who came later.
-const FIND_MEMBERS: &str = concat!(
+pub(super) const FIND_MEMBERS: &str = concat!(
     "SELECT u.user_id, u.name, m.from_seq, coalesce(d.position, 0),",
     read_seq_told!("?3"),
     ", m.role, b.delivered_seq, b.read_seq
