@@ -66,7 +66,7 @@ pub(super) const COUNT_READERS: &str = concat!(
 );
 
 /// Those of some messages whose senders are among their readers.
-const FIND_OWN: &str = concat!(
+pub(super) const FIND_OWN: &str = concat!(
     "SELECT e.seq
       FROM unnest($2::bigint[]) AS a (seq)
       JOIN events e ON e.conversation_key = $1 AND e.seq = a.seq
