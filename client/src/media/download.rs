@@ -10,7 +10,7 @@ use std::{
 
 use http_body_util::BodyExt as _;
 use hyper::{
-    Method, Response, StatusCode,
+    Response, StatusCode,
     body::Incoming,
     header::{HeaderMap, HeaderValue, RANGE},
 };
@@ -23,7 +23,7 @@ use tokio::{task::spawn_blocking, time::sleep};
 
 use super::{
     Cache, Http,
-    http::{HttpError, Moved, nothing, sentence},
+    http::{HttpError, Moved, sentence},
     stage::hash,
 };
 use crate::{
@@ -219,7 +219,7 @@ impl Fetching<'_> {
             headers.insert(RANGE, range);
         }
         let moved = Moved::default();
-        let asked = http.ask(Method::GET, &self.url, headers, (nothing(), &moved));
+        let asked = http.get(&self.url, headers, &moved);
         let answer = asked.await.map_err(broken)?;
         match answer.status() {
             StatusCode::PARTIAL_CONTENT if have > 0 => {}
