@@ -7,6 +7,7 @@
 
 mod cache;
 mod courier;
+mod direct;
 mod download;
 mod http;
 mod picture;
