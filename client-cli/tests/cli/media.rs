@@ -22,7 +22,7 @@ pub(crate) fn file(world: &World, name: &str, bytes: &[u8]) -> PathBuf {
 }
 
 /// A picture that nothing makes smaller.
-fn noise(width: u32, height: u32, format: ImageFormat) -> Vec<u8> {
+pub(crate) fn noise(width: u32, height: u32, format: ImageFormat) -> Vec<u8> {
     let mut state = 1_u32;
     let picture = RgbImage::from_fn(width, height, |_, _| {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -257,7 +257,7 @@ fn users_and_groups_have_photos() {
     // Whoever may see it may have it, and nobody else.
     let save = ["save", id.as_str().unwrap(), "into"];
     let saved = world.magpie("bob", save).done();
-    assert!(text(&saved[0], "path").ends_with(".jpg"));
+    assert!(text(of_type(&saved, "saved")[0], "path").ends_with(".jpg"));
     world.register("carol");
     let refused = world.magpie("carol", save).with_code(1);
     assert_eq!(text(&refused[0], "code"), "not_found");

@@ -6,10 +6,10 @@ use magpie_protocol::{
     id::{ConversationId, UserId},
     limits::MARKED_MEMBERS_MAX,
     setting::Setting,
-    wire::{CountReaders, FetchMembers, v1},
+    wire::{CountReaders, FetchMembers, GroupUpdate, v1},
 };
 
-use super::{ALL, Player, World, seq};
+use super::{ALL, Player, World, roles::update, seq};
 use crate::store::{Append, Command, MarkRead, Positions, Recency, Refusal, Shard, SnapshotPlace};
 
 impl World {
@@ -235,6 +235,23 @@ pub(in crate::store) async fn readers_are_told_to_who_may_read_it(world: World) 
     assert_eq!(count(&world, bob, group, &[2, 7]).await, Ok(vec![1, 0]));
 }
 
+/// Who may read what was before them.
+pub(in crate::store) async fn who_has_read_is_told_to_newcomers(world: World) {
+    let (players, group) = read_so_far(&world, [4, 3, 2]).await;
+    let [alice, ..] = &players;
+    let change = GroupUpdate {
+        history_for_newcomers: Some(true),
+        ..GroupUpdate::default()
+    };
+    let change = world.request(alice, update(group, change));
+    world.accept(change).await;
+    let dora = world.player("dora").await;
+    world.add(alice, group, &[&dora]).await;
+    world.mark(&dora, group, 6).await;
+    let counted = count(&world, &dora, group, &[1, 2, 3, 4, 6]).await;
+    assert_eq!(counted, Ok(vec![2, 2, 1, 0, 1]));
+}
+
 /// Also of two changes in one batch, and a repeat is not a later word.
 pub(in crate::store) async fn the_last_word_on_receipts_holds(world: World) {
     let (players, group) = read_so_far(&world, [1, 2, 3]).await;
@@ -264,4 +281,14 @@ pub(in crate::store) async fn receipts_stay_hidden_when_their_user_is_deleted(wo
     assert_eq!(deleted, Ok(Some(vec![alice.actor.device])));
     let described = world.described(bob, group).await;
     assert_eq!(read_by(&described.members, &players), [0, 2, 3]);
+}
+
+/// D10. In a conversation of two it is told by marks, to whom they are for.
+pub(in crate::store) async fn nobody_counts_the_readers_of_two(world: World) {
+    let (alice, bob) = (world.player("alice").await, world.player("bob").await);
+    let (direct, _) = world.accept(world.to(&alice, &bob, "one")).await;
+    super::blocks::block(&world, &bob, &alice).await;
+    world.mark(&bob, direct, 1).await;
+    let counted = count(&world, &alice, direct, &[1]).await;
+    assert_eq!(counted, Err(Refusal::NotPossible));
 }

@@ -220,7 +220,7 @@ pub(in crate::store) async fn in_a_direct_conversation_there_are_no_roles(world:
     assert_eq!(world.refused(&bob, of_alice).await, Refusal::NotAllowed);
 }
 
-pub(super) fn update(conversation: ConversationId, update: GroupUpdate) -> Command {
+pub(in crate::store) fn update(conversation: ConversationId, update: GroupUpdate) -> Command {
     Command::UpdateGroup {
         conversation,
         update,

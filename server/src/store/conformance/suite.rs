@@ -58,7 +58,9 @@ macro_rules! suite {
                 hidden_receipts_are_told_to_nobody
                 who_hides_receipts_is_told_nobodys
                 readers_are_counted_of_each_message
+                nobody_counts_the_readers_of_two
                 readers_are_told_to_who_may_read_it
+                who_has_read_is_told_to_newcomers
                 the_last_word_on_receipts_holds
                 receipts_stay_hidden_when_their_user_is_deleted
             }
@@ -167,6 +169,7 @@ macro_rules! suite {
                 what_somebody_deleted_had_set_is_gone
             }
             blocks {
+                who_block_each_other_pin_for_themselves
                 what_somebody_blocked_pins_is_pinned_for_them_alone
                 what_somebody_blocked_says_is_hidden_for_ever
                 the_first_words_of_somebody_blocked_are_hidden
@@ -189,6 +192,7 @@ macro_rules! suite {
                 a_message_of_a_stranger_is_a_request
                 a_request_is_no_reason_to_try_a_wake_again
                 strangers_add_nobody_who_lets_friends_alone
+                a_request_is_not_seen_to_be_read
             }
             pages {
                 a_page_describes_what_begins_in_it

@@ -27,7 +27,8 @@ pub(super) const FIND_SUBJECT: &str = "
            (SELECT count(*) FROM edits x WHERE x.conversation = ?1 AND x.seq = ?2),
            (SELECT p.hidden FROM pins p WHERE p.conversation = ?1 AND p.seq = ?2
                                          AND (NOT p.hidden OR p.user = ?3)),
-           (SELECT count(*) FROM pins p WHERE p.conversation = ?1),
+           (SELECT count(*) FROM pins p WHERE p.conversation = ?1
+                                         AND (NOT p.hidden OR p.user = ?3)),
            e.hidden
       FROM events e
      WHERE e.conversation = ?1 AND e.seq = ?2 AND (NOT e.hidden OR e.sender = ?3)
@@ -80,10 +81,14 @@ const BLANK_EDITS: &str = "
 const FORGET_REACTIONS: &str = "DELETE FROM reactions WHERE conversation = ?1 AND seq = ?2";
 
 const INSERT_PIN: &str = "
-    INSERT INTO pins (conversation, seq, user, hidden) VALUES (?1, ?2, ?3, ?4)
-    ON CONFLICT DO UPDATE SET user = excluded.user, hidden = excluded.hidden";
+    INSERT INTO pins (conversation, seq, user, hidden) VALUES (?1, ?2, ?3, ?4)";
 
-const DELETE_PIN: &str = "DELETE FROM pins WHERE conversation = ?1 AND seq = ?2";
+/// All of a message: also before one that is there for everybody.
+const FORGET_PINS: &str = "DELETE FROM pins WHERE conversation = ?1 AND seq = ?2";
+
+/// That which is there for this user.
+const DELETE_PIN: &str = "
+    DELETE FROM pins WHERE conversation = ?1 AND seq = ?2 AND (NOT hidden OR user = ?3)";
 
 const INSERT_BAN: &str = "INSERT INTO bans (conversation, user, seq) VALUES (?1, ?2, ?3)";
 
@@ -173,11 +178,26 @@ fn delete(
     blank.execute(params![conversation, at, DELETED])?;
     let mut blank = connection.prepare_cached(BLANK_EDITS)?;
     blank.execute(params![conversation, at, deleted_edit(seq)])?;
-    for forget in [FORGET_REACTIONS, DELETE_PIN] {
+    for forget in [FORGET_REACTIONS, FORGET_PINS] {
         let mut forget = connection.prepare_cached(forget)?;
         forget.execute(params![conversation, at])?;
     }
     uses::forget(connection, (conversation, at), now_ms)
+}
+
+fn pin(
+    connection: &Connection,
+    (conversation, seq): (i64, i64),
+    user: i64,
+    hidden: bool,
+) -> Result<(), StoreError> {
+    if !hidden {
+        let mut forget = connection.prepare_cached(FORGET_PINS)?;
+        forget.execute([conversation, seq])?;
+    }
+    let mut insert = connection.prepare_cached(INSERT_PIN)?;
+    insert.execute(params![conversation, seq, user, hidden])?;
+    Ok(())
 }
 
 /// Writes what goes with the event at `by`.
@@ -205,13 +225,10 @@ pub(super) fn write(
             delete.execute(params![key, person.key])?;
         }
         Aside::Invite(change) => invites::write(connection, (key, by), change, now_ms)?,
-        Aside::Pin(seq) => {
-            let mut insert = connection.prepare_cached(INSERT_PIN)?;
-            insert.execute(params![key, signed(seq.get()), sender.key, hidden])?;
-        }
+        Aside::Pin(seq) => pin(connection, (key, signed(seq.get())), sender.key, hidden)?,
         Aside::Unpin(seq) => {
             let mut delete = connection.prepare_cached(DELETE_PIN)?;
-            delete.execute(params![key, signed(seq.get())])?;
+            delete.execute(params![key, signed(seq.get()), sender.key])?;
         }
         Aside::React(seq, emoji) => {
             let mut insert = connection.prepare_cached(INSERT_REACTION)?;

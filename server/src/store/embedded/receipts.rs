@@ -16,7 +16,7 @@ const SHOW: &str = "DELETE FROM hidden_receipts WHERE user = ?1";
 const IS_HIDDEN: &str = "SELECT EXISTS (SELECT 1 FROM hidden_receipts WHERE user = ?1)";
 
 /// How far a member (`k`, of `m`) has read, as another one is told: one who hides it reads
-/// as one who has read nothing.
+/// as one who has read nothing, and so does one for whom the conversation is a request.
 macro_rules! read_seq_told {
     ($to:literal) => {
         concat!(
@@ -24,7 +24,9 @@ macro_rules! read_seq_told {
             $to,
             " OR NOT EXISTS (SELECT 1 FROM hidden_receipts h WHERE h.user IN (m.user, ",
             $to,
-            ")) THEN coalesce(k.read_seq, 0) ELSE 0 END "
+            ")) AND NOT",
+            crate::store::embedded::privacy::is_request!("m.user", "m.conversation"),
+            " THEN coalesce(k.read_seq, 0) ELSE 0 END "
         )
     };
 }
@@ -50,8 +52,11 @@ pub(super) const FIND_OWN: &str = "
                       AND NOT EXISTS (SELECT 1 FROM hidden_receipts h WHERE h.user = k.user))
       FROM events e WHERE e.conversation = ?1 AND e.seq = ?2";
 
+/// In a conversation of two marks say it, to whom they are for.
+const IS_GROUP: &str = "SELECT kind = 2 FROM conversations WHERE key = ?1";
+
 const FIND_MEMBERSHIPS: &str = "
-    SELECT from_seq, to_seq, to_position FROM members WHERE user = ?1 AND conversation = ?2";
+    SELECT history_seq, to_seq, to_position FROM members WHERE user = ?1 AND conversation = ?2";
 
 pub(super) fn count_readers(
     connection: &Connection,
@@ -65,6 +70,12 @@ pub(super) fn count_readers(
     };
     if !may_read_all(connection, (user, conversation), &request.seqs)? {
         return Ok(Err(Refusal::NotFound));
+    }
+    let is_group: bool = connection
+        .prepare_cached(IS_GROUP)?
+        .query_row([conversation], |row| row.get(0))?;
+    if !is_group {
+        return Ok(Err(Refusal::NotPossible));
     }
     if is_hidden(connection, user)? {
         return Ok(Err(Refusal::ReceiptsHidden));

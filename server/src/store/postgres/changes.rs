@@ -26,7 +26,8 @@ const FIND_SUBJECT: &str = "
            (SELECT count(*) FROM edits x WHERE x.conversation_key = $1 AND x.seq = $2),
            (SELECT p.hidden FROM pins p WHERE p.conversation_key = $1 AND p.seq = $2
                                          AND (NOT p.hidden OR p.user_key = $3)),
-           (SELECT count(*) FROM pins p WHERE p.conversation_key = $1),
+           (SELECT count(*) FROM pins p WHERE p.conversation_key = $1
+                                         AND (NOT p.hidden OR p.user_key = $3)),
            e.hidden
       FROM events e
      WHERE e.conversation_key = $1 AND e.seq = $2 AND (NOT e.hidden OR e.sender_key = $3)
@@ -82,12 +83,17 @@ const BLANK: &str = "
     )
     UPDATE events SET body = $3 WHERE conversation_key = $1 AND seq = $2";
 
+/// One that is there for everybody takes the place of those that are not.
 const INSERT_PIN: &str = "
-    INSERT INTO pins (conversation_key, seq, user_key, hidden) VALUES ($1, $2, $3, $4)
-    ON CONFLICT (conversation_key, seq)
-    DO UPDATE SET user_key = excluded.user_key, hidden = excluded.hidden";
+    WITH forgotten AS (
+        DELETE FROM pins WHERE conversation_key = $1 AND seq = $2 AND NOT $4
+    )
+    INSERT INTO pins (conversation_key, seq, user_key, hidden) VALUES ($1, $2, $3, $4)";
 
-const DELETE_PIN: &str = "DELETE FROM pins WHERE conversation_key = $1 AND seq = $2";
+/// That which is there for this user.
+const DELETE_PIN: &str = "
+    DELETE FROM pins
+     WHERE conversation_key = $1 AND seq = $2 AND (NOT hidden OR user_key = $3)";
 
 const INSERT_BAN: &str = "
     INSERT INTO bans (conversation_key, user_key, seq) VALUES ($1, $2, $3)";
@@ -213,7 +219,9 @@ impl Log<'_> {
             }
             Aside::Unpin(seq) => {
                 let seq = signed(seq.get());
-                session.execute(DELETE_PIN, &[&key, &seq]).await?;
+                session
+                    .execute(DELETE_PIN, &[&key, &seq, &sender.key])
+                    .await?;
             }
             Aside::UpdateGroup(update, photo) => {
                 update_group(session, (key, now_ms), &update, photo).await?;

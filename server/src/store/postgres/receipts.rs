@@ -21,17 +21,20 @@ const FIND_HIDING: &str = "
       FROM users u JOIN hidden_receipts h ON h.user_key = u.key
      WHERE u.user_id = ANY($1)";
 
-/// How far a member (`k`, of `m`) has read, as another one is told: one who hides it reads
-/// as one who has read nothing.
+/// How far a member (`k`, of `m`) of a conversation (its key) has read, as another one is
+/// told: one who hides it reads as one who has read nothing, and so does one for whom it is a
+/// request.
 macro_rules! read_seq_told {
-    ($to:literal) => {
+    ($to:literal, $conversation:literal) => {
         concat!(
             " CASE WHEN m.user_key = ",
             $to,
             " OR NOT EXISTS (SELECT FROM hidden_receipts h WHERE h.user_key = m.user_key)
                  AND NOT EXISTS (SELECT FROM hidden_receipts h WHERE h.user_key = ",
             $to,
-            ") THEN coalesce(k.read_seq, 0) ELSE 0 END "
+            ") AND NOT",
+            crate::store::postgres::privacy::is_request!("m.user_key", $conversation),
+            " THEN coalesce(k.read_seq, 0) ELSE 0 END "
         )
     };
 }
@@ -62,8 +65,9 @@ const FIND_OWN: &str = "
               AND k.read_seq >= e.seq AND m.from_seq <= e.seq
               AND NOT EXISTS (SELECT FROM hidden_receipts h WHERE h.user_key = k.user_key))";
 
-/// Whether somebody is a member, how many of some events they may read, and whether they
-/// hide their read receipts.
+/// Whether somebody is a member, how many of some events they may read, whether they
+/// hide their read receipts, and whether it is a group: in a conversation of two marks say it,
+/// to whom they are for.
 const MAY_COUNT: &str = "
     SELECT EXISTS (SELECT FROM members m
                     WHERE m.user_key = $1 AND m.conversation_key = $2
@@ -73,8 +77,9 @@ const MAY_COUNT: &str = "
               JOIN events e ON e.conversation_key = $2 AND e.seq = a.seq
              WHERE EXISTS (SELECT FROM members m
                             WHERE m.user_key = $1 AND m.conversation_key = $2
-                              AND m.from_seq <= e.seq AND m.to_seq >= e.seq)),
-           EXISTS (SELECT FROM hidden_receipts h WHERE h.user_key = $1)";
+                              AND m.history_seq <= e.seq AND m.to_seq >= e.seq)),
+           EXISTS (SELECT FROM hidden_receipts h WHERE h.user_key = $1),
+           EXISTS (SELECT FROM conversations c WHERE c.key = $2 AND c.kind = 2)";
 
 pub(super) async fn count_readers(
     session: Session<'_>,
@@ -94,6 +99,9 @@ pub(super) async fn count_readers(
     let readable = usize::try_from(get::<i64>(&may, 1)?).unwrap_or(usize::MAX);
     if !get::<bool>(&may, 0)? || readable != seqs.len() {
         return Ok(Err(Refusal::NotFound));
+    }
+    if !get::<bool>(&may, 3)? {
+        return Ok(Err(Refusal::NotPossible));
     }
     if get(&may, 2)? {
         return Ok(Err(Refusal::ReceiptsHidden));

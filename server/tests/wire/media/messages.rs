@@ -76,7 +76,7 @@ async fn nobody_shares_what_is_somebody_elses() {
         };
         answers.push((error.code(), error.action(), error.message));
     }
-    assert_eq!(answers[0].0, v1::ErrorCode::NotFound);
+    assert_eq!(answers[0].0, v1::ErrorCode::MediaNotFound);
     assert_eq!(answers[0], answers[1]);
     assert_eq!(urls(&world, &eve, &[id]).await, []);
 }

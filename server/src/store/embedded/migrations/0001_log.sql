@@ -235,13 +235,13 @@ CREATE INDEX reactions_standing ON reactions (conversation, seq, emoji)
  WHERE removed_seq = 9223372036854775807;
 
 -- Messages that are pinned; none that was deleted. A pin that is `hidden` is there
--- for the user who made it alone.
+-- for the user who made it alone; one that is not is its message's only one.
 CREATE TABLE pins (
     conversation INTEGER NOT NULL,
     seq          INTEGER NOT NULL,
     user         INTEGER NOT NULL,
     hidden       INTEGER NOT NULL,
-    PRIMARY KEY (conversation, seq)
+    PRIMARY KEY (conversation, seq, user)
 ) STRICT, WITHOUT ROWID;
 
 -- Who may read what: the events from `history_seq` to `to_seq`. While the user is a

@@ -282,13 +282,13 @@ CREATE INDEX reactions_standing ON reactions (conversation_key, seq, emoji)
  WHERE removed_seq = 9223372036854775807;
 
 -- Messages that are pinned; none that was deleted. A pin that is `hidden` is there
--- for the user who made it alone.
+-- for the user who made it alone; one that is not is its message's only one.
 CREATE TABLE pins (
     conversation_key bigint  NOT NULL,
     seq              bigint  NOT NULL,
     user_key         bigint  NOT NULL,
     hidden           boolean NOT NULL,
-    PRIMARY KEY (conversation_key, seq)
+    PRIMARY KEY (conversation_key, seq, user_key)
 );
 
 -- Who may read what: the events from `history_seq` to `to_seq`. While the user is a

@@ -142,7 +142,7 @@ async fn ask_for_blocks(
     blocks::block(world, bob, alice).await;
     world.accept(world.post(alice, direct, "hidden")).await;
     world.accept(world.post(alice, tea, "tea!")).await;
-    let users = [alice.id(), bob.id()];
+    let users = [(alice.id(), direct), (bob.id(), direct)];
     world.store.silent(&users).await.unwrap();
     blocks::unblock(world, bob, alice).await;
 }
