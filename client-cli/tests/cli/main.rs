@@ -17,6 +17,7 @@ mod limited;
 mod manual;
 #[cfg(test)] // as above
 mod media;
+#[cfg(test)] // as above
 mod offline;
 mod people;
 #[cfg(test)] // as above

@@ -83,10 +83,6 @@ fn town() -> (World, Place) {
 
 fn said() -> Vec<Row> {
     let message = |text: &str| json!({"type": "message", "text": text});
-    let event = |kind: &str, at: u64| json!({"type": "event", "kind": kind, "target_seq": at});
-    let reacted = |emoji, removed| json!({"kind": "reacted", "target_seq": 6, "emoji": emoji, "removed": removed});
-    let pinned =
-        |at: u64, removed: bool| json!({"kind": "pinned", "target_seq": at, "removed": removed});
     let key = ["send", "@bob", "key", "--body", "key.bin", "--content-type"];
     let key = [key.as_slice(), &["application/x-key"]].concat();
     vec![
@@ -121,6 +117,15 @@ fn said() -> Vec<Row> {
             BOTH,
             message("notes"),
         ),
+    ]
+}
+
+fn changed() -> Vec<Row> {
+    let event = |kind: &str, at: u64| json!({"type": "event", "kind": kind, "target_seq": at});
+    let reacted = |emoji, removed| json!({"kind": "reacted", "target_seq": 6, "emoji": emoji, "removed": removed});
+    let pinned =
+        |at: u64, removed: bool| json!({"kind": "pinned", "target_seq": at, "removed": removed});
+    vec![
         row(
             &["edit", "@bob", "1", "uno"],
             "edit",
@@ -156,7 +161,7 @@ fn said() -> Vec<Row> {
     ]
 }
 
-fn in_groups(Place { club, other, link }: &Place) -> Vec<Row> {
+fn in_groups(Place { club, other, .. }: &Place) -> Vec<Row> {
     let event = |kind: &str, member: &str| json!({"type": "event", "kind": kind, "members": [member], "conversation_id": club});
     let created = json!({"kind": "group_created", "title": "New"});
     let role = json!({"kind": "role_changed", "members": ["bob"], "role": "admin"});
@@ -215,6 +220,11 @@ fn in_groups(Place { club, other, link }: &Place) -> Vec<Row> {
             BOTH,
             json!({"kind": "member_left", "heir": "bob"}),
         ),
+    ]
+}
+
+fn by_invite(Place { club, link, .. }: &Place) -> Vec<Row> {
+    vec![
         row(
             &["invite", "create", club, "--uses", "3"],
             "create_invite",
@@ -378,7 +388,9 @@ fn each_thing_done_offline_is_done_later_and_once() {
     let before = exported(&world, "tablet");
     world.kill_server();
     let mut rows = said();
+    rows.extend(changed());
     rows.extend(in_groups(&place));
+    rows.extend(by_invite(&place));
     rows.extend(between());
     rows.extend(settings());
     for row in &rows {
