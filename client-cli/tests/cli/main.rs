@@ -3,6 +3,8 @@
 #[cfg(test)] // lets the lints know that these are tests, whose way to fail is to panic
 mod account;
 mod blocking;
+#[cfg(test)] // as above
+mod bucket;
 mod changing;
 mod chatting;
 mod devices;
