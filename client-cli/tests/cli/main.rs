@@ -19,6 +19,8 @@ mod limited;
 mod manual;
 #[cfg(test)] // as above
 mod media;
+#[cfg(test)] // as above
+mod offline;
 mod people;
 #[cfg(test)] // as above
 mod presence;
@@ -26,6 +28,7 @@ mod queueing;
 mod roles;
 #[cfg(test)] // as above
 mod saving;
+#[cfg(test)] // as above
 mod settings;
 #[cfg(test)] // as above
 mod sharing;

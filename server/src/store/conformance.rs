@@ -42,6 +42,8 @@ pub(super) mod receipts;
 mod requests;
 pub(super) mod roles;
 pub(super) mod settings;
+#[cfg(test)]
+pub(super) mod sources;
 mod suite;
 pub(super) mod syncs;
 pub(super) mod wakes;
@@ -53,7 +55,7 @@ pub(super) use self::{
 
 use std::{
     any::Any,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::atomic::{AtomicI64, AtomicU64, Ordering},
 };
 
 use magpie_protocol::{
@@ -92,6 +94,7 @@ pub(super) struct World {
     pub(super) store: SharedStore,
     _guard: Box<dyn Any + Send>,
     ids: AtomicU64,
+    now_ms: AtomicI64,
 }
 
 /// What became of a batch.
@@ -131,7 +134,18 @@ impl World {
             store,
             _guard: guard,
             ids: AtomicU64::new(1),
+            now_ms: AtomicI64::new(NOON),
         }
+    }
+
+    /// The time of day.
+    pub(super) fn now_ms(&self) -> i64 {
+        self.now_ms.load(Ordering::Relaxed)
+    }
+
+    /// From then on it is so much later.
+    pub(super) fn wait(&self, for_ms: i64) {
+        self.now_ms.fetch_add(for_ms, Ordering::Relaxed);
     }
 
     /// 16 bytes that were not there before, in the shape of a UUIDv7.
@@ -207,7 +221,7 @@ impl World {
             let part = numbers.iter().map(|number| batch[*number].clone());
             let committed = self
                 .store
-                .append(shard, part.collect(), NOON)
+                .append(shard, part.collect(), self.now_ms())
                 .await
                 .unwrap();
             assert!(committed.head >= committed.after);

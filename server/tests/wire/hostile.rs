@@ -6,6 +6,7 @@ mod bodies;
 mod doors;
 mod frames;
 mod identity;
+mod standing;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use magpie_protocol::{

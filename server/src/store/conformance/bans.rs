@@ -12,7 +12,7 @@ use magpie_protocol::{
 use super::{ALL, Player, World, add, messages::kind, seq, seqs};
 use crate::store::{Append, Command, MembershipChange, Refusal};
 
-pub(super) fn ban(conversation: ConversationId, who: &Player, banned: bool) -> Command {
+pub(in crate::store) fn ban(conversation: ConversationId, who: &Player, banned: bool) -> Command {
     Command::Ban {
         conversation,
         name: who.name(),

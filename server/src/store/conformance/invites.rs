@@ -14,11 +14,15 @@ use magpie_protocol::{
 use super::{ALL, NOON, Player, World, bans::ban, messages::kind, roles::update, seq, seqs};
 use crate::store::{Append, Command, InviteDeed, InviteHash, MembershipChange, Outcome, Refusal};
 
-fn hash(secret: u8) -> InviteHash {
+pub(in crate::store) fn hash(secret: u8) -> InviteHash {
     InviteHash::of(&InviteSecret::new([secret; 16]))
 }
 
-fn invite(conversation: ConversationId, secret: u8, bounds: InviteBounds) -> Command {
+pub(in crate::store) fn invite(
+    conversation: ConversationId,
+    secret: u8,
+    bounds: InviteBounds,
+) -> Command {
     let hash = hash(secret);
     let deed = InviteDeed::Create { hash, bounds };
     Command::Invite { conversation, deed }
@@ -42,12 +46,12 @@ fn until(expires_at_ms: i64) -> InviteBounds {
     }
 }
 
-fn revoke(conversation: ConversationId, at: u64) -> Command {
+pub(in crate::store) fn revoke(conversation: ConversationId, at: u64) -> Command {
     let deed = InviteDeed::Revoke(seq(at));
     Command::Invite { conversation, deed }
 }
 
-fn join(conversation: ConversationId, secret: u8) -> Command {
+pub(in crate::store) fn join(conversation: ConversationId, secret: u8) -> Command {
     let deed = InviteDeed::Join(hash(secret));
     Command::Invite { conversation, deed }
 }

@@ -1,117 +1,49 @@
 //! Random histories, compared with a model that is too simple to be wrong: it
 //! goes through the whole log and asks of each event who was there.
 
+mod allowed;
+mod asked;
 mod blocks;
 mod changes;
 mod compare;
+mod described;
 mod friends;
+mod groups;
+mod invites;
+mod marks;
+mod people;
+mod pins;
 mod roles;
+mod step;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use magpie_protocol::{
-    friendship::FriendAction,
     id::{ConversationId, UserId},
-    role::Role,
-    setting::Setting,
+    wire::v1::event_content::Kind,
 };
 #[cfg(test)]
-use proptest::{
-    prelude::*,
-    test_runner::{Config, TestRunner},
+use proptest::test_runner::{Config, TestRunner};
+
+#[cfg(fuzzing)]
+pub(in crate::store) use self::step::{Own, Update};
+pub(in crate::store) use self::{
+    changes::Deed,
+    step::{History, Step},
 };
-
-use self::blocks::is_block;
-pub(in crate::store) use self::changes::Deed;
-use super::{Opened, Player, World, add, create, decoded, remove, seq};
-use crate::store::{Append, Command, LogEvent, MembershipChange, Outcome};
-
-/// One step: who does what, with whom, in which of the groups that were made.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::store) enum Step {
-    Write {
-        to: usize,
-    },
-    WriteToGroup {
-        group: usize,
-    },
-    Create {
-        with: usize,
-    },
-    Add {
-        who: usize,
-        group: usize,
-    },
-    Remove {
-        who: usize,
-        group: usize,
-    },
-    Leave {
-        group: usize,
-    },
-    Change {
-        group: usize,
-        seq: u64,
-        deed: Deed,
-    },
-    SetRole {
-        who: usize,
-        group: usize,
-        role: Role,
-    },
-    Set,
-    Befriend {
-        whom: usize,
-        action: FriendAction,
-    },
-    Block {
-        whom: usize,
-        blocked: bool,
-    },
-}
-
-/// Something that one of so many players does.
+use self::{changes::kind, invites::Secrets, roles::Roles};
 #[cfg(test)]
-fn step(players: usize) -> impl Strategy<Value = Step> {
-    let player = 0..players;
-    let two = (player.clone(), 0..3_usize);
-    prop_oneof![
-        2 => player.clone().prop_map(|to| Step::Write { to }),
-        6 => (0..3_usize).prop_map(|group| Step::WriteToGroup { group }),
-        1 => player.clone().prop_map(|with| Step::Create { with }),
-        3 => two.clone().prop_map(|(who, group)| Step::Add { who, group }),
-        2 => two.clone().prop_map(|(who, group)| Step::Remove { who, group }),
-        1 => (0..3_usize).prop_map(|group| Step::Leave { group }),
-        1 => Just(Step::Set),
-        6 => (player.clone(), 0..4_usize).prop_map(|(whom, action)| {
-            Step::Befriend { whom, action: FriendAction::ALL[action] }
-        }),
-        3 => (player, any::<bool>()).prop_map(|(whom, blocked)| Step::Block { whom, blocked }),
-        7 => (0..7_usize, 1..9_u64, 0..4_usize).prop_map(|(group, seq, deed)| {
-            Step::Change { group, seq, deed: Deed::ALL[deed] }
-        }),
-        3 => (two, 0..3_usize).prop_map(|((who, group), role)| {
-            Step::SetRole { who, group, role: Role::ALL[role] }
-        }),
-    ]
-}
+use super::Opened;
+use super::{Player, World, decoded};
+use crate::store::{Append, LogEvent, MembershipChange, Outcome};
 
-/// Steps of random players, in batches, and how to read them afterwards.
-pub(in crate::store) type History = (Vec<Vec<(usize, Step)>>, usize, u64, u64);
+/// From one batch to the next.
+const BATCH_MS: i64 = 60_000;
 
+/// Compares random histories of a store with the model. All happen in one log, each with
+/// people of its own: another log for each takes longer than what happens in it.
 #[cfg(test)]
-fn history() -> impl Strategy<Value = History> {
-    // Of two alone more happens between them.
-    (2..5_usize).prop_flat_map(|players| {
-        let batch = prop::collection::vec((0..players, step(players)), 1..8);
-        let batches = prop::collection::vec(batch, 1..12);
-        (batches, 1..5_usize, 0..40_u64, 0..60_u64)
-    })
-}
-
-/// Compares random histories of a store with the model.
-#[cfg(test)]
-pub(in crate::store) fn check<F>(open: impl Fn() -> F)
+pub(in crate::store) fn check<F>(open: impl FnOnce() -> F)
 where
     F: Future<Output = Opened>,
 {
@@ -119,75 +51,105 @@ where
         .enable_all()
         .build()
         .unwrap();
+    let world = runtime.block_on(async { World::new(open().await) });
     let config = Config {
         cases: 48,
         failure_persistence: None,
         ..Config::default()
     };
-    let run = TestRunner::new(config).run(&history(), |history| {
-        runtime.block_on(async { compare(open().await, &history).await });
+    let run = TestRunner::new(config).run(&step::history(), |history| {
+        runtime.block_on(compare(&world, &history));
         Ok(())
     });
     run.unwrap();
 }
 
-/// Compares one history of an empty store with the model.
-pub(in crate::store) async fn compare(opened: Opened, history: &History) {
-    let (batches, count, since, at) = history;
-    let mut model = Model::new(World::new(opened)).await;
-    for batch in batches {
-        // Blocks are seen at once by what is in another shard.
-        let parts = batch.chunk_by(|(_, one), (_, next)| !is_block(one) && !is_block(next));
-        for part in parts {
-            model.append(part).await;
-        }
+/// Compares one history with the model.
+pub(in crate::store) async fn compare(world: &World, history: &History) {
+    let mut model = Model::new(world, history.players).await;
+    for batch in &history.batches {
+        model.play(batch).await;
     }
     for player in &model.players {
-        model.compare_pages(player, *count, *since).await;
-        model.compare_snapshots(player, *count, *since, *at).await;
-        model.compare_history(player, *count).await;
-        model.compare_counts(player).await;
-        model.compare_roles(player).await;
-        model.compare_friends(player).await;
+        if !model.deleted.contains(&player.id()) {
+            model.compare_all(player, history).await;
+        }
     }
+    model.compare_silent().await;
 }
 
-struct Model {
-    world: World,
+/// An event, and for whom it is.
+struct Entry {
+    event: LogEvent,
+    /// To whose devices it is sent.
+    sent: BTreeSet<UserId>,
+    /// Who may read it: who joined later too, where a group lets them.
+    readers: BTreeSet<UserId>,
+    /// Whom it mentions, also once it is deleted.
+    mentioned: BTreeSet<UserId>,
+}
+
+struct Model<'a> {
+    world: &'a World,
+    /// What was in the log before.
+    base: crate::store::Positions,
     players: Vec<Player>,
+    deleted: BTreeSet<UserId>,
     groups: Vec<ConversationId>,
     members: BTreeMap<ConversationId, BTreeSet<UserId>>,
-    roles: BTreeMap<ConversationId, roles::Roles>,
-    /// Who blocks whom.
-    blocks: BTreeSet<(UserId, UserId)>,
-    /// Each event and who may read it.
-    log: Vec<(LogEvent, BTreeSet<UserId>)>,
+    roles: BTreeMap<ConversationId, Roles>,
+    settings: people::Settings,
+    secrets: Secrets,
+    /// How far each has read.
+    marks: BTreeMap<(UserId, ConversationId), u64>,
+    log: Vec<Entry>,
 }
 
-impl Model {
-    async fn new(world: World) -> Self {
+impl<'a> Model<'a> {
+    async fn new(world: &'a World, count: usize) -> Self {
         let mut players = Vec::new();
-        for name in ["alice", "bob", "carol", "dave"] {
-            players.push(world.player(name).await);
+        for name in ["alice", "bob", "carol", "dave"].iter().take(count) {
+            let [.., a, b, c, d] = world.fresh();
+            let number = u32::from_be_bytes([a, b, c, d]);
+            players.push(world.player(&format!("{name}{number}")).await);
         }
         Self {
             world,
+            base: world.heads().await,
             players,
+            deleted: BTreeSet::new(),
             groups: Vec::new(),
             members: BTreeMap::new(),
-            blocks: BTreeSet::new(),
             roles: BTreeMap::new(),
+            settings: people::Settings::default(),
+            secrets: Secrets::new(),
+            marks: BTreeMap::new(),
             log: Vec::new(),
         }
     }
 
-    /// Appends a batch, and checks who was allowed to do what.
-    async fn append(&mut self, batch: &[(usize, Step)]) {
-        let mut asked = Vec::new();
-        for (player, step) in batch {
-            asked.extend(self.request(*player, *step));
+    async fn play(&mut self, batch: &[(usize, Step)]) {
+        self.world.wait(BATCH_MS);
+        let is_sharded = self.world.store.shard_count() > 1;
+        let together = |(_, one): &(usize, Step), (_, next): &(usize, Step)| {
+            !one.is_alone(is_sharded) && !next.is_alone(is_sharded)
+        };
+        for part in batch.chunk_by(together) {
+            match part {
+                [(player, Step::Read { place, seq })] => self.read(*player, *place, *seq).await,
+                [(player, Step::Vanish)] => self.vanish(*player).await,
+                part => {
+                    let asked = part.iter().filter_map(|(by, step)| self.request(*by, step));
+                    let asked: Vec<Append> = asked.collect();
+                    self.append(&asked).await;
+                }
+            }
         }
-        let committed = self.world.append(&asked).await;
+    }
+
+    /// Appends requests, and checks who was allowed to do what.
+    async fn append(&mut self, asked: &[Append]) {
+        let committed = self.world.append(asked).await;
         let mut events = committed.events;
         for (request, outcome) in asked.iter().zip(&committed.outcomes) {
             let accepted = matches!(outcome, Outcome::Accepted { .. });
@@ -200,165 +162,97 @@ impl Model {
                 let id = request.id.to_wire();
                 let made = events.iter().position(|it| decoded(it).message_id == id);
                 let made = made.expect("an event for each accepted request");
-                self.take(events.remove(made));
+                self.take(request, events.remove(made));
             }
         }
         assert_eq!(events, []);
     }
 
-    /// The request of a step; none if there is no such group yet.
-    fn request(&mut self, number: usize, step: Step) -> Option<Append> {
-        let player = &self.players[number];
-        let by = number;
-        let group = |number: usize| self.groups.get(number).copied();
-        let command = match step {
-            Step::Write { to } => return Some(self.world.to(player, &self.players[to], "word")),
-            Step::WriteToGroup { group: number } => {
-                return Some(self.world.post(player, group(number)?, "word"));
-            }
-            Step::Create { with } => create("Tea", &[&self.players[with]]),
-            Step::Add { who, group: number } => add(group(number)?, &[&self.players[who]]),
-            Step::Remove { who, group: number } => remove(group(number)?, &self.players[who]),
-            Step::Leave { group: number } => Command::LeaveGroup {
-                conversation: group(number)?,
-            },
-            Step::Set => Command::ChangeAccount {
-                setting: Setting::Hide {
-                    conversation: ConversationId::new([7; 16]),
-                    seq: seq(1),
-                },
-            },
-            Step::Change {
-                group: number,
-                seq,
-                deed,
-            } => match number {
-                0..3 => deed.command(group(number)?, seq),
-                _ => deed.command(self.direct(by, number % 4), seq),
-            },
-            Step::Befriend { whom, action } => Command::ChangeFriendship {
-                name: self.players[whom].name(),
-                action,
-            },
-            Step::Block { whom, blocked } => Command::ChangeAccount {
-                setting: Setting::Block {
-                    user: self.players[whom].id(),
-                    blocked,
-                },
-            },
-            Step::SetRole {
-                who,
-                group: number,
-                role,
-            } => Command::SetRole {
-                conversation: group(number)?,
-                name: self.players[who].name(),
-                role,
-            },
-        };
-        let request = self.world.request(player, command);
-        if let Step::Create { .. } = step {
-            self.groups.push(ConversationId::new(request.id.bytes()));
-        }
-        Some(request)
-    }
-
-    fn is_allowed(&self, request: &Append) -> bool {
-        let actor = request.actor.user;
-        let id_of = |name| {
-            let mut players = self.players.iter();
-            players.find(|player| &player.name() == name).unwrap().id()
-        };
-        let is_member = |group, user| {
-            let members = self.members.get(group);
-            members.is_some_and(|members| members.contains(&user))
-        };
-        match &request.command {
-            Command::SendMessage { to, .. } => match to {
-                magpie_protocol::wire::Target::User(_) => true,
-                magpie_protocol::wire::Target::Conversation(group) => is_member(group, actor),
-            },
-            Command::EditMessage {
-                conversation, seq, ..
-            } => {
-                is_member(conversation, actor) && self.may(request, *conversation, *seq, Deed::Edit)
-            }
-            Command::DeleteMessage { conversation, seq } => {
-                is_member(conversation, actor)
-                    && self.may(request, *conversation, *seq, Deed::Delete)
-            }
-            Command::React {
-                conversation,
-                seq,
-                removed,
-                ..
-            } => {
-                let deed = if *removed { Deed::Unreact } else { Deed::React };
-                is_member(conversation, actor) && self.may(request, *conversation, *seq, deed)
-            }
-            Command::ChangeAccount { setting } => {
-                !matches!(setting, Setting::Block { user, .. } if *user == actor)
-            }
-            Command::ChangeFriendship { name, action } => {
-                self.may_befriend(actor, id_of(name), *action)
-            }
-            Command::CreateGroup { .. } => true,
-            Command::AddMembers {
-                conversation,
-                names,
-            } => is_member(conversation, actor) && !is_member(conversation, id_of(&names[0])),
-            Command::RemoveMember { conversation, name } => {
-                let of = |user| self.role(*conversation, user);
-                match (of(actor), of(id_of(name))) {
-                    (Some(own), Some(other)) => own > Role::Member && own > other,
-                    (_, None) | (None, _) => false,
-                }
-            }
-            Command::UpdateGroup { .. }
-            | Command::Pin { .. }
-            | Command::Ban { .. }
-            | Command::Invite { .. } => false,
-            Command::SetRole {
-                conversation,
-                name,
-                role,
-            } => {
-                let who = id_of(name);
-                let from = self.role(*conversation, who);
-                self.role(*conversation, actor) == Some(Role::Owner)
-                    && who != actor
-                    && from.is_some_and(|from| from != *role)
-            }
-            Command::LeaveGroup { conversation } => is_member(conversation, actor),
-        }
-    }
-
-    fn take(&mut self, event: LogEvent) {
+    fn take(&mut self, request: &Append, event: LogEvent) {
         self.follow(&event);
         self.follow_roles(&event);
-        self.follow_blocks(&event);
+        self.follow_settings(&event);
+        self.follow_secrets(request, &event);
         assert_eq!(event.hidden, self.hidden(&event));
-        let members = self.members.entry(event.conversation).or_default();
+        let conversation = event.conversation;
+        assert_eq!(event.seq.get(), self.head(conversation) + 1);
+        let members = self.members.entry(conversation).or_default();
         if let Some(MembershipChange::Joined(joined)) = &event.change {
             members.extend(joined);
         }
-        let readers = members.clone();
+        let sent = members.clone();
         if let Some(MembershipChange::Left(left)) = &event.change {
             members.remove(left);
         }
-        let before = self.log.iter().rev();
-        let mut before = before.filter(|(earlier, _)| earlier.conversation == event.conversation);
-        let last = before.next().map_or(0, |(earlier, _)| earlier.seq.get());
-        assert_eq!(event.seq.get(), last + 1);
-        self.log.push((event, readers));
+        let from_beginning = self
+            .said(conversation, event.seq.get())
+            .history_for_newcomers;
+        let earlier = self.log.iter_mut();
+        let earlier = earlier.filter(|it| it.event.conversation == conversation);
+        if let Some(MembershipChange::Joined(joined)) = &event.change
+            && from_beginning
+        {
+            earlier.for_each(|it| it.readers.extend(joined));
+        }
+        self.log.push(Entry {
+            readers: sent.clone(),
+            sent,
+            mentioned: self.mentioned(&event),
+            event,
+        });
     }
 
-    fn readable(&self, by: &Player) -> impl Iterator<Item = &LogEvent> {
-        let by = by.id();
-        let readable = self
-            .log
-            .iter()
-            .filter(move |(_, readers)| readers.contains(&by));
-        readable.map(|(event, _)| event)
+    /// Whom a new event mentions.
+    fn mentioned(&self, event: &LogEvent) -> BTreeSet<UserId> {
+        let sender = blocks::sender(event);
+        let mut mentioned = BTreeSet::new();
+        if event.hidden.is_none()
+            && let Kind::Message(message) = kind(event)
+        {
+            let named = message.mentions.iter();
+            mentioned.extend(named.map(|it| UserId::try_from(it.user_id.as_ref()).unwrap()));
+            if message.mentions_everybody {
+                mentioned.extend(self.players.iter().map(Player::id));
+            }
+            mentioned.remove(&sender);
+        }
+        mentioned
+    }
+
+    /// The events of a conversation.
+    fn of(&self, conversation: ConversationId) -> impl Iterator<Item = &LogEvent> {
+        let events = self.log.iter().map(|it| &it.event);
+        events.filter(move |event| event.conversation == conversation)
+    }
+
+    /// The newest event's place in a conversation.
+    fn head(&self, conversation: ConversationId) -> u64 {
+        let last = self.of(conversation).last();
+        last.map_or(0, |event| event.seq.get())
+    }
+
+    /// What is sent to a user's devices.
+    fn sent(&self, to: &Player) -> impl Iterator<Item = &LogEvent> {
+        let to = to.id();
+        let sent = self.log.iter().filter(move |it| it.sent.contains(&to));
+        sent.map(|it| &it.event)
+    }
+
+    /// What a user may read of a conversation.
+    fn readable(&self, by: UserId, of: ConversationId) -> impl Iterator<Item = &LogEvent> {
+        let readable = self.log.iter().filter(move |it| it.readers.contains(&by));
+        let readable = readable.map(|it| &it.event);
+        readable.filter(move |event| event.conversation == of)
+    }
+
+    /// The player with whom a user has this direct conversation; it may be with themself.
+    fn peer(&self, user: UserId, conversation: ConversationId) -> Option<UserId> {
+        let mut players = self.players.iter().map(Player::id);
+        players.find(|it| crate::store::direct_conversation(user, *it) == conversation)
+    }
+
+    fn is_member(&self, conversation: ConversationId, user: UserId) -> bool {
+        let members = self.members.get(&conversation);
+        members.is_some_and(|members| members.contains(&user))
     }
 }

@@ -66,7 +66,7 @@ impl Interval {
 /// Members when a membership ended, or now if it has not.
 ///
 /// Who was removed does not learn who came later.
-const FIND_MEMBERS: &str = concat!(
+pub(super) const FIND_MEMBERS: &str = concat!(
     "SELECT u.user_id, u.name, m.from_seq, CASE WHEN m.user <> ?3 AND",
     is_request!("m.user", "m.conversation"),
     "THEN 0 ELSE coalesce(d.position, 0) END,",

@@ -23,7 +23,7 @@ const PULL_FORWARD: &str = "UPDATE wakes SET due_at_ms = ?1 WHERE due_at_ms > ?2
 
 /// Wakes that are due, whether they have nowhere to go, whether they are answered, and
 /// whether what they are for is muted by now, or its sender blocked, or a request.
-const FIND_DUE: &str = concat!(
+pub(super) const FIND_DUE: &str = concat!(
     "SELECT w.device, d.device_id, d.user, w.tries, w.position, c.cursor,
            d.is_revoked OR p.device IS NULL,
            EXISTS (SELECT 1 FROM events e WHERE e.position = w.position AND (",
@@ -61,7 +61,7 @@ pub(super) const FIND_NEXT: &str = concat!(
     " ORDER BY e.position LIMIT 1"
 );
 
-const FIND_OPEN: &str = concat!(
+pub(super) const FIND_OPEN: &str = concat!(
     "SELECT m.conversation, m.from_seq, m.to_seq, m.to_position FROM members m
       WHERE m.user = ?1 AND m.to_position = ?2 AND NOT ",
     is_muted!("m.user", "m.conversation", "?3"),

@@ -59,7 +59,7 @@ const COUNT_INTERVALS: &str = "
     SELECT count(*) FROM (
         SELECT 1 FROM members WHERE user = ?1 AND to_position > ?2 LIMIT ?3)";
 
-const FIND_EVENT: &str = concat!(
+pub(super) const FIND_EVENT: &str = concat!(
     "SELECT ",
     event_columns!(),
     " FROM events e",

@@ -72,7 +72,7 @@ macro_rules! columns {
     };
 }
 
-const FIND_PROFILE: &str = concat!(
+pub(super) const FIND_PROFILE: &str = concat!(
     "SELECT",
     columns!(),
     "FROM users u LEFT JOIN profiles p ON p.user = u.key
@@ -82,7 +82,7 @@ const FIND_PROFILE: &str = concat!(
     ")"
 );
 
-const FIND_BY_NAME: &str = concat!(
+pub(super) const FIND_BY_NAME: &str = concat!(
     "SELECT",
     columns!(),
     "FROM users u LEFT JOIN profiles p ON p.user = u.key AND ",
@@ -90,14 +90,14 @@ const FIND_BY_NAME: &str = concat!(
     " WHERE u.name = ?2 AND u.state <> 2"
 );
 
-const FIND_BY_LINK: &str = concat!(
+pub(super) const FIND_BY_LINK: &str = concat!(
     "SELECT",
     columns!(),
     "FROM users u JOIN links l ON l.user = u.key LEFT JOIN profiles p ON p.user = u.key
       WHERE u.name = ?1 AND l.hash = ?2 AND u.state = 0"
 );
 
-const FIND_BY_PREFIX: &str = concat!(
+pub(super) const FIND_BY_PREFIX: &str = concat!(
     "SELECT",
     columns!(),
     "FROM discoverable d JOIN users u ON u.key = d.user LEFT JOIN profiles p ON p.user = u.key

@@ -29,7 +29,7 @@ const HAS_MOVED: &str = "
     SELECT EXISTS (SELECT 1 FROM marks WHERE read_position > ?1 AND read_position <= ?2)";
 
 /// Whoever is to be told already is told this too.
-const OWE: &str = concat!(
+pub(super) const OWE: &str = concat!(
     "UPDATE notified
         SET due_at_ms = coalesce(due_at_ms, max(?3, coalesce(told_at_ms + ?4, ?3))), tries = 0
       WHERE device IN (
@@ -49,7 +49,7 @@ const IS_DUE: &str = "SELECT EXISTS (SELECT 1 FROM notified WHERE due_at_ms <= ?
 
 /// Devices that are due, whether there is still something to tell them, and whether
 /// it is not the moment.
-const FIND_DUE: &str = concat!(
+pub(super) const FIND_DUE: &str = concat!(
     "SELECT n.device, d.device_id, n.tries,
             NOT d.is_revoked AND p.platform <> 3 AND EXISTS (
                 SELECT 1 FROM marks m

@@ -1,5 +1,7 @@
 //! The conformance suite, and what only this engine promises.
 
+mod plans;
+
 use std::{fs, os::unix::fs::PermissionsExt, path::Path, sync::Arc};
 
 use magpie_protocol::seq::Position;
@@ -7,8 +9,7 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 
 use super::{
-    Embedded, OpenError, blocks, changes, checkpoint, counts, due, friends, history, log,
-    migrations, migrations::Migration, open, open::DATABASE_FILE, pages, presence, privacy,
+    Embedded, OpenError, checkpoint, migrations, migrations::Migration, open, open::DATABASE_FILE,
 };
 use crate::{
     clock::Blocking,
@@ -265,80 +266,4 @@ async fn the_write_ahead_log_is_emptied_behind_the_writer() {
         size()
     );
     checkpoint::start(shared, Blocking::Inline).await;
-}
-
-/// D9. Under the log's lock nobody reads what others took back, or all that stands.
-#[test]
-fn how_a_reaction_stands_is_found_by_an_index() {
-    let dir = closed();
-    let database = Connection::open(dir.path().join(DATABASE_FILE)).unwrap();
-    let sql = format!("EXPLAIN QUERY PLAN {}", changes::FIND_REACTED);
-    let mut plan = database.prepare(&sql).unwrap();
-    let lines = plan.query_map([1; 4], |row| row.get::<_, String>(3));
-    let lines: Vec<_> = lines.unwrap().map(Result::unwrap).collect();
-    let reads = |line: &&String| line.contains(" r ");
-    let mut found = Vec::new();
-    for line in lines.iter().filter(reads) {
-        let rest = line.strip_prefix("SEARCH r USING ").unwrap();
-        found.push(rest.trim_start_matches("COVERING "));
-    }
-    found.sort_unstable();
-    let standing = "INDEX reactions_standing (conversation=? AND seq=?";
-    let own = format!("{standing} AND emoji=? AND user=?)");
-    let expected = [
-        own.clone(),
-        own,
-        format!("{standing} AND emoji=?)"),
-        format!("{standing} AND emoji>?)"),
-        format!("{standing})"),
-        "PRIMARY KEY (conversation=? AND seq=? AND user=?)".to_owned(),
-    ];
-    assert_eq!(found, expected, "{lines:#?}");
-}
-
-/// No question that is asked all the time may go through all events.
-#[test]
-fn no_query_scans_the_log() {
-    let dir = closed();
-    let database = Connection::open(dir.path().join(DATABASE_FILE)).unwrap();
-    for sql in [
-        log::FIND_KNOWN,
-        pages::FIND_STRETCH,
-        pages::FIND_USER_EVENTS,
-        counts::FIND_MESSAGES,
-        counts::FIND_OWN,
-        counts::FIND_MENTIONS,
-        blocks::IS_BLOCKED_BY_ANYBODY,
-        blocks::IS_BLOCKED_IN,
-        presence::FIND,
-        presence::HAS_OTHERS,
-        friends::FIND_SIDES,
-        friends::FIND_BOND,
-        friends::ARE_FRIENDS,
-        friends::FIND_FRIENDS,
-        privacy::IS_CLOSED,
-        due::FIND_NEXT,
-        due::FIND_NEXT_IN,
-        history::FIND_EVENTS_DOWN,
-        history::FIND_EVENTS_UP,
-    ] {
-        let mut plan = database
-            .prepare(&format!("EXPLAIN QUERY PLAN {sql}"))
-            .unwrap();
-        let count = plan.parameter_count();
-        let lines = plan.query_map(rusqlite::params_from_iter(vec![1; count]), |row| {
-            row.get::<_, String>(3)
-        });
-        for line in lines.unwrap().map(Result::unwrap) {
-            // What a question inside another one reads is on lines of its own.
-            let is_inner = [
-                "CORRELATED SCALAR SUBQUERY",
-                "SCALAR SUBQUERY",
-                "SCAN CONSTANT ROW",
-            ]
-            .iter()
-            .any(|it| line.starts_with(it));
-            assert!(is_inner || line.starts_with("SEARCH"), "{line}\n{sql}");
-        }
-    }
 }

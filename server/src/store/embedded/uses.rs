@@ -39,7 +39,7 @@ macro_rules! may_have {
 }
 pub(super) use may_have;
 
-const FIND_ATTACHED: &str = concat!(
+pub(super) const FIND_ATTACHED: &str = concat!(
     "SELECT m.key, b.size, b.sha256 FROM media m JOIN blobs b ON b.key = m.blob
       WHERE m.media_id = ?2 AND ",
     may_have!()

@@ -55,7 +55,7 @@ const FIND_WAKE_CURSOR: &str = "SELECT position FROM wake_cursor WHERE one = 1";
 const ADVANCE_WAKE_CURSOR: &str = "
     UPDATE wake_cursor SET position = ?1 WHERE one = 1 AND position < ?1";
 
-const FIND_WORTHY: &str = concat!(
+pub(super) const FIND_WORTHY: &str = concat!(
     "SELECT e.position, c.conversation_id, e.seq, u.user_id, e.committed_at_ms, e.kind = 1
        FROM events e
        JOIN conversations c ON c.key = e.conversation
@@ -72,7 +72,7 @@ const FIND_END: &str = "
 
 /// Members' devices that get pushes and have not confirmed a place, but for
 /// those with an unanswered wake that were not there lately.
-const FIND_CANDIDATES: &str = concat!(
+pub(super) const FIND_CANDIDATES: &str = concat!(
     "SELECT d.key, d.device_id, u.user_id, c.cursor, m.from_seq, c.attachment,
            coalesce(r.read_seq, 0),
            EXISTS (SELECT 1 FROM devices o JOIN cursors oc ON oc.device = o.key

@@ -44,7 +44,7 @@ use crate::store::{
 /// them. The subqueries with `LIMIT 1` are index probes, one a row, whatever the
 /// planner knows about the tables; `+ 0` keeps it from the index by user, who may
 /// have many devices. No table is joined that the planner could join otherwise.
-const WRITE_MESSAGES: &str = concat!(
+pub(super) const WRITE_MESSAGES: &str = concat!(
     "WITH streams AS MATERIALIZED (
         SELECT l.*,
                (SELECT true FROM devices d

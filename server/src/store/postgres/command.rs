@@ -28,7 +28,7 @@ use crate::store::{
 /// the device may act, the conversation, the actor's role if they are a member, the newest
 /// event's seq, whether the actor is deleted, and whether they are blocked by the user with the
 /// key $5, or by the other member of a direct conversation.
-const JUDGE: &str = concat!(
+pub(super) const JUDGE: &str = concat!(
     "SELECT k.seq, k.committed_at_ms, k.digest,
            EXISTS (SELECT FROM devices d
                     WHERE d.device_id = $3 AND d.user_key = $1 AND NOT d.is_revoked),

@@ -103,7 +103,7 @@ const DESCRIBE: &str = "
 /// come.
 ///
 /// Who was removed does not learn who came later.
-const FIND_MEMBERS: &str = concat!(
+pub(super) const FIND_MEMBERS: &str = concat!(
     "SELECT m.number, m.user_id, m.name, m.from_seq, m.read_seq,
            CASE WHEN m.delivered >= m.head_position THEN m.head
                 ELSE seq_at(m.conversation, m.head, m.delivered) END, m.role,

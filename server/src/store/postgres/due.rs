@@ -66,7 +66,7 @@ macro_rules! next_event {
 /// Under the locks of their cursors, as where wakes are written down first; whoever
 /// is confirming just now is looked at the next time. What is sent is shown, also as
 /// there.
-const TAKE_DUE: &str = concat!(
+pub(super) const TAKE_DUE: &str = concat!(
     "WITH due AS MATERIALIZED (
         SELECT device_key, position FROM wakes WHERE due_at_ms <= $1
          ORDER BY due_at_ms LIMIT $2 FOR UPDATE SKIP LOCKED

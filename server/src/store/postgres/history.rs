@@ -17,7 +17,7 @@ use crate::store::{
     read::{HISTORY_SIZE_MAX, Messages, Room, apart},
 };
 
-const FIND_EVENTS_DOWN: &str = concat!(
+pub(super) const FIND_EVENTS_DOWN: &str = concat!(
     "SELECT ",
     event_columns!(),
     " FROM",
@@ -31,7 +31,7 @@ const FIND_EVENTS_DOWN: &str = concat!(
     "ORDER BY e.seq DESC"
 );
 
-const FIND_EVENTS_UP: &str = concat!(
+pub(super) const FIND_EVENTS_UP: &str = concat!(
     "SELECT ",
     event_columns!(),
     " FROM",

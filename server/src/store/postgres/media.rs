@@ -89,7 +89,7 @@ const FIND_STORED: &str = "
       FROM media m JOIN blobs b ON b.key = m.blob_key WHERE m.media_id = $1";
 
 /// Those that are for this user.
-const FIND_FOR_USER: &str = concat!(
+pub(super) const FIND_FOR_USER: &str = concat!(
     "SELECT m.media_id, b.name, b.size, b.sha256, b.content_type
        FROM media m JOIN blobs b ON b.key = m.blob_key
       WHERE m.media_id = ANY ($2::uuid[]) AND ",

@@ -29,7 +29,7 @@ const FIND_PLACE: &str = "
                     WHERE m.user_key = u.key AND m.conversation_key = $2 AND m.to_position > $3)";
 
 /// Members in the order of their keys, which no client sees.
-const FIND_PAGE: &str = concat!(
+pub(super) const FIND_PAGE: &str = concat!(
     "SELECT m.user_key, u.user_id, u.name, 0::bigint,",
     read_seq_told!("$4", "$1"),
     ", 0::bigint, m.role, b.delivered_seq, b.read_seq

@@ -30,7 +30,7 @@ use crate::store::{
 /// Memberships that are described with one statement.
 const DESCRIBED_COUNT: usize = 16;
 
-const FIND_STRETCH: &str = concat!(
+pub(super) const FIND_STRETCH: &str = concat!(
     "SELECT ",
     event_columns!(),
     " FROM",
@@ -53,7 +53,7 @@ macro_rules! user_columns {
 /// The events of a user's memberships in a window of the log. The order of the
 /// join is fixed: the log first, by position, so that a full page ends it; then
 /// one look-up of the membership.
-const FIND_USER_EVENTS: &str = concat!(
+pub(super) const FIND_USER_EVENTS: &str = concat!(
     "SELECT ",
     event_columns!(),
     user_columns!(),
@@ -76,7 +76,7 @@ const FIND_USER_EVENTS: &str = concat!(
 
 /// The same, by asking each of the user's conversations of the shard what it
 /// holds beyond a place: one look-up for each, and bisection where something is.
-const FIND_USER_EVENTS_FAR: &str = concat!(
+pub(super) const FIND_USER_EVENTS_FAR: &str = concat!(
     "SELECT ",
     event_columns!(),
     user_columns!(),

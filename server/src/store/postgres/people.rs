@@ -92,7 +92,7 @@ pub(super) const FIND_BY_NAME: &str = concat!(
     " WHERE u.name = $2 AND u.state <> 2"
 );
 
-const FIND_BY_LINK: &str = concat!(
+pub(super) const FIND_BY_LINK: &str = concat!(
     "SELECT",
     columns!(),
     "FROM users u JOIN links l ON l.user_key = u.key

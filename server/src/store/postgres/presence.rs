@@ -41,7 +41,7 @@ macro_rules! are_acquainted {
 
 /// What the one may know of the other. Where a device's node (not this one, `$4`) ended
 /// unannounced, it was there until then.
-const FIND: &str = concat!(
+pub(super) const FIND: &str = concat!(
     "SELECT a.place, p.is_attached, p.last_at_ms
       FROM unnest($1::uuid[], $2::uuid[], $3::uuid[])
            WITH ORDINALITY AS a (watcher, watched, direct, place)

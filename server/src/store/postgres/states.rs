@@ -24,7 +24,7 @@ macro_rules! readable {
 }
 
 /// The newest edit of each.
-const FIND_EDITS: &str = concat!(
+pub(super) const FIND_EDITS: &str = concat!(
     "SELECT t.seq, e.seq, e.committed_at_ms, e.body
        FROM (SELECT x.seq, max(x.edit_seq) AS edit_seq FROM edits x
               WHERE x.conversation_key = $1 AND x.seq BETWEEN $2 AND $3 AND x.edit_seq <= $5
@@ -39,7 +39,7 @@ const FIND_EDITS: &str = concat!(
 );
 
 /// How many react how, in the order in which that began.
-const FIND_REACTIONS: &str = concat!(
+pub(super) const FIND_REACTIONS: &str = concat!(
     "SELECT r.seq, r.emoji, count(DISTINCT r.user_key), bool_or(r.user_key = $4)
        FROM reactions r
       WHERE r.conversation_key = $1 AND r.seq BETWEEN $2 AND $3 AND r.added_seq <= $5

@@ -33,7 +33,7 @@ const _: () = assert!(READ_EVENTS_MAX == 256);
 
 /// Whoever is to be told already is told this too. Only for those who show something
 /// it is looked at what was read. Locks in ascending order, as hellos do.
-const OWE: &str = concat!(
+pub(super) const OWE: &str = concat!(
     "WITH moved AS MATERIALIZED (
         SELECT DISTINCT m.device_key
           FROM (SELECT m.*, n.device_key, n.behind
@@ -56,7 +56,7 @@ const OWE: &str = concat!(
 );
 
 /// Takes what is due; others take others.
-const TAKE_DUE: &str = concat!(
+pub(super) const TAKE_DUE: &str = concat!(
     "WITH due AS MATERIALIZED (
         SELECT device_key, behind, tries FROM notified WHERE due_at_ms <= $1
          ORDER BY due_at_ms LIMIT $2 FOR UPDATE SKIP LOCKED

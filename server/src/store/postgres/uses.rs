@@ -42,7 +42,7 @@ macro_rules! may_have {
 pub(super) use may_have;
 
 /// Nobody removes what is found.
-const FIND_ATTACHED: &str = concat!(
+pub(super) const FIND_ATTACHED: &str = concat!(
     "SELECT m.key, m.media_id, b.size, b.sha256
        FROM media m JOIN blobs b ON b.key = m.blob_key
       WHERE m.media_id = ANY ($2::uuid[]) AND ",
@@ -80,12 +80,12 @@ macro_rules! used {
     };
 }
 
-const EXPIRE: &str = concat!(
+pub(super) const EXPIRE: &str = concat!(
     "UPDATE media m SET expires_at_ms = $2 WHERE m.key = ANY ($1::bigint[]) AND NOT ",
     used!()
 );
 
-const KEEP_USED: &str = concat!(
+pub(super) const KEEP_USED: &str = concat!(
     "UPDATE media m SET expires_at_ms = NULL WHERE m.key = $1 AND ",
     used!()
 );

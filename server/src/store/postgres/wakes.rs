@@ -90,7 +90,7 @@ const FIND_END: &str = "
         SELECT position FROM events WHERE position > $1 AND position <= $2
          ORDER BY position LIMIT $3) e";
 
-const FIND_WORTHY: &str = concat!(
+pub(super) const FIND_WORTHY: &str = concat!(
     "SELECT e.position, c.conversation_id, e.seq, u.user_id, e.committed_at_ms, e.kind = 1
        FROM events e
        JOIN conversations c ON c.key = e.conversation_key
@@ -102,7 +102,7 @@ const FIND_WORTHY: &str = concat!(
 
 /// Members' devices that get pushes and have not confirmed a place, but for
 /// those with an unanswered wake that were not there lately.
-const FIND_CANDIDATES: &str = concat!(
+pub(super) const FIND_CANDIDATES: &str = concat!(
     "SELECT d.key, d.device_id, u.user_id, c.cursor[($2::bigint >> 56)::integer + 1], m.from_seq,
            c.attachment,
            coalesce(r.read_seq, 0),
@@ -139,7 +139,7 @@ macro_rules! wake_columns {
 pub(super) use wake_columns;
 
 /// From then on a device shows what it stores, until somebody looks at it.
-const RECORD: &str = concat!(
+pub(super) const RECORD: &str = concat!(
     "WITH owed AS MATERIALIZED (
         SELECT d.key, d.device_id, v.position, v.wake_id, c.cursor
           FROM unnest($1::uuid[], $2::bigint[], $3::bigint[]) AS v (device_id, position, wake_id)

@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// What a request can name that belongs to somebody.
-enum Names {
+pub(super) enum Names {
     /// It makes, ends or measures the connection itself.
     Connection,
     /// It is about the device that asks, and can name no other.
@@ -39,7 +39,7 @@ enum Names {
     Device(fn(Bytes) -> client_frame::Body),
 }
 
-const ROWS: [&str; 45] = [
+pub(super) const ROWS: [&str; 45] = [
     "hello",
     "register",
     "sign_in",
@@ -88,7 +88,7 @@ const ROWS: [&str; 45] = [
 ];
 
 /// A kind of request by its name in the schema.
-fn kind(name: &str) -> client_frame::Body {
+pub(super) fn kind(name: &str) -> client_frame::Body {
     use client_frame::Body;
     match name {
         "hello" => Body::Hello(Default::default()),
@@ -141,7 +141,7 @@ fn kind(name: &str) -> client_frame::Body {
 }
 
 /// The row of a kind of request. No wildcard: a new kind must be thought about.
-fn row(name: &str) -> Names {
+pub(super) fn row(name: &str) -> Names {
     use client_frame::Body;
     match kind(name) {
         Body::Hello(_) | Body::Register(_) | Body::SignIn(_) => Names::Connection,
@@ -269,24 +269,30 @@ type Asked = Vec<&'static str>;
 
 /// A group of alice and bob that has gone on, and everybody who has no business in
 /// it.
-struct Room {
-    world: World,
+pub(super) struct Room {
+    pub(super) world: World,
     counted: Arc<Counted>,
-    alice: Device,
+    pub(super) alice: Device,
+    /// A member without another role.
+    pub(super) bob: Device,
     /// Alice's id: she says something of herself.
-    person: Bytes,
-    group: Bytes,
+    pub(super) person: Bytes,
+    pub(super) group: Bytes,
     strangers: Vec<(&'static str, Device)>,
 }
 
-async fn room() -> Room {
-    let limits = Limits {
+/// For who asks for everything at once.
+pub(super) fn unbounded() -> Limits {
+    Limits {
         request_rate_per_device: None,
         lookup_rate_per_user: None,
         report_rate_per_user: None,
         ..Limits::default()
-    };
-    let (world, counted) = counted_with(limits).await;
+    }
+}
+
+pub(super) async fn room() -> Room {
+    let (world, counted) = counted_with(unbounded()).await;
     let alice = world.register("alice").await;
     let mut strangers = Vec::new();
     for (kind, name) in [
@@ -294,10 +300,11 @@ async fn room() -> Room {
         ("was removed", "rem"),
         ("has left", "leo"),
         ("a friend in another conversation", "fay"),
+        ("is banned", "ben"),
     ] {
         strangers.push((kind, world.register(name).await));
     }
-    world.register("bob").await;
+    let bob = world.register("bob").await;
     let (mut a, _) = world.connect(&alice, Bytes::new()).await;
     a.send(text_to("fay", "hello")).await;
     let create = v1::CreateGroup {
@@ -340,12 +347,21 @@ async fn room() -> Room {
         })
         .await;
     }
+    let keep_out = v1::Ban {
+        message_id: fresh_id(),
+        conversation_id: group.clone(),
+        user_name: "ben".to_owned(),
+        banned: true,
+    };
+    let number = a.request(client_frame::Body::Ban(keep_out)).await;
+    a.answer(number).await;
     say_something(&mut a).await;
     Room {
         world,
         counted,
         person: alice.user_id.clone(),
         alice,
+        bob,
         group,
         strangers,
     }
@@ -388,8 +404,8 @@ async fn what_is_not_theirs_is_like_what_is_not_there() {
     let (mut a, pages) = room.world.connect(&room.alice, Bytes::new()).await;
     let events: usize = pages.iter().map(|page| page.events.len()).sum();
     assert_eq!(
-        events, 8,
-        "hello, the group, two who went, three texts, a profile"
+        events, 9,
+        "hello, the group, two who went, three texts, a ban, a profile"
     );
     a.send(text_to("alice", "still signed in")).await;
 }
@@ -412,35 +428,6 @@ async fn former_members_read_up_to_their_end() {
         let seqs: Vec<u64> = history.events.iter().map(|it| it.seq).collect();
         assert_eq!(seqs, (1..=last).collect::<Vec<_>>());
         assert!(history.complete);
-    }
-}
-
-/// A request before the hello, or after the device was signed out, is none.
-#[tokio::test(flavor = "multi_thread")]
-async fn nobody_asks_without_being_signed_in() {
-    let room = room().await;
-    let revoked = room.world.sign_in("alice").await;
-    let (mut a, _) = room.world.connect(&room.alice, Bytes::new()).await;
-    let revoke = v1::RevokeDevice {
-        device_id: revoked.id.clone(),
-    };
-    let number = a.request(client_frame::Body::RevokeDevice(revoke)).await;
-    a.answer(number).await;
-    for name in ROWS {
-        let body = match row(name) {
-            Names::Conversation(make) => make(room.group.clone()),
-            Names::Device(make) => make(room.alice.id.clone()),
-            Names::Person(make) => make(room.person.clone()),
-            Names::Connection | Names::Itself | Names::User => continue,
-        };
-        let mut stranger = room.world.peer().await;
-        stranger.request(body.clone()).await;
-        is_refused(&mut stranger).await;
-        let mut former = room.world.peer().await;
-        former.control(hello(&revoked, Bytes::new())).await;
-        former.request(body).await;
-        let goodbye = former.goodbye().await;
-        assert_eq!(goodbye.action(), Action::SignIn, "{name}");
     }
 }
 

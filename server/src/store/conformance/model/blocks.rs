@@ -1,45 +1,16 @@
-//! Who blocks whom, and what is hidden for it, read from the log.
+//! What is hidden from who blocks its sender, read from the log.
 
-use magpie_protocol::{
-    id::{ConversationId, UserId},
-    setting::Setting,
-    wire::v1::event_content::Kind,
-};
+use magpie_protocol::{friendship::Friendship, id::UserId, wire::v1::event_content::Kind};
 
-use super::{Model, Step, changes::kind};
+use super::{Model, changes::kind};
 use crate::store::{LogEvent, conformance::decoded, direct_conversation};
-
-/// Whether such a step is to be seen by what follows it in other shards.
-pub(super) const fn is_block(step: &Step) -> bool {
-    matches!(step, Step::Block { .. })
-}
 
 pub(super) fn sender(event: &LogEvent) -> UserId {
     let sender = decoded(event).sender.unwrap().user_id;
     UserId::try_from(sender.as_ref()).unwrap()
 }
 
-impl Model {
-    /// The direct conversation of two players.
-    pub(super) fn direct(&self, one: usize, other: usize) -> ConversationId {
-        direct_conversation(self.players[one].id(), self.players[other].id())
-    }
-
-    /// Takes over whom a user blocks.
-    pub(super) fn follow_blocks(&mut self, event: &LogEvent) {
-        let Kind::AccountChanged(changed) = kind(event) else {
-            return;
-        };
-        let setting = changed.change.unwrap().try_into();
-        if let Ok(Setting::Block { user, blocked }) = setting {
-            let pair = (sender(event), user);
-            match blocked {
-                true => self.blocks.insert(pair),
-                false => self.blocks.remove(&pair),
-            };
-        }
-    }
-
+impl Model<'_> {
     /// Who alone is shown a new event, if it is hidden.
     pub(super) fn hidden(&self, event: &LogEvent) -> Option<UserId> {
         let sender = sender(event);
@@ -47,11 +18,8 @@ impl Model {
         let peer = others.find(|other| {
             *other != sender && direct_conversation(sender, *other) == event.conversation
         })?;
-        let is_blocked = self.blocks.contains(&(peer, sender));
-        let earlier = || {
-            let log = self.log.iter().map(|(event, _)| event);
-            log.filter(|it| it.conversation == event.conversation)
-        };
+        let is_blocked = self.settings.blocks.contains_key(&(peer, sender));
+        let earlier = || self.of(event.conversation);
         let of_hidden = |at: u64| {
             let mut earlier = earlier().filter(|it| it.hidden.is_some());
             earlier.any(|it| it.seq.get() == at)
@@ -68,10 +36,19 @@ impl Model {
                 set.last().is_some_and(|event| event.hidden.is_some())
             }
             Kind::Reacted(it) => is_blocked || of_hidden(it.seq),
+            Kind::Pinned(it) if it.pinned => is_blocked || of_hidden(it.seq),
+            Kind::Pinned(it) => {
+                let pinned = self.pinned(sender, event.conversation);
+                pinned.get(&it.seq) == Some(&true)
+            }
             Kind::FriendRequested(_) => is_blocked,
             Kind::FriendshipChanged(it) => {
                 let theirs = self.friendship(peer, sender).0;
-                Self::is_told_to_nobody(it.friends, theirs, is_blocked)
+                if self.deleted.contains(&sender) {
+                    theirs == Friendship::None
+                } else {
+                    Self::is_told_to_nobody(it.friends, theirs, is_blocked)
+                }
             }
             Kind::GroupCreated(_)
             | Kind::MembersAdded(_)
@@ -81,8 +58,6 @@ impl Model {
             | Kind::GroupUpdated(_)
             | Kind::AccountChanged(_)
             | Kind::Hidden(_)
-            // These the model does not do.
-            | Kind::Pinned(_)
             | Kind::MemberBanned(_)
             | Kind::InviteCreated(_)
             | Kind::InviteRevoked(_)

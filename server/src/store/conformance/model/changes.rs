@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use magpie_protocol::{
     id::{ConversationId, UserId},
     message::Emoji,
-    role::Role,
     seq::Seq,
     wire::v1::{self, event_content::Kind},
 };
@@ -24,11 +23,19 @@ pub(in crate::store) enum Deed {
     Delete,
     React,
     Unreact,
+    Pin,
+    Unpin,
 }
 
 impl Deed {
-    pub(in crate::store) const ALL: [Self; 4] =
-        [Self::Edit, Self::Delete, Self::React, Self::Unreact];
+    pub(in crate::store) const ALL: [Self; 6] = [
+        Self::Edit,
+        Self::Delete,
+        Self::React,
+        Self::Unreact,
+        Self::Pin,
+        Self::Unpin,
+    ];
 
     pub(super) fn command(self, conversation: ConversationId, at: u64) -> Command {
         let emoji = Emoji::try_from("👍".to_owned()).unwrap();
@@ -46,6 +53,11 @@ impl Deed {
                 seq,
                 emoji,
                 removed: matches!(self, Self::Unreact),
+            },
+            Self::Pin | Self::Unpin => Command::Pin {
+                conversation,
+                seq,
+                pinned: matches!(self, Self::Pin),
             },
         }
     }
@@ -98,12 +110,7 @@ fn reacting<'a>(events: impl Iterator<Item = &'a LogEvent>, to: u64) -> BTreeSet
     reacting
 }
 
-impl Model {
-    fn of(&self, conversation: ConversationId) -> impl Iterator<Item = &LogEvent> {
-        let events = self.log.iter().map(|(event, _)| event);
-        events.filter(move |event| event.conversation == conversation)
-    }
-
+impl Model<'_> {
     /// Whether the request's actor may.
     pub(super) fn may(
         &self,
@@ -123,24 +130,25 @@ impl Model {
         at: u64,
         deed: Deed,
     ) -> bool {
-        let mut log = self.log.iter();
-        let found = log.find(|(it, _)| it.conversation == conversation && it.seq == seq(at));
-        let found = found.filter(|(it, _)| it.hidden.is_none_or(|of| of == actor));
-        let Some((event, _)) = found.filter(|(_, readers)| readers.contains(&actor)) else {
+        let mut readable = self.readable(actor, conversation);
+        let found = readable.find(|it| it.seq == seq(at));
+        let Some(event) = found.filter(|it| it.hidden.is_none_or(|of| of == actor)) else {
             return false;
         };
+        let is_pinned = self.pinned(actor, conversation).contains_key(&at);
+        let may_pin = !self.is_group(conversation) || self.is_admin(conversation, actor);
         let is_there = matches!(kind(event), Kind::Message(it) if !it.text.is_empty());
         let is_own = decoded(event).sender.unwrap().user_id == actor.to_wire();
         let reacts = reacting(self.of(conversation), at).contains(&actor);
         is_there
+            && self.is_member(conversation, actor)
             && match deed {
                 Deed::Edit => is_own,
-                Deed::Delete => {
-                    let role = self.role(conversation, actor);
-                    is_own || role.is_some_and(|role| role > Role::Member)
-                }
+                Deed::Delete => is_own || self.is_admin(conversation, actor),
                 Deed::React => !reacts,
                 Deed::Unreact => reacts,
+                Deed::Pin => may_pin && !is_pinned,
+                Deed::Unpin => may_pin && is_pinned,
             }
     }
 
@@ -149,7 +157,7 @@ impl Model {
         let Kind::MessageDeleted(v1::MessageDeleted { seq: deleted }) = kind(event) else {
             return;
         };
-        for (earlier, _) in &mut self.log {
+        for earlier in self.log.iter_mut().map(|it| &mut it.event) {
             let blank = if earlier.seq == seq(deleted) {
                 Kind::Message(v1::Message::default())
             } else if matches!(kind(earlier), Kind::MessageEdited(it) if it.seq == deleted) {
@@ -179,8 +187,7 @@ impl Model {
         conversation: ConversationId,
     ) -> BTreeMap<u64, v1::MessageState> {
         let readable = || {
-            let readable = self.readable(of);
-            let readable = readable.filter(|event| event.conversation == conversation);
+            let readable = self.readable(of.id(), conversation);
             readable.filter(|event| event.hidden.is_none_or(|sender| sender == of.id()))
         };
         let mut states: BTreeMap<u64, v1::MessageState> = BTreeMap::new();

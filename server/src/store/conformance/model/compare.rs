@@ -5,47 +5,59 @@ use std::{cmp::Reverse, collections::BTreeMap};
 use magpie_protocol::{
     id::ConversationId,
     seq::Position,
-    wire::{FetchHistory, HistoryFrom, v1},
+    wire::{FetchHistory, HistoryFrom},
 };
 
-use super::Model;
+use super::{History, Model};
 use crate::store::{
-    LogEvent, MembershipChange, Positions, ReadLimit, Recency, Shard, SnapshotPlace,
+    LogEvent, MembershipChange, Positions, ReadLimit, Recency, SnapshotPlace,
     conformance::{ALL, Player, decoded, pages::conversation_id, seq, seqs},
 };
 
-/// So many positions into each shard, but not beyond `end`.
-fn behind(end: &Positions, count: u64) -> Positions {
-    let each = end.each().map(|end| {
-        let origin = Shard::of(end).origin().get();
-        Position::new(origin + count).min(end)
-    });
+/// So many positions behind others in each shard, but not beyond `end`.
+fn behind(base: &Positions, end: &Positions, count: u64) -> Positions {
+    let each = base.each().zip(end.each());
+    let each = each.map(|(base, end)| Position::new(base.get() + count).min(end));
     Positions::from_each(&each.collect::<Vec<_>>()).unwrap()
 }
 
-fn is_message(event: &v1::Event) -> bool {
-    let content = event.content.as_ref();
-    matches!(
-        content.and_then(|it| it.kind.as_ref()),
-        Some(v1::event_content::Kind::Message(_))
-    )
-}
+impl Model<'_> {
+    /// All that a player is told, in every way.
+    pub(super) async fn compare_all(&self, player: &Player, history: &History) {
+        let History {
+            count, since, at, ..
+        } = *history;
+        self.compare_pages(player, count, since).await;
+        self.compare_snapshots(player, count, since, at).await;
+        self.compare_history(player, count).await;
+        self.compare_described(player).await;
+        self.compare_readers(player).await;
+        self.compare_bans(player, count).await;
+        self.compare_invites(player).await;
+        self.compare_friends(player).await;
+        self.compare_presences(player).await;
+    }
 
-impl Model {
+    /// So many positions into the log; of none, its very beginning.
+    fn since(&self, end: &Positions, count: u64) -> Positions {
+        match count {
+            0 => Positions::origin(end.count()),
+            count => behind(&self.base, end, count),
+        }
+    }
+
     pub(super) async fn compare_pages(&self, player: &Player, count: usize, since: u64) {
         let heads = self.world.heads().await;
-        let since = behind(&heads, since);
+        let since = self.since(&heads, since);
         // In the order of shards, and in each in that of the log.
-        let expected = self
-            .readable(player)
-            .filter(|it| !since.covers(it.position));
+        let expected = self.sent(player).filter(|it| !since.covers(it.position));
         let mut expected: Vec<_> = expected.collect();
         expected.sort_by_key(|it| it.position);
-        for limit in [
-            ALL,
-            ReadLimit { count, ..ALL },
-            ReadLimit { size: 1, ..ALL },
-        ] {
+        let small = match count {
+            1 => ReadLimit { size: 1, ..ALL },
+            count => ReadLimit { count, ..ALL },
+        };
+        for limit in [ALL, small] {
             let mut after = since;
             let mut read: Vec<LogEvent> = Vec::new();
             loop {
@@ -76,8 +88,8 @@ impl Model {
         since: u64,
         at: u64,
     ) {
-        let at = behind(&self.world.heads().await, at);
-        let since = behind(&at, since);
+        let at = behind(&self.base, &self.world.heads().await, at);
+        let since = self.since(&at, since);
         let expected = self.snapshot(player, &since, &at);
         for limit in [ALL, ReadLimit { count, ..ALL }] {
             let below = Recency::LAST;
@@ -111,7 +123,7 @@ impl Model {
         at: &Positions,
     ) -> Vec<(ConversationId, Vec<u64>)> {
         let mut runs: BTreeMap<ConversationId, Vec<&LogEvent>> = BTreeMap::new();
-        for event in self.readable(player).filter(|it| at.covers(it.position)) {
+        for event in self.sent(player).filter(|it| at.covers(it.position)) {
             let run = runs.entry(event.conversation).or_default();
             // A beginning is a new membership, also directly behind an old one.
             let begins = matches!(&event.change, Some(MembershipChange::Joined(joined))
@@ -123,7 +135,11 @@ impl Model {
         }
         let mut runs: Vec<_> = runs.into_iter().collect();
         runs.retain(|(_, run)| run.last().is_some_and(|last| !since.covers(last.position)));
-        runs.sort_by_key(|(_, run)| Reverse(run.last().map(|last| last.position)));
+        let recency = |event: &&LogEvent| Recency {
+            committed_at_ms: decoded(event).committed_at_ms,
+            position: event.position,
+        };
+        runs.sort_by_key(|(_, run)| Reverse(run.last().map(recency)));
         let new = |run: Vec<&LogEvent>| {
             let new = run
                 .into_iter()
@@ -136,32 +152,11 @@ impl Model {
             .collect()
     }
 
-    /// How many messages of others there are up to the last event that they may read.
-    pub(super) async fn compare_counts(&self, player: &Player) {
-        let described = self.world.store.conversations(player.id(), None, ALL);
-        for described in described.await.unwrap().0 {
-            let id = conversation_id(&described);
-            let upto = self.log.iter().map(|(event, _)| event);
-            let upto = upto.filter(|it| it.conversation == id);
-            let of_others = upto
-                .filter(|it| it.seq.get() <= described.head_seq && it.hidden.is_none())
-                .map(decoded)
-                .filter(|it| {
-                    is_message(it) && it.sender.as_ref().unwrap().user_id != player.id().to_wire()
-                });
-            let counts = described.counts.unwrap();
-            assert_eq!(counts.messages, of_others.count() as u64);
-        }
-    }
-
     pub(super) async fn compare_history(&self, player: &Player, count: usize) {
         for conversation in self.members.keys().copied() {
-            let readable = self.readable(player);
-            let readable: Vec<u64> = readable
-                .filter(|event| event.conversation == conversation)
-                .map(|event| event.seq.get())
-                .collect();
-            let limit = u32::try_from(count).unwrap();
+            let readable = self.readable(player.id(), conversation);
+            let readable: Vec<u64> = readable.map(|event| event.seq.get()).collect();
+            let limit = u32::try_from(3 * count).unwrap();
             let read = |from| {
                 let request = FetchHistory {
                     conversation,

@@ -9,20 +9,17 @@ use magpie_protocol::{
 };
 
 use super::Model;
-use crate::store::{
-    LogEvent, MembershipChange,
-    conformance::{Player, decoded},
-};
+use crate::store::{LogEvent, MembershipChange, conformance::decoded};
 
 /// The members of a group in the order in which they came, those who came together
 /// in that in which they were registered.
 pub(super) type Roles = Vec<(UserId, Role)>;
 
-fn id_of(user: Option<&v1::User>) -> Option<UserId> {
+pub(super) fn id_of(user: Option<&v1::User>) -> Option<UserId> {
     user.map(|user| UserId::try_from(user.user_id.as_ref()).unwrap())
 }
 
-impl Model {
+impl Model<'_> {
     /// What somebody is in a conversation, if they are a member.
     pub(super) fn role(&self, conversation: ConversationId, user: UserId) -> Option<Role> {
         let roles = self.roles.get(&conversation)?;
@@ -80,31 +77,6 @@ impl Model {
                     }
                 }
             }
-        }
-    }
-
-    /// Compares what a member is told of all roles.
-    pub(super) async fn compare_roles(&self, player: &Player) {
-        for conversation in &self.groups {
-            let Some(roles) = self.roles.get(conversation) else {
-                continue;
-            };
-            if !roles.iter().any(|(member, _)| *member == player.id()) {
-                continue;
-            }
-            let described = self.world.described(player, *conversation).await;
-            let mut told: Roles = { described.members.iter() }
-                .map(|it| {
-                    let role = Role::from_number(it.role.into()).unwrap();
-                    (id_of(it.user.as_ref()).unwrap(), role)
-                })
-                .collect();
-            let mut roles = roles.clone();
-            told.sort_unstable();
-            roles.sort_unstable();
-            assert_eq!(told, roles);
-            let owners = roles.iter().filter(|(_, role)| *role == Role::Owner);
-            assert_eq!(owners.count(), 1);
         }
     }
 }

@@ -1,5 +1,7 @@
 //! How the database finds what it is asked for.
 
+mod statements;
+
 use std::time::Duration;
 
 use magpie_protocol::{
