@@ -6,6 +6,7 @@
 
 use std::{
     collections::HashMap,
+    ops::Range,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -113,8 +114,22 @@ impl Crowd {
         count: usize,
     ) -> anyhow::Result<Vec<(Device, Connection)>> {
         self.grow_to(dialer, count).await?;
-        let mut connected = Vec::with_capacity(count);
-        let mut waiting = self.devices.iter().take(count).cloned().enumerate();
+        self.connect_those(dialer, 0..count).await
+    }
+
+    /// Of the devices that the server knows, connections of these.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::connect`].
+    pub(crate) async fn connect_those(
+        &self,
+        dialer: &Dialer,
+        which: Range<usize>,
+    ) -> anyhow::Result<Vec<(Device, Connection)>> {
+        let mut connected = Vec::with_capacity(which.len());
+        let those = self.devices.get(which).unwrap_or_default();
+        let mut waiting = those.iter().cloned().enumerate();
         let mut hellos = JoinSet::new();
         loop {
             while hellos.len() < HELLOS_MAX

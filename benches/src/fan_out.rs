@@ -18,6 +18,7 @@ use crate::{
     dialer::Dialer,
     load::{Ended, Phase, close},
     measure::Latencies,
+    precedence::Background,
     process,
     report::Report,
 };
@@ -77,9 +78,18 @@ pub(crate) async fn run(args: &args::FanOut) -> anyhow::Result<Report> {
     let mut crowd = Crowd::load(&args.server, "fan-out", Users::OneDeviceEach)?;
     let dialer = Dialer::new(&args.server)?;
     crowd.grow_to(&dialer, members).await?;
-    let mut connected = crowd.connect(&dialer, online).await?.into_iter();
-    let mut sender = connected.next().context("no members")?;
-    let others: Vec<_> = connected.collect();
+    let sender = crowd.connect_those(&dialer, 0..1).await?.pop();
+    let mut sender = sender.context("no members")?;
+    let background = Background::begin()?;
+    let (mut crowd, others) = {
+        let dialer = dialer.clone();
+        let connect = async move {
+            let others = crowd.connect_those(&dialer, 1..online).await;
+            (crowd, others)
+        };
+        background.run(connect).await?
+    };
+    let others = others?;
     let names: Vec<String> = crowd.names(members).skip(1).collect();
     let few = make_group(&mut sender, names.get(..FEW).unwrap_or(&names)).await?;
     let many = make_group(&mut sender, &names).await?;
@@ -95,7 +105,8 @@ pub(crate) async fn run(args: &args::FanOut) -> anyhow::Result<Report> {
     let (phase, phases) = watch::channel(Phase::Running);
     let mut tasks = JoinSet::new();
     for member in others {
-        tasks.spawn(receive(member, round.clone(), phases.clone()));
+        let member = receive(member, round.clone(), phases.clone());
+        tasks.spawn_on(member, background.handle()?);
     }
     let mut rounds = Rounds {
         args,

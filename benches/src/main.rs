@@ -24,6 +24,7 @@ mod measure;
 #[cfg(test)]
 mod model;
 mod new_device;
+mod precedence;
 mod process;
 mod progress;
 mod report;
@@ -42,6 +43,9 @@ use crate::args::{Args, Command};
 
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
+    if let Command::FanOut(_) | Command::Uploads(_) = args.command {
+        precedence::take();
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()

@@ -145,7 +145,7 @@ async fn arrive(
     account.sign_in_home(&home, &server).await?;
     tally.signed_in.record_since(began);
     let lock = home.try_lock_connection()?.context("the home is in use")?;
-    let mut client = Client::start(home.clone(), lock, server, Options::default());
+    let client = Client::start(home.clone(), lock, server, Options::default());
     let mut shown = false;
     loop {
         let event = timeout(PATIENCE, client.next_event()).await;

@@ -29,6 +29,7 @@ use crate::{
     credentials::{Crowd, Users},
     dialer::Dialer,
     load::close,
+    precedence::Background,
     process,
     report::Report,
 };
@@ -79,6 +80,7 @@ pub(crate) async fn run(args: &args::Uploads) -> anyhow::Result<Report> {
     let before = resident()?;
     beside.measured.is_busy.store(true, Ordering::Relaxed);
     let counts = Arc::new(Counts::default());
+    let background = Background::begin()?;
     let mut tasks = JoinSet::new();
     for (index, token) in tokens.iter().cycle().take(uploads).enumerate() {
         let upload = Upload {
@@ -90,7 +92,7 @@ pub(crate) async fn run(args: &args::Uploads) -> anyhow::Result<Report> {
             first: Duration::from_millis(index as u64 * 1_000 / uploads as u64),
             counts: Arc::clone(&counts),
         };
-        tasks.spawn(upload.run());
+        tasks.spawn_on(upload.run(), background.handle()?);
     }
     let began = Instant::now();
     let mut peak = before;

@@ -415,7 +415,9 @@ pub(crate) enum Command {
     /// The account, your devices, your conversations, what is in the outbox, and a file
     /// for each conversation with an event on each line. Run again after it was
     /// interrupted, it goes on where it stopped.
-    #[command(after_help = "Example:\n  magpie export ./my-data")]
+    #[command(
+        after_help = "Examples:\n  magpie export ./my-data\n  magpie export ./my-data --media"
+    )]
     Export(ExportArgs),
 
     /// Compare the local database with the server's log

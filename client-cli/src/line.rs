@@ -27,6 +27,7 @@ pub(crate) use self::{
     people::place,
     presence::PresenceFields,
     profile::ProfileFields,
+    requests::OutboxFields,
     shown::Shown,
     torture::{BegunFields, FaultFields, HealedFields, StruckFields, TortureFields},
 };
@@ -62,6 +63,11 @@ pub(crate) enum Line {
     Progress {
         message_id: Shown<MessageId>,
         sent: u64,
+        size: u64,
+    },
+    Fetching {
+        media_id: Shown<MediaId>,
+        received: u64,
         size: u64,
     },
     Saved {
@@ -119,6 +125,7 @@ pub(crate) enum Line {
         directory: String,
         conversations: u64,
         events: u64,
+        media: Option<u64>,
     },
     PushSet {
         app_id: String,
@@ -327,19 +334,6 @@ pub(crate) struct EventFields {
     setting: setting::SettingFields,
     #[serde(skip)]
     place: Option<String>,
-}
-
-/// What is queued and not done.
-#[derive(Debug, Serialize)]
-pub(crate) struct OutboxFields {
-    message_id: Shown<MessageId>,
-    state: &'static str,
-    kind: &'static str,
-    to: Option<String>,
-    users: Option<Vec<String>>,
-    text: Option<String>,
-    queued_at: String,
-    code: Option<String>,
 }
 
 impl Line {

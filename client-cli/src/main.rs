@@ -11,6 +11,7 @@ mod command;
 mod context;
 mod failure;
 mod line;
+mod moving;
 mod output;
 mod paint;
 mod password;

@@ -1,24 +1,17 @@
 //! Requests that are queued and not answered, printed in the order in which
 //! they were typed.
 
-use std::{
-    collections::{HashMap, VecDeque},
-    time::Duration,
-};
+use std::collections::{HashMap, VecDeque};
 
 use magpie_client::{MessageId, Outcome};
-use tokio::time::Instant;
 
 use crate::{
     carrier::{Carrier, Noticed, Patience},
     context::Context,
     failure::{Exit, Failure},
     line::{Line, Shown},
-    progress::Progress,
+    moving::Moving,
 };
-
-/// How often a program is told how far an upload is.
-const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
 
 /// What was typed and not printed yet, oldest first.
 #[derive(Debug, Default)]
@@ -162,44 +155,6 @@ impl Open {
     }
 }
 
-/// How far uploads are: lines for programs, a bar for people.
-struct Uploads<'context> {
-    context: &'context Context,
-    bar: Option<Progress>,
-    shown_at: Option<Instant>,
-}
-
-impl<'context> Uploads<'context> {
-    const fn new(context: &'context Context) -> Self {
-        Self {
-            context,
-            bar: None,
-            shown_at: None,
-        }
-    }
-
-    fn show(&mut self, id: MessageId, sent: u64, size: u64) -> Result<(), Failure> {
-        if !self.context.output.is_json() {
-            if self.bar.is_none() {
-                self.bar = self.context.output.progress_of_bytes(size);
-            }
-            self.bar.iter().for_each(|bar| bar.set(sent));
-            return Ok(());
-        }
-        let is_soon = |at: Instant| at.elapsed() < PROGRESS_INTERVAL;
-        if sent < size && self.shown_at.is_some_and(is_soon) {
-            return Ok(());
-        }
-        self.shown_at = Some(Instant::now());
-        let message_id = Shown(id);
-        Ok(self.context.output.line(&Line::Progress {
-            message_id,
-            sent,
-            size,
-        })?)
-    }
-}
-
 /// Waits for the outcomes and prints them; what is open when the patience ends,
 /// or the connection for good, is printed as pending.
 pub(crate) async fn until_answered(
@@ -209,7 +164,7 @@ pub(crate) async fn until_answered(
 ) -> Result<Exit, Failure> {
     let mut patience = Patience::new(context.timeout());
     carrier.wake();
-    let mut uploads = Uploads::new(context);
+    let mut uploads = Moving::new(&context.output);
     let mut look = true;
     loop {
         let printed = open.printed();
@@ -235,7 +190,11 @@ pub(crate) async fn until_answered(
             Ok(Noticed::Uploading { id, sent, size }) => {
                 // Bytes that are taken are an answer.
                 patience.restart();
-                uploads.show(id, sent, size)?;
+                uploads.show((sent, size), || Line::Progress {
+                    message_id: Shown(id),
+                    sent,
+                    size,
+                })?;
                 false
             }
             Ok(

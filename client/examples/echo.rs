@@ -33,7 +33,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let lock = home
         .try_lock_connection()?
         .ok_or("another process holds the connection of this home")?;
-    let mut client = Client::start(home.clone(), lock, server, Options::default());
+    let client = Client::start(home.clone(), lock, server, Options::default());
 
     answer(&home, &client)?;
     while let Some(event) = client.next_event().await {

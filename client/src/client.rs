@@ -261,8 +261,8 @@ impl Client {
     }
 
     /// The next thing noticed; `None` once the driver has ended. May be
-    /// cancelled without loss.
-    pub async fn next_event(&mut self) -> Option<Event> {
+    /// cancelled without loss. Whoever asks gets it, and nobody else.
+    pub async fn next_event(&self) -> Option<Event> {
         self.notices.next().await
     }
 

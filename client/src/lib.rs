@@ -21,7 +21,7 @@
 //!     magpie_client::register(&home, &server, "alice", "correct horse", "laptop").await?;
 //! }
 //! let lock = home.try_lock_connection()?.ok_or("another process is connected")?;
-//! let mut client = Client::start(home.clone(), lock, server, Options::default());
+//! let client = Client::start(home.clone(), lock, server, Options::default());
 //! home.queue(NewRequest::Send {
 //!     to: "@bob".parse()?,
 //!     message: "hello".try_into()?,

@@ -178,7 +178,7 @@ async fn serve(config: &Config, passed: Vec<std::net::TcpListener>) -> Result<()
         push: open_push(&config.push, clock)?,
         blocking,
         data_dir: Some(config.data_dir.clone()),
-        media: Some((config.media_dir.clone(), config.media_url.clone())),
+        media: Some((config.media.clone(), config.media_url.clone())),
         limits: config.limits.clone(),
     };
     let node = Node::start(ground, listener, admin).await?;

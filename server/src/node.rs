@@ -15,7 +15,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     admin::{self, Errands},
     clock::{Blocking, Clock, within},
-    config::{Apps, Limits},
+    config::{Apps, Limits, MediaPlace},
     connection::Parts,
     delivery::{CursorKey, Feed, Keeper},
     dispatch::{Dispatch, outcome_reply},
@@ -24,7 +24,7 @@ use crate::{
     limits::{Limiter, TooFewFiles},
     listener,
     log::{Broadcasts, Chronicle, Committer, Departures, HighWater, Marks, Router},
-    media::{self, Media},
+    media::{self, Media, UnusablePlace},
     push::{Deadlines, Duty, Fcm, Pace, Parts as DutyParts},
     random::Random,
     shutdown::Shutdown,
@@ -58,14 +58,9 @@ pub enum StartError {
     /// The password of nobody could not be hashed.
     #[error(transparent)]
     Accounts(#[from] SignInError),
-    /// The directory of photos and files cannot be used.
-    #[error("photos and files cannot be kept in {}: {reason}", directory.display())]
-    Media {
-        /// Which directory.
-        directory: PathBuf,
-        /// What happened.
-        reason: std::io::Error,
-    },
+    /// Photos and files cannot be kept where they are to be.
+    #[error(transparent)]
+    Media(#[from] UnusablePlace),
     /// The settings do not fit the process.
     #[error(transparent)]
     Limits(#[from] TooFewFiles),
@@ -89,7 +84,7 @@ pub struct Ground {
     pub data_dir: Option<PathBuf>,
     /// Where photos and files are kept, if they are, and where clients find them if not
     /// here.
-    pub media: Option<(PathBuf, Option<String>)>,
+    pub media: Option<(MediaPlace, Option<String>)>,
     /// How much of everything there may be.
     pub limits: Limits,
 }
@@ -379,7 +374,7 @@ async fn media(
     tokens: &Arc<Tokens>,
     limiter: &Arc<Limiter>,
 ) -> Result<Option<Arc<Media>>, StartError> {
-    let Some((directory, url)) = &ground.media else {
+    let Some((place, url)) = &ground.media else {
         return Ok(None);
     };
     let parts = media::Parts {
@@ -391,11 +386,7 @@ async fn media(
         clock: ground.clock,
         random: ground.random.clone(),
     };
-    let opened = Media::open(directory, parts).map_err(|reason| StartError::Media {
-        directory: directory.clone(),
-        reason,
-    })?;
-    Ok(Some(Arc::new(opened)))
+    Ok(Some(Arc::new(Media::open(place, parts).await?)))
 }
 
 /// Builds what connections share.

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::NEVER;
 
 /// Fields that say what was measured, not what came out.
-const SETTINGS: [&str; 14] = [
+const SETTINGS: [&str; 15] = [
     "store",
     "type",
     "table",
@@ -20,6 +20,7 @@ const SETTINGS: [&str; 14] = [
     "online",
     "messages",
     "announced",
+    "uploads",
 ];
 
 /// One object for each combination of settings, in the order in which they come

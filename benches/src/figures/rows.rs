@@ -77,6 +77,8 @@ impl<'a> Rows<'a> {
         rows.new_device();
         rows.fan_out(1_000, 1_000);
         rows.fan_out(10_000, 5_000);
+        rows.uploads(50);
+        rows.uploads(200);
         rows.idle();
         rows.wakes();
         rows.silent();
@@ -226,6 +228,41 @@ impl<'a> Rows<'a> {
                 let goal = at_most(&format!("{goal}"), ratio <= goal);
                 self.push(what, shown, format!("{ratio:.2} {of}"), goal);
             }
+        }
+    }
+
+    /// Goals of the requirements on photos: with 50 for who talks, with 200 for memory.
+    fn uploads(&mut self, count: u32) {
+        let settings = [("uploads", count.into())];
+        let number = |name| self.number("uploads", &settings, name);
+        let Some(rate) = number("megabytes_per_second") else {
+            return;
+        };
+        let (ratio, resident) = (number("meanwhile_ratio"), number("resident_mib"));
+        let range = self.range("uploads", &settings, "megabytes_per_second");
+        let figure = format!("{rate:.0} MB/s{range}");
+        self.push(
+            &format!("{count} uploads at once"),
+            figure,
+            String::new(),
+            String::new(),
+        );
+        if let Some(ratio) = ratio {
+            let shown = self.shown("uploads", &settings, "meanwhile_ms");
+            let goal = match count {
+                50 => at_most("2", ratio <= 2.0),
+                _ => String::new(),
+            };
+            let beside = format!("p99 {ratio:.2} of idle");
+            self.push("… others meanwhile", shown, beside, goal);
+        }
+        if let Some(resident) = resident {
+            let figure = format!("{resident:.0} MiB");
+            let goal = match count {
+                200 => at_most("190 MiB", resident <= 190.0),
+                _ => String::new(),
+            };
+            self.push("… the server's memory", figure, String::new(), goal);
         }
     }
 

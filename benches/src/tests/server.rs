@@ -5,7 +5,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use magpie_server::{
     clock::{Blocking, Clock},
-    config::Limits,
+    config::{Limits, MediaPlace},
     node::{Ground, Node, bind},
     random::Random,
     store::embedded,
@@ -63,7 +63,7 @@ async fn node(dir: &TempDir, address: SocketAddr) -> Node {
         blocking: Blocking::Pool,
         data_dir: Some(dir.path().to_owned()),
         push: None,
-        media: Some((dir.path().join("media"), None)),
+        media: Some((MediaPlace::Directory(dir.path().join("media")), None)),
         limits: Limits {
             handshake_timeout: Duration::from_secs(3),
             hello_timeout: Duration::from_secs(4),

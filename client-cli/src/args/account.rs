@@ -58,6 +58,10 @@ pub(crate) struct ExportArgs {
     /// Where to; made if it is absent
     #[arg(value_name = "DIR")]
     pub(crate) directory: PathBuf,
+
+    /// Also fetch the photos and files that you have sent, and your profile photo
+    #[arg(long)]
+    pub(crate) media: bool,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

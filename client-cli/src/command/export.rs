@@ -7,6 +7,8 @@
 //!
 //! Nobody but its owner reads what is written.
 
+mod media;
+
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, BufRead as _, BufReader, Seek as _, SeekFrom, Write as _},
@@ -48,16 +50,18 @@ pub(crate) async fn run(context: &Context, typed: ExportArgs) -> Result<Exit, Fa
         context,
         client: carrier.client()?,
         directory: &directory,
+        with_media: typed.media,
         events: 0,
     };
     let exported = exporting.run(&account).await;
     let events = exporting.events;
     carrier.shutdown().await;
-    let conversations = exported?;
+    let (conversations, media) = exported?;
     context.output.line(&Line::Exported {
         directory: directory.display().to_string(),
         conversations,
         events,
+        media,
     })?;
     Ok(Exit::Done)
 }
@@ -66,6 +70,7 @@ struct Exporting<'run> {
     context: &'run Context,
     client: &'run Client,
     directory: &'run Path,
+    with_media: bool,
     /// Written by now.
     events: u64,
 }
@@ -85,16 +90,24 @@ struct Placed {
 }
 
 impl Exporting<'_> {
-    /// Returns how many conversations there are.
-    async fn run(&mut self, account: &Account) -> Result<u64, Failure> {
+    /// Returns how many conversations there are, and how many photos and files were written,
+    /// if they were asked for.
+    async fn run(&mut self, account: &Account) -> Result<(u64, Option<u64>), Failure> {
         loop {
             let origin = self.origin(account)?;
             let directory = self.directory;
             begin(directory, &origin).map_err(|error| at(directory, error))?;
             let count = self.export(account).await?;
+            let written = match self.with_media {
+                true => {
+                    let of = (directory, account.name.as_str());
+                    Some(media::export(self.context, self.client, of).await?)
+                }
+                false => None,
+            };
             // Another history may have begun meanwhile.
             if self.origin(account)? == origin {
-                return Ok(count);
+                return Ok((count, written));
             }
         }
     }
@@ -194,6 +207,7 @@ fn begin(directory: &Path, origin: &Origin) -> io::Result<()> {
             fs::remove_file(path)?;
         }
     }
+    media::forget(directory)?;
     let mut text = serde_json::to_vec(origin)?;
     text.push(b'\n');
     write(&path, &text)

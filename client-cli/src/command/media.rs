@@ -4,11 +4,14 @@ use std::{
     fs::{self, File, OpenOptions},
     io::{self, Read as _},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use magpie_client::{
-    Attached, Attachment, AttachmentKind, Content, MediaId, MessageId, NewRequest, WantedMedia,
+    Attached, Attachment, AttachmentKind, Client, Content, Event, MediaError, MediaId, MessageId,
+    NewRequest, RequestError, WantedMedia,
 };
+use tokio::time::{Instant, sleep};
 
 use super::{
     devices::connected,
@@ -23,10 +26,14 @@ use crate::{
     context::Context,
     failure::{Exit, Failure},
     line::{Line, Shown},
+    moving::Moving,
 };
 
 /// How many names are tried for a file that must not be written over another.
 const NAMES_MAX: u32 = 1_000;
+
+/// Between tries while the connection is away.
+const PAUSE: Duration = Duration::from_millis(250);
 
 pub(crate) async fn photo(context: &Context, asked: Photo) -> Result<Exit, Failure> {
     let kind = match asked.original {
@@ -126,7 +133,7 @@ async fn save_all(
     for it in found {
         let from = match (context.home.media(it.wanted.id), carrier) {
             (Some(from), _) => from,
-            (None, Some(carrier)) => carrier.client()?.fetch_media(it.wanted).await?,
+            (None, Some(carrier)) => fetch(context, carrier.client()?, it.wanted).await?,
             (None, None) => return Err(Failure::NoMedia { id: asked.id }),
         };
         let name = match &it.name {
@@ -146,8 +153,62 @@ async fn save_all(
     Ok(())
 }
 
+/// Fetches a photo or file unless it is here, and shows how far it is. Where it is.
+pub(super) async fn fetch(
+    context: &Context,
+    client: &Client,
+    wanted: WantedMedia,
+) -> Result<PathBuf, Failure> {
+    let mut moving = Moving::new(&context.output);
+    let mut away_since = None;
+    loop {
+        let fetched = fetch_once(client, wanted, &mut moving).await?;
+        // The driver connects again meanwhile.
+        let Err(MediaError::Request(RequestError::NotConnected)) = fetched else {
+            return Ok(fetched?);
+        };
+        let since = *away_since.get_or_insert_with(Instant::now);
+        if context
+            .timeout()
+            .is_some_and(|limit| since.elapsed() >= limit)
+        {
+            return Ok(fetched?);
+        }
+        sleep(PAUSE).await;
+    }
+}
+
+async fn fetch_once(
+    client: &Client,
+    wanted: WantedMedia,
+    moving: &mut Moving<'_>,
+) -> Result<Result<PathBuf, MediaError>, Failure> {
+    let mut fetching = std::pin::pin!(client.fetch_media(wanted));
+    let mut goes_on = true;
+    loop {
+        let event = tokio::select! {
+            biased;
+            event = client.next_event(), if goes_on => event,
+            fetched = &mut fetching => return Ok(fetched),
+        };
+        goes_on = event.is_some();
+        if let Some(Event::Downloading {
+            media,
+            received,
+            size,
+        }) = event
+        {
+            moving.show((received, size), || Line::Fetching {
+                media_id: Shown(media),
+                received,
+                size,
+            })?;
+        }
+    }
+}
+
 /// How the name of a picture ends, by what it begins with.
-fn ending(path: &Path) -> Result<&'static str, Failure> {
+pub(super) fn ending(path: &Path) -> Result<&'static str, Failure> {
     const ENDINGS: [(&[u8], &str); 4] = [
         (b"\xff\xd8\xff", ".jpg"),
         (b"\x89PNG", ".png"),

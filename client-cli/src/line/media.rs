@@ -10,6 +10,9 @@ impl Line {
         if let Self::Saved { path, size, .. } = self {
             write!(to, "saved {path} ({size} bytes)")?;
         }
+        if let Self::Fetching { received, size, .. } = self {
+            write!(to, "{received} of {size} bytes received")?;
+        }
         if let Self::Progress { sent, size, .. } = self {
             write!(to, "{sent} of {size} bytes sent")?;
         }

@@ -56,7 +56,9 @@ impl Line {
             } => gap(to, *from_seq, *to_seq),
             Self::Dropped(fields) => fields.paint(to),
             Self::CaughtUp => aside(to, "-- caught up --"),
-            Self::Progress { .. } | Self::Saved { .. } => self.paint_media(to),
+            Self::Progress { .. } | Self::Fetching { .. } | Self::Saved { .. } => {
+                self.paint_media(to)
+            }
             Self::PushSet { .. }
             | Self::PushCleared
             | Self::Asleep
@@ -156,12 +158,17 @@ impl Line {
             directory,
             conversations,
             events,
+            media,
         } = self
         {
             write!(
                 to,
-                "exported {events} events of {conversations} conversations to {directory}"
+                "exported {events} events of {conversations} conversations"
             )?;
+            if let Some(media) = media {
+                write!(to, " and {media} photos and files")?;
+            }
+            write!(to, " to {directory}")?;
         }
         Ok(())
     }

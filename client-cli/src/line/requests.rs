@@ -3,11 +3,28 @@
 use std::fmt::{self, Write as _};
 
 use magpie_client::{
-    ConversationId, MessagePlace, Operation, OutboxEntry, OutboxState, date::rfc3339,
+    ConversationId, MessageId, MessagePlace, Operation, OutboxEntry, OutboxState, Refusal,
+    date::rfc3339,
 };
 
-use super::{Line, OutboxFields, Shown, people::aside, role_name};
+use serde::Serialize;
+
+use super::{Line, Shown, people::aside, role_name};
 use crate::paint::{Painter, Part};
+
+/// What is queued and not done.
+#[derive(Debug, Serialize)]
+pub(crate) struct OutboxFields {
+    pub(super) message_id: Shown<MessageId>,
+    pub(super) state: &'static str,
+    pub(super) kind: &'static str,
+    pub(super) to: Option<String>,
+    pub(super) users: Option<Vec<String>>,
+    pub(super) text: Option<String>,
+    pub(super) queued_at: String,
+    pub(super) code: Option<String>,
+    pub(super) message: Option<String>,
+}
 
 /// What is asked for: its name, where, about whom, and in which words.
 type Asked = (
@@ -85,9 +102,9 @@ fn queued(operation: Operation) -> Asked {
 impl Line {
     pub(crate) fn outbox(entry: OutboxEntry) -> Self {
         let (kind, to, users, text) = queued(entry.operation);
-        let (state, code) = match entry.state {
+        let (state, refusal) = match entry.state {
             OutboxState::Pending => ("pending", None),
-            OutboxState::Failed(refusal) => ("failed", Some(refusal.code_name())),
+            OutboxState::Failed(refusal) => ("failed", Some(refusal)),
         };
         Self::Outbox(OutboxFields {
             message_id: Shown(entry.id),
@@ -97,7 +114,8 @@ impl Line {
             users,
             text,
             queued_at: rfc3339(entry.queued_at_ms),
-            code,
+            code: refusal.as_ref().map(Refusal::code_name),
+            message: refusal.map(|refusal| refusal.message),
         })
     }
 
@@ -161,9 +179,9 @@ impl OutboxFields {
         if let Some(text) = &self.text {
             write!(to, ": {text}")?;
         }
-        if let Some(code) = &self.code {
+        if let Some(message) = &self.message {
             to.write_str("  ")?;
-            to.paint(Part::Wrong, format_args!("({code})"))?;
+            to.paint(Part::Wrong, format_args!("({message})"))?;
         }
         Ok(())
     }

@@ -132,6 +132,11 @@ fn media() -> Vec<Line> {
             sent: 7,
             size: 8,
         },
+        Line::Fetching {
+            media_id: Shown(magpie_client::MediaId::new([6; 16])),
+            received: 7,
+            size: 8,
+        },
         Line::Saved {
             message_id: Some(message_id()),
             media_id: Shown(magpie_client::MediaId::new([6; 16])),
@@ -161,6 +166,7 @@ fn answers() -> Vec<Line> {
             directory: hostile(),
             conversations: 7,
             events: 7,
+            media: Some(7),
         },
         Line::Device(DeviceFields {
             device_id: device_id(),
@@ -450,6 +456,7 @@ pub(crate) fn all() -> Vec<Line> {
             text: Some(hostile()),
             queued_at: MOMENT.to_owned(),
             code: Some(hostile()),
+            message: Some(hostile()),
         }),
         Line::Difference {
             kind: "missing",

@@ -25,6 +25,7 @@ mod presence;
 mod queueing;
 mod roles;
 #[cfg(test)] // as above
+mod saving;
 mod settings;
 #[cfg(test)] // as above
 mod sharing;

@@ -14,7 +14,7 @@ use tokio::runtime::Runtime;
 use crate::world::{World, number, of_type, text, texts};
 
 /// A file of that name, beside the homes.
-fn file(world: &World, name: &str, bytes: &[u8]) -> PathBuf {
+pub(crate) fn file(world: &World, name: &str, bytes: &[u8]) -> PathBuf {
     let path = world.home(name);
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     fs::write(&path, bytes).unwrap();
@@ -22,7 +22,7 @@ fn file(world: &World, name: &str, bytes: &[u8]) -> PathBuf {
 }
 
 /// A picture that nothing makes smaller.
-fn noise(width: u32, height: u32, format: ImageFormat) -> Vec<u8> {
+pub(crate) fn noise(width: u32, height: u32, format: ImageFormat) -> Vec<u8> {
     let mut state = 1_u32;
     let picture = RgbImage::from_fn(width, height, |_, _| {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -35,12 +35,12 @@ fn noise(width: u32, height: u32, format: ImageFormat) -> Vec<u8> {
     bytes.into_inner()
 }
 
-fn arguments<'a>(command: &'a str, to: &'a str, path: &'a Path) -> Vec<&'a str> {
+pub(crate) fn arguments<'a>(command: &'a str, to: &'a str, path: &'a Path) -> Vec<&'a str> {
     vec![command, to, path.to_str().unwrap()]
 }
 
 /// The only message with media that a home has of alice, after a sync.
-fn received(world: &World, home: &str) -> Value {
+pub(crate) fn received(world: &World, home: &str) -> Value {
     world.magpie(home, ["sync"]).done();
     let history = world.magpie(home, ["history", "@alice"]).done();
     let messages = of_type(&history, "message").into_iter();
@@ -50,7 +50,7 @@ fn received(world: &World, home: &str) -> Value {
 }
 
 /// What is saved of a message, in the order of its media.
-fn saved(world: &World, home: &str, message: &Value, into: &str) -> Vec<PathBuf> {
+pub(crate) fn saved(world: &World, home: &str, message: &Value, into: &str) -> Vec<PathBuf> {
     let directory = world.home(into);
     let directory = directory.to_str().unwrap();
     let id = text(message, "message_id");
@@ -257,7 +257,7 @@ fn users_and_groups_have_photos() {
     // Whoever may see it may have it, and nobody else.
     let save = ["save", id.as_str().unwrap(), "into"];
     let saved = world.magpie("bob", save).done();
-    assert!(text(&saved[0], "path").ends_with(".jpg"));
+    assert!(text(of_type(&saved, "saved")[0], "path").ends_with(".jpg"));
     world.register("carol");
     let refused = world.magpie("carol", save).with_code(1);
     assert_eq!(text(&refused[0], "code"), "not_found");

@@ -12,12 +12,17 @@ use std::{
     time::Instant,
 };
 
+use magpie_proxy::{Direction, Proxy};
 use pty_process::{
     Size,
     blocking::{Command as OnTerminal, Pty, open},
 };
+use tokio::runtime::Runtime;
 
-use crate::world::{PATIENCE, World};
+use crate::{
+    media::{arguments, file, received},
+    world::{PATIENCE, World, text},
+};
 
 /// A program on a terminal of its own, and what that has shown so far.
 struct Terminal {
@@ -286,6 +291,31 @@ fn a_long_send_shows_that_it_moves_and_leaves_nothing_behind() {
     assert_eq!(code, Some(0), "{shown:?}");
     // The line of the bar is cleared, and the cursor at its beginning.
     assert!(shown.ends_with("\r\u{1b}[2K"), "{shown:?}");
+}
+
+#[test]
+fn what_is_saved_shows_how_far_it_is() {
+    let mut world = World::with_alice_and_bob();
+    let film = file(&world, "film.bin", &vec![7; 3_000_000]);
+    world
+        .magpie("alice", arguments("file", "@bob", &film))
+        .done();
+    let message = received(&world, "bob");
+    let runtime = Runtime::new().unwrap();
+    let server = world.address.parse().unwrap();
+    let proxy = runtime.block_on(Proxy::start(server, 1)).unwrap();
+    proxy.pace(Direction::Down, 2_000_000);
+    world.address = proxy.address().to_string();
+    let id = text(&message, "message_id");
+    let mut terminal = Terminal::start(world.for_people("bob", ["save", id, "into"]));
+    terminal.wait_for(" of 2.86 MiB, ");
+    let (code, shown) = terminal.finish();
+    assert_eq!(code, Some(0), "{shown:?}");
+    let end = plain_end(&shown);
+    assert!(
+        end.contains("saved into/film.bin (3000000 bytes)"),
+        "{shown:?}"
+    );
 }
 
 #[test]

@@ -21,6 +21,7 @@ mod failover;
 mod listener;
 mod outages;
 mod pair;
+mod photos;
 mod plan;
 mod process;
 mod restore;

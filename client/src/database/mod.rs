@@ -9,6 +9,7 @@
 mod account;
 mod audit;
 mod conversations;
+mod doubts;
 mod entries;
 mod epochs;
 mod events;

@@ -208,18 +208,25 @@ pub(super) fn waiting(
 
 /// A request is committed: takes it out of the outbox and keeps its outcome.
 /// Returns what it asked for, unless that happened before.
+///
+/// Also one that has failed here for what it refers to: another device of the user had that,
+/// and has sent the same request.
 pub(super) fn accepted(
     transaction: &Transaction<'_>,
     id: MessageId,
     at: Acceptance,
 ) -> Result<Option<Body>, LocalError> {
     let frame: Option<Vec<u8>> = transaction
-        .prepare_cached("DELETE FROM outbox WHERE id = ?1 AND code IS NULL RETURNING frame")?
+        .prepare_cached(
+            "DELETE FROM outbox WHERE id = ?1 AND (code IS NULL OR was_doubted) RETURNING frame",
+        )?
         .query_row([id.bytes()], |row| row.get(0))
         .optional()?;
     let Some(frame) = frame else {
         return Ok(None);
     };
+    // The other device may have been first while this one uploads.
+    uploads::forget(transaction, id)?;
     keep_outcome(transaction, id, ACCEPTED, at)?;
     let body = decode(&frame);
     if let Some(body) = &body {

@@ -156,7 +156,9 @@ CREATE TABLE outbox (
     -- The message that it is about, if it changes or answers one; of a friendship, the event
     -- that says how it stands.
     conversation BLOB,
-    target INTEGER
+    target INTEGER,
+    -- The server did not have what it refers to, and was asked what that is.
+    was_doubted INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 
 -- What must be uploaded before a request of the outbox can be sent: files in
@@ -166,11 +168,14 @@ CREATE TABLE uploads (
     request BLOB NOT NULL,
     -- What the request, and its file, call it.
     media_id BLOB NOT NULL,
+    -- 0 while it is in doubt, if the request does not say it.
     size INTEGER NOT NULL,
     sha256 BLOB NOT NULL,
     -- What the server calls it, once it is begun.
     named BLOB,
     is_done INTEGER NOT NULL DEFAULT 0,
+    -- The server has named it, and perhaps does not have it any more: it is asked.
+    in_doubt INTEGER NOT NULL DEFAULT 0,
     UNIQUE (request, media_id)
 ) STRICT;
 

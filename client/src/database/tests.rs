@@ -2,6 +2,7 @@
 
 mod again;
 mod blocks;
+mod doubts;
 mod epochs;
 mod friends;
 mod members;
@@ -86,7 +87,11 @@ impl Device {
             to: Recipient::User("bob".parse_name()),
             message: text.try_into().unwrap(),
         };
-        self.database.queue_all(vec![send]).unwrap()[0]
+        self.queue(send)
+    }
+
+    fn queue(&mut self, request: NewRequest) -> MessageId {
+        self.database.queue_all(vec![request]).unwrap()[0]
     }
 
     /// In the smallest pages.

@@ -23,7 +23,7 @@ use super::{
     Database, MembersPage, NewEvent, NewPage,
     account::{self, Me},
     conversations::{self, Reach},
-    epochs, events, friends, gaps, members,
+    doubts, epochs, events, friends, gaps, members,
     outbox::{self, Waiting},
     profiles::{self, Wanted},
     reads, settings,
@@ -122,6 +122,8 @@ pub(crate) struct Changes {
     pub(crate) stored: BTreeMap<ConversationId, (Seq, Seq)>,
     pub(crate) accepted: Vec<(MessageId, Acceptance)>,
     pub(crate) refused: Vec<(MessageId, Refusal)>,
+    /// The server did not have what a request refers to: that is to be looked at.
+    pub(crate) doubted: bool,
     /// What these wanted is so already.
     pub(crate) nothing_to_do: Vec<MessageId>,
     pub(crate) read: Vec<MessageId>,
@@ -281,6 +283,10 @@ impl Worker<'_> {
         let is_so_already = refusal.code == v1::ErrorCode::NothingToDo;
         if is_so_already && outbox::nothing_to_do(self.transaction, id)? {
             self.changes.nothing_to_do.push(id);
+        } else if refusal.code == v1::ErrorCode::MediaNotFound
+            && doubts::begin(self.transaction, id)?
+        {
+            self.changes.doubted = true;
         } else if outbox::refused(self.transaction, id, &refusal)? {
             self.changes.refused.push((id, refusal));
         }

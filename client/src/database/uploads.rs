@@ -26,6 +26,8 @@ pub(crate) struct Uploading {
     /// Bytes of the request's objects that are there, and of all of them.
     pub(crate) done_before: u64,
     pub(crate) size_of_all: u64,
+    /// The server may have it, as `named`. The object's size is 0 if it is not known.
+    pub(crate) in_doubt: bool,
 }
 
 /// A request waits for these objects, and for those of requests before it whose effect it
@@ -44,8 +46,9 @@ pub(super) fn insert(
             .query_map([], |row| Ok((message_id_at(row, 0)?, row.get(1)?)))?
             .collect::<Result<_, _>>()?;
         let mut copy = transaction.prepare_cached(
-            "INSERT INTO uploads (request, media_id, size, sha256, named, is_done)
-             SELECT ?2, media_id, size, sha256, named, is_done FROM uploads WHERE request = ?1
+            "INSERT INTO uploads (request, media_id, size, sha256, named, is_done, in_doubt)
+             SELECT ?2, media_id, size, sha256, named, is_done, in_doubt
+               FROM uploads WHERE request = ?1
              ON CONFLICT DO NOTHING",
         )?;
         for (earlier, frame) in waiting {
@@ -69,7 +72,7 @@ pub(super) fn insert(
 }
 
 /// What a request replaces the last value of, if it is such a one.
-fn replaced(body: &Body) -> Option<Bytes> {
+pub(super) fn replaced(body: &Body) -> Option<Bytes> {
     if let Body::ChangeAccount(it) = body {
         let kind = it.change.as_ref().and_then(|it| it.kind.as_ref());
         return matches!(kind, Some(account_change::Kind::Profile(_))).then(Bytes::new);
@@ -102,7 +105,7 @@ pub(super) fn forget(
     Ok(gone)
 }
 
-fn size(bytes: u64) -> i64 {
+pub(super) fn size(bytes: u64) -> i64 {
     i64::try_from(bytes).unwrap_or(i64::MAX)
 }
 
@@ -141,7 +144,7 @@ impl Database {
             "SELECT u.request, u.media_id, u.size, u.sha256, u.named,
                     (SELECT coalesce(sum(size), 0) FROM uploads d
                       WHERE d.request = u.request AND d.is_done),
-                    (SELECT sum(size) FROM uploads d WHERE d.request = u.request)
+                    (SELECT sum(size) FROM uploads d WHERE d.request = u.request), u.in_doubt
                FROM uploads u JOIN outbox o ON o.id = u.request AND o.code IS NULL
               WHERE NOT u.is_done ORDER BY u.place",
         )?;
@@ -156,6 +159,7 @@ impl Database {
                 named: row.get::<_, Option<[u8; 16]>>(4)?.map(MediaId::new),
                 done_before: size_at(row, 5)?,
                 size_of_all: size_at(row, 6)?,
+                in_doubt: row.get(7)?,
             })
         })?;
         Ok(found.collect::<Result<_, _>>()?)
@@ -203,7 +207,7 @@ impl Database {
     ) -> Result<Vec<(MediaId, MediaId)>, LocalError> {
         let transaction = self.write()?;
         transaction
-            .prepare_cached("UPDATE uploads SET is_done = 1 WHERE media_id = ?1")?
+            .prepare_cached("UPDATE uploads SET is_done = 1, in_doubt = 0 WHERE media_id = ?1")?
             .execute([id.bytes()])?;
         let requests: Vec<MessageId> = transaction
             .prepare_cached(
@@ -229,7 +233,7 @@ impl Database {
     }
 }
 
-fn finish(
+pub(super) fn finish(
     transaction: &Transaction<'_>,
     request: MessageId,
 ) -> Result<Option<Vec<(MediaId, MediaId)>>, LocalError> {
@@ -237,17 +241,17 @@ fn finish(
         .prepare_cached("SELECT 1 FROM uploads WHERE request = ?1 AND NOT is_done")?
         .exists([request.bytes()])?;
     let mut ask = transaction.prepare_cached(
-        "SELECT frame, queued_at_ms, conversation, target FROM outbox
+        "SELECT frame, queued_at_ms, conversation, target, was_doubted FROM outbox
           WHERE id = ?1 AND code IS NULL",
     )?;
     let waits = ask.query_row([request.bytes()], |row| {
-        let place = (row.get(2)?, row.get(3)?);
-        Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, i64>(1)?, place))
+        let more = (row.get(2)?, row.get(3)?, row.get(4)?);
+        Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, i64>(1)?, more))
     });
-    let Some((frame, queued_at_ms, place)) = waits.optional()?.filter(|_| !is_open) else {
+    let Some((frame, queued_at_ms, more)) = waits.optional()?.filter(|_| !is_open) else {
         return Ok(None);
     };
-    let (conversation, target): (Option<[u8; 16]>, Option<i64>) = place;
+    let (conversation, target, was_doubted): (Option<[u8; 16]>, Option<i64>, bool) = more;
     let Some(mut body) = decode(&frame) else {
         return Ok(None);
     };
@@ -272,15 +276,16 @@ fn finish(
         .execute([request.bytes()])?;
     transaction
         .prepare_cached(
-            "INSERT INTO outbox (id, frame, queued_at_ms, conversation, target)
-             VALUES (?1, ?2, ?3, ?4, ?5)",
+            "INSERT INTO outbox (id, frame, queued_at_ms, conversation, target, was_doubted)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
         )?
         .execute(params![
             request.bytes(),
             encode(body),
             queued_at_ms,
             conversation,
-            target
+            target,
+            was_doubted
         ])?;
     Ok(Some(names))
 }

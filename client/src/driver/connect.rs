@@ -22,6 +22,9 @@ use crate::{
 /// For the name, the connection and the handshake together.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// ALPN's name of HTTP/1.1.
+pub(crate) const HTTP_1_1: &[u8] = b"http/1.1";
+
 /// How long sent bytes may stay unacknowledged by the peer's system. Below the
 /// idle timeout, so that a vanished network is noticed while writing.
 const USER_TIMEOUT: Duration = Duration::from_secs(30);
@@ -114,7 +117,10 @@ impl TlsDial {
             .connect(self.name.clone(), stream)
             .await
             .map_err(|error| self.explain(&error))?;
-        if stream.get_ref().1.alpn_protocol() != Some(self.alpn) {
+        let agreed = stream.get_ref().1.alpn_protocol();
+        // Many that serve HTTP alone agree on nothing.
+        let is_http = self.alpn == HTTP_1_1 && agreed.is_none();
+        if agreed != Some(self.alpn) && !is_http {
             return Err(ConnectError::Handshake {
                 address: self.address,
                 reason: "another protocol is spoken there".to_owned(),
@@ -276,7 +282,7 @@ fn roots(pem: &[u8]) -> Result<RootCertStore, String> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::time::Duration;
 
     use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
@@ -287,9 +293,8 @@ mod tests {
 
     use super::*;
 
-    /// A certificate to trust, as PEM, and a server on loopback that shows one
-    /// for `name` under it.
-    async fn listen(name: &str, alpn: &[u8]) -> (Vec<u8>, String) {
+    /// A certificate to trust, as PEM, and what shows one for `name` under it.
+    pub(crate) fn acceptor(name: &str, alpn: &[&[u8]]) -> (Vec<u8>, TlsAcceptor) {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
@@ -308,16 +313,24 @@ mod tests {
                 PrivateKeyDer::from_pem_slice(key.serialize_pem().as_bytes()).unwrap(),
             )
             .unwrap();
-        config.alpn_protocols = vec![alpn.to_vec()];
+        config.alpn_protocols = alpn.iter().map(|it| it.to_vec()).collect();
+        (
+            issuer.pem().into_bytes(),
+            TlsAcceptor::from(Arc::new(config)),
+        )
+    }
+
+    /// A certificate to trust, and a server on loopback that shows one for `name`.
+    async fn listen(name: &str, alpn: &[u8]) -> (Vec<u8>, String) {
+        let (pem, acceptor) = acceptor(name, &[alpn]);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let acceptor = TlsAcceptor::from(Arc::new(config));
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 drop(acceptor.accept(stream).await);
             }
         });
-        (issuer.pem().into_bytes(), address)
+        (pem, address)
     }
 
     async fn dial(address: &str, trust: Trust) -> Result<(), ConnectError> {

@@ -34,8 +34,10 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
+#[cfg(test)]
+pub(crate) use self::connect::tests::acceptor;
 pub(crate) use self::{
-    connect::{Dial, Stream, TlsDial, pem},
+    connect::{Dial, HTTP_1_1, Stream, TlsDial, pem},
     ending::refusal,
     notice::Notices,
 };

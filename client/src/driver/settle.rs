@@ -49,6 +49,9 @@ impl Connection<'_> {
         for (id, refusal) in changes.refused {
             notices.push(Event::Failed { id, refusal });
         }
+        if changes.doubted {
+            self.driver.bells.uploads.notify_one();
+        }
         for id in changes.nothing_to_do {
             notices.push(Event::NothingToDo { id });
         }

@@ -63,6 +63,11 @@ impl Cache {
         drop(taken);
     }
 
+    /// The other way round: it is to be sent again.
+    pub(super) fn give_back(&self, id: MediaId, to: &Path) -> io::Result<()> {
+        fs::rename(self.path(id), to)
+    }
+
     /// The file of what is not whole, for one at a time; `None` while somebody else has it.
     pub(super) fn begin(&self, id: MediaId) -> io::Result<Option<File>> {
         private_directory(&self.directory)?;

@@ -147,19 +147,45 @@ impl Courier {
 
     /// One step of one upload, and what follows from it.
     async fn carry(&mut self, it: Uploading) -> Result<Result<(), LocalError>, NotConnected> {
-        let leave = match self.leave().await {
-            Ok(leave) => leave,
-            Err(RequestError::NotConnected) => return Err(NotConnected),
+        if it.in_doubt {
+            let asked = self.is_there(it.object.id).await;
+            return match self.answered(&it, asked).await? {
+                Ok(Some(true)) => Ok(self.done(it.object.id).await),
+                Ok(Some(false)) => Ok(self.take_back(&it).await),
+                Ok(None) => Ok(Ok(())),
+                Err(error) => Ok(Err(error)),
+            };
+        }
+        let asked = self.leave().await;
+        match self.answered(&it, asked).await? {
+            Ok(Some(leave)) => Ok(self.go_on(&leave, &it).await),
+            Ok(None) => Ok(Ok(())),
+            Err(error) => Ok(Err(error)),
+        }
+    }
+
+    /// What the session answered; `None` if it is no answer to go on with.
+    async fn answered<T>(
+        &mut self,
+        it: &Uploading,
+        answer: Result<T, RequestError>,
+    ) -> Result<Result<Option<T>, LocalError>, NotConnected> {
+        match answer {
+            Ok(answer) => Ok(Ok(Some(answer))),
+            Err(RequestError::NotConnected) => Err(NotConnected),
             Err(RequestError::Refused(refusal)) if refusal.action == Action::Never => {
-                return Ok(self.give_up(it.request, refusal).await);
+                Ok(self.give_up(it.request, refusal).await.map(|()| None))
             }
             Err(error) => {
                 self.try_later(it.object.id, Duration::ZERO, &error.to_string());
-                return Ok(Ok(()));
+                Ok(Ok(None))
             }
-        };
+        }
+    }
+
+    async fn go_on(&mut self, leave: &Leave, it: &Uploading) -> Result<(), LocalError> {
         let id = it.object.id;
-        let done = match self.step(&leave, &it).await {
+        match self.step(leave, it).await {
             Ok(()) => Ok(()),
             Err(Halt::Later(reason, after)) => {
                 self.try_later(id, after, &reason);
@@ -170,10 +196,48 @@ impl Courier {
                 self.try_later(id, Duration::ZERO, "the token is not good any more");
                 Ok(())
             }
-            Err(Halt::Gone) => self.anew(&it).await,
-            Err(Halt::Never(reason)) => self.give_up(it.request, refusal(reason)).await,
+            Err(Halt::Gone) => self.anew(it).await,
+            Err(Halt::Never(reason)) => {
+                let refusal = refusal(ErrorCode::InvalidArgument, reason);
+                self.give_up(it.request, refusal).await
+            }
+        }
+    }
+
+    /// The server has lost what it had: it is uploaded again from what is here of it.
+    async fn take_back(&mut self, it: &Uploading) -> Result<(), LocalError> {
+        let (home, object) = (self.home.clone(), it.object);
+        let taking = spawn_blocking(move || {
+            let directory = home.directory();
+            Stage::of_home(directory).take_back(&Cache::of_home(directory), &object)
+        });
+        match taking.await.map_err(|_| LocalError::Closed)? {
+            Ok(Some(found)) => self.database(move |it| it.upload_again(&found)).await,
+            Ok(None) => self.do_without(it.request, it.object.id).await,
+            Err(error) => {
+                self.try_later(object.id, Duration::ZERO, &error.to_string());
+                Ok(())
+            }
+        }
+    }
+
+    /// Neither the server nor this device has it.
+    async fn do_without(&mut self, request: MessageId, id: MediaId) -> Result<(), LocalError> {
+        let left_out = self.database(move |it| it.leave_out(request, id)).await?;
+        let Some(names) = left_out else {
+            let reason = "the server does not have a photo or file of it any more, and this \
+                          device does not have it either";
+            let refusal = refusal(ErrorCode::MediaNotFound, reason.to_owned());
+            return self.give_up(request, refusal).await;
         };
-        Ok(done)
+        self.sent(&names);
+        Ok(())
+    }
+
+    async fn done(&self, id: MediaId) -> Result<(), LocalError> {
+        let names = self.database(move |database| database.upload_done(id));
+        self.sent(&names.await?);
+        Ok(())
     }
 
     async fn step(&mut self, leave: &Leave, it: &Uploading) -> Result<(), Halt> {
@@ -213,9 +277,7 @@ impl Courier {
                 Duration::ZERO,
             ));
         }
-        let done = self.database(move |database| database.upload_done(object.id));
-        self.sent(&done.await.map_err(local)?);
-        Ok(())
+        self.done(object.id).await.map_err(local)
     }
 
     /// All that a request waited for is there, if there are names: it can go.
@@ -260,7 +322,8 @@ impl Courier {
         tries.anew += 1;
         if tries.anew > ANEW_MAX {
             let reason = "the server lost the upload again and again".to_owned();
-            return self.give_up(it.request, refusal(reason)).await;
+            let refusal = refusal(ErrorCode::InvalidArgument, reason);
+            return self.give_up(it.request, refusal).await;
         }
         self.try_later(id, Duration::ZERO, "it begins anew");
         self.database(move |database| database.name_upload(id, None))
@@ -286,14 +349,8 @@ impl Courier {
         {
             return Ok(leave.clone());
         }
-        let commands = self.commands.upgrade().ok_or(RequestError::NotConnected)?;
-        let (reply, answer) = oneshot::channel();
-        let body = Box::new(Body::FetchMediaToken(v1::FetchMediaToken {}));
-        let asked = commands.send(Command::Ask { body, reply }).await;
-        asked.map_err(|_| RequestError::NotConnected)?;
-        drop(commands);
-        let answered = answer.await.unwrap_or(Err(RequestError::NotConnected))?;
-        let Answer::MediaToken(token) = answered.answer else {
+        let asked = self.ask(Body::FetchMediaToken(v1::FetchMediaToken {}));
+        let Answer::MediaToken(token) = asked.await? else {
             return Err(RequestError::WrongAnswer);
         };
         let bearer = HeaderValue::try_from(format!("Bearer {}", token.token));
@@ -303,6 +360,28 @@ impl Courier {
         };
         self.leave = Some((leave.clone(), Instant::now() + LEAVE_TIME));
         Ok(leave)
+    }
+
+    /// Whether the server has it for this user.
+    async fn is_there(&self, id: MediaId) -> Result<bool, RequestError> {
+        let asked = self.ask(Body::FetchMediaUrls(v1::FetchMediaUrls {
+            media_ids: vec![id.to_wire()],
+        }));
+        let Answer::MediaUrls(urls) = asked.await? else {
+            return Err(RequestError::WrongAnswer);
+        };
+        Ok(urls.urls.iter().any(|url| url.media_id == id.to_wire()))
+    }
+
+    async fn ask(&self, body: Body) -> Result<Answer, RequestError> {
+        let commands = self.commands.upgrade().ok_or(RequestError::NotConnected)?;
+        let (reply, answer) = oneshot::channel();
+        let body = Box::new(body);
+        let asked = commands.send(Command::Ask { body, reply }).await;
+        asked.map_err(|_| RequestError::NotConnected)?;
+        drop(commands);
+        let answered = answer.await.unwrap_or(Err(RequestError::NotConnected))?;
+        Ok(answered.answer)
     }
 
     /// Does something with the local database, off this thread.
@@ -319,9 +398,9 @@ impl Courier {
     }
 }
 
-fn refusal(message: String) -> Refusal {
+const fn refusal(code: ErrorCode, message: String) -> Refusal {
     Refusal {
-        code: ErrorCode::InvalidArgument,
+        code,
         action: Action::Never,
         after: Duration::ZERO,
         message,

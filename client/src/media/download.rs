@@ -3,15 +3,14 @@
 
 use std::{
     fs::File,
-    io::{self, Read as _, Seek as _, Write as _},
+    io::{self, Write as _},
     path::PathBuf,
     time::Duration,
 };
 
-use aws_lc_rs::digest::{Context, SHA256};
 use http_body_util::BodyExt as _;
 use hyper::{
-    Method, Response, StatusCode,
+    Response, StatusCode,
     body::Incoming,
     header::{HeaderMap, HeaderValue, RANGE},
 };
@@ -24,7 +23,8 @@ use tokio::{task::spawn_blocking, time::sleep};
 
 use super::{
     Cache, Http,
-    http::{HttpError, Moved, nothing, sentence},
+    http::{HttpError, Moved, sentence},
+    stage::hash,
 };
 use crate::{
     client::{Client, Event},
@@ -154,14 +154,32 @@ impl Fetching<'_> {
             }
         };
         let mut http = self.client.http()?;
+        // What an earlier run has written may have suffered since, as when the power failed.
+        if file.metadata()?.len() > 0 {
+            self.fetch_rest(&mut http, &file).await?;
+            match self.finish(&file).await {
+                Err(MediaError::Other) => file.set_len(0)?,
+                finished => return finished,
+            }
+        }
+        self.fetch_rest(&mut http, &file).await?;
+        let finished = self.finish(&file).await;
+        if matches!(finished, Err(MediaError::Other)) {
+            drop(std::fs::remove_file(self.cache.part_path(self.id)));
+        }
+        finished
+    }
+
+    /// Until there are as many bytes as there should be.
+    async fn fetch_rest(&self, http: &mut Http, file: &File) -> Result<(), MediaError> {
         let (size, _) = self.found;
         let mut tries = 0;
         loop {
             let have = file.metadata()?.len();
             if have >= size {
-                break;
+                return Ok(());
             }
-            let gone_on = self.go_on(&mut http, &file, have).await;
+            let gone_on = self.go_on(http, file, have).await;
             let now = file.metadata()?.len();
             let reason = match gone_on {
                 Ok(()) => "the answer broke off".to_owned(),
@@ -176,16 +194,15 @@ impl Fetching<'_> {
                 sleep(PAUSE).await;
             }
         }
-        self.finish(file).await
     }
 
     /// Compares it with what it should be.
-    async fn finish(&self, file: File) -> Result<PathBuf, MediaError> {
+    async fn finish(&self, file: &File) -> Result<PathBuf, MediaError> {
         let (cache, id, found) = (self.cache.clone(), self.id, self.found);
         let size_max = self.client.media_cache_size();
+        let file = file.try_clone()?;
         let finishing = spawn_blocking(move || {
             if hash(&file)? != found {
-                drop(std::fs::remove_file(cache.part_path(id)));
                 return Err(MediaError::Other);
             }
             file.sync_all()?;
@@ -202,7 +219,7 @@ impl Fetching<'_> {
             headers.insert(RANGE, range);
         }
         let moved = Moved::default();
-        let asked = http.ask(Method::GET, &self.url, headers, (nothing(), &moved));
+        let asked = http.get(&self.url, headers, &moved);
         let answer = asked.await.map_err(broken)?;
         match answer.status() {
             StatusCode::PARTIAL_CONTENT if have > 0 => {}
@@ -271,25 +288,6 @@ async fn write(file: &File, bytes: Vec<u8>) -> Result<(), MediaError> {
     let mut file = file.try_clone()?;
     let writing = spawn_blocking(move || file.write_all(&bytes));
     Ok(writing.await.map_err(io::Error::other)??)
-}
-
-/// Bytes and SHA-256.
-fn hash(mut file: &File) -> io::Result<(u64, [u8; 32])> {
-    file.rewind()?;
-    let mut context = Context::new(&SHA256);
-    let mut buffer = vec![0; WRITE_SIZE];
-    let mut size = 0;
-    loop {
-        let count = file.read(&mut buffer)?;
-        let Some(read) = buffer.get(..count).filter(|read| !read.is_empty()) else {
-            break;
-        };
-        context.update(read);
-        size += read.len() as u64;
-    }
-    let mut sha256 = [0; 32];
-    sha256.copy_from_slice(context.finish().as_ref());
-    Ok((size, sha256))
 }
 
 fn broken(error: HttpError) -> MediaError {

@@ -13,21 +13,22 @@ use std::{
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Empty, combinators::UnsyncBoxBody};
 use hyper::{
-    Method, Request, Response, Uri,
+    Method, Request, Response, StatusCode, Uri,
     body::Incoming,
     client::conn::http1::{self, SendRequest},
-    header::{HOST, HeaderMap, HeaderValue},
+    header::{HOST, HeaderMap, HeaderValue, LOCATION},
+    http::uri::Authority,
 };
 use hyper_util::rt::TokioIo;
 use tokio::time::timeout;
 
 use crate::{
-    driver::{Dial as _, TlsDial},
+    driver::{Dial as _, HTTP_1_1, TlsDial},
     error::ConnectError,
 };
 
-/// ALPN's name of HTTP/1.1.
-const HTTP_1_1: &[u8] = b"http/1.1";
+/// The port of URLs that name none.
+const HTTPS_PORT: u16 = 443;
 
 /// How long nothing may move before a request is given up.
 const STALL_TIMEOUT: Duration = Duration::from_secs(30);
@@ -117,15 +118,16 @@ impl Http {
         if !path.starts_with('/') {
             return Err(refuse());
         }
-        let dial = match (uri.scheme_str(), uri.authority()) {
-            (None, None) => self.home.clone(),
+        let (dial, host) = match (uri.scheme_str(), uri.authority()) {
+            (None, None) => (self.home.clone(), self.home.address().to_owned()),
             (Some("https"), Some(authority)) => {
-                let port = authority.port_u16().unwrap_or(443);
-                self.home.to(&format!("{}:{port}", authority.host()))?
+                let port = authority.port_u16().unwrap_or(HTTPS_PORT);
+                let dial = self.home.to(&format!("{}:{port}", authority.host()))?;
+                (dial, host(authority))
             }
             (Some(_) | None, _) => return Err(refuse()),
         };
-        let host = HeaderValue::try_from(dial.address()).map_err(|_| refuse())?;
+        let host = HeaderValue::try_from(host).map_err(|_| refuse())?;
         let mut request = Request::builder().method(method).uri(path);
         if let Some(all) = request.headers_mut() {
             *all = headers;
@@ -136,6 +138,31 @@ impl Http {
         let answer = moved.within(sender.send_request(request)).await??;
         self.kept = Some((dial.address().to_owned(), sender));
         Ok(answer)
+    }
+
+    /// Asks for what is at a place, there or where its server sends who asks: once, and over
+    /// TLS.
+    pub(super) async fn get(
+        &mut self,
+        place: &str,
+        headers: HeaderMap,
+        moved: &Moved,
+    ) -> Result<Response<Incoming>, HttpError> {
+        let asked = self.ask(Method::GET, place, headers.clone(), (nothing(), moved));
+        let answer = asked.await?;
+        if answer.status() != StatusCode::TEMPORARY_REDIRECT {
+            return Ok(answer);
+        }
+        let elsewhere = answer.headers().get(LOCATION);
+        let elsewhere = elsewhere
+            .and_then(|it| it.to_str().ok())
+            .unwrap_or_default();
+        if !elsewhere.starts_with("https://") {
+            return Err(HttpError::Place(elsewhere.to_owned()));
+        }
+        let elsewhere = elsewhere.to_owned();
+        let asked = self.ask(Method::GET, &elsewhere, headers, (nothing(), moved));
+        asked.await
     }
 
     async fn sender(&mut self, dial: &TlsDial) -> Result<SendRequest<Body>, HttpError> {
@@ -153,6 +180,14 @@ impl Http {
             drop(connection.await);
         });
         Ok(sender)
+    }
+}
+
+/// As it was signed, if the URL was: without the port that goes without saying.
+fn host(authority: &Authority) -> String {
+    match authority.port_u16() {
+        Some(port) if port != HTTPS_PORT => format!("{}:{port}", authority.host()),
+        Some(_) | None => authority.host().to_owned(),
     }
 }
 
@@ -177,9 +212,18 @@ pub(super) async fn sentence(answer: Response<Incoming>, moved: &Moved) -> Strin
 #[cfg(test)]
 mod tests {
     use rcgen::{CertificateParams, KeyPair};
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpListener,
+        sync::mpsc,
+    };
+    use tokio_rustls::TlsAcceptor;
 
     use super::*;
-    use crate::server::{Server, Trust};
+    use crate::{
+        driver::acceptor,
+        server::{Server, Trust},
+    };
 
     async fn ask(place: &str) -> HttpError {
         let key = KeyPair::generate().unwrap();
@@ -193,6 +237,87 @@ mod tests {
         let (headers, moved) = (HeaderMap::new(), Moved::default());
         let asked = http.ask(Method::GET, place, headers, (nothing(), &moved));
         asked.await.err().unwrap()
+    }
+
+    #[test]
+    fn the_host_is_named_as_a_signed_url_names_it() {
+        for (url, named) in [
+            ("https://bucket.example/x", "bucket.example"),
+            ("https://bucket.example:443/x", "bucket.example"),
+            ("https://bucket.example:9000/x", "bucket.example:9000"),
+            ("https://[::1]:9000/x", "[::1]:9000"),
+        ] {
+            let url: Uri = url.parse().unwrap();
+            assert_eq!(host(url.authority().unwrap()), named);
+        }
+    }
+
+    /// A server that gives these answers, one to each request on a connection of its own,
+    /// and agrees on no protocol; and the heads of what it was asked.
+    async fn answering(
+        acceptor: TlsAcceptor,
+        answers: Vec<String>,
+    ) -> (String, mpsc::UnboundedReceiver<String>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let (asked, heads) = mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            for answer in answers {
+                let (stream, _) = listener.accept().await.unwrap();
+                let mut stream = acceptor.accept(stream).await.unwrap();
+                let mut head = vec![0; 4_096];
+                let size = stream.read(&mut head).await.unwrap();
+                head.truncate(size);
+                asked.send(String::from_utf8(head).unwrap()).unwrap();
+                stream.write_all(answer.as_bytes()).await.unwrap();
+                stream.shutdown().await.unwrap();
+            }
+        });
+        (address, heads)
+    }
+
+    /// What is fetched where this server sends who asks, with the heads of both requests.
+    async fn sent_on(elsewhere: impl Fn(&str) -> String) -> Result<[String; 3], HttpError> {
+        let (pem, acceptor) = acceptor("127.0.0.1", &[]);
+        let whole = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nbytes".to_owned();
+        let (bucket, mut there) = answering(acceptor.clone(), vec![whole]).await;
+        let answer = format!(
+            "HTTP/1.1 307 Temporary Redirect\r\nlocation: {}\r\ncontent-length: 0\r\n\r\n",
+            elsewhere(&bucket)
+        );
+        let (address, mut here) = answering(acceptor, vec![answer]).await;
+        let server = Server {
+            address,
+            trust: Trust::CaPem(pem),
+        };
+        let mut http = Http::new(&TlsDial::new(&server).unwrap());
+        let mut headers = HeaderMap::new();
+        headers.insert("range", HeaderValue::from_static("bytes=3-"));
+        let moved = Moved::default();
+        let answer = http.get("/media/files/1?key=2", headers, &moved).await?;
+        let text = sentence(answer, &moved).await;
+        let (here, there) = (here.recv().await, there.recv().await);
+        Ok([here.unwrap(), there.unwrap(), text])
+    }
+
+    #[tokio::test]
+    async fn who_is_sent_elsewhere_asks_there_for_the_same() {
+        let [here, there, text] = sent_on(|bucket| format!("https://{bucket}/x?signed=1"))
+            .await
+            .unwrap();
+        assert!(here.starts_with("GET /media/files/1?key=2 HTTP/1.1\r\n"));
+        assert!(there.starts_with("GET /x?signed=1 HTTP/1.1\r\n"), "{there}");
+        for head in [here, there] {
+            assert!(head.contains("range: bytes=3-\r\n"), "{head}");
+        }
+        assert_eq!(text, "bytes");
+    }
+
+    /// D10.
+    #[tokio::test]
+    async fn nobody_is_sent_where_others_listen() {
+        let refused = sent_on(|bucket| format!("http://{bucket}/x")).await;
+        assert!(matches!(refused, Err(HttpError::Place(_))), "{refused:?}");
     }
 
     /// D10.

@@ -6,6 +6,7 @@
 //! gets its place in the order, and the ids that the server gave.
 
 mod cache;
+mod colours;
 mod courier;
 mod download;
 mod http;

@@ -15,6 +15,8 @@ use image::{
 };
 use magpie_protocol::limits::PIXELS_MAX;
 
+use super::colours::Colours;
+
 /// Bytes of a file with a picture. A decoder may hold all of them.
 const FILE_SIZE_MAX: u64 = 32 * 1024 * 1024;
 
@@ -122,9 +124,13 @@ pub(crate) fn decode(from: impl Read + Seek) -> Result<Pictures, InvalidPicture>
     }
     // What says how to turn it may be damaged, and the picture whole.
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+    // So may what says of which space its colours are.
+    let profile = decoder.icc_profile().unwrap_or_default();
+    let colours = profile.as_deref().and_then(Colours::of);
+    drop(profile);
     let decoded = DynamicImage::from_decoder(decoder).map_err(refuse)?;
     in_time(until)?;
-    let pictures = pictures(decoded, orientation, content_type)?;
+    let pictures = pictures(decoded, (orientation, colours), content_type)?;
     in_time(until)?;
     Ok(pictures)
 }
@@ -138,7 +144,7 @@ fn in_time(until: Instant) -> Result<(), InvalidPicture> {
 
 fn pictures(
     decoded: DynamicImage,
-    orientation: Orientation,
+    (orientation, colours): (Orientation, Option<Colours>),
     content_type: &'static str,
 ) -> Result<Pictures, InvalidPicture> {
     let (width, height) = (decoded.width(), decoded.height());
@@ -147,8 +153,16 @@ fn pictures(
     whole.apply_orientation(orientation);
     let is_turned = (width > height) != (whole.width() > whole.height()) && width != height;
     let whole = match has_transparency(&whole) {
-        true => DynamicImage::ImageRgba8(whole.into_rgba8()),
-        false => DynamicImage::ImageRgb8(whole.into_rgb8()),
+        true => {
+            let mut whole = whole.into_rgba8();
+            colours.iter().for_each(|it| it.turn(&mut whole, 4));
+            DynamicImage::ImageRgba8(whole)
+        }
+        false => {
+            let mut whole = whole.into_rgb8();
+            colours.iter().for_each(|it| it.turn(&mut whole, 3));
+            DynamicImage::ImageRgb8(whole)
+        }
     };
     let longer = whole.width().max(whole.height());
     let thumbnails = THUMBNAIL_SIDES.into_iter().filter(|side| *side < longer);

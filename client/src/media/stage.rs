@@ -3,7 +3,7 @@
 
 use std::{
     fs::{self, File},
-    io::{self, Read, Write},
+    io::{self, Read, Seek as _, Write},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
@@ -14,7 +14,7 @@ use bytes::Bytes;
 use magpie_protocol::{id::MediaId, media::is_file_name};
 
 use super::{
-    Attachment, AttachmentKind, InvalidAttachment,
+    Attachment, AttachmentKind, Cache, InvalidAttachment,
     picture::{self, Picture, Pictures},
 };
 use crate::message::Media;
@@ -92,6 +92,31 @@ impl Stage {
     pub(crate) fn remove(&self, id: MediaId) {
         // A remnant is found again.
         drop(fs::remove_file(self.path(id)));
+    }
+
+    /// Takes back what was sent from here once and is in the cache since, to be sent again.
+    /// `None` if it is not there, or not what it was, if that is known.
+    pub(crate) fn take_back(&self, cache: &Cache, it: &Object) -> io::Result<Option<Object>> {
+        let path = self.path(it.id);
+        if !path.exists() {
+            private_directory(&self.directory)?;
+            match cache.give_back(it.id, &path) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+                Err(error) => return Err(error),
+            }
+        }
+        let (size, sha256) = hash(&File::open(&path)?)?;
+        let found = Object {
+            id: it.id,
+            size,
+            sha256,
+        };
+        let is_it = match it.size {
+            0 => size > 0,
+            _ => found == *it,
+        };
+        Ok(is_it.then_some(found))
     }
 
     /// Removes what was attached and never queued.
@@ -221,6 +246,25 @@ impl Stage {
         }
         Ok(())
     }
+}
+
+/// Bytes and SHA-256 of a file.
+pub(super) fn hash(mut file: &File) -> io::Result<(u64, [u8; 32])> {
+    file.rewind()?;
+    let mut context = Context::new(&SHA256);
+    let mut buffer = vec![0; CHUNK];
+    let mut size = 0;
+    loop {
+        let count = file.read(&mut buffer)?;
+        let Some(read) = buffer.get(..count).filter(|read| !read.is_empty()) else {
+            break;
+        };
+        context.update(read);
+        size += read.len() as u64;
+    }
+    let mut sha256 = [0; 32];
+    sha256.copy_from_slice(context.finish().as_ref());
+    Ok((size, sha256))
 }
 
 /// The name of a file, if it can be one everywhere.

@@ -5,6 +5,7 @@
 
 mod admin;
 mod apps;
+mod bucket;
 mod document;
 mod invitation;
 mod network;
@@ -23,6 +24,7 @@ use clap_complete::Shell;
 pub use self::{
     admin::{AdminTask, BroadcastsTask, NamedPassword, ReportsTask, UsersTask},
     apps::Apps,
+    bucket::{Access, Bucket, MediaPlace},
     invitation::Invitations,
     network::{Networks, network},
     settings::{Limits, Push},
@@ -178,7 +180,7 @@ pub struct Config {
     /// Where the certificate is kept, and everything else without a database.
     pub data_dir: PathBuf,
     /// Where photos and files are kept.
-    pub media_dir: PathBuf,
+    pub media: MediaPlace,
     /// Where clients find them, if not here.
     pub media_url: Option<String>,
     /// Where everything else is kept: the URL of a database of `PostgreSQL`. It
@@ -218,7 +220,8 @@ impl Config {
     pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<Self, Stop> {
         let ours = |(name, value): (OsString, OsString)| {
             let (name, value) = (name.into_string().ok()?, value.into_string().ok()?);
-            name.starts_with("MAGPIE_").then_some((name, value))
+            let is_ours = name.starts_with("MAGPIE_") || Access::knows(&name);
+            is_ours.then_some((name, value))
         };
         Self::merge(args, &std::env::vars_os().filter_map(ours).collect())
     }
@@ -250,6 +253,8 @@ impl Config {
             ..
         } = sources;
         problems.extend(contradictions(&args, &general, &push, &limits));
+        let (media, wrong) = MediaPlace::read(&general, environment, &limits);
+        problems.extend(wrong);
         if !problems.is_empty() {
             return Err(Stop::Wrong(problems.join("\n")));
         }
@@ -270,9 +275,7 @@ impl Config {
             tls: source(&general),
             listen: general.listen,
             admin_listen: general.admin_listen,
-            media_dir: general
-                .media_dir
-                .unwrap_or_else(|| general.data_dir.join("media")),
+            media,
             media_url: general.media_url,
             data_dir: general.data_dir,
             database_url: general.database_url,

@@ -7,6 +7,7 @@ use magpie_protocol::limits::GROUP_MEMBERS_MAX;
 use super::{
     DATABASE_SHARDS_MAX,
     apps::Apps,
+    bucket::Bucket,
     invitation::Invitations,
     network::Networks,
     source::Sources,
@@ -37,6 +38,13 @@ settings! {
             /// Where photos and files are kept; without it in DATA_DIR/media. Servers that share a
             /// database share it too.
             media_dir: Option<PathBuf> = None;
+            /// Keep photos and files in this bucket of S3, or of what speaks like it, and not in a
+            /// directory. Where it is and who asks is said by the environment: AWS_REGION,
+            /// AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID and others, or the role of the machine.
+            media_bucket: Option<Bucket> = None;
+            /// Send whoever fetches a photo or file to the bucket, by a URL that is good for some
+            /// minutes, so that the bytes do not pass this server. Clients must reach it.
+            media_presigned: bool = false;
             /// Where clients find photos and files, if not at the address that they are connected
             /// to: https://HOST, of a cache in front of this server.
             media_url: Option<String> = None;
@@ -194,7 +202,7 @@ settings! {
             media_size_per_user_max: Size = Size(20 << 30), Size(1 << 20) => Size(1 << 50);
             /// Uploads of one device at the same time.
             media_uploads_per_device_max: u32 = 4, 1 => 64;
-            /// Uploads of everybody at the same time. Each takes up to 1 MiB of memory.
+            /// Uploads of everybody at the same time. Each takes about half a MiB of memory.
             media_uploads_max: u32 = 200, 1 => 10_000;
             /// Uploads of one user that are not whole.
             media_unfinished_per_user_max: u32 = 64, 1 => 10_000;

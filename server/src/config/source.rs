@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, path::Path};
 
 use super::{
+    bucket::Access,
     settings,
     table::{Setting, expected},
     value::Value,
@@ -126,7 +127,7 @@ impl Sources {
             }
         }
         for name in variables.keys() {
-            if !self.is_known(name) {
+            if !self.is_known(name) && !Access::knows(name) {
                 self.problems
                     .push(format!("{name}: there is no such setting"));
             }

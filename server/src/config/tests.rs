@@ -213,3 +213,60 @@ fn no_two_settings_share_a_name_and_the_command_line_is_sound() {
     names.dedup();
     assert_eq!(names.len(), count);
 }
+
+#[test]
+fn photos_and_files_lie_in_a_directory_or_in_a_bucket_that_the_environment_says_how_to_reach() {
+    let config = read(&["--data-dir", "/srv/magpie"]).unwrap();
+    let directory = MediaPlace::Directory("/srv/magpie/media".into());
+    assert_eq!(config.media, directory);
+    let environment = [
+        ("MAGPIE_MEDIA_BUCKET", "s3://photos/chat"),
+        ("AWS_REGION", "eu-central-1"),
+        ("AWS_ACCESS_KEY_ID", "id"),
+        ("AWS_SECRET_ACCESS_KEY", "hush"),
+    ];
+    let config = merge(&["--media-presigned"], &environment).unwrap();
+    let MediaPlace::Bucket {
+        bucket,
+        access,
+        is_presigned: true,
+    } = &config.media
+    else {
+        panic!("{:?}", config.media);
+    };
+    assert_eq!(bucket.to_string(), "s3://photos/chat");
+    assert_eq!(access.0.len(), 3);
+    assert!(!format!("{config:?}").contains("hush"));
+    let shown = merge(&["config"], &environment).unwrap_err();
+    assert!(shown.contains("media_bucket = \"s3://photos/chat\" # MAGPIE_MEDIA_BUCKET"));
+    assert!(!shown.contains("hush"), "{shown}");
+}
+
+#[test]
+fn what_contradicts_itself_about_the_place_of_photos_and_files_is_refused() {
+    let refused = read(&["--media-presigned"]).unwrap_err();
+    assert_eq!(refused, "media_presigned is of no use without media_bucket");
+    let refused = read(&["--media-bucket", "s3://photos", "--media-dir", "/srv"]).unwrap_err();
+    assert_eq!(
+        refused,
+        "media_dir and media_bucket are both given: give one of them"
+    );
+    let refused = read(&["--media-bucket", "s3://photos", "--media-size-max", "6GiB"]).unwrap_err();
+    assert_eq!(
+        refused,
+        "media_size_max is 6GiB, and a bucket takes 5GiB at a time"
+    );
+    let plain = [("AWS_ENDPOINT_URL", "http://minio:9000")];
+    let refused = merge(&["--media-bucket", "s3://photos"], &plain).unwrap_err();
+    assert!(
+        refused.starts_with("AWS_ENDPOINT_URL begins with http://"),
+        "{refused}"
+    );
+    // It is none of our business otherwise.
+    assert!(merge(&[], &plain).is_ok());
+    let refused = read(&["--media-bucket", "photos"]).unwrap_err();
+    assert_eq!(
+        refused,
+        "--media-bucket is \"photos\", expected s3://BUCKET or s3://BUCKET/PREFIX, or nothing"
+    );
+}

@@ -240,8 +240,7 @@ impl Keeper {
             }
         }
         self.write_gone().await;
-        let users = delivered.keys().map(|(user, _)| *user);
-        let silent = match self.router.silent(users).await {
+        let silent = match self.router.silent(delivered.keys().copied()).await {
             Ok(silent) => silent,
             Err(error) => {
                 tracing::debug!(%error, "receipts were not told");

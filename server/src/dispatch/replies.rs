@@ -58,8 +58,8 @@ pub(super) fn refused(refusal: Refusal) -> v1::Error {
         | Refusal::Deleted
         | Refusal::NoInvite
         | Refusal::NotAsked
-        | Refusal::NotAddable
-        | Refusal::NoMedia => (ErrorCode::NotFound, Action::Never),
+        | Refusal::NotAddable => (ErrorCode::NotFound, Action::Never),
+        Refusal::NoMedia => (ErrorCode::MediaNotFound, Action::Never),
         Refusal::Conflict => (ErrorCode::Conflict, Action::Never),
         Refusal::GroupFull
         | Refusal::TooMany

@@ -4,10 +4,14 @@ use std::io;
 
 use aws_lc_rs::digest::{Context, SHA256};
 use bytes::Bytes;
+use futures_util::{StreamExt as _, stream};
 use magpie_protocol::id::{MediaId, UserId};
 
 use super::{Media, content, replies::Refused, upkeep::BLOB_MADE_WITHIN};
 use crate::store::{NewBlob, Upload};
+
+/// Parts that are read at the same time.
+const READ_AHEAD: usize = 3;
 
 impl Media {
     /// An upload is whole: makes it what it is. Whatever ends this in between leaves it
@@ -21,12 +25,11 @@ impl Media {
         let (store, random) = (&self.parts.store, self.parts.random.bytes());
         let name = random.map_err(|none| Refused::Unavailable(none.to_string()))?;
         store.plan_blob(name, self.in_ms(BLOB_MADE_WITHIN)).await?;
-        let (sha256, content_type) = self.write_blob(id, upload.size, name).await?;
-        if upload.sha256.is_some_and(|wanted| wanted != sha256) {
+        let Some((sha256, content_type)) = self.write_blob(id, upload, name).await? else {
             // It will never be what it was to be.
             store.remove_media(user, id, self.trash_ms()).await?;
             return Err(Refused::Checksum);
-        }
+        };
         let blob = NewBlob {
             name,
             sha256,
@@ -43,18 +46,27 @@ impl Media {
         Ok(())
     }
 
-    /// Writes all parts into one object. What it is, and what it says that it is.
+    /// Writes all parts into one object. What it is, and what it says that it is; `None`
+    /// if that is not what its uploader said.
     async fn write_blob(
         &self,
         id: MediaId,
-        size: u64,
+        upload: &Upload,
         name: [u8; 16],
-    ) -> Result<([u8; 32], &'static str), Refused> {
+    ) -> Result<Option<([u8; 32], &'static str)>, Refused> {
         let parts = self.parts.store.parts(id).await?;
-        let mut writing = self.depot.begin_blob(name).await?;
+        let wanted = upload.sha256.as_ref();
+        let mut writing = self.depot.begin_blob(name, upload.size, wanted).await?;
         let (mut context, mut head, mut written) = (Context::new(&SHA256), Vec::new(), 0);
-        for part in parts {
-            let bytes = self.depot.get_part(id, part.name).await?;
+        let depot = self.depot.clone();
+        let mut read = stream::iter(parts)
+            .map(move |part| {
+                let depot = depot.clone();
+                async move { (part, depot.get_part(id, part.name).await) }
+            })
+            .buffered(READ_AHEAD);
+        while let Some((part, bytes)) = read.next().await {
+            let bytes = bytes?;
             if part.start != written || bytes.len() as u64 != part.size {
                 return Err(damaged().into());
             }
@@ -63,12 +75,16 @@ impl Media {
             put_head(&mut head, &bytes);
             writing.write(bytes).await?;
         }
-        if written != size {
+        if written != upload.size {
             return Err(damaged().into());
         }
-        writing.finish().await?;
         let sha256 = context.finish().as_ref().try_into();
-        Ok((sha256.map_err(|_| damaged())?, content::content_type(&head)))
+        let sha256 = sha256.map_err(|_| damaged())?;
+        if wanted.is_some_and(|wanted| *wanted != sha256) {
+            return Ok(None);
+        }
+        writing.finish().await?;
+        Ok(Some((sha256, content::content_type(&head))))
     }
 }
 

@@ -1,6 +1,6 @@
 //! What is stored, to whoever has its URL.
 
-use std::{io, ops::Range};
+use std::{io, ops::Range, time::Duration};
 
 use bytes::Bytes;
 use futures_util::stream;
@@ -10,7 +10,7 @@ use hyper::{
     body::Frame,
     header::{
         ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE,
-        CONTENT_TYPE, ETAG, HeaderValue, IF_NONE_MATCH, IF_RANGE, RANGE,
+        CONTENT_TYPE, ETAG, HeaderValue, IF_NONE_MATCH, IF_RANGE, LOCATION, RANGE,
     },
 };
 use magpie_protocol::id::MediaId;
@@ -21,9 +21,13 @@ use super::{
     http::empty,
     replies::{Body, Refused, with_body},
 };
+use crate::store::StoredMedia;
 
 /// Bytes that are read at once.
 const READ_SIZE: u64 = 256 * 1024;
+
+/// How long a URL of the bucket is good. Whoever is sent there asks at once.
+const PRESIGNED_VALIDITY: Duration = Duration::from_secs(120);
 
 impl Media {
     /// Answers with all or a part of what is stored.
@@ -50,6 +54,12 @@ impl Media {
             false => None,
         };
         let is_known = is_for(headers, IF_NONE_MATCH.as_str(), &etag).unwrap_or(false);
+        if *method == Method::GET
+            && !is_known
+            && let Some(elsewhere) = self.elsewhere(&stored, expires_at_ms - now_ms).await?
+        {
+            return Ok(elsewhere);
+        }
         let mut response = match &range {
             _ if is_known => empty(StatusCode::NOT_MODIFIED),
             _ if *method == Method::HEAD => empty(StatusCode::OK),
@@ -86,6 +96,23 @@ impl Media {
             put(headers, CONTENT_RANGE.as_str(), &of);
         }
         Ok(response)
+    }
+
+    /// Sends whoever asks to the bucket, if that is wanted.
+    async fn elsewhere(
+        &self,
+        stored: &StoredMedia,
+        left_ms: i64,
+    ) -> Result<Option<Response<Body>>, Refused> {
+        let left = Duration::from_millis(left_ms.unsigned_abs());
+        let valid = left.clamp(Duration::from_secs(1), PRESIGNED_VALIDITY);
+        let (blob, content_type) = (stored.blob, &stored.content_type);
+        let presigned = self.depot.presign_blob(blob, content_type, valid).await?;
+        Ok(presigned.map(|url| {
+            let mut response = empty(StatusCode::TEMPORARY_REDIRECT);
+            put(response.headers_mut(), LOCATION.as_str(), &url);
+            response
+        }))
     }
 
     /// Until when a URL with this query is good, if we made it.

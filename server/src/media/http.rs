@@ -13,9 +13,10 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use hyper::{
     Method, Request, Response, StatusCode,
-    body::Incoming,
+    body::{Frame, Incoming, SizeHint},
     server::conn::{http1, http2},
     service::service_fn,
 };
@@ -36,7 +37,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(30);
 /// Bytes that must have moved by then, either way: 1 KiB a second.
 const MOVED_MIN: u64 = 30 * 1024;
 
-/// How long a request's head may take.
+/// How long a request's head may take, and a new connection may ask for nothing.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Bytes of a request's head, and of what is read ahead.
@@ -81,6 +82,45 @@ impl Speaks {
 struct Meter {
     moved: AtomicU64,
     working: AtomicU32,
+    /// Requests whose heads have come since this was asked last.
+    begun: AtomicU32,
+    /// Requests that are not answered to the end.
+    open: AtomicU32,
+}
+
+/// A request that is not answered to the end.
+struct Open(Arc<Meter>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// An answer, on its way.
+struct Answering {
+    body: Body,
+    _open: Open,
+}
+
+impl hyper::body::Body for Answering {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
 }
 
 /// The server works, and the peer can only wait.
@@ -106,10 +146,25 @@ impl Pulse {
 }
 
 impl Meter {
-    /// Whether enough moved since this was asked last.
+    /// The head of a request has come.
+    fn begin(self: &Arc<Self>) -> Open {
+        self.begun.fetch_add(1, Ordering::Relaxed);
+        self.open.fetch_add(1, Ordering::Relaxed);
+        Open(Arc::clone(self))
+    }
+
+    /// Whether anything was asked for yet.
+    fn has_begun(&self) -> bool {
+        self.begun.load(Ordering::Relaxed) > 0
+    }
+
+    /// Whether enough moved since this was asked last, and for the sake of a request: pings
+    /// and the like are for none.
     fn has_moved(&self) -> bool {
         let moved = self.moved.swap(0, Ordering::Relaxed);
-        moved >= MOVED_MIN || self.working.load(Ordering::Relaxed) > 0
+        let begun = self.begun.swap(0, Ordering::Relaxed);
+        let asks = begun > 0 || self.open.load(Ordering::Relaxed) > 0;
+        (asks && moved >= MOVED_MIN) || self.working.load(Ordering::Relaxed) > 0
     }
 
     fn add(&self, count: usize) {
@@ -160,16 +215,19 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
 macro_rules! run {
     ($connection:expr, $meter:expr, $drain:expr) => {{
         let mut connection = std::pin::pin!($connection);
+        let mut is_new = true;
         loop {
             let step = $drain.run_until_cancelled(connection.as_mut());
-            match within(LOOK_EVERY, step).await {
+            let look_after = if is_new { HEAD_TIMEOUT } else { LOOK_EVERY };
+            match within(look_after, step).await {
                 Some(Some(_over)) => break,
                 Some(None) => {
                     connection.as_mut().graceful_shutdown();
                     let _over = within(DRAIN_TIMEOUT, connection).await;
                     break;
                 }
-                None if $meter.has_moved() => {}
+                None if is_new && $meter.has_begun() => is_new = false,
+                None if !is_new && $meter.has_moved() => {}
                 None => {
                     metrics::counter!(crate::metrics::LIMITED, "limit" => "media_rate_min")
                         .increment(1);
@@ -185,13 +243,33 @@ pub async fn serve<S>(stream: S, speaks: Speaks, media: Arc<Media>, drain: &Canc
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    carry(stream, speaks, drain, move |pulse, request| {
+        handle(Arc::clone(&media), pulse, request)
+    })
+    .await;
+}
+
+/// The same with whatever answers.
+async fn carry<S, A, F>(stream: S, speaks: Speaks, drain: &CancellationToken, answer: A)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    A: Fn(Pulse, Request<Incoming>) -> F,
+    F: Future<Output = Response<Body>> + Send + 'static,
+{
     let meter = Arc::new(Meter::default());
     let stream = TokioIo::new(Metered {
         stream,
         meter: Arc::clone(&meter),
     });
     let pulse = Pulse(Arc::clone(&meter));
-    let service = service_fn(move |request| handle(Arc::clone(&media), pulse.clone(), request));
+    let service = service_fn(move |request| {
+        let open = pulse.0.begin();
+        let answering = answer(pulse.clone(), request);
+        async move {
+            let answer = answering.await;
+            Ok::<_, Infallible>(answer.map(|body| Answering { body, _open: open }))
+        }
+    });
     match speaks {
         Speaks::Http1 => {
             let mut builder = http1::Builder::new();
@@ -216,18 +294,14 @@ where
     }
 }
 
-async fn handle(
-    media: Arc<Media>,
-    pulse: Pulse,
-    request: Request<Incoming>,
-) -> Result<Response<Body>, Infallible> {
+async fn handle(media: Arc<Media>, pulse: Pulse, request: Request<Incoming>) -> Response<Body> {
     let method = method(&request);
     let answered = route(media, &pulse, method, request).await;
     let mut response = answered.unwrap_or_else(|refused| refused.answer());
     let status = response.status().as_u16().to_string();
     metrics::counter!(crate::metrics::MEDIA_REQUESTS, "status" => status).increment(1);
     response.headers_mut().insert(TUS_RESUMABLE, TUS_VERSION);
-    Ok(response)
+    response
 }
 
 /// What is to be done: tus lets clients say it in a header that cannot say it otherwise.
@@ -273,3 +347,6 @@ fn name_of(text: &str) -> Option<MediaId> {
 pub(super) fn empty(status: StatusCode) -> Response<Body> {
     answer(status, "")
 }
+
+#[cfg(test)]
+mod tests;

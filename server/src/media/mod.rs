@@ -2,12 +2,14 @@
 //! and downloads by URLs that are good for a while. Who may do what is asked for over the
 //! session, and shown here as a token or a key that we sealed.
 //!
-//! No bytes are decoded, no URL is fetched, and no name that a client chose reaches the
-//! directory.
+//! No bytes are decoded, no URL of a client is fetched, and no name that a client chose
+//! reaches the directory or the bucket.
 
 mod assembly;
+mod bucket;
 mod content;
 mod depot;
+mod direct;
 mod files;
 mod http;
 mod receivers;
@@ -18,22 +20,26 @@ mod slots;
 mod upkeep;
 mod uploads;
 
-use std::{io, path::Path, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use magpie_protocol::{
     id::{DeviceId, MediaId, UserId},
     wire::v1,
 };
 
-pub use self::http::{Speaks, serve};
 use self::{
     depot::Depot,
     receivers::Receivers,
     seal::{Leave, MediaKey},
     slots::Slots,
 };
+pub use self::{
+    depot::UnusablePlace,
+    http::{Speaks, serve},
+};
 use crate::{
     clock::Clock,
+    config::MediaPlace,
     limits::Limiter,
     random::Random,
     store::{SharedStore, StoreError, StoredMedia},
@@ -77,15 +83,17 @@ pub struct Media {
 }
 
 impl Media {
-    /// Photos and files in this directory, which is made if it is absent.
+    /// Photos and files in this place. A directory is made if it is absent; a bucket is
+    /// tried: it must be there, and let us write, read, list and delete.
     ///
     /// # Errors
     ///
-    /// The directory cannot be used.
-    pub fn open(dir: &Path, parts: Parts) -> io::Result<Self> {
+    /// The place cannot be used.
+    pub async fn open(place: &MediaPlace, parts: Parts) -> Result<Self, UnusablePlace> {
+        let depot = Depot::open(place).await?;
         let limits = &parts.limiter.limits;
         Ok(Self {
-            depot: Depot::open(dir)?,
+            depot,
             key: MediaKey::new(&parts.secret),
             slots: Slots::new(
                 limits.media_uploads_per_device_max,

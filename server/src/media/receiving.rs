@@ -14,7 +14,7 @@ use super::{Media, http::Pulse, replies::Refused};
 use crate::{clock::within, store::Part};
 
 /// Bytes of a part. So much of an upload is in memory.
-const PART_SIZE: usize = 512 * 1024;
+const PART_SIZE: usize = 256 * 1024;
 
 /// What has arrived of a body already comes within this time.
 const ARRIVED_WITHIN: Duration = Duration::from_millis(200);
@@ -34,6 +34,11 @@ impl Wanted {
             _ => return None,
         };
         (digest.len() == algorithm.output_len()).then_some(Self { algorithm, digest })
+    }
+
+    /// If it is a SHA-256.
+    pub(super) fn sha256(&self) -> Option<[u8; 32]> {
+        self.digest.as_slice().try_into().ok()
     }
 }
 

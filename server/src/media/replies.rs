@@ -52,6 +52,8 @@ pub(super) enum Refused {
     Limited(#[from] Limited),
     #[error("what came is not what its checksum says: send it again")]
     Checksum,
+    #[error("the part is not in the bucket: put it there, or ask where again")]
+    NotPlaced,
     #[error("the bytes that were asked for are not there")]
     Range(u64),
     #[error("the body broke off")]
@@ -82,7 +84,7 @@ impl Refused {
             Self::Version => StatusCode::PRECONDITION_FAILED,
             Self::Wrong(_) | Self::Broken => StatusCode::BAD_REQUEST,
             Self::ContentType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::Offset => StatusCode::CONFLICT,
+            Self::Offset | Self::NotPlaced => StatusCode::CONFLICT,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooManyUnfinished | Self::TooManyAtOnce | Self::Limited(_) => {
                 StatusCode::TOO_MANY_REQUESTS
@@ -108,6 +110,7 @@ impl Refused {
             | Self::Wrong(_)
             | Self::ContentType
             | Self::Offset
+            | Self::NotPlaced
             | Self::TooLarge(_)
             | Self::TooManyUnfinished
             | Self::Checksum

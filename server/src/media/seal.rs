@@ -10,6 +10,7 @@ use magpie_protocol::id::{DeviceId, MediaId, UserId};
 const TAG_SIZE: usize = 16;
 const TOKEN_FORMAT: u8 = 1;
 const URL_FORMAT: u8 = 2;
+const PART_FORMAT: u8 = 3;
 /// Sets the key apart from that of cursors, which comes from the same secret.
 const CONTEXT: &[u8] = b"magpie media";
 
@@ -32,10 +33,9 @@ impl MediaKey {
         Self(hmac::Key::new(hmac::HMAC_SHA256, own.as_ref()))
     }
 
-    fn tag(&self, body: &[u8]) -> Vec<u8> {
-        let mut tag = hmac::sign(&self.0, body).as_ref().to_vec();
-        tag.truncate(TAG_SIZE);
-        tag
+    fn tag(&self, body: &[u8]) -> [u8; TAG_SIZE] {
+        let whole = hmac::sign(&self.0, body);
+        whole.as_ref().first_chunk().copied().unwrap_or_default()
     }
 
     /// A token, as text.
@@ -67,6 +67,15 @@ impl MediaKey {
             expires_at_ms: body.try_get_i64().ok()?,
         };
         (body.is_empty() && now_ms < leave.expires_at_ms).then_some(leave)
+    }
+
+    /// The name of the part of an upload that begins there, if its uploader puts it into the
+    /// bucket.
+    pub(super) fn part_name(&self, upload: MediaId, start: u64) -> [u8; 16] {
+        let mut body = vec![PART_FORMAT];
+        body.put_slice(&upload.bytes());
+        body.put_u64(start);
+        self.tag(&body)
     }
 
     /// What must stand in the URL of a medium.
@@ -110,6 +119,15 @@ mod tests {
         // A key that stands in a URL is no token.
         let url_key = key.url_key(MediaId::new([1; 16]), 1_000);
         assert_eq!(key.open(url_key.as_bytes(), 0), None);
+    }
+
+    #[test]
+    fn a_part_has_one_name_and_no_other_part_has_it() {
+        let key = MediaKey::new(&[1; 32]);
+        let name = |id, start| key.part_name(MediaId::new([id; 16]), start);
+        assert_eq!(name(1, 5), name(1, 5));
+        assert_ne!(name(1, 5), name(1, 6));
+        assert_ne!(name(1, 5), name(2, 5));
     }
 
     #[test]

@@ -76,6 +76,7 @@ impl Media {
         }
         match *method {
             Method::HEAD => self.tell(&leave, id, upload, pulse).await,
+            Method::POST => self.place_part(id, &upload, request.headers()).await,
             Method::PATCH => {
                 let pulse = pulse.clone();
                 // It goes on when the connection ends: what came of its body is kept.
@@ -176,6 +177,7 @@ impl Media {
             response.headers_mut().insert("location", place);
         }
         self.put_expiry(&mut response, Some(upload.expires_at_ms));
+        self.offer_parts(&mut response);
         Ok(response)
     }
 
@@ -197,6 +199,7 @@ impl Media {
         headers.insert("upload-offset", upload.received.into());
         headers.insert("upload-length", upload.size.into());
         self.put_expiry(&mut response, upload.expires_at_ms);
+        self.offer_parts(&mut response);
         Ok(response)
     }
 
@@ -229,11 +232,15 @@ impl Media {
             Full::Device => Refused::TooManyAtOnce,
             Full::All => Refused::Busy,
         })?;
-        let mut receiving = Receiving::new(self, id, (offset, upload.size), wanted);
-        let receiver = self.receivers.begin(id);
-        receiving.take(body, pulse, receiver.stop()).await?;
-        drop(receiver);
-        let received = receiving.received();
+        let received = match self.count_placed(id, offset, headers).await? {
+            Some(size) => offset + size,
+            None => {
+                let mut receiving = Receiving::new(self, id, (offset, upload.size), wanted);
+                let receiver = self.receivers.begin(id);
+                receiving.take(body, pulse, receiver.stop()).await?;
+                receiving.received()
+            }
+        };
         if received == upload.size && !upload.is_stored {
             let _working = pulse.working();
             self.assemble(leave.user, id, &upload).await?;
@@ -267,7 +274,7 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name).and_then(|it| it.to_str().ok())
 }
 
-fn number(headers: &HeaderMap, name: &str) -> Option<u64> {
+pub(super) fn number(headers: &HeaderMap, name: &str) -> Option<u64> {
     let text = text(headers, name)?;
     let are_digits = text.bytes().all(|it| it.is_ascii_digit());
     are_digits.then(|| text.parse().ok()).flatten()
@@ -294,7 +301,7 @@ fn wanted_sha256(headers: &HeaderMap) -> Result<Option<[u8; 32]>, Refused> {
 }
 
 /// What the uploader says that the body of this request is.
-fn wanted_checksum(headers: &HeaderMap) -> Result<Option<Wanted>, Refused> {
+pub(super) fn wanted_checksum(headers: &HeaderMap) -> Result<Option<Wanted>, Refused> {
     let Some(said) = headers.get("upload-checksum") else {
         return Ok(None);
     };

@@ -353,9 +353,13 @@ pub trait Store:
         limit: ReadLimit,
     ) -> Result<(Vec<v1::Conversation>, bool), StoreError>;
 
-    /// In which direct conversations these users tell nothing of themselves, because they
-    /// block the other member: how far they have come is not for them.
-    async fn silent(&self, users: &[UserId]) -> Result<Vec<(UserId, ConversationId)>, StoreError>;
+    /// Those of these users who tell nothing of themselves in the conversation, because it is
+    /// a direct one and they block the other member, or what that one writes is a request: how
+    /// far they have come is not for them.
+    async fn silent(
+        &self,
+        users: &[(UserId, ConversationId)],
+    ) -> Result<Vec<(UserId, ConversationId)>, StoreError>;
 
     /// Moves read marks in one shard forward, under the lock of its head.
     async fn mark_read(&self, shard: Shard, marks: &[MarkRead]) -> Result<Marked, StoreError>;

@@ -155,7 +155,7 @@ pass_on! {
     conversations(
         user: UserId, after: Option<ConversationId>, limit: ReadLimit
     ) -> (Vec<v1::Conversation>, bool);
-    silent(users: &[UserId]) -> Vec<(UserId, ConversationId)>;
+    silent(users: &[(UserId, ConversationId)]) -> Vec<(UserId, ConversationId)>;
     mark_read(shard: Shard, marks: &[MarkRead]) -> Marked;
 }
 

@@ -1,10 +1,13 @@
 //! Photos and files over HTTPS, in raw requests: what uploads and downloads do with good
 //! ones, and with those of strangers and broken clients.
 
+mod bucket;
 mod clients;
 mod cuts;
+mod direct;
 mod hostile;
 mod messages;
+mod moto;
 mod restarts;
 
 use std::{net::SocketAddr, path::PathBuf};
@@ -296,19 +299,22 @@ fn sha256(bytes: &[u8]) -> Vec<u8> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_uploaded_is_fetched_as_it_was() {
-    let world = World::start().await;
-    let alice = Uploader::new(&world, "alice").await;
+    fetches_what_was_uploaded(&World::start().await).await;
+}
+
+async fn fetches_what_was_uploaded(world: &World) {
+    let alice = Uploader::new(world, "alice").await;
     // More than a part, and no multiple of it.
     let bytes = picture(1_300_001);
-    let id = alice.upload(&world, &bytes).await;
-    let urls = urls(&world, &alice.device, &[id.clone(), id.clone()]).await;
+    let id = alice.upload(world, &bytes).await;
+    let urls = urls(world, &alice.device, &[id.clone(), id.clone()]).await;
     assert_eq!(urls.len(), 1);
     let url = &urls[0];
     assert_eq!((url.media_id.clone(), url.size), (id, 1_300_001));
     assert_eq!(url.sha256, sha256(&bytes));
     assert_eq!(url.content_type, "image/png");
 
-    let answer = get(&world, &url.url, &[]).await;
+    let answer = get(world, &url.url, &[]).await;
     assert_eq!(answer.status, 200);
     assert!(answer.body == bytes);
     assert_eq!(answer.header("content-type"), Some("image/png"));
@@ -318,7 +324,7 @@ async fn what_was_uploaded_is_fetched_as_it_was() {
     assert!(cache.starts_with("public, max-age=") && cache.ends_with(", immutable"));
     let etag = answer.header("etag").unwrap();
 
-    let part = get(&world, &url.url, &[("range", "bytes=600000-600009")]).await;
+    let part = get(world, &url.url, &[("range", "bytes=600000-600009")]).await;
     assert_eq!(
         (part.status, part.body.as_slice()),
         (206, &bytes[600_000..600_010])
@@ -326,12 +332,12 @@ async fn what_was_uploaded_is_fetched_as_it_was() {
     let range = part.header("content-range");
     assert_eq!(range, Some("bytes 600000-600009/1300001"));
     let same = [("range", "bytes=-3"), ("if-range", etag)];
-    assert_eq!(get(&world, &url.url, &same).await.status, 206);
+    assert_eq!(get(world, &url.url, &same).await.status, 206);
     let other = [("range", "bytes=-3"), ("if-range", "\"other\"")];
-    assert_eq!(get(&world, &url.url, &other).await.body.len(), bytes.len());
-    let known = get(&world, &url.url, &[("if-none-match", etag)]).await;
+    assert_eq!(get(world, &url.url, &other).await.body.len(), bytes.len());
+    let known = get(world, &url.url, &[("if-none-match", etag)]).await;
     assert_eq!((known.status, known.body.len()), (304, 0));
-    let mut http = Http::connect(&world).await;
+    let mut http = Http::connect(world).await;
     let head = http.ask("HEAD", &url.url, &[], b"").await;
     assert_eq!(
         (head.status, head.header("content-length")),
@@ -346,15 +352,18 @@ async fn what_was_uploaded_is_fetched_as_it_was() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upload_goes_on_where_it_was_cut_off() {
-    let world = World::start().await;
-    let alice = Uploader::new(&world, "alice").await;
+    goes_on_where_it_was_cut_off(&World::start().await).await;
+}
+
+async fn goes_on_where_it_was_cut_off(world: &World) {
+    let alice = Uploader::new(world, "alice").await;
     let bytes = picture(3_000_000);
-    let place = alice.begin(&world, bytes.len()).await;
+    let place = alice.begin(world, bytes.len()).await;
     let (mut offset, mut sent) = (0, 0);
     while offset < bytes.len() {
         // Cut after about 700 kB, in the middle of a part.
         let end = (offset + 700_000).min(bytes.len());
-        let mut http = Http::connect(&world).await;
+        let mut http = Http::connect(world).await;
         let head = format!(
             "PATCH {place} HTTP/1.1\r\nhost: localhost\r\ntus-resumable: 1.0.0\r\n\
              authorization: {}\r\ncontent-type: application/offset+octet-stream\r\n\
@@ -369,17 +378,14 @@ async fn an_upload_goes_on_where_it_was_cut_off() {
         // Until the server closes: else what it has not read yet is thrown away.
         drop(timeout(PATIENCE, http.read(true)).await.unwrap());
         // What came is written down, also if nobody waits for it any more.
-        let answer = alice.head(&world, &place).await;
+        let answer = alice.head(world, &place).await;
         offset = usize::try_from(answer.offset()).unwrap();
         assert!(offset <= end);
     }
     assert!(sent * 100 < bytes.len() * 105, "{sent} bytes were sent");
-    assert_eq!(
-        alice.head(&world, &place).await.offset(),
-        bytes.len() as u64
-    );
-    let urls = urls(&world, &alice.device, &[id_of(&place)]).await;
-    assert!(get(&world, &urls[0].url, &[]).await.body == bytes);
+    assert_eq!(alice.head(world, &place).await.offset(), bytes.len() as u64);
+    let urls = urls(world, &alice.device, &[id_of(&place)]).await;
+    assert!(get(world, &urls[0].url, &[]).await.body == bytes);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -43,7 +43,8 @@ const MANY: usize = 1_000;
 pub(crate) fn magpied(dir: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_magpied"));
     for (name, _) in std::env::vars_os() {
-        if name.to_str().is_some_and(|it| it.starts_with("MAGPIE_")) {
+        let is_a_setting = |it: &str| it.starts_with("MAGPIE_") || it.starts_with("AWS_");
+        if name.to_str().is_some_and(is_a_setting) {
             command.env_remove(name);
         }
     }

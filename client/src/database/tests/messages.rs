@@ -102,10 +102,6 @@ impl Device {
         found.any(|it| it.windows(word.len()).any(|it| it == word.as_bytes()))
     }
 
-    fn queue(&mut self, request: NewRequest) -> MessageId {
-        self.database.queue_all(vec![request]).unwrap()[0]
-    }
-
     fn unread(&mut self) -> u64 {
         self.database.conversations().unwrap()[0].unread
     }

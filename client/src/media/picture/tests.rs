@@ -216,3 +216,44 @@ fn a_jpeg_whose_decoder_holds_all_of_it_is_known() {
     large[at + 1] = 0xc2;
     assert_eq!(made(&large), Err(InvalidPicture::TooLarge));
 }
+
+/// A phone's wide red is redder than any of sRGB, and grey is grey.
+#[test]
+fn colours_look_as_they_did_and_no_profile_is_sent() {
+    use image::{ImageEncoder as _, codecs::png::PngEncoder};
+
+    let picture = RgbImage::from_fn(900, 600, |x, _| {
+        Rgb(if x < 450 {
+            [200, 100, 50]
+        } else {
+            [128, 128, 128]
+        })
+    });
+    let profile = super::super::colours::tests::wide();
+    let mut jpeg = Vec::new();
+    let mut encoder = JpegEncoder::new_with_quality(&mut jpeg, 95);
+    encoder.set_icc_profile(profile.clone()).unwrap();
+    picture.write_with_encoder(encoder).unwrap();
+    let mut png = Vec::new();
+    let mut encoder = PngEncoder::new(&mut png);
+    encoder.set_icc_profile(profile).unwrap();
+    picture.write_with_encoder(encoder).unwrap();
+    assert!(has(&jpeg, b"the phone of Alice"));
+    for file in [jpeg, png] {
+        let made = made(&file).unwrap();
+        for picture in made.thumbnails.iter().chain([&made.whole]) {
+            assert!(!has(&picture.bytes, b"the phone of Alice"));
+            let opened = opened(picture).into_rgb8();
+            let near = |x: u32, expected: [u8; 3]| {
+                let found = opened.get_pixel(x, 10).0;
+                let mut pairs = found.iter().zip(expected);
+                assert!(
+                    pairs.all(|(one, other)| one.abs_diff(other) <= 3),
+                    "{found:?}"
+                );
+            };
+            near(10, [215, 93, 31]);
+            near(opened.width() - 10, [128, 128, 128]);
+        }
+    }
+}

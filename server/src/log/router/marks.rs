@@ -62,7 +62,7 @@ impl Router {
         is_here
     }
 
-    /// In which direct conversations these users tell nothing of themselves.
+    /// Those of these who tell nothing of themselves.
     /// See [`Store::silent`](crate::store::Store::silent).
     ///
     /// # Errors
@@ -70,9 +70,9 @@ impl Router {
     /// [`StoreError`].
     pub async fn silent(
         &self,
-        users: impl Iterator<Item = UserId>,
+        users: impl Iterator<Item = (UserId, ConversationId)>,
     ) -> Result<HashSet<(UserId, ConversationId)>, StoreError> {
-        let mut users: Vec<UserId> = users.collect();
+        let mut users: Vec<_> = users.collect();
         users.sort_unstable();
         users.dedup();
         match users.is_empty() {
@@ -82,7 +82,7 @@ impl Router {
     }
 
     /// Tells moved read marks, each to others as well unless one of the two hides read
-    /// receipts, or the user blocks the other. That is asked after the mark was committed:
+    /// receipts, the user blocks the other, or the other asks in vain to be heard. That is asked after the mark was committed:
     /// who has hidden theirs and reads then is seen by nobody, whatever this process knew
     /// before.
     pub(super) async fn put_read_marks(
@@ -91,7 +91,9 @@ impl Router {
         wakeups: &mut Wakeups,
     ) -> Result<(), StoreError> {
         let told = || marks.iter().filter(|(_, others)| !others.is_empty());
-        let silent = self.silent(told().map(|(mark, _)| mark.user)).await?;
+        let silent = self
+            .silent(told().map(|(mark, _)| (mark.user, mark.conversation)))
+            .await?;
         let concerned = told().flat_map(|(mark, others)| others.iter().chain([&mark.user]));
         let mut concerned: Vec<UserId> = concerned.copied().collect();
         concerned.sort_unstable();

@@ -7,7 +7,9 @@ use magpie_protocol::{
 };
 
 use super::{
-    NOON, Player, World, add, create,
+    NOON, Player, World, add,
+    blocks::{stored, told},
+    create,
     friends::befriend,
     wakes::{LATER, candidates, due, record, with_push},
 };
@@ -119,4 +121,31 @@ pub(in crate::store) async fn strangers_add_nobody_who_lets_friends_alone(world:
     world.add(&alice, tea, &[&bob, &carol]).await;
     let_write(&world, &bob, Reach::Everybody).await;
     world.group(&alice, &[&bob]).await;
+}
+
+/// D10. Who asks to be heard is told nothing of the other one before they are.
+pub(in crate::store) async fn a_request_is_not_seen_to_be_read(world: World) {
+    let (alice, bob) = (world.player("alice").await, world.player("bob").await);
+    let_write(&world, &bob, Reach::Friends).await;
+    let (direct, _) = world.accept(world.to(&alice, &bob, "one")).await;
+    let both = [(alice.id(), direct), (bob.id(), direct)];
+    let companions = async |of: &Player| {
+        let companions = world.store.companions(of.id(), direct, 9).await;
+        companions.unwrap()
+    };
+    world.mark(&bob, direct, 1).await;
+    stored(&world, &bob).await;
+    assert_eq!(told(&world, &alice, &bob, direct).await, (0, 0));
+    assert_eq!(told(&world, &bob, &bob, direct).await, (1, 1));
+    assert_eq!(world.store.silent(&both).await, Ok(vec![both[1]]));
+    for one in [&alice, &bob] {
+        assert_eq!(companions(one).await, []);
+    }
+
+    world.accept(world.to(&bob, &alice, "who are you?")).await;
+    stored(&world, &bob).await;
+    assert_eq!(told(&world, &alice, &bob, direct).await, (2, 1));
+    assert_eq!(world.store.silent(&both).await, Ok(vec![]));
+    assert_eq!(companions(&alice).await, [bob.id()]);
+    assert_eq!(companions(&bob).await, [alice.id()]);
 }

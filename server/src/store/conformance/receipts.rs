@@ -151,7 +151,7 @@ pub(in crate::store) async fn who_hides_receipts_is_told_nobodys(world: World) {
     assert_eq!(members(&more[0]).await, [0, 4, 3]);
 }
 
-pub(super) async fn count(
+async fn count(
     world: &World,
     of: &Player,
     conversation: ConversationId,
@@ -281,4 +281,14 @@ pub(in crate::store) async fn receipts_stay_hidden_when_their_user_is_deleted(wo
     assert_eq!(deleted, Ok(Some(vec![alice.actor.device])));
     let described = world.described(bob, group).await;
     assert_eq!(read_by(&described.members, &players), [0, 2, 3]);
+}
+
+/// D10. In a conversation of two it is told by marks, to whom they are for.
+pub(in crate::store) async fn nobody_counts_the_readers_of_two(world: World) {
+    let (alice, bob) = (world.player("alice").await, world.player("bob").await);
+    let (direct, _) = world.accept(world.to(&alice, &bob, "one")).await;
+    super::blocks::block(&world, &bob, &alice).await;
+    world.mark(&bob, direct, 1).await;
+    let counted = count(&world, &alice, direct, &[1]).await;
+    assert_eq!(counted, Err(Refusal::NotPossible));
 }

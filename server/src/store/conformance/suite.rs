@@ -58,6 +58,7 @@ macro_rules! suite {
                 hidden_receipts_are_told_to_nobody
                 who_hides_receipts_is_told_nobodys
                 readers_are_counted_of_each_message
+                nobody_counts_the_readers_of_two
                 readers_are_told_to_who_may_read_it
                 who_has_read_is_told_to_newcomers
                 the_last_word_on_receipts_holds
@@ -191,6 +192,7 @@ macro_rules! suite {
                 a_message_of_a_stranger_is_a_request
                 a_request_is_no_reason_to_try_a_wake_again
                 strangers_add_nobody_who_lets_friends_alone
+                a_request_is_not_seen_to_be_read
             }
             pages {
                 a_page_describes_what_begins_in_it

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use magpie_protocol::id::{ConversationId, UserId};
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::{
     describe::Places,
+    privacy::is_request,
     rows::{OPEN_END, conversation_head, conversation_key},
 };
 use crate::store::{
@@ -40,11 +41,16 @@ const FIND_MARKS: &str = "
     SELECT coalesce((SELECT read_seq FROM marks WHERE user = ?1 AND conversation = ?2), 0),
            coalesce((SELECT position FROM delivered WHERE user = ?1), 0)";
 
-/// Whom users block.
-const FIND_BLOCKED: &str = "
-    SELECT o.user_id
-      FROM users u JOIN blocks b ON b.user = u.key JOIN users o ON o.key = b.blocked
-     WHERE u.user_id = ?1";
+/// Whether a user tells the other member of a direct conversation nothing.
+pub(super) const IS_SILENT: &str = concat!(
+    "SELECT EXISTS (SELECT 1 FROM members o
+                     CROSS JOIN blocks b ON b.user = u.key AND b.blocked = o.user
+                     WHERE o.conversation = c.key AND o.to_position = ?3)
+         OR",
+    is_request!("u.key", "c.key"),
+    "  FROM users u CROSS JOIN conversations c
+      WHERE u.user_id = ?1 AND c.conversation_id = ?2 AND c.kind = 1",
+);
 
 /// Whether a user blocks the sender of an event.
 macro_rules! is_blocked {
@@ -125,14 +131,15 @@ fn marks(
 /// See [`crate::store::Store::silent`].
 pub(super) fn silent(
     connection: &Connection,
-    users: &[UserId],
+    users: &[(UserId, ConversationId)],
 ) -> Result<Vec<(UserId, ConversationId)>, StoreError> {
-    let mut statement = connection.prepare_cached(FIND_BLOCKED)?;
+    let mut statement = connection.prepare_cached(IS_SILENT)?;
     let mut silent = Vec::new();
-    for user in users {
-        let blocked = statement.query_map([user.bytes()], |row| row.get(0).map(UserId::new))?;
-        for other in blocked {
-            silent.push((*user, direct_conversation(*user, other?)));
+    for (user, conversation) in users {
+        let asked = params![user.bytes(), conversation.bytes(), OPEN_END];
+        let is_silent = statement.query_row(asked, |row| row.get(0)).optional()?;
+        if is_silent.unwrap_or(false) {
+            silent.push((*user, *conversation));
         }
     }
     Ok(silent)

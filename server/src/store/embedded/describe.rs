@@ -13,6 +13,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{
     counts, friends,
+    privacy::is_request,
     receipts::read_seq_told,
     rows::{self, OPEN_END, conversation_head, member_count, signed, unsigned},
     writer::Writer,
@@ -66,7 +67,9 @@ impl Interval {
 ///
 /// Who was removed does not learn who came later.
 pub(super) const FIND_MEMBERS: &str = concat!(
-    "SELECT u.user_id, u.name, m.from_seq, coalesce(d.position, 0),",
+    "SELECT u.user_id, u.name, m.from_seq, CASE WHEN m.user <> ?3 AND",
+    is_request!("m.user", "m.conversation"),
+    "THEN 0 ELSE coalesce(d.position, 0) END,",
     read_seq_told!("?3"),
     ", m.role, b.delivered_seq, b.read_seq
       FROM members m

@@ -355,7 +355,10 @@ impl Store for Embedded {
             .await
     }
 
-    async fn silent(&self, users: &[UserId]) -> Result<Vec<(UserId, ConversationId)>, StoreError> {
+    async fn silent(
+        &self,
+        users: &[(UserId, ConversationId)],
+    ) -> Result<Vec<(UserId, ConversationId)>, StoreError> {
         let users = users.to_vec();
         self.read(move |connection| blocks::silent(connection, &users))
             .await

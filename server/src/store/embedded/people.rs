@@ -12,6 +12,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use super::{
     Embedded, friends,
     operators::limit,
+    privacy::is_request,
     rows::{self, unsigned},
     uses,
 };
@@ -114,8 +115,8 @@ const FIND_ACQUAINTANCES: &str = "
      WHERE mine.user = ?1 AND mine.to_position = 9223372036854775807
      LIMIT ?3";
 
-const FIND_COMPANIONS: &str = "
-    SELECT u.user_id
+pub(super) const FIND_COMPANIONS: &str = concat!(
+    "SELECT u.user_id
       FROM conversations c
       JOIN members mine ON mine.conversation = c.key AND mine.user = ?1
        AND mine.to_position = 9223372036854775807
@@ -125,7 +126,12 @@ const FIND_COMPANIONS: &str = "
      WHERE c.conversation_id = ?2 AND c.member_count <= ?3
        AND (c.announcement_only = 0 OR mine.role >= 2)
        AND NOT EXISTS (SELECT 1 FROM blocks WHERE user = ?1 AND blocked = theirs.user)
-       AND NOT EXISTS (SELECT 1 FROM blocks WHERE user = theirs.user AND blocked = ?1)";
+       AND NOT EXISTS (SELECT 1 FROM blocks WHERE user = theirs.user AND blocked = ?1)
+       AND NOT",
+    is_request!("?1", "c.key"),
+    "AND NOT",
+    is_request!("theirs.user", "c.key"),
+);
 
 /// Writes what a user lets others know; the event that says so is at `seq`.
 pub(super) fn write(

@@ -16,7 +16,7 @@ const SHOW: &str = "DELETE FROM hidden_receipts WHERE user = ?1";
 const IS_HIDDEN: &str = "SELECT EXISTS (SELECT 1 FROM hidden_receipts WHERE user = ?1)";
 
 /// How far a member (`k`, of `m`) has read, as another one is told: one who hides it reads
-/// as one who has read nothing.
+/// as one who has read nothing, and so does one for whom the conversation is a request.
 macro_rules! read_seq_told {
     ($to:literal) => {
         concat!(
@@ -24,49 +24,36 @@ macro_rules! read_seq_told {
             $to,
             " OR NOT EXISTS (SELECT 1 FROM hidden_receipts h WHERE h.user IN (m.user, ",
             $to,
-            ")) THEN coalesce(k.read_seq, 0) ELSE 0 END "
+            ")) AND NOT",
+            crate::store::embedded::privacy::is_request!("m.user", "m.conversation"),
+            " THEN coalesce(k.read_seq, 0) ELSE 0 END "
         )
     };
 }
 pub(super) use read_seq_told;
 
-/// How far a member (`k`, of `m`) has read, as it counts for another one: in a direct
-/// conversation, no further than when they blocked them.
-macro_rules! read_seq_counted {
-    ($for:literal) => {
-        concat!(
-            " CASE WHEN m.role > 0 THEN k.read_seq
-                   ELSE coalesce((SELECT min(k.read_seq, b.read_seq) FROM blocks b
-                                   WHERE b.user = k.user AND b.blocked = ",
-            $for,
-            "), k.read_seq) END "
-        )
-    };
-}
-
 /// How far they have read at least so much, and since when they are members, of those who
 /// do not hide it.
-pub(super) const FIND_READERS: &str = concat!(
-    "SELECT m.from_seq,",
-    read_seq_counted!("?3"),
-    "FROM marks k
+pub(super) const FIND_READERS: &str = "
+    SELECT m.from_seq, k.read_seq
+      FROM marks k
       JOIN members m ON m.user = k.user AND m.conversation = k.conversation
                     AND m.to_position = 9223372036854775807
      WHERE k.conversation = ?1 AND k.read_seq >= ?2
-       AND NOT EXISTS (SELECT 1 FROM hidden_receipts h WHERE h.user = k.user)"
-);
+       AND NOT EXISTS (SELECT 1 FROM hidden_receipts h WHERE h.user = k.user)";
 
 /// Whether the sender of an event is one of its readers.
-pub(super) const FIND_OWN: &str = concat!(
-    "SELECT EXISTS (SELECT 1 FROM marks k
+pub(super) const FIND_OWN: &str = "
+    SELECT EXISTS (SELECT 1 FROM marks k
                      JOIN members m ON m.user = k.user AND m.conversation = k.conversation
                                    AND m.to_position = 9223372036854775807
-                    WHERE k.user = e.sender AND k.conversation = ?1 AND m.from_seq <= ?2
-                      AND ?2 <=",
-    read_seq_counted!("?3"),
-    "AND NOT EXISTS (SELECT 1 FROM hidden_receipts h WHERE h.user = k.user))
-      FROM events e WHERE e.conversation = ?1 AND e.seq = ?2"
-);
+                    WHERE k.user = e.sender AND k.conversation = ?1 AND k.read_seq >= ?2
+                      AND m.from_seq <= ?2
+                      AND NOT EXISTS (SELECT 1 FROM hidden_receipts h WHERE h.user = k.user))
+      FROM events e WHERE e.conversation = ?1 AND e.seq = ?2";
+
+/// In a conversation of two marks say it, to whom they are for.
+const IS_GROUP: &str = "SELECT kind = 2 FROM conversations WHERE key = ?1";
 
 const FIND_MEMBERSHIPS: &str = "
     SELECT history_seq, to_seq, to_position FROM members WHERE user = ?1 AND conversation = ?2";
@@ -84,18 +71,24 @@ pub(super) fn count_readers(
     if !may_read_all(connection, (user, conversation), &request.seqs)? {
         return Ok(Err(Refusal::NotFound));
     }
+    let is_group: bool = connection
+        .prepare_cached(IS_GROUP)?
+        .query_row([conversation], |row| row.get(0))?;
+    if !is_group {
+        return Ok(Err(Refusal::NotPossible));
+    }
     if is_hidden(connection, user)? {
         return Ok(Err(Refusal::ReceiptsHidden));
     }
     let mut readers = Readers::of(&request.seqs);
     let mut find = connection.prepare_cached(FIND_READERS)?;
-    let mut rows = find.query([conversation, signed(readers.first().get()), user])?;
+    let mut rows = find.query([conversation, signed(readers.first().get())])?;
     while let Some(row) = rows.next()? {
         readers.add(row.get(0)?, row.get(1)?);
     }
     let mut find_own = connection.prepare_cached(FIND_OWN)?;
     for seq in &request.seqs {
-        let own = find_own.query_row([conversation, signed(seq.get()), user], |row| row.get(0));
+        let own = find_own.query_row([conversation, signed(seq.get())], |row| row.get(0));
         if own.optional()?.unwrap_or(false) {
             readers.without_sender(*seq);
         }

@@ -3,7 +3,10 @@
 use magpie_protocol::id::{ConversationId, UserId};
 use uuid::Uuid;
 
-use super::session::{Failure, Session, get_id, uuid};
+use super::{
+    privacy::is_request,
+    session::{Failure, Session, get_id, uuid},
+};
 use crate::store::{direct_conversation, rules::Person};
 
 /// Whether the sender of what goes to a conversation (its key) is blocked by its other
@@ -69,13 +72,18 @@ const UNBLOCK: &str = "
     DELETE FROM blocks b USING users u
      WHERE u.user_id = $2 AND b.user_key = $1 AND b.blocked_key = u.key";
 
-/// Whom users block.
-const FIND_BLOCKED: &str = "
-    SELECT u.user_id, o.user_id
-      FROM users u
-      JOIN blocks b ON b.user_key = u.key
-      JOIN users o ON o.key = b.blocked_key
-     WHERE u.user_id = ANY($1)";
+/// Those of these users who tell the other member of a direct conversation nothing.
+pub(super) const FIND_SILENT: &str = concat!(
+    "SELECT u.user_id, c.conversation_id
+       FROM unnest($1::uuid[], $2::uuid[]) AS a (user_id, conversation_id)
+       JOIN users u ON u.user_id = a.user_id
+       JOIN conversations c ON c.conversation_id = a.conversation_id AND c.kind = 1
+      WHERE EXISTS (SELECT FROM members o
+                      JOIN blocks b ON b.user_key = u.key AND b.blocked_key = o.user_key
+                     WHERE o.conversation_key = c.key AND o.to_position = 9223372036854775807)
+         OR",
+    is_request!("u.key", "c.key"),
+);
 
 /// A user blocks another from now on, or does not any more.
 pub(super) async fn set(
@@ -97,13 +105,15 @@ pub(super) async fn set(
 /// See [`crate::store::Store::silent`].
 pub(super) async fn silent(
     session: Session<'_>,
-    users: &[UserId],
+    users: &[(UserId, ConversationId)],
 ) -> Result<Vec<(UserId, ConversationId)>, Failure> {
-    let ids: Vec<Uuid> = users.iter().map(|it| uuid(it.bytes())).collect();
-    let rows = session.rows(FIND_BLOCKED, &[&ids]).await?;
+    let (users, conversations): (Vec<Uuid>, Vec<Uuid>) = { users.iter() }
+        .map(|(user, conversation)| (uuid(user.bytes()), uuid(conversation.bytes())))
+        .unzip();
+    let rows = session.rows(FIND_SILENT, &[&users, &conversations]).await?;
     let silent = rows.iter().map(|row| {
-        let (user, other) = (UserId::new(get_id(row, 0)?), UserId::new(get_id(row, 1)?));
-        Ok((user, direct_conversation(user, other)))
+        let conversation = ConversationId::new(get_id(row, 1)?);
+        Ok((UserId::new(get_id(row, 0)?), conversation))
     });
     silent.collect()
 }

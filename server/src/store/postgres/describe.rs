@@ -15,6 +15,7 @@ use super::{
     accounts::{ATTEMPTS, until_known},
     connections::Connections,
     counts::{counts, read_mark},
+    privacy::is_request,
     receipts::read_seq_told,
     rows::{self, OPEN_END, each_signed, number},
     session::{Failure, Params, Session, get, get_count, get_id, limit as row_limit, signed, uuid},
@@ -110,11 +111,13 @@ pub(super) const FIND_MEMBERS: &str = concat!(
       FROM (SELECT i.number, i.conversation, i.head, i.head_position, m.user_key, m.from_seq,
                    b.delivered_seq AS most_delivered, b.read_seq AS most_read,
                    u.user_id, u.name,",
-    read_seq_told!("$7"),
+    read_seq_told!("$7", "m.conversation_key"),
     "AS read_seq,
                    -- Who has left is not told what it is now.
                    CASE WHEN i.at = 9223372036854775806 THEN m.role ELSE 0::smallint END AS role,
-                   coalesce(d.positions[i.shard + 1], 0) AS delivered
+                   CASE WHEN m.user_key <> $7 AND",
+    is_request!("m.user_key", "m.conversation_key"),
+    "                   THEN 0 ELSE coalesce(d.positions[i.shard + 1], 0) END AS delivered
               FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::integer[],
                           $6::bigint[])
                 AS i (conversation, at, head, head_position, shard, number)

@@ -31,7 +31,7 @@ const FIND_PLACE: &str = "
 /// Members in the order of their keys, which no client sees.
 pub(super) const FIND_PAGE: &str = concat!(
     "SELECT m.user_key, u.user_id, u.name, 0::bigint,",
-    read_seq_told!("$4"),
+    read_seq_told!("$4", "$1"),
     ", 0::bigint, m.role, b.delivered_seq, b.read_seq
       FROM (SELECT user_key, role FROM members
              WHERE conversation_key = $1 AND to_position = 9223372036854775807

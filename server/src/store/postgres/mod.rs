@@ -337,7 +337,10 @@ impl Store for Postgres {
         Ok(describe::conversations(Session::of(&snapshot), user, after, limit).await?)
     }
 
-    async fn silent(&self, users: &[UserId]) -> Result<Vec<(UserId, ConversationId)>, StoreError> {
+    async fn silent(
+        &self,
+        users: &[(UserId, ConversationId)],
+    ) -> Result<Vec<(UserId, ConversationId)>, StoreError> {
         let taken = self.connections.take().await?;
         Ok(blocks::silent(Session::over(&taken), users).await?)
     }

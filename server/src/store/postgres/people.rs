@@ -11,7 +11,9 @@ use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::{
-    Postgres, friends, rows,
+    Postgres, friends,
+    privacy::is_request,
+    rows,
     session::{Failure, Session, get, get_count, get_id, limit, signed, uuid},
     uses,
 };
@@ -117,8 +119,8 @@ pub(super) const FIND_ACQUAINTANCES: &str = "
      WHERE mine.user_key = $1 AND mine.to_position = 9223372036854775807
      LIMIT $3";
 
-const FIND_COMPANIONS: &str = "
-    SELECT u.user_id
+pub(super) const FIND_COMPANIONS: &str = concat!(
+    "SELECT u.user_id
       FROM conversations c
       JOIN members mine ON mine.conversation_key = c.key AND mine.user_key = $1
        AND mine.to_position = 9223372036854775807
@@ -130,7 +132,12 @@ const FIND_COMPANIONS: &str = "
        AND NOT EXISTS (SELECT FROM blocks b
                         WHERE b.user_key = $1 AND b.blocked_key = theirs.user_key)
        AND NOT EXISTS (SELECT FROM blocks b
-                        WHERE b.user_key = theirs.user_key AND b.blocked_key = $1)";
+                        WHERE b.user_key = theirs.user_key AND b.blocked_key = $1)
+       AND NOT",
+    is_request!("$1", "c.key"),
+    "AND NOT",
+    is_request!("theirs.user_key", "c.key"),
+);
 
 fn users(rows: &[Row]) -> Result<Vec<UserId>, StoreError> {
     let users = rows.iter().map(|row| get_id(row, 0).map(UserId::new));

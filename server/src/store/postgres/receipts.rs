@@ -21,67 +21,53 @@ const FIND_HIDING: &str = "
       FROM users u JOIN hidden_receipts h ON h.user_key = u.key
      WHERE u.user_id = ANY($1)";
 
-/// How far a member (`k`, of `m`) has read, as another one is told: one who hides it reads
-/// as one who has read nothing.
+/// How far a member (`k`, of `m`) of a conversation (its key) has read, as another one is
+/// told: one who hides it reads as one who has read nothing, and so does one for whom it is a
+/// request.
 macro_rules! read_seq_told {
-    ($to:literal) => {
+    ($to:literal, $conversation:literal) => {
         concat!(
             " CASE WHEN m.user_key = ",
             $to,
             " OR NOT EXISTS (SELECT FROM hidden_receipts h WHERE h.user_key = m.user_key)
                  AND NOT EXISTS (SELECT FROM hidden_receipts h WHERE h.user_key = ",
             $to,
-            ") THEN coalesce(k.read_seq, 0) ELSE 0 END "
+            ") AND NOT",
+            crate::store::postgres::privacy::is_request!("m.user_key", $conversation),
+            " THEN coalesce(k.read_seq, 0) ELSE 0 END "
         )
     };
 }
 pub(super) use read_seq_told;
 
-/// How far a member (`k`, of `m`) has read, as it counts for another one: in a direct
-/// conversation, no further than when they blocked them.
-macro_rules! read_seq_counted {
-    ($for:literal) => {
-        concat!(
-            " CASE WHEN m.role > 0 THEN k.read_seq
-                   ELSE least(k.read_seq, (SELECT b.read_seq FROM blocks b
-                                            WHERE b.user_key = k.user_key AND b.blocked_key = ",
-            $for,
-            ")) END "
-        )
-    };
-}
-
 /// Who has read at least the first of some messages and does not hide it: as many as have
 /// read those from the one up to the other.
-pub(super) const COUNT_READERS: &str = concat!(
-    "SELECT width_bucket(m.from_seq - 1, $2::bigint[]), width_bucket(",
-    read_seq_counted!("$4"),
-    ", $2::bigint[]), count(*)
+pub(super) const COUNT_READERS: &str = "
+    SELECT width_bucket(m.from_seq - 1, $2::bigint[]), width_bucket(k.read_seq, $2::bigint[]),
+           count(*)
       FROM marks k
       JOIN members m ON m.user_key = k.user_key AND m.conversation_key = k.conversation_key
                     AND m.to_position = 9223372036854775807
      WHERE k.conversation_key = $1 AND k.read_seq >= $3
        AND NOT EXISTS (SELECT FROM hidden_receipts h WHERE h.user_key = k.user_key)
-     GROUP BY 1, 2"
-);
+     GROUP BY 1, 2";
 
 /// Those of some messages whose senders are among their readers.
-pub(super) const FIND_OWN: &str = concat!(
-    "SELECT e.seq
+const FIND_OWN: &str = "
+    SELECT e.seq
       FROM unnest($2::bigint[]) AS a (seq)
       JOIN events e ON e.conversation_key = $1 AND e.seq = a.seq
      WHERE EXISTS (
            SELECT FROM marks k
              JOIN members m ON m.user_key = k.user_key AND m.conversation_key = k.conversation_key
                            AND m.to_position = 9223372036854775807
-            WHERE k.user_key = e.sender_key AND k.conversation_key = $1 AND m.from_seq <= e.seq
-              AND e.seq <=",
-    read_seq_counted!("$3"),
-    "AND NOT EXISTS (SELECT FROM hidden_receipts h WHERE h.user_key = k.user_key))"
-);
+            WHERE k.user_key = e.sender_key AND k.conversation_key = $1
+              AND k.read_seq >= e.seq AND m.from_seq <= e.seq
+              AND NOT EXISTS (SELECT FROM hidden_receipts h WHERE h.user_key = k.user_key))";
 
-/// Whether somebody is a member, how many of some events they may read, and whether they
-/// hide their read receipts.
+/// Whether somebody is a member, how many of some events they may read, whether they
+/// hide their read receipts, and whether it is a group: in a conversation of two marks say it,
+/// to whom they are for.
 const MAY_COUNT: &str = "
     SELECT EXISTS (SELECT FROM members m
                     WHERE m.user_key = $1 AND m.conversation_key = $2
@@ -92,7 +78,8 @@ const MAY_COUNT: &str = "
              WHERE EXISTS (SELECT FROM members m
                             WHERE m.user_key = $1 AND m.conversation_key = $2
                               AND m.history_seq <= e.seq AND m.to_seq >= e.seq)),
-           EXISTS (SELECT FROM hidden_receipts h WHERE h.user_key = $1)";
+           EXISTS (SELECT FROM hidden_receipts h WHERE h.user_key = $1),
+           EXISTS (SELECT FROM conversations c WHERE c.key = $2 AND c.kind = 2)";
 
 pub(super) async fn count_readers(
     session: Session<'_>,
@@ -113,19 +100,21 @@ pub(super) async fn count_readers(
     if !get::<bool>(&may, 0)? || readable != seqs.len() {
         return Ok(Err(Refusal::NotFound));
     }
+    if !get::<bool>(&may, 3)? {
+        return Ok(Err(Refusal::NotPossible));
+    }
     if get(&may, 2)? {
         return Ok(Err(Refusal::ReceiptsHidden));
     }
     let mut readers = Readers::of(&request.seqs);
     let first = signed(readers.first().get());
-    let params: Params<'_> = &[&conversation, &seqs, &first, &user];
+    let params: Params<'_> = &[&conversation, &seqs, &first];
     for row in session.rows(COUNT_READERS, params).await? {
         let (begin, end): (i32, i32) = (get(&row, 0)?, get(&row, 1)?);
         let index = |place: i32| usize::try_from(place).unwrap_or(0);
         readers.add_many(index(begin), index(end), get_count(&row, 2)?);
     }
-    let params: Params<'_> = &[&conversation, &seqs, &user];
-    for row in session.rows(FIND_OWN, params).await? {
+    for row in session.rows(FIND_OWN, &[&conversation, &seqs]).await? {
         readers.without_sender(Seq::new(get_count(&row, 0)?));
     }
     Ok(Ok(readers.counts()))

@@ -7,7 +7,7 @@ use super::{Uploader, ask, get, picture, sha256, urls};
 use crate::peer::{World, fresh_id};
 
 /// A message with one photo.
-fn photo(name: &str, id: Bytes, bytes: &[u8]) -> v1::SendMessage {
+pub(super) fn photo(name: &str, id: Bytes, bytes: &[u8]) -> v1::SendMessage {
     v1::SendMessage {
         message_id: fresh_id(),
         to: Some(v1::send_message::To::UserName(name.to_owned())),
@@ -76,7 +76,7 @@ async fn nobody_shares_what_is_somebody_elses() {
         };
         answers.push((error.code(), error.action(), error.message));
     }
-    assert_eq!(answers[0].0, v1::ErrorCode::NotFound);
+    assert_eq!(answers[0].0, v1::ErrorCode::MediaNotFound);
     assert_eq!(answers[0], answers[1]);
     assert_eq!(urls(&world, &eve, &[id]).await, []);
 }

@@ -14,7 +14,10 @@ use crate::{
 /// D12.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upload_goes_on_after_a_restart() {
-    let world = World::start().await;
+    goes_on_after_a_restart(World::start().await).await;
+}
+
+pub(super) async fn goes_on_after_a_restart(world: World) {
     let alice = Uploader::new(&world, "alice").await;
     let bytes = picture(1_500_000);
     let place = alice.begin(&world, bytes.len()).await;
@@ -46,7 +49,17 @@ fn files(directory: &Path) -> usize {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upload_survives_that_the_server_is_killed() {
     let dir = TempDir::new().unwrap();
-    let start = async || Server::spawn(magpied(dir.path()).arg("--json")).await;
+    survives_kills(dir.path(), &[]).await;
+    // What was begun more than once is on the list of what goes, and is there until then.
+    assert!(files(&dir.path().join("media/blobs")) >= 1);
+}
+
+pub(super) async fn survives_kills(dir: &Path, environment: &[(&str, String)]) {
+    let start = async || {
+        let mut command = magpied(dir);
+        command.envs(environment.iter().cloned()).arg("--json");
+        Server::spawn(&mut command).await
+    };
     let mut server = start().await;
     let alice = Uploader::new(&server, "alice").await;
     let bytes = picture(3_000_000);
@@ -82,6 +95,4 @@ async fn an_upload_survives_that_the_server_is_killed() {
     }
     let found = urls(&server, &alice.device, &[id_of(&place)]).await;
     assert!(get(&server, &found[0].url, &[]).await.body == bytes);
-    // What was begun more than once is on the list of what goes, and is there until then.
-    assert!(files(&dir.path().join("media/blobs")) >= 1);
 }
