@@ -3,6 +3,8 @@
 #[cfg(test)] // lets the lints know that these are tests, whose way to fail is to panic
 mod account;
 mod blocking;
+#[cfg(test)] // as above
+mod bucket;
 mod changing;
 mod chatting;
 mod devices;
@@ -12,6 +14,8 @@ mod friends;
 #[cfg(test)] // as above
 mod groups;
 mod holding;
+#[cfg(test)] // as above
+mod later;
 mod limited;
 #[cfg(test)] // as above
 mod manual;
@@ -26,6 +30,7 @@ mod queueing;
 mod roles;
 #[cfg(test)] // as above
 mod saving;
+#[cfg(test)] // as above
 mod settings;
 #[cfg(test)] // as above
 mod sharing;

@@ -152,7 +152,7 @@ fn a_change_of_a_group_that_was_refused_says_whom_it_was_about() {
     assert_eq!(text(&outbox[0], "text"), "Club");
 }
 
-fn wait_for_outbox(world: &World, count: usize) {
+pub(crate) fn wait_for_outbox(world: &World, count: usize) {
     let deadline = std::time::Instant::now() + crate::world::PATIENCE;
     while world.magpie("alice", ["outbox"]).done().len() < count {
         assert!(std::time::Instant::now() < deadline, "nothing was queued");

@@ -43,6 +43,8 @@ pub(crate) struct World {
     pub(crate) ca: PathBuf,
     /// Flags of the server.
     pub(crate) settings: Vec<String>,
+    /// What its environment says besides.
+    pub(crate) environment: Vec<(&'static str, String)>,
 }
 
 struct Server {
@@ -67,6 +69,7 @@ impl World {
             address: "127.0.0.1:1".to_owned(),
             ca,
             settings: Vec::new(),
+            environment: Vec::new(),
         }
     }
 
@@ -111,7 +114,8 @@ impl World {
             self.address.clone()
         };
         let directory = self.data_dir();
-        let (server, ready) = start_server(&listen, &directory, &self.settings);
+        let said = (self.settings.as_slice(), self.environment.as_slice());
+        let (server, ready) = start_server(&listen, &directory, said);
         self.server = Some(server);
         self.address = text(&ready, "listen").to_owned();
         self.ca = PathBuf::from(text(&ready, "ca"));
@@ -225,7 +229,11 @@ impl Drop for Server {
     }
 }
 
-fn start_server(listen: &str, directory: &Path, settings: &[String]) -> (Server, Value) {
+fn start_server(
+    listen: &str,
+    directory: &Path,
+    (settings, environment): (&[String], &[(&str, String)]),
+) -> (Server, Value) {
     // A port that a killed server held may take a moment to be free again.
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -234,6 +242,7 @@ fn start_server(listen: &str, directory: &Path, settings: &[String]) -> (Server,
             .arg("--data-dir")
             .arg(directory)
             .args(settings)
+            .envs(environment.iter().cloned())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -252,8 +252,10 @@ impl Curve {
                 below + (above - below) * place.fract()
             }
         };
-        // What is no number is black.
-        light.max(0.0).min(1.0)
+        match light.is_nan() {
+            true => 0.0,
+            false => light.clamp(0.0, 1.0),
+        }
     }
 
     /// For each value.

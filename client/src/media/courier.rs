@@ -1,7 +1,7 @@
 //! Uploads what requests of the outbox wait for: one object after the other, each gone on
 //! with where it broke off, for as long as there is a connection.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, path::Path, sync::Arc, time::Duration};
 
 use hyper::header::HeaderValue;
 use magpie_protocol::{
@@ -17,8 +17,8 @@ use tokio::{
 };
 
 use super::{
-    Cache, Http, Stage,
-    tus::{self, Halt, Leave},
+    Cache, Http, Stage, direct,
+    tus::{self, Halt, Leave, Told},
 };
 use crate::{
     client::Event,
@@ -42,6 +42,7 @@ const IDLE: Duration = Duration::from_secs(3_600);
 pub(crate) struct Courier {
     home: Home,
     http: Http,
+    bucket: Http,
     commands: mpsc::WeakSender<Command>,
     notices: Notices,
     bells: Bells,
@@ -58,6 +59,8 @@ struct Tries {
     anew: u32,
     /// What the server had.
     offset: u64,
+    /// Its bucket took nothing from us: all goes through the server.
+    through_server: bool,
 }
 
 /// There is no connection.
@@ -73,6 +76,7 @@ impl Courier {
     ) -> Self {
         Self {
             home,
+            bucket: http.another(),
             http,
             commands: commands.downgrade(),
             notices,
@@ -249,24 +253,25 @@ impl Courier {
                 "its file is not in the home any more".to_owned(),
             ));
         }
-        let (named, offset) = match it.named {
-            Some(named) => (named, tus::offset(&mut self.http, leave, named).await?),
+        let (named, told) = match it.named {
+            Some(named) => (named, tus::ask(&mut self.http, leave, named).await?),
             None => {
-                let named = tus::begin(&mut self.http, leave, &object).await?;
+                let (named, told) = tus::begin(&mut self.http, leave, &object).await?;
                 let note = self.database(move |it| it.name_upload(object.id, Some(named)));
                 note.await.map_err(local)?;
-                (named, 0)
+                (named, told)
             }
         };
+        let offset = told.offset;
         let tries = self.tries(object.id);
         if offset > tries.offset {
             // It goes on, if only piece by piece.
             tries.offset = offset;
             tries.backoff.reset();
         }
-        let mut has = offset;
-        if offset < object.size {
-            let (progress, bytes) = (self.progress(it), (offset, object.size));
+        let mut has = self.put(leave, it, (named, &path), told).await?;
+        if has < object.size {
+            let (progress, bytes) = (self.progress(it), (has, object.size));
             let sent = tus::send(&mut self.http, leave, (named, &path), bytes, progress);
             has = sent.await?;
             self.progress(it)(has);
@@ -278,6 +283,41 @@ impl Courier {
             ));
         }
         self.done(object.id).await.map_err(local)
+    }
+
+    /// Puts what is large into the server's bucket, if it has one and for as long as that
+    /// works. How many bytes the server has then.
+    async fn put(
+        &mut self,
+        leave: &Leave,
+        it: &Uploading,
+        named: (MediaId, &Path),
+        told: Told,
+    ) -> Result<u64, Halt> {
+        let (object, mut has) = (it.object, told.offset);
+        let part_max = told.part_max.filter(|part_max| *part_max > 0);
+        let Some(part_max) = part_max.filter(|_| object.size >= direct::OBJECT_SIZE_MIN) else {
+            return Ok(has);
+        };
+        while has < object.size && !self.tries(object.id).through_server {
+            let ways = direct::Ways {
+                server: &mut self.http,
+                bucket: &mut self.bucket,
+            };
+            match direct::send_part(ways, leave, named, (has, object.size), part_max).await {
+                Ok(now) if now > has => {
+                    has = now;
+                    self.progress(it)(has);
+                }
+                Ok(_) => self.tries(object.id).through_server = true,
+                Err(Halt::Later(reason, _) | Halt::Never(reason)) => {
+                    tracing::debug!(id = %object.id, reason, "an upload goes through the server");
+                    self.tries(object.id).through_server = true;
+                }
+                Err(halt @ (Halt::Token | Halt::Gone)) => return Err(halt),
+            }
+        }
+        Ok(has)
     }
 
     /// All that a request waited for is there, if there are names: it can go.
@@ -305,6 +345,7 @@ impl Courier {
             next_at: Instant::now(),
             anew: 0,
             offset: 0,
+            through_server: false,
         })
     }
 

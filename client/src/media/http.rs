@@ -103,6 +103,14 @@ impl Http {
         }
     }
 
+    /// To ask another server meanwhile: each keeps a connection of its own.
+    pub(super) fn another(&self) -> Self {
+        Self {
+            home: self.home.clone(),
+            kept: None,
+        }
+    }
+
     /// Asks, by a path at the home's server, or a URL of another one, which must speak
     /// TLS and be trusted as the home's own is.
     pub(super) async fn ask(

@@ -8,6 +8,7 @@
 mod cache;
 mod colours;
 mod courier;
+mod direct;
 mod download;
 mod http;
 mod picture;

@@ -30,6 +30,7 @@ const CHUNK: usize = 64 * 1024;
 
 const VERSION: HeaderValue = HeaderValue::from_static("1.0.0");
 const OFFSET_STREAM: HeaderValue = HeaderValue::from_static("application/offset+octet-stream");
+const PART_MAX: &str = "magpie-part-max";
 const CHECKSUM_MISMATCH: u16 = 460;
 
 /// With what uploads are begun.
@@ -69,12 +70,21 @@ impl From<HttpError> for Halt {
     }
 }
 
-/// Begins an upload. The server's name of it.
+/// How an upload is, as the server says.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Told {
+    /// Bytes that it has.
+    pub(super) offset: u64,
+    /// Bytes of a part that may be put into its bucket, if any may.
+    pub(super) part_max: Option<u64>,
+}
+
+/// Begins an upload. The server's name of it, and how it is.
 pub(super) async fn begin(
     http: &mut Http,
     leave: &Leave,
     object: &Object,
-) -> Result<MediaId, Halt> {
+) -> Result<(MediaId, Told), Halt> {
     let mut headers = headers(leave);
     headers.insert("upload-length", object.size.into());
     let sha256 = HEXLOWER.encode(&object.sha256);
@@ -91,12 +101,18 @@ pub(super) async fn begin(
     let location = answer.headers().get(LOCATION);
     let location = location.and_then(|it| it.to_str().ok()).unwrap_or_default();
     let name = location.rsplit('/').next().unwrap_or_default();
-    let named = name.parse();
-    named.map_err(|_| Halt::Never("the server has begun an upload without a name".to_owned()))
+    let named = name
+        .parse()
+        .map_err(|_| Halt::Never("the server has begun an upload without a name".to_owned()))?;
+    let told = Told {
+        offset: 0,
+        part_max: number(&answer, PART_MAX),
+    };
+    Ok((named, told))
 }
 
-/// How many bytes the server has.
-pub(super) async fn offset(http: &mut Http, leave: &Leave, id: MediaId) -> Result<u64, Halt> {
+/// How an upload is.
+pub(super) async fn ask(http: &mut Http, leave: &Leave, id: MediaId) -> Result<Told, Halt> {
     let moved = Moved::default();
     let place = place(leave, id);
     let asked = http.ask(Method::HEAD, &place, headers(leave), (nothing(), &moved));
@@ -104,7 +120,10 @@ pub(super) async fn offset(http: &mut Http, leave: &Leave, id: MediaId) -> Resul
     if !answer.status().is_success() {
         return Err(refused(answer, &moved).await);
     }
-    told(&answer)
+    Ok(Told {
+        offset: told(&answer)?,
+        part_max: number(&answer, PART_MAX),
+    })
 }
 
 /// Sends what follows `offset`. How many bytes the server has then.
@@ -115,9 +134,7 @@ pub(super) async fn send(
     (offset, size): (u64, u64),
     progress: impl Fn(u64) + Send + 'static,
 ) -> Result<u64, Halt> {
-    let mut headers = headers(leave);
-    headers.insert(CONTENT_TYPE, OFFSET_STREAM);
-    headers.insert("upload-offset", offset.into());
+    let headers = headers_of_bytes(leave, offset);
     let moved = Moved::default();
     let mut file = FileBody::new(path.to_owned(), (offset, size), moved.clone());
     file.progress = Box::new(progress);
@@ -130,24 +147,34 @@ pub(super) async fn send(
     told(&answer)
 }
 
-fn headers(leave: &Leave) -> HeaderMap {
+pub(super) fn headers_of_bytes(leave: &Leave, offset: u64) -> HeaderMap {
+    let mut headers = headers(leave);
+    headers.insert(CONTENT_TYPE, OFFSET_STREAM);
+    headers.insert("upload-offset", offset.into());
+    headers
+}
+
+pub(super) fn headers(leave: &Leave) -> HeaderMap {
     let mut headers = HeaderMap::new();
     headers.insert("tus-resumable", VERSION);
     headers.insert(AUTHORIZATION, leave.token.clone());
     headers
 }
 
-fn place(leave: &Leave, id: MediaId) -> String {
+pub(super) fn place(leave: &Leave, id: MediaId) -> String {
     format!("{}/{id}", leave.url.trim_end_matches('/'))
 }
 
-fn told(answer: &Response<Incoming>) -> Result<u64, Halt> {
-    let told = answer.headers().get("upload-offset");
-    let told = told.and_then(|it| it.to_str().ok()?.parse().ok());
+fn number(answer: &Response<Incoming>, name: &str) -> Option<u64> {
+    answer.headers().get(name)?.to_str().ok()?.parse().ok()
+}
+
+pub(super) fn told(answer: &Response<Incoming>) -> Result<u64, Halt> {
+    let told = number(answer, "upload-offset");
     told.ok_or_else(|| Halt::Never("the server does not say how far the upload is".to_owned()))
 }
 
-async fn refused(answer: Response<Incoming>, moved: &Moved) -> Halt {
+pub(super) async fn refused(answer: Response<Incoming>, moved: &Moved) -> Halt {
     let status = answer.status();
     let after = answer.headers().get(RETRY_AFTER);
     let after = after.and_then(|it| it.to_str().ok()?.parse().ok());
@@ -167,7 +194,7 @@ async fn refused(answer: Response<Incoming>, moved: &Moved) -> Halt {
     }
 }
 
-type ReadChunk = (Option<File>, io::Result<Bytes>);
+pub(super) type ReadChunk = (Option<File>, io::Result<Bytes>);
 
 /// The rest of a file, read as it is sent.
 struct FileBody {
@@ -194,7 +221,7 @@ impl FileBody {
     }
 }
 
-fn read(path: &Path, file: Option<File>, at: u64, size: usize) -> ReadChunk {
+pub(super) fn read(path: &Path, file: Option<File>, at: u64, size: usize) -> ReadChunk {
     let open = || -> io::Result<File> {
         let mut file = File::open(path)?;
         file.seek(SeekFrom::Start(at))?;

@@ -42,8 +42,8 @@ settings! {
             /// directory. Where it is and who asks is said by the environment: AWS_REGION,
             /// AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID and others, or the role of the machine.
             media_bucket: Option<Bucket> = None;
-            /// Send whoever fetches a photo or file to the bucket, by a URL that is good for some
-            /// minutes, so that the bytes do not pass this server. Clients must reach it.
+            /// Send whoever fetches or uploads a photo or file to the bucket, by URLs that are good
+            /// for some minutes, so that the bytes do not pass this server. Clients must reach it.
             media_presigned: bool = false;
             /// Where clients find photos and files, if not at the address that they are connected
             /// to: https://HOST, of a cache in front of this server.

@@ -154,12 +154,13 @@ impl Remote {
     /// every start.
     async fn check(&self, bucket: &Bucket) -> Result<(), String> {
         let (sign, nothing) = (self.path(SIGN), self.path(NOTHING));
-        self.put_sign(None)
-            .await
-            .map_err(|error| match error.kind() {
-                io::ErrorKind::NotFound => format!("there is no bucket {}", bucket.name),
-                _ => format!("it cannot be written to: {error}"),
-            })?;
+        if let Err(error) = self.put_sign(None).await {
+            let is_absent = error.kind() == io::ErrorKind::NotFound;
+            return Err(match is_absent {
+                true => format!("there is no bucket {}", bucket.name),
+                false => format!("it cannot be written to: {error}"),
+            });
+        }
         let read = match self.store.get(&sign).await {
             Ok(got) => got.bytes().await,
             Err(error) => Err(error),

@@ -244,12 +244,10 @@ impl Depot {
 
 /// What a bucket answers stands in no log: it repeats the request.
 pub(super) fn broken(error: Error) -> io::Error {
-    match error {
-        Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => {
-            io::Error::new(io::ErrorKind::PermissionDenied, "the bucket refuses it")
-        }
-        error => error.into(),
+    if let Error::PermissionDenied { .. } | Error::Unauthenticated { .. } = error {
+        return io::Error::new(io::ErrorKind::PermissionDenied, "the bucket refuses it");
     }
+    error.into()
 }
 
 impl Writing {

@@ -69,9 +69,11 @@ impl Device {
 
     fn photos(&self) -> Vec<(MediaId, Vec<MediaId>)> {
         let entries = self.outbox().into_iter();
-        let media = entries.flat_map(|entry| match entry.operation {
-            crate::request::Operation::Send { message, .. } => message.media,
-            other => panic!("{other:?}"),
+        let media = entries.flat_map(|entry| {
+            let crate::request::Operation::Send { message, .. } = entry.operation else {
+                panic!("{:?}", entry.operation);
+            };
+            message.media
         });
         media.map(|it| (it.id, it.thumbnails)).collect()
     }

@@ -3,10 +3,18 @@
 use std::time::Duration;
 
 use magpie_server::config::{Limits, Size};
-use tokio::time::timeout;
+use rustls_pki_types::ServerName;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    time::timeout,
+};
 
 use super::{Answer, Http, Uploader, get, picture, urls};
-use crate::peer::{PATIENCE, World};
+use crate::{
+    peer::{PATIENCE, World},
+    trust::connector,
+};
 
 const WHOLE: usize = 2_000_000;
 
@@ -283,6 +291,50 @@ async fn a_device_has_so_many_uploads_at_a_time() {
     let (mut http, _) = open.pop().unwrap();
     let finished = http.raw("67890", b"", true).await.unwrap();
     assert_eq!(finished.status, 204);
+}
+
+/// D9. By ALPN, whichever HTTP it is: byte by byte, or nothing at all.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_never_asks_anything_is_closed() {
+    let world = World::start().await;
+    let connect = async |speaks: &[u8]| {
+        let connector = connector(&world.ca(), &[speaks], &[&rustls::version::TLS13]);
+        let stream = TcpStream::connect(world.address).await.unwrap();
+        let name = ServerName::try_from("localhost").unwrap();
+        connector.connect(name, stream).await.unwrap()
+    };
+    let drips = async |speaks: &[u8], what: &[u8]| {
+        let (mut read, mut write) = tokio::io::split(connect(speaks).await);
+        let dripping = async {
+            for byte in what.iter().cycle() {
+                if write.write_all(&[*byte]).await.is_err() || write.flush().await.is_err() {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+            std::future::pending::<()>().await;
+        };
+        let closed = async {
+            let mut said = [0; 1_024];
+            // Who speaks HTTP/2 says first what it allows.
+            while !matches!(read.read(&mut said).await, Ok(0) | Err(_)) {}
+        };
+        tokio::select! {
+            closed = timeout(2 * PATIENCE, closed) => closed.is_ok(),
+            () = dripping => false,
+        }
+    };
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    let closed = tokio::join!(
+        drips(
+            b"http/1.1",
+            b"GET /media/files/1 HTTP/1.1\r\nhost: x\r\nx: yz"
+        ),
+        drips(b"http/1.1", b""),
+        drips(b"h2", preface),
+        drips(b"h2", b""),
+    );
+    assert_eq!(closed, (true, true, true, true));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -193,6 +193,7 @@ pub(super) const FAULTS: &[Fault] = &[
             "a_client_that_is_killed_while_it_takes_over_another_history_goes_on",
             "a_device_of_another_history_is_told_what_is_common_before_it_may_write",
             "whoever_sleeps_through_a_restore_is_woken",
+            "what_a_restored_server_lost_of_photos_is_uploaded_again",
         ],
         ..fault(Stored, "the server is restored from a backup")
     },

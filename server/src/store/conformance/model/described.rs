@@ -2,10 +2,10 @@
 
 use magpie_protocol::{
     id::{ConversationId, UserId},
-    wire::{FetchMembers, v1, v1::event_content::Kind},
+    wire::{FetchMembers, v1},
 };
 
-use super::{Model, blocks::sender, changes::kind};
+use super::Model;
 use crate::store::{
     MembershipChange,
     conformance::{ALL, Player},
@@ -100,7 +100,6 @@ impl Model<'_> {
             Some(peer) => self.friendship(user, peer),
             None => Default::default(),
         };
-        let wrote = |event| sender(event) == user && matches!(kind(event), Kind::Message(_));
         let may_read = |at: &u64| self.readable(user, id).any(|it| it.seq.get() == *at);
         let pinned = self.pinned(user, id).into_keys();
         let pinned = pinned.filter(|at| is_open && may_read(at));
@@ -118,7 +117,7 @@ impl Model<'_> {
             announcement_only: is_open && said.announcement_only,
             friendship: i32::from(friendship.number()),
             friendship_seq,
-            answered: peer.is_some() && self.of(id).any(wrote),
+            answered: peer.is_some() && self.writes(user, id),
             counts: Some(self.counts(user, id, head).to_wire()),
             read_counts: Some(self.counts(user, id, read).to_wire()),
             photo: bytes::Bytes::new(),

@@ -97,17 +97,13 @@ impl Model<'_> {
             mark
         } else if hiding.contains(&user) || hiding.contains(&to) {
             0
+        } else if self.is_request(user, conversation) {
+            0
         } else {
-            self.unsilenced(to, (user, conversation))
-        }
-    }
-
-    /// How far somebody has read, but no further than when they blocked the other one.
-    fn unsilenced(&self, to: UserId, (user, conversation): (UserId, ConversationId)) -> u64 {
-        let mark = self.mark(user, conversation);
-        match self.settings.blocks.get(&(user, to)) {
-            Some(most) if !self.is_group(conversation) => mark.min(*most),
-            Some(_) | None => mark,
+            match self.settings.blocks.get(&(user, to)) {
+                Some(most) if !self.is_group(conversation) => mark.min(*most),
+                Some(_) | None => mark,
+            }
         }
     }
 
@@ -127,17 +123,19 @@ impl Model<'_> {
             let counted = counted.await.unwrap();
             let expected = if !self.is_member(conversation, player.id()) {
                 Err(Refusal::NotFound)
+            } else if !self.is_group(conversation) {
+                Err(Refusal::NotPossible)
             } else if self.settings.hiding_receipts.contains(&player.id()) {
                 Err(Refusal::ReceiptsHidden)
             } else {
-                let count = |at: &u64| self.readers(player.id(), conversation, *at);
+                let count = |at: &u64| self.readers(conversation, *at);
                 Ok(seqs.iter().map(count).collect())
             };
             assert_eq!(counted, expected);
         }
     }
 
-    fn readers(&self, told: UserId, conversation: ConversationId, at: u64) -> u64 {
+    fn readers(&self, conversation: ConversationId, at: u64) -> u64 {
         let event = self.of(conversation).find(|it| it.seq.get() == at);
         let sender = sender(event.unwrap());
         let readers = self.members[&conversation].iter().filter(|user| {
@@ -145,7 +143,7 @@ impl Model<'_> {
             **user != sender
                 && from <= at
                 && !self.settings.hiding_receipts.contains(user)
-                && self.unsilenced(told, (**user, conversation)) >= at
+                && self.mark(**user, conversation) >= at
         });
         readers.count() as u64
     }

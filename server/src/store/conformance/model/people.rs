@@ -159,10 +159,7 @@ impl Model<'_> {
 
     fn may_see(&self, look: &Look) -> bool {
         let (one, other) = (look.watcher, look.watched);
-        let writes = |user| {
-            let mut events = self.of(direct_conversation(one, other));
-            events.any(|it| sender(it) == user && matches!(kind(it), Kind::Message(_)))
-        };
+        let writes = |user| self.writes(user, direct_conversation(one, other));
         let is_either =
             |test: &dyn Fn(UserId, UserId) -> bool| test(one, other) || test(other, one);
         let blocks = |by, whom| self.settings.blocks.contains_key(&(by, whom));
@@ -176,14 +173,41 @@ impl Model<'_> {
             && (are_friends || (writes(one) && writes(other)))
     }
 
+    /// Whether what is said to a user in a conversation is a request.
+    pub(super) fn is_request(&self, user: UserId, conversation: ConversationId) -> bool {
+        let Some(peer) = self.peer(user, conversation) else {
+            return false;
+        };
+        let is_closed = match self.friendship(user, peer).0 {
+            Friendship::None | Friendship::WasAsked => self.settings.closed.contains(&user),
+            Friendship::Asked | Friendship::Friends => false,
+        };
+        is_closed && !self.writes(user, conversation)
+    }
+
+    pub(super) fn writes(&self, user: UserId, conversation: ConversationId) -> bool {
+        let mut events = self.of(conversation);
+        events.any(|it| sender(it) == user && matches!(kind(it), Kind::Message(_)))
+    }
+
     /// Who tells whom nothing, and who tells nobody.
     pub(super) async fn compare_silent(&self) {
         let users: Vec<UserId> = self.players.iter().map(Player::id).collect();
-        let silent = self.world.store.silent(&users).await.unwrap();
+        let asked = users.iter().flat_map(|user| {
+            let conversations = self.members.keys().copied();
+            let own = conversations.filter(|it| self.is_member(*it, *user));
+            own.map(|conversation| (*user, conversation))
+        });
+        let asked: Vec<_> = asked.collect();
+        let silent = self.world.store.silent(&asked).await.unwrap();
         let silent: BTreeSet<_> = silent.into_iter().collect();
-        let blocks = self.settings.blocks.keys();
-        let blocks = blocks.map(|(by, whom)| (*by, direct_conversation(*by, *whom)));
-        assert_eq!(silent, blocks.collect());
+        let is_silent = |(user, conversation): &(UserId, ConversationId)| {
+            self.peer(*user, *conversation).is_some_and(|peer| {
+                let blocks = self.settings.blocks.contains_key(&(*user, peer));
+                blocks || self.is_request(*user, *conversation)
+            })
+        };
+        assert_eq!(silent, asked.into_iter().filter(is_silent).collect());
         let hiding = self.world.store.hiding_receipts(&users).await.unwrap();
         let hiding: BTreeSet<_> = hiding.into_iter().collect();
         assert_eq!(hiding, self.settings.hiding_receipts);
