@@ -14,6 +14,8 @@ mod friends;
 #[cfg(test)] // as above
 mod groups;
 mod holding;
+#[cfg(test)] // as above
+mod later;
 mod limited;
 #[cfg(test)] // as above
 mod manual;
@@ -21,7 +23,6 @@ mod manual;
 mod media;
 #[cfg(test)] // as above
 mod offline;
-mod offline_media;
 mod people;
 #[cfg(test)] // as above
 mod presence;

@@ -42,7 +42,7 @@ const FIND_MARKS: &str = "
            coalesce((SELECT position FROM delivered WHERE user = ?1), 0)";
 
 /// Whether a user tells the other member of a direct conversation nothing.
-const IS_SILENT: &str = concat!(
+pub(super) const IS_SILENT: &str = concat!(
     "SELECT EXISTS (SELECT 1 FROM members o
                      CROSS JOIN blocks b ON b.user = u.key AND b.blocked = o.user
                      WHERE o.conversation = c.key AND o.to_position = ?3)

@@ -115,7 +115,7 @@ const FIND_ACQUAINTANCES: &str = "
      WHERE mine.user = ?1 AND mine.to_position = 9223372036854775807
      LIMIT ?3";
 
-const FIND_COMPANIONS: &str = concat!(
+pub(super) const FIND_COMPANIONS: &str = concat!(
     "SELECT u.user_id
       FROM conversations c
       JOIN members mine ON mine.conversation = c.key AND mine.user = ?1

@@ -73,7 +73,7 @@ const UNBLOCK: &str = "
      WHERE u.user_id = $2 AND b.user_key = $1 AND b.blocked_key = u.key";
 
 /// Those of these users who tell the other member of a direct conversation nothing.
-const FIND_SILENT: &str = concat!(
+pub(super) const FIND_SILENT: &str = concat!(
     "SELECT u.user_id, c.conversation_id
        FROM unnest($1::uuid[], $2::uuid[]) AS a (user_id, conversation_id)
        JOIN users u ON u.user_id = a.user_id

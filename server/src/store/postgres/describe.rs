@@ -313,9 +313,8 @@ pub(super) async fn compare(
     let keys: Vec<i64> = intervals.iter().map(|it| it.conversation).collect();
     let heads: Vec<i64> = described.iter().map(|it| signed(it.head_seq)).collect();
     let positions: Vec<i64> = intervals.iter().map(position).collect();
-    let rows = session
-        .rows(FIND_COMMON, &[&keys, &heads, &positions])
-        .await?;
+    let params: Params<'_> = &[&keys, &heads, &positions];
+    let rows = session.rows(FIND_COMMON, params).await?;
     for (conversation, row) in described.iter_mut().zip(&rows) {
         conversation.common_seq = Some(get_count(row, 0)?);
     }

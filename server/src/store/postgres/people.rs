@@ -119,7 +119,7 @@ pub(super) const FIND_ACQUAINTANCES: &str = "
      WHERE mine.user_key = $1 AND mine.to_position = 9223372036854775807
      LIMIT $3";
 
-const FIND_COMPANIONS: &str = concat!(
+pub(super) const FIND_COMPANIONS: &str = concat!(
     "SELECT u.user_id
       FROM conversations c
       JOIN members mine ON mine.conversation_key = c.key AND mine.user_key = $1

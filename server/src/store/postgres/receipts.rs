@@ -53,7 +53,7 @@ pub(super) const COUNT_READERS: &str = "
      GROUP BY 1, 2";
 
 /// Those of some messages whose senders are among their readers.
-pub(super) const FIND_OWN: &str = "
+const FIND_OWN: &str = "
     SELECT e.seq
       FROM unnest($2::bigint[]) AS a (seq)
       JOIN events e ON e.conversation_key = $1 AND e.seq = a.seq

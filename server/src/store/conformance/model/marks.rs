@@ -95,9 +95,10 @@ impl Model<'_> {
         let hiding = &self.settings.hiding_receipts;
         if user == to {
             mark
-        } else if hiding.contains(&user) || hiding.contains(&to) {
-            0
-        } else if self.is_request(user, conversation) {
+        } else if hiding.contains(&user)
+            || hiding.contains(&to)
+            || self.is_request(user, conversation)
+        {
             0
         } else {
             match self.settings.blocks.get(&(user, to)) {

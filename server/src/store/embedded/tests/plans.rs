@@ -4,8 +4,8 @@ use rusqlite::Connection;
 
 use super::{
     super::{
-        changes, describe, due, history, media, members, open::DATABASE_FILE, pages, people,
-        presence, receipts, states, syncs, uses, wakes,
+        blocks, changes, describe, due, history, media, members, open::DATABASE_FILE, pages,
+        people, presence, states, syncs, uses, wakes,
     },
     closed,
 };
@@ -75,6 +75,7 @@ const MAY_SCAN: [(&str, &str); 12] = [
 fn each_statement_finds_by_an_index() {
     let (_dir, database) = empty();
     let named = by_name![
+        blocks::IS_SILENT,
         describe::FIND_MEMBERS,
         due::FIND_DUE,
         due::FIND_NEXT,
@@ -91,9 +92,8 @@ fn each_statement_finds_by_an_index() {
         people::FIND_BY_NAME,
         people::FIND_BY_LINK,
         people::FIND_BY_PREFIX,
+        people::FIND_COMPANIONS,
         presence::FIND,
-        receipts::FIND_READERS,
-        receipts::FIND_OWN,
         states::FIND_EDITS,
         states::FIND_REACTIONS,
         syncs::OWE,

@@ -5,7 +5,7 @@ use tokio_postgres::Client;
 
 use super::{
     super::super::{
-        batch, command, describe, due, history, media, members, pages, people, presence, receipts,
+        batch, blocks, command, describe, due, history, media, members, pages, people, presence,
         session::SET_UP, states, syncs, uses, wakes,
     },
     super::{cluster, open_at},
@@ -99,6 +99,7 @@ async fn each_statement_finds_by_an_index() {
     }
     let named = by_name![
         batch::WRITE_MESSAGES,
+        blocks::FIND_SILENT,
         command::JUDGE,
         describe::FIND_MEMBERS,
         due::TAKE_DUE,
@@ -113,9 +114,8 @@ async fn each_statement_finds_by_an_index() {
         people::FIND_BY_NAME,
         people::FIND_BY_LINK,
         people::FIND_BY_PREFIX,
+        people::FIND_COMPANIONS,
         presence::FIND,
-        receipts::COUNT_READERS,
-        receipts::FIND_OWN,
         states::FIND_EDITS,
         states::FIND_REACTIONS,
         syncs::OWE,
