@@ -21,7 +21,7 @@ use magpie_client::{DeviceId, DeviceName, MessageId, Recipient, Seq, UserName};
 use self::values::{address, device_name, limit, seq, title, user_name};
 pub(crate) use self::{
     account::{DeleteArgs, ExportArgs, PasswordArgs, ReportArgs},
-    group::GroupCommand,
+    group::{GroupChange, GroupCommand},
     push::{PlatformName, PushCommand},
 };
 use crate::colour::ColourChoice;
@@ -345,6 +345,9 @@ pub(crate) enum Command {
         /// @NAME or a conversation's id
         #[arg(value_name = "WHOM")]
         of: Recipient,
+        /// Only write the outbox; the next command that connects sends it
+        #[arg(long)]
+        queue: bool,
     },
 
     /// List what is queued and not done (works offline)

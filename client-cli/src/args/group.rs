@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use magpie_client::{ConversationId, Description, Role, Title, UserName};
 
 use super::{title, user_name};
@@ -19,6 +19,9 @@ pub(crate) enum GroupCommand {
         /// The other members
         #[arg(value_name = "@NAME", value_parser = user_name, required = true)]
         names: Vec<UserName>,
+        /// Only write the outbox; the next command that connects sends it
+        #[arg(long)]
+        queue: bool,
     },
     /// Add members
     #[command(
@@ -31,6 +34,9 @@ pub(crate) enum GroupCommand {
         /// Whom
         #[arg(value_name = "@NAME", value_parser = user_name, required = true)]
         names: Vec<UserName>,
+        /// Only write the outbox; the next command that connects sends it
+        #[arg(long)]
+        queue: bool,
     },
     /// Remove a member
     #[command(
@@ -43,6 +49,9 @@ pub(crate) enum GroupCommand {
         /// Whom
         #[arg(value_name = "@NAME", value_parser = user_name)]
         name: UserName,
+        /// Only write the outbox; the next command that connects sends it
+        #[arg(long)]
+        queue: bool,
     },
     /// Keep somebody out: remove them if they are a member, and let nobody add them
     ///
@@ -57,6 +66,9 @@ pub(crate) enum GroupCommand {
         /// Whom
         #[arg(value_name = "@NAME", value_parser = user_name)]
         name: UserName,
+        /// Only write the outbox; the next command that connects sends it
+        #[arg(long)]
+        queue: bool,
     },
     /// End a ban: they may be added again
     #[command(
@@ -69,6 +81,9 @@ pub(crate) enum GroupCommand {
         /// Whose
         #[arg(value_name = "@NAME", value_parser = user_name)]
         name: UserName,
+        /// Only write the outbox; the next command that connects sends it
+        #[arg(long)]
+        queue: bool,
     },
     /// List who is banned, as admins and the owner may
     #[command(after_help = "Example:\n  magpie group bans 0190163d-8694-739b-aea5-966c26f8ad91")]
@@ -83,6 +98,9 @@ pub(crate) enum GroupCommand {
         /// The group's id
         #[arg(value_name = "ID")]
         conversation: ConversationId,
+        /// Only write the outbox; the next command that connects sends it
+        #[arg(long)]
+        queue: bool,
     },
     /// Give a member a role
     ///
@@ -101,6 +119,9 @@ pub(crate) enum GroupCommand {
         /// member, admin or owner
         #[arg(value_parser = role)]
         role: Role,
+        /// Only write the outbox; the next command that connects sends it
+        #[arg(long)]
+        queue: bool,
     },
     /// Change what a group is called, says of itself, and lets its members do
     ///
@@ -112,30 +133,40 @@ pub(crate) enum GroupCommand {
         /// The group's id
         #[arg(value_name = "ID")]
         conversation: ConversationId,
-        /// 1 to 128 characters
-        #[arg(
-            long,
-            value_name = "TEXT",
-            value_parser = title,
-            required_unless_present_any = ["description", "announcement_only", "photo", "no_photo", "history"]
-        )]
-        title: Option<Title>,
-        /// At most 500 characters; empty: none
-        #[arg(long, value_name = "TEXT", value_parser = description)]
-        description: Option<Description>,
-        /// on: admins and the owner alone write; off: all do
-        #[arg(long, value_name = "ON", value_parser = switch)]
-        announcement_only: Option<bool>,
-        /// Its photo: JPEG, PNG, WebP or GIF, made smaller, and without what the camera wrote
-        #[arg(long, value_name = "FILE")]
-        photo: Option<PathBuf>,
-        /// It has no photo
-        #[arg(long, conflicts_with = "photo")]
-        no_photo: bool,
-        /// on: who joins from now on may read what came before; off: they may not
-        #[arg(long, value_name = "ON", value_parser = switch)]
-        history: Option<bool>,
+        #[command(flatten)]
+        change: GroupChange,
+        /// Only write the outbox; the next command that connects sends it
+        #[arg(long)]
+        queue: bool,
     },
+}
+
+/// What of a group is to be otherwise.
+#[derive(Args, Debug)]
+pub(crate) struct GroupChange {
+    /// 1 to 128 characters
+    #[arg(
+        long,
+        value_name = "TEXT",
+        value_parser = title,
+        required_unless_present_any = ["description", "announcement_only", "photo", "no_photo", "history"]
+    )]
+    pub(crate) title: Option<Title>,
+    /// At most 500 characters; empty: none
+    #[arg(long, value_name = "TEXT", value_parser = description)]
+    pub(crate) description: Option<Description>,
+    /// on: admins and the owner alone write; off: all do
+    #[arg(long, value_name = "ON", value_parser = switch)]
+    pub(crate) announcement_only: Option<bool>,
+    /// Its photo: JPEG, PNG, WebP or GIF, made smaller, and without what the camera wrote
+    #[arg(long, value_name = "FILE")]
+    pub(crate) photo: Option<PathBuf>,
+    /// It has no photo
+    #[arg(long, conflicts_with = "photo")]
+    pub(crate) no_photo: bool,
+    /// on: who joins from now on may read what came before; off: they may not
+    #[arg(long, value_name = "ON", value_parser = switch)]
+    pub(crate) history: Option<bool>,
 }
 
 fn description(text: &str) -> Result<Description, String> {

@@ -2,87 +2,111 @@
 //! like messages; and `group bans`.
 
 use magpie_client::{
-    Attached, AttachmentKind, ConversationId, GroupUpdate, NewRequest, Seq, UserName,
+    Attached, AttachmentKind, ConversationId, GroupUpdate, NewRequest, Role, Seq, UserName,
 };
 
-use super::{devices::connected, media::attach};
+use super::{devices::connected, media::attach, message::queued};
 use crate::{
-    args::GroupCommand,
-    carrier::Carrier,
+    args::{GroupChange, GroupCommand},
     context::Context,
     failure::{Exit, Failure},
     line::Line,
-    wait::{Open, until_answered},
 };
 
 pub(crate) async fn run(context: &Context, command: GroupCommand) -> Result<Exit, Failure> {
-    let request = match command {
+    context.signed_in()?;
+    let mut attached = Vec::new();
+    let (request, only) = match command {
         GroupCommand::Bans { conversation } => return bans(context, conversation).await,
-        GroupCommand::Create { title, names } => NewRequest::CreateGroup { title, names },
+        GroupCommand::Create {
+            title,
+            names,
+            queue,
+        } => (NewRequest::CreateGroup { title, names }, queue),
         GroupCommand::Add {
             conversation,
             names,
-        } => NewRequest::AddMembers {
+            queue,
+        } => (add(conversation, names), queue),
+        GroupCommand::Remove {
             conversation,
-            names,
-        },
-        GroupCommand::Remove { conversation, name } => {
-            NewRequest::RemoveMember { conversation, name }
-        }
-        GroupCommand::Ban { conversation, name } => ban(conversation, name, true),
-        GroupCommand::Unban { conversation, name } => ban(conversation, name, false),
-        GroupCommand::Leave { conversation } => NewRequest::Leave { conversation },
+            name,
+            queue,
+        } => (NewRequest::RemoveMember { conversation, name }, queue),
+        GroupCommand::Ban {
+            conversation,
+            name,
+            queue,
+        } => (ban(conversation, name, true), queue),
+        GroupCommand::Unban {
+            conversation,
+            name,
+            queue,
+        } => (ban(conversation, name, false), queue),
+        GroupCommand::Leave {
+            conversation,
+            queue,
+        } => (NewRequest::Leave { conversation }, queue),
         GroupCommand::Update {
             conversation,
-            title,
-            description,
-            announcement_only,
-            photo,
-            no_photo,
-            history,
+            change,
+            queue,
         } => {
-            let attached = match photo {
-                Some(path) => Some(attach(context, path, AttachmentKind::Photo).await?),
-                None => None,
-            };
-            let photo = attached.as_ref().map(|it| Some(it.media().id));
-            let update = GroupUpdate {
-                title,
-                description,
-                announcement_only,
-                photo: photo.or_else(|| no_photo.then_some(None)),
-                history_for_newcomers: history,
-            };
-            let request = NewRequest::UpdateGroup {
-                conversation,
-                update,
-            };
-            return queue(context, request, attached).await;
+            let update = update(context, change, &mut attached).await?;
+            (update_group(conversation, update), queue)
         }
         GroupCommand::Role {
             conversation,
             name,
             role,
-        } => NewRequest::SetRole {
-            conversation,
-            name,
-            role,
-        },
+            queue,
+        } => (set_role(conversation, name, role), queue),
     };
-    queue(context, request, None).await
+    let id = context.home.queue_with(request, attached)?;
+    queued(context, id, only).await
 }
 
-async fn queue(
+/// What is to be otherwise; a new photo goes to those that are to be uploaded.
+async fn update(
     context: &Context,
-    request: NewRequest,
-    photo: Option<Attached>,
-) -> Result<Exit, Failure> {
-    // Before anything is queued: beside another process nothing is.
-    let carrier = Carrier::own(context)?;
-    let attached = photo.into_iter().collect();
-    let mut open = Open::default();
-    open.push(context.home.queue_with(request, attached)?);
-    until_answered(context, carrier, open).await
+    change: GroupChange,
+    attached: &mut Vec<Attached>,
+) -> Result<GroupUpdate, Failure> {
+    let mut photo = change.no_photo.then_some(None);
+    if let Some(path) = change.photo {
+        let picture = attach(context, path, AttachmentKind::Photo).await?;
+        photo = Some(Some(picture.media().id));
+        attached.push(picture);
+    }
+    Ok(GroupUpdate {
+        title: change.title,
+        description: change.description,
+        announcement_only: change.announcement_only,
+        photo,
+        history_for_newcomers: change.history,
+    })
+}
+
+const fn add(conversation: ConversationId, names: Vec<UserName>) -> NewRequest {
+    NewRequest::AddMembers {
+        conversation,
+        names,
+    }
+}
+
+const fn set_role(conversation: ConversationId, name: UserName, role: Role) -> NewRequest {
+    NewRequest::SetRole {
+        conversation,
+        name,
+        role,
+    }
+}
+
+const fn update_group(conversation: ConversationId, update: GroupUpdate) -> NewRequest {
+    NewRequest::UpdateGroup {
+        conversation,
+        update,
+    }
 }
 
 const fn ban(conversation: ConversationId, name: UserName, banned: bool) -> NewRequest {

@@ -101,7 +101,7 @@ async fn with_home(context: &Context, command: Command) -> Result<Exit, Failure>
         Command::Conversations => offline::conversations(context),
         Command::Members { of } => members::run(context, &of).await,
         Command::History { of, before, limit } => history::run(context, &of, before, limit).await,
-        Command::Read { of } => read::run(context, of).await,
+        Command::Read { of, queue } => read::run(context, &of, queue).await,
         Command::Outbox { command } => outbox::run(context, command),
         Command::Push { command } => push::run(context, command).await,
         Command::Background {

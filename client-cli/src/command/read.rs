@@ -2,17 +2,14 @@
 
 use magpie_client::{NewRequest, Recipient};
 
+use super::message;
 use crate::{
-    carrier::Carrier,
     context::Context,
     failure::{Exit, Failure},
-    wait::{Open, until_answered},
 };
 
-pub(crate) async fn run(context: &Context, of: Recipient) -> Result<Exit, Failure> {
+pub(crate) async fn run(context: &Context, of: &Recipient, only: bool) -> Result<Exit, Failure> {
     context.signed_in()?;
-    let to = Recipient::Conversation(context.conversation(&of)?);
-    let mut open = Open::default();
-    open.push(context.home.queue(NewRequest::MarkRead { to, seq: None })?);
-    until_answered(context, Carrier::any(context)?, open).await
+    let to = Recipient::Conversation(context.conversation(of)?);
+    message::queue(context, NewRequest::MarkRead { to, seq: None }, only).await
 }

@@ -21,6 +21,7 @@ mod manual;
 mod media;
 #[cfg(test)] // as above
 mod offline;
+mod offline_media;
 mod people;
 #[cfg(test)] // as above
 mod presence;

@@ -322,7 +322,7 @@ fn what_is_not_what_was_sent_is_not_saved() {
     spoil(&world.data_dir().join("media"));
     let id = text(&message, "message_id");
     let refused = world.magpie("bob", ["save", id, "into"]).with_code(1);
-    let sentence = text(refused.last().unwrap(), "message");
+    let sentence = text(of_type(&refused, "error")[0], "message");
     assert_eq!(sentence, "what the server has is not what was sent");
     // Nothing of it is left, and a server that has it again is asked again.
     spoil(&world.data_dir().join("media"));

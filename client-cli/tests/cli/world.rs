@@ -94,6 +94,11 @@ impl World {
         self.directory.path().join("server")
     }
 
+    /// A file in the directory in which commands are run.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
     /// The home of that name; the directory need not exist yet.
     pub(crate) fn home(&self, name: &str) -> PathBuf {
         self.directory.path().join("homes").join(name)

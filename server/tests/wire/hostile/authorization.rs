@@ -11,7 +11,7 @@ use prost::Message as _;
 
 use super::{
     bodies::{
-        add_members, ban, conversations_behind, count_readers, create_invite, delete, edit,
+        add_members, ban, ban_of, conversations_behind, count_readers, create_invite, delete, edit,
         fetch_bans, fetch_invites, join_by_invite, look_up_invite, pin, profile, react,
         remove_member, report, revoke_invite, say_something, set_role, update_group, watch,
     },
@@ -347,13 +347,7 @@ pub(super) async fn room() -> Room {
         })
         .await;
     }
-    let keep_out = v1::Ban {
-        message_id: fresh_id(),
-        conversation_id: group.clone(),
-        user_name: "ben".to_owned(),
-        banned: true,
-    };
-    let number = a.request(client_frame::Body::Ban(keep_out)).await;
+    let number = a.request(ban_of("ben", group.clone())).await;
     a.answer(number).await;
     say_something(&mut a).await;
     Room {

@@ -111,10 +111,14 @@ pub(super) fn pin(conversation_id: Bytes) -> client_frame::Body {
 
 /// Somebody who is never a member.
 pub(super) fn ban(conversation_id: Bytes) -> client_frame::Body {
+    ban_of("fay", conversation_id)
+}
+
+pub(super) fn ban_of(name: &str, conversation_id: Bytes) -> client_frame::Body {
     client_frame::Body::Ban(v1::Ban {
         message_id: fresh_id(),
         conversation_id,
-        user_name: "fay".to_owned(),
+        user_name: name.to_owned(),
         banned: true,
     })
 }

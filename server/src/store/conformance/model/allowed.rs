@@ -46,13 +46,9 @@ impl Model<'_> {
             return self.may_depart(actor, &request.command);
         }
         match &request.command {
-            Command::SendMessage { to, message } => match to {
-                Target::User(name) => self.named(name).is_some(),
-                Target::Conversation(to) => {
-                    let may_mention = !self.is_group(*to) || self.is_admin(*to, actor);
-                    self.may_write(*to, actor) && (may_mention || !message.mentions_everybody())
-                }
-            },
+            Command::SendMessage { to, message } => {
+                self.may_send(actor, to, message.mentions_everybody())
+            }
             Command::EditMessage {
                 conversation, seq, ..
             } => {
@@ -113,6 +109,16 @@ impl Model<'_> {
                 name,
                 role,
             } => self.may_with(*conversation, actor, name, With::Role(*role)),
+        }
+    }
+
+    fn may_send(&self, actor: UserId, to: &Target, everybody: bool) -> bool {
+        match to {
+            Target::User(name) => self.named(name).is_some(),
+            Target::Conversation(to) => {
+                let may_mention = !self.is_group(*to) || self.is_admin(*to, actor);
+                self.may_write(*to, actor) && (may_mention || !everybody)
+            }
         }
     }
 
