@@ -202,7 +202,8 @@ settings! {
             media_size_per_user_max: Size = Size(20 << 30), Size(1 << 20) => Size(1 << 50);
             /// Uploads of one device at the same time.
             media_uploads_per_device_max: u32 = 4, 1 => 64;
-            /// Uploads of everybody at the same time. Each takes about half a MiB of memory.
+            /// Uploads of everybody at the same time. Each takes about half a MiB of memory, one in
+            /// a bucket up to 1 MiB, with media_presigned up to 4 MiB.
             media_uploads_max: u32 = 200, 1 => 10_000;
             /// Uploads of one user that are not whole.
             media_unfinished_per_user_max: u32 = 64, 1 => 10_000;

@@ -10,9 +10,6 @@ use magpie_protocol::id::{MediaId, UserId};
 use super::{Media, content, replies::Refused, upkeep::BLOB_MADE_WITHIN};
 use crate::store::{NewBlob, Upload};
 
-/// Parts that are read at the same time.
-const READ_AHEAD: usize = 3;
-
 impl Media {
     /// An upload is whole: makes it what it is. Whatever ends this in between leaves it
     /// to be done again.
@@ -64,7 +61,7 @@ impl Media {
                 let depot = depot.clone();
                 async move { (part, depot.get_part(id, part.name).await) }
             })
-            .buffered(READ_AHEAD);
+            .buffered(self.depot.read_ahead());
         while let Some((part, bytes)) = read.next().await {
             let bytes = bytes?;
             if part.start != written || bytes.len() as u64 != part.size {

@@ -206,7 +206,6 @@ impl Remote {
         let options = SignedUrlOptions::default().with_query([
             ("response-content-type", content_type),
             ("response-content-disposition", "attachment"),
-            ("response-cache-control", "private, immutable"),
         ]);
         let signed = self
             .store

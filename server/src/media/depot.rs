@@ -123,6 +123,14 @@ impl Depot {
         Ok(())
     }
 
+    /// Parts that are read at the same time: a bucket is far away.
+    pub(super) const fn read_ahead(&self) -> usize {
+        match &self.place {
+            Place::Directory(_) => 1,
+            Place::Bucket(_) => 2,
+        }
+    }
+
     /// Reads a part.
     pub(super) async fn get_part(&self, upload: MediaId, name: [u8; 16]) -> io::Result<Bytes> {
         let got = self.objects.get(&self.part(upload, name)).await;

@@ -23,7 +23,9 @@ const PART: &str = "magpie-part";
 
 /// How many it may have; absent if all bytes pass the server.
 const PART_MAX: &str = "magpie-part-max";
-const PART_SIZE_MAX: u64 = 8 << 20;
+
+/// A few of them are in memory when they become a whole.
+const PART_SIZE_MAX: u64 = 1 << 20;
 
 /// How long a part may be begun to be put. It goes with the others of its upload, an hour
 /// after that ended.

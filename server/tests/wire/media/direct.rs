@@ -56,7 +56,7 @@ async fn parts_that_were_put_into_the_bucket_count_once_the_server_has_seen_them
     let bytes = picture(2_500_000);
     let upload = alice.begin(&world, bytes.len()).await;
     let told = alice.head(&world, &upload).await;
-    assert_eq!(told.header("magpie-part-max"), Some("8388608"));
+    assert_eq!(told.header("magpie-part-max"), Some("1048576"));
     let first = &bytes[..1_000_000];
     let placed = place(&world, &alice, &upload, 0, first).await;
     assert_eq!((placed.status, placed.body.len()), (201, 0));
@@ -106,7 +106,7 @@ async fn a_place_in_the_bucket_is_for_one_part_of_ones_own() {
     assert_eq!(place(&world, &eve, &upload, 0, &one).await.status, 404);
     assert_eq!(count(&world, &eve, &upload, 0, 1_000).await.status, 404);
     assert_eq!(place(&world, &alice, &upload, 1, &one).await.status, 409);
-    let large = vec![0; (8 << 20) + 1];
+    let large = vec![0; (1 << 20) + 1];
     assert_eq!(place(&world, &alice, &upload, 0, &large).await.status, 413);
     assert_eq!(place(&world, &alice, &upload, 0, &[]).await.status, 400);
     let small = alice.begin(&world, 999).await;
