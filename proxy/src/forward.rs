@@ -26,6 +26,11 @@ use super::{Counters, Direction, Flow, Weather};
 /// Bytes moved at a time: small, so that a cut seldom falls on a frame's end.
 const PIECE_SIZE: usize = 4 * 1024;
 
+/// Bytes that were forwarded and are not received yet, in one direction: they are lost with a
+/// cut, and a reader that the machine holds up must not make that more than a network does.
+/// Linux doubles it (socket(7)).
+const ON_WIRE_MAX: usize = 32 * 1024;
+
 /// Pieces that may be on their way in one direction while it is delayed.
 /// Beyond it nothing more is read.
 const PIECES_MAX: usize = 256;
@@ -46,6 +51,9 @@ impl Forward {
         // makes it slower.
         drop(client.set_nodelay(true));
         drop(server.set_nodelay(true));
+        for end in [&client, &server] {
+            drop(socket2::SockRef::from(end).set_send_buffer_size(ON_WIRE_MAX));
+        }
         let (client_read, client_write) = client.into_split();
         let (server_read, server_write) = server.into_split();
         let left = Arc::new(AtomicU64::new(self.bytes_left.unwrap_or(u64::MAX)));

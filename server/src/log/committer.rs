@@ -172,11 +172,13 @@ impl Committer {
         }
         let appends: Arc<[Append]> = batch.iter().map(|it| it.append.clone()).collect();
         metrics::histogram!(crate::metrics::COMMIT_BATCH_SIZE).record(batch_size(&batch));
+        let under_way = self.router.commits.begin();
         let started_at = self.clock.now();
         let result = self
             .store
             .append(shard, appends, self.clock.wall_ms())
             .await;
+        drop(under_way);
         let took = self.clock.now().since(started_at);
         metrics::histogram!(crate::metrics::COMMIT_SECONDS).record(took);
         match result {

@@ -5,6 +5,7 @@ mod acquaintances;
 mod audience;
 mod broadcasts;
 mod chronicle;
+mod commits;
 mod committer;
 mod departures;
 mod fan_out;

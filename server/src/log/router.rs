@@ -22,6 +22,7 @@ use super::{
     acquaintances::{Acquaintances, account_change},
     audience::covers,
     chronicle::Chronicle,
+    commits::Commits,
     fan_out::{Delivered, MANY},
     presences::Presences,
     routed::{Routed, Routing},
@@ -47,6 +48,13 @@ const STRETCH: ReadLimit = ReadLimit {
 
 /// Events routed before other tasks get a turn.
 const YIELD_AFTER: usize = 256;
+
+/// A turn of those who bring events to many that takes as long says that there is no
+/// processor to spare. Timers are no finer, either.
+const BUSY: Duration = Duration::from_millis(1);
+
+/// How long they let a commit pass at most.
+const LET_PASS_MAX: Duration = Duration::from_millis(5);
 
 /// What a stretch of a shard brings.
 #[derive(Default)]
@@ -91,6 +99,8 @@ pub struct Router {
     deletions: Arc<Notify>,
     acquaintances: Arc<Acquaintances>,
     presences: Arc<Presences>,
+    /// What this process is committing.
+    pub(super) commits: Commits,
 }
 
 impl Router {
@@ -119,6 +129,7 @@ impl Router {
             bell: Notify::new(),
             news: Arc::default(),
             deletions: Arc::default(),
+            commits: Commits::default(),
         }
     }
 
@@ -226,9 +237,15 @@ impl Router {
             let mut wakeups = Wakeups::default();
             self.turn(routed, &mut routing, &mut wakeups);
             drop(routing);
+            let began_at = self.clock.now();
             wakeups.ring();
             // Those who were woken come first, and so does who waits for the lock.
             tokio::task::yield_now().await;
+            // If they kept the processor for long, the database lacked it.
+            let took = self.clock.now().since(began_at);
+            if took >= BUSY {
+                self.commits.let_pass(took.min(LET_PASS_MAX)).await;
+            }
         }
     }
 
