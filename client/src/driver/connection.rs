@@ -40,6 +40,9 @@ use crate::{
 /// Bytes to make room for before each read.
 const READ_SIZE: usize = 16 * 1024;
 
+/// What had come when a write failed is read within this time.
+const REST_WITHIN: Duration = Duration::from_millis(200);
+
 /// What an answer is for.
 pub(super) enum Purpose {
     Read(ConversationId, Seq),
@@ -258,9 +261,10 @@ impl<'a> Connection<'a> {
                 Ok(_) => self.take_frames(),
                 Err(error) => Err(broken(&error)),
             },
-            written = write_some(to, out, unflushed), if must_write => {
-                written.map_err(|error| broken(&error))
-            }
+            written = write_some(to, out, unflushed), if must_write => match written {
+                Ok(()) => Ok(()),
+                Err(error) => Err(self.hear_the_rest(from).await.unwrap_or(broken(&error))),
+            },
             command = driver.commands.recv(), if has_room => {
                 // The app has dropped its end.
                 self.command(command.ok_or(End::Stop(None))?);
@@ -279,6 +283,20 @@ impl<'a> Connection<'a> {
                 Ok(())
             }
             () = at(due_at) => Ok(()),
+        }
+    }
+
+    /// What the server said before nothing could be said to it any more: why, maybe.
+    async fn hear_the_rest(&mut self, from: &mut ReadHalf<Box<dyn Stream>>) -> Option<End> {
+        loop {
+            self.inbound.reserve(READ_SIZE);
+            let read = timeout(REST_WITHIN, from.read_buf(&mut self.inbound)).await;
+            if !matches!(read, Ok(Ok(1..))) {
+                return None;
+            }
+            if let Err(end) = self.take_frames() {
+                return Some(end);
+            }
         }
     }
 

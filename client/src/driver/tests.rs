@@ -5,7 +5,10 @@ mod members;
 mod presence;
 mod script;
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use magpie_protocol::{
@@ -370,6 +373,25 @@ async fn signing_out_succeeds_though_the_goodbye_comes_before_the_answer() {
     assert!(story.home.account().unwrap().is_none());
 }
 
+/// What the server said last is heard though nothing can be said to it any more.
+#[tokio::test]
+async fn signing_out_succeeds_though_the_connection_breaks_right_after_the_goodbye() {
+    let mut story = begin();
+    let (mut peer, _) = story.connection().await;
+    peer.welcome(true).await;
+    let ended = async {
+        let heard = peer.input().await;
+        assert!(matches!(heard, Input::Request { .. }));
+        story.is_late.store(true, Ordering::Relaxed);
+        let (code, action) = (v1::ErrorCode::Unauthenticated, v1::Action::SignIn);
+        peer.goodbye(code, action, 0).await;
+        story.send("one");
+    };
+    let (signed_out, ()) = tokio::join!(story.client.sign_out(), ended);
+    signed_out.unwrap();
+    assert!(story.home.account().unwrap().is_none());
+}
+
 #[tokio::test]
 async fn shutting_down_stores_and_says_goodbye() {
     let mut story = begin();
@@ -429,7 +451,10 @@ async fn a_registration_whose_answer_was_lost_is_repeated_for_the_same_device() 
         invitation: "",
     };
     let person_asks = async {
-        let dial = MemoryDial(dialled);
+        let dial = MemoryDial {
+            dialled,
+            is_late: Arc::default(),
+        };
         let first = enter(&home, &server, &dial, person, true).await;
         assert!(matches!(first, Err(SignInError::Lost { .. })));
         let account = enter(&home, &server, &dial, person, true).await.unwrap();

@@ -1,6 +1,15 @@
 //! A scripted server, over streams in memory.
 
-use std::time::{Duration, Instant};
+use std::{
+    io,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
 
 use bytes::{Bytes, BytesMut};
 use magpie_protocol::{
@@ -14,7 +23,9 @@ use magpie_protocol::{
 };
 use prost::Message as _;
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex},
+    io::{
+        AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, DuplexStream, ReadBuf, duplex,
+    },
     sync::mpsc,
     time::timeout,
 };
@@ -35,15 +46,67 @@ pub(super) const CHAT: ConversationId = ConversationId::new([0xc; 16]);
 const DEADLINE: Duration = Duration::from_secs(20);
 
 /// Dials the scripted server.
-pub(super) struct MemoryDial(pub(super) mpsc::UnboundedSender<DuplexStream>);
+pub(super) struct MemoryDial {
+    pub(super) dialled: mpsc::UnboundedSender<DuplexStream>,
+    /// See [`Late`].
+    pub(super) is_late: Arc<AtomicBool>,
+}
+
+/// A connection that was reset: that there is something to read is not known before a
+/// write has failed.
+struct Late {
+    stream: DuplexStream,
+    is_late: Arc<AtomicBool>,
+}
+
+impl AsyncRead for Late {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.is_late.load(Ordering::Relaxed) {
+            return Poll::Pending;
+        }
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Late {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        if self.is_late.swap(false, Ordering::Relaxed) {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+        }
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
 
 impl Dial for MemoryDial {
     fn dial(&self) -> Dialling {
         let (near, far) = duplex(64 * 1024);
-        let arrived = self.0.send(far).map_err(|_| ConnectError::Unreachable {
-            address: "memory".to_owned(),
-            reason: "the script is over".to_owned(),
-        });
+        let near = Late {
+            stream: near,
+            is_late: Arc::clone(&self.is_late),
+        };
+        let arrived = self
+            .dialled
+            .send(far)
+            .map_err(|_| ConnectError::Unreachable {
+                address: "memory".to_owned(),
+                reason: "the script is over".to_owned(),
+            });
         Box::pin(async move { arrived.map(|()| Box::new(near) as _) })
     }
 }
@@ -54,6 +117,8 @@ pub(super) struct Story {
     pub(super) home: Home,
     pub(super) client: Client,
     connections: mpsc::UnboundedReceiver<DuplexStream>,
+    /// See [`Late`].
+    pub(super) is_late: Arc<AtomicBool>,
 }
 
 pub(super) fn signed_in_home() -> (tempfile::TempDir, Home) {
@@ -76,7 +141,11 @@ pub(super) fn begin() -> Story {
     let (directory, home) = signed_in_home();
     let (dialled, connections) = mpsc::unbounded_channel();
     let lock = home.try_lock_connection().unwrap().unwrap();
-    let dial: Box<dyn Dial> = Box::new(MemoryDial(dialled));
+    let is_late = Arc::default();
+    let dial: Box<dyn Dial> = Box::new(MemoryDial {
+        dialled,
+        is_late: Arc::clone(&is_late),
+    });
     let options = Options {
         watch_interval: Some(Duration::from_millis(5)),
         ..Options::default()
@@ -86,6 +155,7 @@ pub(super) fn begin() -> Story {
         _directory: directory,
         home,
         connections,
+        is_late,
     }
 }
 
