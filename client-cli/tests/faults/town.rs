@@ -12,6 +12,7 @@ use std::{
 use magpie_sim::proxy::Proxy;
 use serde_json::Value;
 use tempfile::TempDir;
+use tokio::net::TcpSocket;
 
 use crate::{
     database::wait_for,
@@ -51,10 +52,14 @@ impl Town {
             .tempdir()
             .unwrap();
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        let port = TcpSocket::new_v4().unwrap();
+        port.set_reuseaddr(true).unwrap();
+        port.bind(nowhere).unwrap();
         let server = Server {
             data: dir.path().join("server"),
             database_url,
-            address: nowhere,
+            address: port.local_addr().unwrap(),
+            _port: port,
             admin: nowhere,
             process: None,
         };
@@ -163,6 +168,8 @@ pub(crate) struct Server {
     pub(crate) data: PathBuf,
     database_url: Option<String>,
     address: SocketAddr,
+    /// Bound and not listening: while the server is down nobody else is given its port.
+    _port: TcpSocket,
     admin: SocketAddr,
     process: Option<Process>,
 }
