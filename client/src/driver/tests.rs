@@ -20,7 +20,7 @@ use magpie_protocol::{
 use parking_lot::Mutex;
 use tokio::{io::DuplexStream, sync::mpsc};
 
-use self::script::{ALICE, CHAT, MemoryDial, Peer, begin, event};
+use self::script::{ALICE, CHAT, MemoryDial, Peer, Story, begin, event};
 use crate::{
     client::Event,
     database::FILE_NAME,
@@ -356,40 +356,38 @@ async fn a_connection_that_breaks_with_a_checkpoint_held_writes_one_turn_at_a_ti
     assert_eq!(story.home.outbox_count().unwrap(), 0);
 }
 
-/// The server ends the credential, and its goodbye may overtake its answer.
-#[tokio::test]
-async fn signing_out_succeeds_though_the_goodbye_comes_before_the_answer() {
+/// Signs out, and gets a goodbye instead of an answer. Around it other things happen.
+async fn sign_out_with_a_goodbye(before: impl Fn(&Story), behind: impl Fn(&Story)) {
     let mut story = begin();
     let (mut peer, _) = story.connection().await;
     peer.welcome(true).await;
     let ended = async {
         let heard = peer.input().await;
         assert!(matches!(heard, Input::Request { .. }));
+        before(&story);
         let (code, action) = (v1::ErrorCode::Unauthenticated, v1::Action::SignIn);
         peer.goodbye(code, action, 0).await;
+        behind(&story);
     };
     let (signed_out, ()) = tokio::join!(story.client.sign_out(), ended);
     signed_out.unwrap();
     assert!(story.home.account().unwrap().is_none());
 }
 
+/// The server ends the credential, and its goodbye may overtake its answer.
+#[tokio::test]
+async fn signing_out_succeeds_though_the_goodbye_comes_before_the_answer() {
+    sign_out_with_a_goodbye(|_| (), |_| ()).await;
+}
+
 /// What the server said last is heard though nothing can be said to it any more.
 #[tokio::test]
 async fn signing_out_succeeds_though_the_connection_breaks_right_after_the_goodbye() {
-    let mut story = begin();
-    let (mut peer, _) = story.connection().await;
-    peer.welcome(true).await;
-    let ended = async {
-        let heard = peer.input().await;
-        assert!(matches!(heard, Input::Request { .. }));
-        story.is_late.store(true, Ordering::Relaxed);
-        let (code, action) = (v1::ErrorCode::Unauthenticated, v1::Action::SignIn);
-        peer.goodbye(code, action, 0).await;
+    let breaks = |story: &Story| story.is_late.store(true, Ordering::Relaxed);
+    let writes = |story: &Story| {
         story.send("one");
     };
-    let (signed_out, ()) = tokio::join!(story.client.sign_out(), ended);
-    signed_out.unwrap();
-    assert!(story.home.account().unwrap().is_none());
+    sign_out_with_a_goodbye(breaks, writes).await;
 }
 
 #[tokio::test]

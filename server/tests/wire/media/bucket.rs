@@ -142,15 +142,21 @@ async fn a_bucket_holds_what_is_referred_to_and_nothing_else() {
     until(async || pail.names().await.is_empty()).await;
 }
 
-/// D12. What was sent before counts, and the server says when to come back.
-#[tokio::test(flavor = "multi_thread")]
-async fn an_upload_goes_on_when_the_bucket_is_back() {
-    let Some(pail) = Pail::make().await else {
-        return;
-    };
+/// A bucket that goes away and comes back, and a server that keeps photos there.
+async fn behind_a_proxy() -> Option<(Pail, Proxy, World)> {
+    let pail = Pail::make().await?;
     let proxy = Proxy::start(pail.address, 1).await.unwrap();
     let place = pail.place(proxy.address(), false);
     let world = World::keeping(place, Clock::start()).await;
+    Some((pail, proxy, world))
+}
+
+/// D12. What was sent before counts, and the server says when to come back.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_goes_on_when_the_bucket_is_back() {
+    let Some((pail, proxy, world)) = behind_a_proxy().await else {
+        return;
+    };
     let alice = Uploader::new(&world, "alice").await;
     let bytes = picture(1_500_000);
     let place = alice.begin(&world, bytes.len()).await;
@@ -174,12 +180,9 @@ async fn an_upload_goes_on_when_the_bucket_is_back() {
 /// D12. All has come, and it cannot be made one object: who asks again makes it.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upload_is_finished_when_the_bucket_is_back() {
-    let Some(pail) = Pail::make().await else {
+    let Some((_pail, proxy, world)) = behind_a_proxy().await else {
         return;
     };
-    let proxy = Proxy::start(pail.address, 1).await.unwrap();
-    let place = pail.place(proxy.address(), false);
-    let world = World::keeping(place, Clock::start()).await;
     let alice = Uploader::new(&world, "alice").await;
     let bytes = picture(2_000_000);
     let place = alice.begin(&world, bytes.len()).await;
